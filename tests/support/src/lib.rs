@@ -1,0 +1,23 @@
+//! Real parts for tests: a private Valkey on a free port, gone when dropped.
+
+mod valkey;
+
+pub use valkey::TestValkey;
+
+use std::path::PathBuf;
+
+/// The root folder of the project.
+pub fn project_root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A port of 127.0.0.1 that nothing listens on at this moment.
+///
+/// # Panics
+/// When the system has no free port.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}

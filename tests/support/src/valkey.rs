@@ -1,0 +1,138 @@
+//! One Valkey process per test, with its own folder and append-only file.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{free_port, project_root};
+
+/// How long a server may take to answer its first PING.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running valkey-server that belongs to one test. Dropping it ends the process and removes its folder.
+pub struct TestValkey {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+impl TestValkey {
+    /// Starts a server with the append-only file on and waits until it answers.
+    ///
+    /// # Panics
+    /// When no server is installed (`make test` installs one) or none comes up.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`TestValkey::start`], with further command-line options such as `["--maxmemory", "100mb"]`.
+    ///
+    /// # Panics
+    /// As [`TestValkey::start`].
+    pub fn start_with(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        // Somebody else may take the port between the look and the start: then try another one.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut child = spawn(port, folder.path(), &options);
+            if wait_until_ready(&mut child, port) {
+                return Self {
+                    child,
+                    port,
+                    folder,
+                    options,
+                };
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("no valkey-server came up within {START_LIMIT:?} on any of ten ports");
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The id of the server process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A plain blocking connection, for looking at keys from a test.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url())
+            .and_then(|client| client.get_connection())
+            .expect("a connection to the test's Valkey")
+    }
+
+    /// Ends the process with SIGKILL and leaves its files.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of the running one.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, self.folder.path(), &self.options);
+        assert!(
+            wait_until_ready(&mut self.child, self.port),
+            "valkey-server did not come back on port {}",
+            self.port
+        );
+    }
+}
+
+impl Drop for TestValkey {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
+    let server = project_root().join(".valkey/bin/valkey-server");
+    Command::new(&server)
+        .args(["--port", &port.to_string()])
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+        .args(["--appendfsync", "everysec", "--logfile", "valkey.log"])
+        .arg("--dir")
+        .arg(folder)
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", server.display()))
+}
+
+fn wait_until_ready(child: &mut Child, port: u16) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < START_LIMIT {
+        if child.try_wait().is_ok_and(|status| status.is_some()) {
+            return false;
+        }
+        let answered = redis::Client::open(format!("redis://127.0.0.1:{port}"))
+            .and_then(|client| client.get_connection_with_timeout(Duration::from_millis(200)))
+            .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+        if answered.is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
