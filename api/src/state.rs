@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
-use sluice_store::Cache;
+use sluice_store::cache::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;

@@ -69,7 +69,7 @@ impl Auth {
     /// Checks the configuration. The JWKS address is not called before the first token that needs it.
     pub fn new(config: AuthConfig) -> Result<Self, AuthError> {
         let secret = config.dev_secret.map(|secret| {
-            check_secret(&secret).map(|bytes| DecodingKey::from_secret(bytes))
+            check_secret(secret.expose()).map(|bytes| DecodingKey::from_secret(bytes))
         });
         let jwks = config.jwks_url.map(Jwks::new);
         Ok(Self(Arc::new(Sources {
@@ -102,8 +102,8 @@ impl Auth {
 }
 
 /// The bytes of a secret that is long enough.
-fn check_secret(secret: &Secret) -> Result<&[u8], AuthError> {
-    Some(secret.expose().as_bytes())
+fn check_secret(secret: &str) -> Result<&[u8], AuthError> {
+    Some(secret.as_bytes())
         .filter(|bytes| bytes.len() >= MIN_SECRET_BYTES)
         .ok_or(AuthError::WeakSecret)
 }

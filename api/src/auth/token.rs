@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Deserialize;
 use serde_json::json;
-use sluice_convex::Secret;
 
 use super::{AuthError, Scope, check_secret};
 
@@ -25,7 +24,7 @@ pub(super) struct Claims {
 ///
 /// Errors when the secret is too short, see [`AuthError::WeakSecret`].
 pub fn mint(
-    secret: &Secret,
+    secret: &str,
     user: &str,
     scopes: &[Scope],
     ttl: Duration,

@@ -10,6 +10,8 @@ mod job;
 mod queues;
 mod session;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
@@ -18,7 +20,7 @@ use axum::http::header::{
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{DOCTYPE, Markup, html};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use sluice_queue::QueueError;
 
 use crate::{ApiError, AppState};
 
@@ -120,8 +122,14 @@ fn error_page(error: ApiError) -> Response {
 /// An [`ApiError`] that is answered as a page, for `?` in handlers.
 struct PageError(ApiError);
 
-impl<E: Into<ApiError>> From<E> for PageError {
-    fn from(error: E) -> Self {
+impl From<ApiError> for PageError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<QueueError> for PageError {
+    fn from(error: QueueError) -> Self {
         Self(error.into())
     }
 }

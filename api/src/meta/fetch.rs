@@ -11,15 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use sluice_store::{Entry, Lookup};
+use sluice_store::cache::{Entry, Lookup};
 use tokio::time::Instant;
 
 use crate::{ApiError, AppState};
 
 /// How often to look whether another process has fetched the entry.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How long to rely on another process, which may have died or found nothing to put into the cache.
-const RELY_ON_OTHERS: Duration = Duration::from_millis(500);
+/// How long to rely on another process. Longer than its lease, which passes to one of those who look again.
+const RELY_ON_OTHERS: Duration = Duration::from_secs(6);
 
 /// Which entry: user and file id.
 type Key = (String, String);
@@ -102,10 +102,15 @@ async fn fetch(
             return Ok(Some(json));
         }
     }
-    let found = state.files.get_many(user, std::slice::from_ref(id)).await?;
     metrics::counter!("sluice_entry_fetches_total").increment(1);
-    let Some(file) = found.into_iter().next() else {
-        return Ok(None);
+    let found = state.files.get_many(user, std::slice::from_ref(id)).await;
+    let file = match found.map(|files| files.into_iter().next()) {
+        Ok(Some(file)) => file,
+        nothing => {
+            // The others need not wait for what will not come. If this fails, the lease runs out by itself.
+            let _ = state.cache.release_fetch(user, id).await;
+            return Ok(nothing?.map(|file| file.json));
+        }
     };
     let entry = Entry {
         id: file.id,

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_store::ListPage;
+use sluice_store::cache::ListPage;
 use utoipa::IntoParams;
 
 use crate::answers::EntryPage;

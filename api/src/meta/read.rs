@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use sluice_store::Source;
+use sluice_store::cache::Source;
 use utoipa::IntoParams;
 
 use crate::answers::Entry;
