@@ -1,4 +1,4 @@
-use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+use redis::{Cmd, FromRedisValue};
 
 use crate::{StoreError, Valkey};
 
@@ -41,20 +41,6 @@ impl Script {
         valkey: &Valkey,
         cmd: &Cmd,
     ) -> Result<T, StoreError> {
-        valkey
-            .retrying(self.name, async |connection| {
-                match cmd.query_async(connection).await {
-                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        redis::cmd("SCRIPT")
-                            .arg("LOAD")
-                            .arg(self.source)
-                            .exec_async(connection)
-                            .await?;
-                        cmd.query_async(connection).await
-                    }
-                    result => result,
-                }
-            })
-            .await
+        valkey.query(self.name, cmd, Some(self.source)).await
     }
 }

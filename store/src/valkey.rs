@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue};
+use deadpool_redis::{Manager, Pool, Runtime};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 
 use crate::StoreError;
 
@@ -90,49 +90,50 @@ impl Valkey {
         Ok(ServerInfo::parse(&info))
     }
 
-    /// Sends a command that may be repeated, and sends it again when the connection fails or the server is not ready.
-    /// `name` is what the metrics call it.
+    /// Sends a command that may be repeated, and sends it again, up to [`ATTEMPTS`] and [`RETRY_LIMIT`], when the connection
+    /// fails or the server is not ready. `name` is what the metrics call it; `script` the text of what an `EVALSHA` calls.
     pub(crate) async fn query<T: FromRedisValue>(
         &self,
         name: &'static str,
         cmd: &Cmd,
-    ) -> Result<T, StoreError> {
-        self.retrying(name, async |connection| cmd.query_async(connection).await)
-            .await
-    }
-
-    /// Calls `attempt` with a connection until it succeeds, fails for good, or [`ATTEMPTS`] or [`RETRY_LIMIT`] are used up.
-    pub(crate) async fn retrying<T>(
-        &self,
-        name: &'static str,
-        attempt: impl AsyncFn(&mut Connection) -> Result<T, redis::RedisError>,
+        script: Option<&str>,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
+        let mut attempt = 1;
         let mut pause = FIRST_PAUSE;
-        for number in 1.. {
-            let error = match self.once(name, &attempt).await {
+        loop {
+            let error = match self.query_once(name, cmd, script).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             metrics::counter!("sluice_store_errors_total", "script" => name).increment(1);
-            if number == ATTEMPTS || !error.is_retryable() || begun.elapsed() > RETRY_LIMIT {
+            if attempt == ATTEMPTS || !error.is_retryable() || begun.elapsed() > RETRY_LIMIT {
                 return Err(error);
             }
-            tracing::debug!(script = name, number, %error, "trying again");
+            tracing::debug!(script = name, attempt, %error, "trying again");
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+            attempt += 1;
             pause *= 2;
         }
-        unreachable!("the last attempt returns")
     }
 
-    async fn once<T>(
+    async fn query_once<T: FromRedisValue>(
         &self,
         name: &'static str,
-        attempt: &impl AsyncFn(&mut Connection) -> Result<T, redis::RedisError>,
+        cmd: &Cmd,
+        script: Option<&str>,
     ) -> Result<T, StoreError> {
         let mut connection = self.pool.get().await?;
         let begun = Instant::now();
-        let result = attempt(&mut connection).await;
+        let mut result = cmd.query_async(&mut connection).await;
+        if let (Err(error), Some(source)) = (&result, script)
+            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+        {
+            let mut load = redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(source);
+            load.exec_async(&mut connection).await?;
+            result = cmd.query_async(&mut connection).await;
+        }
         metrics::histogram!("sluice_store_script_seconds", "script" => name)
             .record(begun.elapsed().as_secs_f64());
         Ok(result?)

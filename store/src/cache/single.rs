@@ -95,7 +95,7 @@ impl Cache {
     pub async fn release_fetch(&self, user: &str, id: &str) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("DEL");
         cmd.arg(self.keys(user).lease(id));
-        self.valkey.query("release_fetch", &cmd).await
+        self.valkey.query("release_fetch", &cmd, None).await
     }
 
     /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead.
@@ -162,7 +162,7 @@ impl Cache {
     pub async fn epoch(&self, user: &str) -> Result<u64, StoreError> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys(user).epoch).arg("value");
-        let epoch: Option<u64> = self.valkey.query("epoch", &cmd).await?;
+        let epoch: Option<u64> = self.valkey.query("epoch", &cmd, None).await?;
         Ok(epoch.unwrap_or(0))
     }
 
@@ -186,7 +186,7 @@ impl Cache {
         }
         let mut cmd = redis::cmd("ZREVRANGE");
         cmd.arg(self.keys(user).activity).arg(0).arg(limit - 1);
-        self.valkey.query("most_active", &cmd).await
+        self.valkey.query("most_active", &cmd, None).await
     }
 
     /// Drops ids from the ranking: files that no longer exist.
@@ -198,7 +198,9 @@ impl Cache {
         for chunk in ids.chunks(CHUNK_ENTRIES) {
             let mut cmd = redis::cmd("ZREM");
             cmd.arg(&activity).arg(chunk);
-            self.valkey.query::<()>("forget_activity", &cmd).await?;
+            self.valkey
+                .query::<()>("forget_activity", &cmd, None)
+                .await?;
         }
         Ok(())
     }

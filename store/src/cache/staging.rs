@@ -199,7 +199,7 @@ impl Staging {
     pub async fn abandon(self) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("UNLINK");
         cmd.arg(&self.set_keys()[1..]);
-        self.valkey.query("stage_abandon", &cmd).await
+        self.valkey.query("stage_abandon", &cmd, None).await
     }
 
     /// The running totals as last reported by Valkey.
