@@ -16,8 +16,8 @@ use reqwest::Url;
 use sluice_convex::Secret;
 
 use crate::ApiError;
-pub use caller::{Caller, Scope};
 pub(crate) use caller::{Admin, MetaWriter};
+pub use caller::{Caller, Scope};
 use jwks::Jwks;
 use token::Claims;
 pub use token::mint;
@@ -71,7 +71,9 @@ impl Auth {
         let secret = config.dev_secret.map(|secret| {
             check_secret(secret.expose()).map(|bytes| DecodingKey::from_secret(bytes))
         });
-        let jwks = config.jwks_url.map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
+        let jwks = config
+            .jwks_url
+            .map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
         Ok(Self(Arc::new(Sources {
             secret: secret.transpose()?,
             jwks: jwks.transpose()?,
@@ -82,9 +84,15 @@ impl Auth {
     /// Who holds `token`. Errors: [`ApiError::Unauthorized`], or [`ApiError::Unavailable`] when the issuer's keys cannot
     /// be fetched.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        let header = decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
-        let unknown = ApiError::Unauthorized("the token is signed in a way that is not accepted here");
-        let Sources { secret, jwks, validation } = &*self.0;
+        let header =
+            decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
+        let unknown =
+            ApiError::Unauthorized("the token is signed in a way that is not accepted here");
+        let Sources {
+            secret,
+            jwks,
+            validation,
+        } = &*self.0;
         let mut validation = validation.clone();
         validation.algorithms = vec![header.alg];
         let claims = match (header.alg, secret, jwks) {
