@@ -162,12 +162,12 @@ fn find(keys: &JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<Decodi
 
 fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let common = &jwk.common;
-    let algorithm_fits = match (common.key_algorithm, algorithm) {
+    let algorithm_fits = matches!(
+        (common.key_algorithm, algorithm),
         (None, _)
-        | (Some(KeyAlgorithm::RS256), Algorithm::RS256)
-        | (Some(KeyAlgorithm::ES256), Algorithm::ES256) => true,
-        _ => false,
-    };
+            | (Some(KeyAlgorithm::RS256), Algorithm::RS256)
+            | (Some(KeyAlgorithm::ES256), Algorithm::ES256)
+    );
     let use_fits = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
     algorithm_fits && use_fits
 }

@@ -69,7 +69,7 @@ impl Auth {
     /// Checks the configuration. The JWKS address is not called before the first token that needs it.
     pub fn new(config: AuthConfig) -> Result<Self, AuthError> {
         let secret = config.dev_secret.map(|secret| {
-            check_secret(secret.expose()).map(|bytes| DecodingKey::from_secret(bytes))
+            check_secret(secret.expose()).map(DecodingKey::from_secret)
         });
         let jwks = config
             .jwks_url
@@ -117,11 +117,13 @@ fn check_secret(secret: &str) -> Result<&[u8], AuthError> {
 }
 
 fn validation(issuer: Option<String>, audience: Option<String>) -> Validation {
-    let mut validation = Validation::default();
-    validation.leeway = LEEWAY_SECS;
-    validation.validate_nbf = true;
-    // Without an audience of our own, whom else the token is for does not matter.
-    validation.validate_aud = audience.is_some();
+    let mut validation = Validation {
+        leeway: LEEWAY_SECS,
+        validate_nbf: true,
+        // Without an audience of our own, whom else the token is for does not matter.
+        validate_aud: audience.is_some(),
+        ..Validation::default()
+    };
     let mut required = vec!["exp"];
     if let Some(issuer) = issuer {
         validation.set_issuer(&[issuer]);
