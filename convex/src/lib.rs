@@ -1,1 +1,11 @@
-//! placeholder
+//! Convex from both sides of the wire: a client for a deployment's streaming export, streaming import and functions,
+//! and one user's files read, followed and deleted through it.
+//!
+//! [`Client`] speaks HTTP to any deployment; [`files()`] gives the `files` table through it as a [`Files`],
+//! by indexed Convex functions where they are deployed, by the streaming export where not.
+
+pub mod client;
+pub mod files;
+
+pub use client::{Client, ClientConfig, ConvexError, Secret};
+pub use files::{ChangePage, File, FileChange, Files, FilesVia, files};

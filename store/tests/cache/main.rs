@@ -1,0 +1,6 @@
+//! The metadata cache against a real Valkey.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod staging;
