@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use sluice_convex::{Client, ConvexError};
+use sluice_convex::{Client, ConvexError, FilesVia};
 use sluice_store::{ServerInfo, Valkey};
 use url::Url;
 
 use crate::data_folder::DataFolder;
-use crate::failure::{Failure, chain};
+use crate::failure::{Context, Failure, chain};
 use crate::settings::{
     AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ValkeySettings,
 };
@@ -87,7 +87,7 @@ impl Doctor {
             Err(failure) => findings.fail("valkey", &failure.to_string(), "nothing works without it"),
         }
         match self.convex.or(running.as_ref()).client() {
-            Ok(client) => check_convex(&mut findings, &client).await,
+            Ok(client) => check_convex(&mut findings, &client, self.files.via()).await,
             Err(failure) => findings.fail("convex", &failure.to_string(), "nothing can be synced without it"),
         }
         let mut auth = self.auth;
@@ -163,7 +163,7 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
     }
 }
 
-async fn check_convex(findings: &mut Findings, client: &Client) {
+async fn check_convex(findings: &mut Findings, client: &Client, via: FilesVia) {
     match tokio::time::timeout(CHECK_LIMIT, client.json_schemas()).await {
         Ok(Ok(schemas)) if schemas.get("files").is_some() => {
             findings.ok("convex", "reached and authorised; it has a table `files`");
@@ -183,5 +183,63 @@ async fn check_convex(findings: &mut Findings, client: &Client) {
             return findings.fail("convex", "no answer within 10 s", "check SLUICE_CONVEX_URL and the network");
         }
     }
-    check_functions(findings, client).await;
+    check_reader(findings, client, via).await;
+}
+
+/// Which way a user's files are read. Tells it for the setting `auto`; the other two are what they say.
+async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
+    if via == FilesVia::Export {
+        return findings.ok("files", "read through the streaming export, as files_via says");
+    }
+    // Asks for no file: it is answered at once where the functions are deployed.
+    let nothing = json!({ "user": "", "ids": [] });
+    let asked = client.query_value::<Value>("files:getMany", &nothing);
+    match tokio::time::timeout(CHECK_LIMIT, asked).await {
+        Ok(Ok(_)) => findings.ok("files", "read through the deployed functions, by index"),
+        Ok(Err(ConvexError::FunctionMissing { .. })) if via == FilesVia::Auto => findings.warn(
+            "files",
+            "read through the streaming export, which reads the whole table",
+            "deploy convex/functions",
+        ),
+        Ok(Err(error)) => findings.fail(
+            "files",
+            &chain(&error),
+            "deploy convex/functions, or set SLUICE_FILES_VIA to export",
+        ),
+        Err(_) => findings.fail("files", "no answer within 10 s", "check the deployment"),
+    }
+}
+
+async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
+    if let Err(failure) = auth.auth() {
+        return findings.fail("auth", &failure.to_string(), "the API does not start without it");
+    }
+    if let Some(url) = &auth.jwks_url {
+        match count_keys(url).await {
+            Ok(0) => findings.fail("auth", &format!("{url} has no keys"), "check SLUICE_JWKS_URL"),
+            Ok(keys) => findings.ok("auth", &format!("{keys} keys at {url}")),
+            Err(failure) => findings.fail("auth", &failure.to_string(), "check SLUICE_JWKS_URL"),
+        }
+    }
+    match (&auth.dev.dev_secret, &auth.jwks_url) {
+        (Some(_), Some(_)) => findings.warn(
+            "auth",
+            "development tokens are accepted beside the issuer's",
+            "unset SLUICE_DEV_SECRET in production",
+        ),
+        (Some(_), None) => findings.ok("auth", "development tokens, see `sluice token`"),
+        (None, _) => {}
+    }
+}
+
+/// How many keys the issuer publishes.
+async fn count_keys(url: &Url) -> Result<usize, Failure> {
+    let doing = format!("cannot read the keys at {url}");
+    let ask = async {
+        let client = reqwest::Client::builder().timeout(CHECK_LIMIT).build()?;
+        let answer = client.get(url.clone()).send().await?.error_for_status()?;
+        answer.json::<Value>().await
+    };
+    let keys = ask.await.map_err(reqwest::Error::without_url).context(doing)?;
+    Ok(keys["keys"].as_array().map_or(0, Vec::len))
 }
