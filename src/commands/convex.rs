@@ -49,7 +49,7 @@ impl Convex {
             Some(key) => key,
             None => folder.convex_key()?,
         };
-        let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key))
+        let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.expose()))
             .context("cannot open the embedded Convex")?;
         let server = Server::start(listener, store.router())?;
         info!(url = server.url(), "Convex listens");

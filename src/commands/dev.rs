@@ -254,7 +254,7 @@ fn serve_convex(
     folder: &DataFolder,
     key: &Secret,
 ) -> Result<Server, Failure> {
-    let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.clone()))
+    let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.expose()))
         .context("cannot open the embedded Convex")?;
     Server::start(listener, store.router())
 }
