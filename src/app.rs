@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sluice_convex::{Client, Files, FilesVia};
 use sluice_jobs::JobsConfig;
 use sluice_queue::{QueueConfig, Queues};
-use sluice_store::{Cache, CacheConfig, Valkey};
+use sluice_store::Valkey;
+use sluice_store::cache::{Cache, CacheConfig};
 
 use crate::failure::{Context, Failure};
 use crate::settings::JobSettings;

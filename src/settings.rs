@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use sluice_api::ApiConfig;
 use sluice_api::auth::{Auth, AuthConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, Secret};
-use sluice_store::{CacheConfig, MAX_LIMIT_BYTES};
+use sluice_store::cache::{CacheConfig, MAX_LIMIT_BYTES};
 use url::Url;
 
 use crate::data_folder::Addresses;
