@@ -1,10 +1,11 @@
 //! Convex from both sides of the wire: a client for a deployment's streaming export, streaming import and functions,
-//! and one user's files read, followed and deleted through it.
+//! one user's files read, followed and deleted through it, and an embedded store that answers as Convex does.
 //!
-//! [`Client`] speaks HTTP to any deployment; [`files()`] gives the `files` table through it as a [`Files`],
-//! by indexed Convex functions where they are deployed, by the streaming export where not.
+//! [`Client`] speaks HTTP to any deployment, the embedded one included; [`files()`] gives the `files` table through it
+//! as a [`Files`], by indexed Convex functions where they are deployed, by the streaming export where not.
 
 pub mod client;
+pub mod embedded;
 pub mod files;
 
 pub use client::{Client, ClientConfig, ConvexError, Secret};

@@ -217,8 +217,8 @@ impl Slicer {
             }
             (b'{', Expect::Document | Expect::DocumentOrEnd) => {
                 self.document_start = self.at;
-                self.document.open(b'{')?;
-                State::Document
+                self.state = State::Document;
+                return Ok(());
             }
             _ => {
                 return Err(SliceError::Malformed(
@@ -318,3 +318,6 @@ impl Brackets {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -346,3 +346,6 @@ impl<'a> Cursor<'a> {
 fn malformed(what: &str) -> ConvexError {
     ConvexError::Malformed(what.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::Commands;
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, Change, Entry, Overflow, Source};
 use sluice_test_support::TestValkey;
@@ -47,6 +48,25 @@ impl Store {
     /// What a reader gets, without leaving a trace in the ranking.
     pub async fn look(&self, user: &str, id: &str) -> Option<(Source, Bytes)> {
         self.cache.read(user, id, false).await.unwrap().hit
+    }
+
+    /// No key may outlive its use, not even one that an amendment brought into being.
+    pub fn assert_every_key_expires(&self) {
+        let mut connection = self.server.connection();
+        let keys: Vec<String> = connection.keys("*").unwrap();
+        assert!(!keys.is_empty());
+        for key in keys {
+            let ttl: i64 = connection.pttl(&key).unwrap();
+            assert!(ttl > 0, "{key} never expires");
+        }
+    }
+
+    /// Fields of the one hash whose key ends so.
+    pub fn field_count(&self, suffix: &str) -> usize {
+        let mut connection = self.server.connection();
+        let keys: Vec<String> = connection.keys(format!("*{suffix}")).unwrap();
+        assert_eq!(keys.len(), 1);
+        connection.hlen(&keys[0]).unwrap()
     }
 
     /// All pages of a list.

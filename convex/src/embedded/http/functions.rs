@@ -1,0 +1,156 @@
+//! Functions over HTTP (section 15 of the wire contract).
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::{BODY_LIMIT, parse_json, read_json};
+use crate::embedded::Embedded;
+use crate::embedded::error::RequestError;
+use crate::embedded::functions::{FunctionError, Mutation, Query};
+use crate::embedded::page;
+use crate::embedded::value::{Format, Object, Value};
+
+type Answer = Result<Response, RequestError>;
+
+const SUCCESS: &str = "{\"status\":\"success\",\"value\":";
+const LOG_LINES: &str = ",\"logLines\":[]}";
+
+#[derive(Deserialize)]
+struct Call {
+    path: String,
+    #[serde(default)]
+    args: Option<Value>,
+    #[serde(default)]
+    format: Option<String>,
+}
+
+impl Call {
+    /// The arguments object; it may come alone or as the only item of an array.
+    fn args(args: Option<Value>) -> Result<Object, RequestError> {
+        let args = match args {
+            None | Some(Value::Null) => Some(Value::Object(Object::new())),
+            Some(Value::Array(mut items)) if items.len() == 1 => items.pop(),
+            other => other,
+        };
+        match args.and_then(Value::untag) {
+            Some(Value::Object(args)) => Ok(args),
+            _ => Err(super::bad_body("args has to be an object.")),
+        }
+    }
+
+    /// Without a format, the npm and Rust clients get the tagged encoding, everybody else clean JSON.
+    fn format(&self, headers: &HeaderMap) -> Result<Format, RequestError> {
+        let client = headers
+            .get("convex-client")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let tagged = ["npm-", "actions-", "rust-"]
+            .iter()
+            .any(|name| client.starts_with(name));
+        match self.format.as_deref() {
+            None if tagged => Ok(Format::Encoded),
+            format => Format::parse(format),
+        }
+    }
+}
+
+pub(super) async fn query_get(
+    State(embedded): State<Embedded>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    embedded.inner.key.check(&headers, query.as_deref())?;
+    let bad = |message: &str| RequestError::bad_request("BadQueryArgs", message);
+    let mut call = Call {
+        path: String::new(),
+        args: None,
+        format: None,
+    };
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match name.as_ref() {
+            "path" => call.path = value.into_owned(),
+            "args" => {
+                let args = serde_json::from_str(&value).map_err(|_| bad("args has to be JSON."))?;
+                call.args = Some(args);
+            }
+            "format" => call.format = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    if call.path.is_empty() {
+        return Err(bad("path is missing."));
+    }
+    run_query(embedded, &headers, call).await
+}
+
+pub(super) async fn query_post(
+    State(embedded): State<Embedded>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    embedded.inner.key.check(&headers, query.as_deref())?;
+    let body = read_json(&headers, body, BODY_LIMIT).await?;
+    run_query(embedded, &headers, parse_json(&body)?).await
+}
+
+pub(super) async fn mutation(
+    State(embedded): State<Embedded>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Answer {
+    embedded.inner.key.check(&headers, query.as_deref())?;
+    let body = read_json(&headers, body, BODY_LIMIT).await?;
+    let call: Call = parse_json(&body)?;
+    let format = call.format(&headers)?;
+    let mutation = match Mutation::parse(&call.path, Call::args(call.args)?) {
+        Ok(mutation) => mutation,
+        Err(message) => return Ok(json_text(failure(&message))),
+    };
+    let value = embedded
+        .inner
+        .writer
+        .write(move |transaction| mutation.run(transaction))
+        .await?;
+    let mut text = SUCCESS.as_bytes().to_vec();
+    value.write(format, &mut text);
+    text.extend_from_slice(LOG_LINES.as_bytes());
+    Ok(json_text(text))
+}
+
+async fn run_query(embedded: Embedded, headers: &HeaderMap, call: Call) -> Answer {
+    let format = call.format(headers)?;
+    let query = match Query::parse(&call.path, Call::args(call.args)?) {
+        Ok(query) => query,
+        Err(message) => return Ok(json_text(failure(&message))),
+    };
+    let store = embedded.inner.store.clone();
+    page::stream(move |sink| {
+        sink.push(SUCCESS);
+        match query.run(&store.reader()?, format, sink) {
+            Ok(()) => sink.push(LOG_LINES),
+            // Functions throw before their first document is on its way.
+            Err(FunctionError::Thrown(message)) => *sink.text() = failure(&message),
+            Err(FunctionError::Request(error)) => return Err(error),
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn failure(message: &str) -> Vec<u8> {
+    json!({ "status": "error", "errorMessage": message, "logLines": [] })
+        .to_string()
+        .into_bytes()
+}
+
+fn json_text(text: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,129 @@
+//! A Convex-compatible store in one file: documents and their log, served over Convex's own HTTP API.
+//!
+//! It answers the streaming export and import, and three functions (`files:byUser`, `files:getMany`, `files:remove`), exactly as a
+//! hosted Convex deployment does, so that one client reads from both. What it guarantees:
+//!
+//! - A write that was answered is on the disk. Requests that arrive together share one flush.
+//! - Every transaction has a timestamp (ns since the epoch) later than all before it, across restarts and clock changes.
+//! - A snapshot shows one moment, however long its pages take to read and whatever is written meanwhile.
+//!
+//! How a request flows: [`http`] checks it and hands reads to a blocking thread with a [`store::Reader`] of its own
+//! ([`snapshot`], [`deltas`], [`functions`]), writes ([`import`], [`functions`]) to the one [`writer`] as a
+//! [`transaction::Transaction`]. Documents are stored as the text they are served as ([`document`]).
+
+mod auth;
+mod catalog;
+mod deltas;
+mod document;
+mod error;
+mod functions;
+mod http;
+mod id;
+mod import;
+mod index_key;
+mod names;
+mod page;
+mod schema;
+mod selection;
+mod shape;
+mod snapshot;
+mod store;
+mod transaction;
+mod value;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use id::{DocumentId, FIRST_TABLE_NUMBER};
+
+use self::auth::DeployKey;
+use self::store::Store;
+use self::writer::Writer;
+
+/// Where the store lives and who may use it.
+#[derive(Clone)]
+pub struct EmbeddedConfig {
+    /// The folder of the database; created if it is not there. One process at a time.
+    pub data_dir: PathBuf,
+    /// The key that requests have to carry as `Authorization: Convex <deploy key>`.
+    pub deploy_key: String,
+    /// How far back the log can be read (Convex: 14 days).
+    pub log_retention: Duration,
+    /// How far back snapshots can be read (Convex: 5 days).
+    pub snapshot_retention: Duration,
+}
+
+impl EmbeddedConfig {
+    /// The retention of a hosted deployment.
+    pub fn new(data_dir: impl Into<PathBuf>, deploy_key: impl Into<String>) -> EmbeddedConfig {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        EmbeddedConfig {
+            data_dir: data_dir.into(),
+            deploy_key: deploy_key.into(),
+            log_retention: 14 * DAY,
+            snapshot_retention: 5 * DAY,
+        }
+    }
+}
+
+impl fmt::Debug for EmbeddedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedConfig")
+            .field("data_dir", &self.data_dir)
+            .field("deploy_key", &"…")
+            .field("log_retention", &self.log_retention)
+            .field("snapshot_retention", &self.snapshot_retention)
+            .finish()
+    }
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The folder or the writing thread could not be created.
+    #[error("the embedded store's folder cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// The database file is not usable.
+    #[error("the embedded store's database cannot be opened: {0}")]
+    Database(#[from] rusqlite::Error),
+}
+
+/// The store. Cheap to clone; when the last clone (and the last router) is dropped, what was accepted is written first.
+#[derive(Clone)]
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: EmbeddedConfig,
+    key: DeployKey,
+    store: Arc<Store>,
+    writer: Writer,
+}
+
+impl Embedded {
+    /// Opens the store, or creates it. Blocks on the disk.
+    pub fn open(config: EmbeddedConfig) -> Result<Embedded, EmbeddedError> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let (store, db) = Store::open(&config.data_dir.join("convex.sqlite"))?;
+        let writer = Writer::start(store.clone(), db)?;
+        let key = DeployKey::new(&config.deploy_key);
+        let inner = Inner {
+            config,
+            key,
+            store,
+            writer,
+        };
+        Ok(Embedded {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The HTTP API, with its paths under `/api`.
+    pub fn router(&self) -> axum::Router {
+        http::router(self.clone())
+    }
+}

@@ -1,0 +1,145 @@
+//! The one thread that writes.
+//!
+//! Requests that arrive while a commit is on its way to the disk wait together, and share the next one: each is a transaction
+//! with a timestamp of its own, and all of them are durable by one flush.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::RequestError;
+use super::store::{State, Store};
+use super::transaction::Transaction;
+
+/// How many requests may wait for the writer, and how many of them one commit takes.
+const QUEUE: usize = 256;
+
+/// What a request does; returns how to answer it once the commit is durable, or has failed.
+type Job = Box<dyn FnOnce(&mut Batch) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Result<(), RequestError>) + Send>;
+
+/// Hands requests to the writing thread. Dropping it lets the thread finish what was handed over, and waits for that.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub fn start(store: Arc<Store>, db: Connection) -> std::io::Result<Writer> {
+        let (jobs, inbox) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("convex-writer".to_owned())
+            .spawn(move || run(&store, db, inbox))?;
+        Ok(Writer {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `operation` as a transaction. When this returns `Ok`, it is on the disk and visible; after an error, nothing changed.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Transaction) -> Result<T, RequestError> + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |batch| {
+            let outcome = batch.transact(operation);
+            Box::new(move |committed| {
+                // Nobody listens any more when the client went away; what it asked for is done all the same.
+                let _ = reply.send(committed.and(outcome));
+            })
+        });
+        let stopped = || RequestError::internal("The database is closed.");
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(job).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The transactions of one commit.
+struct Batch<'a> {
+    db: &'a Connection,
+    state: State,
+    /// Set when a transaction could not be written completely: the whole commit is given up.
+    broken: Option<RequestError>,
+}
+
+impl Batch<'_> {
+    fn transact<T>(
+        &mut self,
+        operation: impl FnOnce(&mut Transaction) -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
+        let mut transaction = Transaction::new(self.db, self.state.clone(), now());
+        let value = operation(&mut transaction)?;
+        match transaction.flush() {
+            Ok(state) => self.state = state,
+            Err(error) => self.broken = Some(error),
+        }
+        Ok(value)
+    }
+}
+
+/// The wall clock (ns since the epoch).
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn run(store: &Store, mut db: Connection, mut inbox: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(QUEUE);
+    while inbox.blocking_recv_many(&mut jobs, QUEUE) > 0 {
+        let start = Instant::now();
+        metrics::histogram!("sluice_convex_embedded_commit_transactions").record(jobs.len() as f64);
+        let mut answers = Vec::with_capacity(jobs.len());
+        let committed = commit(store, &mut db, jobs.drain(..), &mut answers);
+        // Those that a failed begin kept from running are answered by their reply being dropped.
+        let outcome = if committed.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("sluice_convex_embedded_commits_total", "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("sluice_convex_embedded_commit_seconds").record(start.elapsed());
+        for answer in answers {
+            answer(match &committed {
+                Ok(()) => Ok(()),
+                Err(error) => Err(RequestError::internal(error.message.clone())),
+            });
+        }
+    }
+}
+
+fn commit(
+    store: &Store,
+    db: &mut Connection,
+    jobs: impl Iterator<Item = Job>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), RequestError> {
+    let sql = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut batch = Batch {
+        db: &sql,
+        state: store.state().as_ref().clone(),
+        broken: None,
+    };
+    for job in jobs {
+        answers.push(job(&mut batch));
+    }
+    let Batch { state, broken, .. } = batch;
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    sql.commit()?;
+    store.publish(state);
+    Ok(())
+}
