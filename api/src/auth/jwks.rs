@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Url};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -18,13 +18,14 @@ const ATTEMPTS: u32 = 3;
 /// Keys older than this are fetched again, so that revoked ones go. Until that works the old ones stay in use.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 /// Least time between two fetches, whatever unknown key ids come in.
-const MIN_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// No set of keys is longer than this, in bytes.
 const MAX_SET_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Jwks {
     url: Url,
     client: Client,
+    min_interval: Duration,
     kept: RwLock<Option<Kept>>,
     /// Held while fetching; when the last fetch began.
     last_fetch: Mutex<Option<Instant>>,
@@ -48,11 +49,12 @@ enum FetchError {
 }
 
 impl Jwks {
-    pub(super) fn new(url: Url) -> Result<Self, AuthError> {
+    pub(super) fn new(url: Url, min_interval: Duration) -> Result<Self, AuthError> {
         let client = Client::builder().timeout(ATTEMPT_TIMEOUT).build()?;
         Ok(Self {
             url,
             client,
+            min_interval,
             kept: RwLock::new(None),
             last_fetch: Mutex::new(None),
         })
@@ -87,7 +89,7 @@ impl Jwks {
     /// Fetches the keys, unless that was done or tried a moment ago. Callers at the same time share one fetch.
     async fn refresh(&self) {
         let mut last_fetch = self.last_fetch.lock().await;
-        if last_fetch.is_some_and(|begun| begun.elapsed() < MIN_INTERVAL) {
+        if last_fetch.is_some_and(|begun| begun.elapsed() < self.min_interval) {
             return;
         }
         *last_fetch = Some(Instant::now());
@@ -121,8 +123,7 @@ impl Jwks {
     }
 
     async fn attempt(&self) -> Result<JwkSet, FetchError> {
-        let mut response: Response =
-            self.client.get(self.url.clone()).send().await?.error_for_status()?;
+        let mut response = self.client.get(self.url.clone()).send().await?.error_for_status()?;
         let mut set = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if set.len() + chunk.len() > MAX_SET_BYTES {

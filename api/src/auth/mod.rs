@@ -71,7 +71,7 @@ impl Auth {
         let secret = config.dev_secret.map(|secret| {
             check_secret(secret.expose()).map(|bytes| DecodingKey::from_secret(bytes))
         });
-        let jwks = config.jwks_url.map(Jwks::new);
+        let jwks = config.jwks_url.map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
         Ok(Self(Arc::new(Sources {
             secret: secret.transpose()?,
             jwks: jwks.transpose()?,

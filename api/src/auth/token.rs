@@ -17,6 +17,8 @@ pub(super) struct Claims {
     #[serde(default)]
     pub scope: String,
     /// When it expires, in seconds since 1970. Fractions are allowed (RFC 7519, "NumericDate").
+    /// That it is there is checked while decoding.
+    #[serde(default)]
     pub exp: f64,
 }
 

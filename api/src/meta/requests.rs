@@ -145,3 +145,109 @@ pub(crate) async fn invalidate(
     };
     call.run(&state, &body, Request::Invalidate(request)).await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::body::Body as HttpBody;
+    use axum::extract::{FromRequest, Request};
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    async fn read<T: DeserializeOwned>(content_type: Option<&str>, body: &str) -> Result<T, String> {
+        let mut request = Request::builder();
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let request = request.body(HttpBody::from(body.to_owned())).unwrap();
+        match Body::from_request(request, &()).await {
+            Ok(Body(body)) => Ok(body),
+            Err(error) => {
+                assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(body: &str) -> Result<T, String> {
+        read(Some("application/json; charset=utf-8"), body).await
+    }
+
+    #[tokio::test]
+    async fn each_type_is_taken_by_its_name() {
+        for (name, kind) in [
+            ("allOne", SyncType::AllOne),
+            ("allTwo", SyncType::AllTwo),
+            ("mostOne", SyncType::MostOne),
+            ("mostTwo", SyncType::MostTwo),
+        ] {
+            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+            assert_eq!(body.kind, kind);
+        }
+        for name in ["OUT", "DEL"] {
+            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bounds_of_a_rule_are_within_it() {
+        for user in ["u", &"u".repeat(256), "ü@例 x"] {
+            let body = serde_json::json!({"user": user, "limit": 1}).to_string();
+            assert_eq!(json::<PrefetchBody>(&body).await.unwrap().user, user);
+        }
+        let body: PrefetchBody = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
+        assert_eq!(body.limit, 100_000);
+    }
+
+    #[tokio::test]
+    async fn whatever_is_wrong_with_a_sync_is_told_by_field() {
+        let long = format!(r#"{{"user":"{}","type":"allOne"}}"#, "u".repeat(257));
+        for (body, named) in [
+            ("", "body"),
+            ("{", "body"),
+            ("null", "body"),
+            ("\"x\"", "body"),
+            (r#"["u","allOne"]"#, "body"),
+            (r#"{"user":"u","type":"allOne"} x"#, "body"),
+            (r#"{"type":"allOne"}"#, "user"),
+            (r#"{"user":"u"}"#, "type"),
+            ("{}", "user"),
+            (r#"{"user":1,"type":"allOne"}"#, "user"),
+            (r#"{"user":null,"type":"allOne"}"#, "user"),
+            (r#"{"user":"","type":"allOne"}"#, "user"),
+            (&long, "user"),
+            (r#"{"user":"a\u0000b","type":"allOne"}"#, "user"),
+            (r#"{"user":"a\nb","type":"allOne"}"#, "user"),
+            (r#"{"user":"u","type":"all"}"#, "type"),
+            (r#"{"user":"u","type":"ALLONE"}"#, "type"),
+            (r#"{"user":"u","type":3}"#, "type"),
+            (r#"{"user":"u","type":["allOne"]}"#, "type"),
+            (r#"{"user":"u","type":"allOne","limit":1}"#, "limit"),
+            (r#"{"user":"u","user":"v","type":"allOne"}"#, "user"),
+        ] {
+            let message = json::<SyncBody>(body).await.err().expect(body);
+            assert!(message.contains(named), "{body}: {message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limit_outside_the_rule_is_told_with_the_rule() {
+        for limit in ["0", "-1", "1.5", "1.0", "100001", "1e99", "99999999999999999999", "\"5\"", "null", "true"] {
+            let body = format!(r#"{{"user":"u","limit":{limit}}}"#);
+            let message = json::<PrefetchBody>(&body).await.err().expect(&body);
+            assert!(message.starts_with("limit: "), "{body}: {message}");
+            assert!(message.contains("a whole number from 1 to 100000"), "{body}: {message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_content_types_are_refused() {
+        let body = r#"{"user":"u","type":"OUT"}"#;
+        for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")] {
+            let message = read::<InvalidateBody>(content_type, body).await.err().unwrap();
+            assert!(message.starts_with("content-type: "), "{message}");
+        }
+    }
+}
