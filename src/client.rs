@@ -103,10 +103,11 @@ impl ApiClient {
     pub fn new(settings: &ClientSettings, user: &str) -> Result<Self, Failure> {
         let folder = DataFolder::at(&settings.data.data);
         let api = match (&settings.api, folder.addresses()) {
-            (Some(api), _) => api.clone(),
-            (None, Some(addresses)) => addresses.api,
-            (None, None) => Url::parse(DEFAULT_API).context("cannot use the default address")?,
+            (Some(api), _) => Ok(api.clone()),
+            (None, Some(addresses)) => Url::parse(&addresses.api),
+            (None, None) => Url::parse(DEFAULT_API),
         };
+        let api = api.context("cannot use the API's address")?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(SILENCE_LIMIT)

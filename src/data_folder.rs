@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sluice_convex::Secret;
-use url::Url;
 
 use crate::failure::{Context, Failure};
 
@@ -22,11 +21,11 @@ pub struct DataFolder(PathBuf);
 /// Held as long as a process uses the folder; the system lets go of it however the process ends.
 pub struct FolderLock(#[expect(dead_code, reason = "held, not used")] File);
 
-/// Where the parts of a running `sluice dev` are. `convex_key` is the deploy key, `valkey` includes the password.
-#[derive(Debug, Deserialize, Serialize)]
+/// Where the parts of a running `sluice dev` are: addresses, with Convex's deploy key and, in Valkey's, its password.
+#[derive(Deserialize, Serialize)]
 pub struct Addresses {
-    pub api: Url,
-    pub convex: Url,
+    pub api: String,
+    pub convex: String,
     pub convex_key: String,
     pub valkey: String,
 }

@@ -130,12 +130,8 @@ impl AuthSettings {
                 .hint("set SLUICE_JWKS_URL or, for development, SLUICE_DEV_SECRET"));
         }
         Auth::new(AuthConfig {
-            dev_secret: self
-                .dev
-                .dev_secret
-                .as_ref()
-                .map(|secret| secret.expose().to_owned()),
-            jwks_url: self.jwks_url.as_ref().map(Url::to_string),
+            dev_secret: self.dev.dev_secret.clone(),
+            jwks_url: self.jwks_url.clone(),
             issuer: self.jwt_issuer.clone(),
             audience: self.jwt_audience.clone(),
         })
@@ -254,7 +250,7 @@ impl ConvexSettings {
     pub fn or(self, running: Option<&Addresses>) -> Self {
         match running {
             Some(addresses) if self.convex_url.is_none() && self.key.convex_key.is_none() => Self {
-                convex_url: Some(addresses.convex.clone()),
+                convex_url: Url::parse(&addresses.convex).ok(),
                 key: ConvexKeySettings {
                     convex_key: Some(Secret::from(addresses.convex_key.clone())),
                 },
@@ -457,8 +453,8 @@ mod tests {
 
     fn addresses() -> Addresses {
         Addresses {
-            api: Url::parse("http://127.0.0.1:1").unwrap(),
-            convex: Url::parse("http://127.0.0.1:2").unwrap(),
+            api: "http://127.0.0.1:1".to_owned(),
+            convex: "http://127.0.0.1:2".to_owned(),
             convex_key: "key-of-dev".to_owned(),
             valkey: "redis://:password-of-dev@127.0.0.1:3".to_owned(),
         }

@@ -126,7 +126,7 @@ impl Dev {
         let convex_key = folder.convex_key()?;
         let convex = serve_convex(convex, folder, &convex_key)?;
         let settings = ConvexSettings {
-            convex_url: Some(url(&convex)?),
+            convex_url: Url::parse(&convex.url()).ok(),
             key: ConvexKeySettings {
                 convex_key: Some(convex_key.clone()),
             },
@@ -164,8 +164,8 @@ impl Dev {
         let api = Server::start(api, sluice_api::router(state))?;
 
         let addresses = Addresses {
-            api: url(&api)?,
-            convex: url(&convex)?,
+            api: api.url(),
+            convex: convex.url(),
             convex_key: convex_key.expose().to_owned(),
             valkey: valkey.url().to_owned(),
         };
@@ -209,8 +209,8 @@ impl Dev {
         let Addresses { api, convex, .. } = addresses;
         println!(
             "API         {api}\n\
-             board       {api}board\n\
-             reference   {api}docs\n\
+             board       {api}/board\n\
+             reference   {api}/docs\n\
              Convex      {convex}\n\
              data        {}\n\
              token       {token}\n\
@@ -257,8 +257,4 @@ fn serve_convex(
     let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.expose()))
         .context("cannot open the embedded Convex")?;
     Server::start(listener, store.router())
-}
-
-fn url(server: &Server) -> Result<Url, Failure> {
-    Url::parse(&server.url()).context("cannot use the address of a server")
 }
