@@ -46,7 +46,9 @@ async fn measure(name: &str, size: u64, rounds: usize) {
     for _ in 0..rounds {
         let baseline = with_pings(port, async {
             let bytes = entries.clone();
-            tokio::task::spawn_blocking(move || set_each(port, &bytes)).await.unwrap()
+            tokio::task::spawn_blocking(move || set_each(port, &bytes))
+                .await
+                .unwrap()
         })
         .await;
         flush(port);
@@ -60,7 +62,10 @@ async fn measure(name: &str, size: u64, rounds: usize) {
         let sync = with_pings(port, async {
             let begun = Instant::now();
             let (status, body) = client.sync("bench", "allOne").await;
-            assert!(status.is_success() && body["synced"] == entries.len(), "{status} {body}");
+            assert!(
+                status.is_success() && body["synced"] == entries.len(),
+                "{status} {body}"
+            );
             begun.elapsed()
         })
         .await;
@@ -131,7 +136,13 @@ fn set_each(port: u16, entries: &[(String, String)]) -> Duration {
     for chunk in entries.chunks(PIPELINE) {
         let mut pipeline = redis::pipe();
         for (id, json) in chunk {
-            pipeline.cmd("SET").arg(id).arg(json).arg("EX").arg(86_400).ignore();
+            pipeline
+                .cmd("SET")
+                .arg(id)
+                .arg(json)
+                .arg("EX")
+                .arg(86_400)
+                .ignore();
         }
         pipeline.query::<()>(&mut valkey).unwrap();
     }
@@ -162,11 +173,17 @@ async fn with_pings(port: u16, work: impl Future<Output = Duration>) -> Timed {
 }
 
 fn flush(port: u16) {
-    redis::cmd("FLUSHALL").arg("SYNC").query::<()>(&mut connection(port)).unwrap();
+    redis::cmd("FLUSHALL")
+        .arg("SYNC")
+        .query::<()>(&mut connection(port))
+        .unwrap();
 }
 
 fn connection(port: u16) -> redis::Connection {
-    redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap().get_connection().unwrap()
+    redis::Client::open(format!("redis://127.0.0.1:{port}"))
+        .unwrap()
+        .get_connection()
+        .unwrap()
 }
 
 /// A field of `/proc/<pid>/status`, in bytes.

@@ -271,7 +271,9 @@ async fn a_walk_asks_again_for_a_page_that_breaks_and_loses_nothing() {
     let server = Scripted::start([
         page(&[], None),
         page(&["a"], Some("p2")),
-        Answer::Broken(r#"{"values":[{"_id":"b","_table":"files","_creationTime":1.5,"user":"u"},{"#),
+        Answer::Broken(
+            r#"{"values":[{"_id":"b","_table":"files","_creationTime":1.5,"user":"u"},{"#,
+        ),
         page(&["b", "c"], None),
     ])
     .await;

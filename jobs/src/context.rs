@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
-use sluice_store::Cache;
+use sluice_store::cache::Cache;
 
 /// The parts that jobs work with. Cheap to clone.
 #[derive(Clone)]

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Refused(#[from] Refusal),
     #[error("cancelled")]
     Cancelled,
+    #[error("the staging set was lost; Valkey lost data or evicted it")]
+    StagingLost,
     #[error(transparent)]
     Store(StoreError),
     #[error(transparent)]
@@ -39,7 +41,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error("the payload does not fit this version of the job: {0}")]
-    Payload(serde_json::Error),
+    Payload(QueueError),
 }
 
 impl From<StoreError> for Failure {
@@ -65,7 +67,7 @@ impl From<Failure> for JobError {
             Failure::Cancelled => return Self::Cancelled,
             Failure::Store(error) => error.is_retryable(),
             Failure::Convex(error) => error.is_retryable(),
-            Failure::Queue(_) => true,
+            Failure::StagingLost | Failure::Queue(_) => true,
             Failure::Payload(_) => false,
         };
         if retryable {

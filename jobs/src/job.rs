@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::to_raw_value;
-use sluice_queue::{HandlerResult, JobError, NewJob, Running};
+use sluice_queue::{HandlerResult, JobError, NewJob, QueueError, Running};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -31,13 +31,15 @@ pub(crate) trait Job: 'static {
     ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
 
     /// A job of this kind for the queue, without keys.
-    fn new_job(request: &Self::Request, user: String) -> NewJob {
-        NewJob {
+    ///
+    /// # Errors
+    /// When the request cannot be written as JSON.
+    fn new_job(request: &Self::Request) -> Result<NewJob, QueueError> {
+        Ok(NewJob {
             version: Self::VERSION,
-            user: Some(user),
             max_attempts: Self::MAX_ATTEMPTS,
-            ..NewJob::new(Self::QUEUE, request)
-        }
+            ..NewJob::new(Self::QUEUE, request)?
+        })
     }
 }
 

@@ -4,18 +4,18 @@
 //! read. Each job notes Convex's time before it reads and afterwards applies what the change feed has since then.
 
 use futures_util::TryStreamExt;
-use sluice_convex::client::ConvexError;
-use sluice_convex::files::{File, FileChange, Files};
-use sluice_store::{Change, Entry};
+use futures_util::stream::BoxStream;
+use sluice_convex::{ChangePage, ConvexError, File, FileChange, Files};
+use sluice_store::cache::{Cache, Change, Entry};
 
-/// How many changes are handed on at once.
-const BATCH: usize = 500;
+use crate::failure::Failure;
 
 /// The feed of file changes from a moment on, seen by one user.
 pub(crate) struct LateChanges<'a> {
     files: &'a dyn Files,
     user: &'a str,
     cursor: i64,
+    pages: Option<BoxStream<'a, Result<ChangePage, ConvexError>>>,
 }
 
 impl<'a> LateChanges<'a> {
@@ -26,29 +26,35 @@ impl<'a> LateChanges<'a> {
             files,
             user,
             cursor,
+            pages: None,
         })
     }
 
-    /// Hands everything since the last call to `apply`, in the order of its happening, until the feed is exhausted.
+    /// The next changes in the order of their happening; `None` when the feed is exhausted. May be called again then.
     ///
     /// A file that now belongs to somebody else counts as removed, as does a deleted one. Removals of files which the
     /// user never had are among them: a tombstone does not say whose file it was.
-    pub(crate) async fn drain<E, F>(&mut self, mut apply: F) -> Result<(), E>
-    where
-        E: From<ConvexError>,
-        F: AsyncFnMut(&[Change]) -> Result<(), E>,
-    {
-        let mut pages = self.files.changes(self.cursor);
-        while let Some(page) = pages.try_next().await? {
-            let changes: Vec<Change> = page
-                .changes
-                .into_iter()
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, ConvexError> {
+        let pages = self
+            .pages
+            .get_or_insert_with(|| self.files.changes(self.cursor));
+        let Some(page) = pages.try_next().await? else {
+            self.pages = None;
+            return Ok(None);
+        };
+        self.cursor = page.cursor;
+        let changes = page.changes.into_iter();
+        Ok(Some(
+            changes
                 .map(|change| as_seen_by(self.user, change))
-                .collect();
-            for batch in changes.chunks(BATCH) {
-                apply(batch).await?;
-            }
-            self.cursor = page.cursor;
+                .collect(),
+        ))
+    }
+
+    /// Brings what is cached of the user up to date.
+    pub(crate) async fn apply_to(&mut self, cache: &Cache) -> Result<(), Failure> {
+        while let Some(changes) = self.next().await? {
+            cache.amend(self.user, &changes).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sluice_queue::Running;
-use sluice_store::Entry;
+use sluice_store::cache::Entry;
 
 use crate::context::Context;
 use crate::failure::{Failure, Refusal};
@@ -68,11 +68,10 @@ impl Job for Prefetch {
         if !found && !files.any(user).await? {
             return Err(Refusal::UserNotFound.into());
         }
-        late.drain::<Failure, _>(async |changes| Ok(cache.amend(user, changes).await?))
-            .await?;
+        late.apply_to(cache).await?;
         metrics::counter!("sluice_prefetch_entries_total").increment(prefetched);
         Ok(PrefetchAnswer {
-            user: request.user,
+            user: user.to_owned(),
             prefetched,
         })
     }

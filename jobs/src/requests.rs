@@ -1,7 +1,7 @@
 //! What a caller asks for, and the job that each request becomes.
 
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob};
+use sluice_queue::{Idempotency, NewJob, QueueError};
 
 use crate::invalidate::Invalidate;
 use crate::job::Job;
@@ -103,29 +103,42 @@ impl Request {
     /// Requests that may share one run carry a unique key: syncs of one user and type, prefetches of one user and
     /// limit, deletions of one user. A log-out never shares: an earlier one that still runs may already have passed
     /// the entries that this caller wants gone.
-    pub fn into_job(self, idempotency: Option<Idempotency>) -> NewJob {
-        let job = match self {
+    ///
+    /// # Errors
+    /// When the request cannot be written as JSON.
+    pub fn into_job(self, idempotency: Option<Idempotency>) -> Result<NewJob, QueueError> {
+        let (user, job) = match self {
             Self::Sync(request) => {
-                let unique = format!("{}:{}", request.kind.as_str(), request.user);
-                let group = request.user.clone();
-                NewJob {
-                    unique_key: Some(unique),
-                    group: Some(group),
-                    ..Sync::new_job(&request, request.user.clone())
-                }
+                let job = NewJob {
+                    unique_key: Some(format!("{}:{}", request.kind.as_str(), request.user)),
+                    group: Some(request.user.clone()),
+                    ..Sync::new_job(&request)?
+                };
+                (request.user, job)
             }
-            Self::Prefetch(request) => NewJob {
-                unique_key: Some(format!("{}:{}", request.limit, request.user)),
-                ..Prefetch::new_job(&request, request.user.clone())
-            },
-            Self::Invalidate(request) => NewJob {
-                unique_key: match request.kind {
+            Self::Prefetch(request) => {
+                let job = NewJob {
+                    unique_key: Some(format!("{}:{}", request.limit, request.user)),
+                    ..Prefetch::new_job(&request)?
+                };
+                (request.user, job)
+            }
+            Self::Invalidate(request) => {
+                let shared = match request.kind {
                     InvalidateType::Out => None,
                     InvalidateType::Del => Some(format!("DEL:{}", request.user)),
-                },
-                ..Invalidate::new_job(&request, request.user.clone())
-            },
+                };
+                let job = NewJob {
+                    unique_key: shared,
+                    ..Invalidate::new_job(&request)?
+                };
+                (request.user, job)
+            }
         };
-        NewJob { idempotency, ..job }
+        Ok(NewJob {
+            user: Some(user),
+            idempotency,
+            ..job
+        })
     }
 }

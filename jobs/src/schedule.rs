@@ -23,7 +23,9 @@ const USERS_PER_SWEEP: usize = 10_000;
 
 /// A cron expression that does not parse.
 #[derive(Debug, thiserror::Error)]
-#[error("the prefetch schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}")]
+#[error(
+    "the prefetch schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}"
+)]
 pub struct ScheduleError {
     expression: String,
     reason: cron::error::Error,
@@ -47,8 +49,7 @@ pub(crate) async fn enqueue_sweep(tick: Tick, queues: &Queues) -> Result<(), Que
         }),
         // A sweep that could not run before the next tick is not worth a second one.
         unique_key: Some("sweep".to_owned()),
-        max_attempts: Sweep::MAX_ATTEMPTS,
-        ..NewJob::new(Sweep::QUEUE, &SweepRequest {})
+        ..Sweep::new_job(&SweepRequest {})?
     };
     queues.enqueue(job).await?;
     Ok(())
@@ -83,7 +84,7 @@ impl Job for Sweep {
                 user: user.clone(),
                 limit: ENTRIES_PER_USER,
             };
-            let job = Request::Prefetch(request).into_job(None);
+            let job = Request::Prefetch(request).into_job(None)?;
             context.queues.enqueue(job).await?;
         }
         Ok(SweepAnswer { users: users.len() })

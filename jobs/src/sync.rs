@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use sluice_convex::files::File;
 use sluice_queue::Running;
-use sluice_store::{Entry, Overflow, Pushed, Staging};
+use sluice_store::cache::{Committed, Entry, Overflow, Pushed, Staging};
 
 use crate::context::Context;
 use crate::failure::{Failure, Refusal};
@@ -53,47 +53,67 @@ impl Job for Sync {
         running: &Running,
     ) -> Result<SyncAnswer, Failure> {
         let user = request.user.as_str();
-        let policy = match request.kind {
-            SyncType::AllOne | SyncType::MostOne => Overflow::Refuse,
-            SyncType::AllTwo | SyncType::MostTwo => Overflow::Skip,
-        };
-        let whole = matches!(request.kind, SyncType::AllOne | SyncType::AllTwo);
-
-        let staging = context.cache.stage(user, policy).await?;
-        let mut late = LateChanges::from_now(&*context.files, user).await?;
-        let mut load = Load {
-            context,
-            running,
-            user,
-            staging,
-        };
-        match load.fill(whole, &mut late).await {
-            Ok(true) => {}
-            Ok(false) => {
-                load.staging.abandon().await?;
-                // Whatever is still cached for this user is of files that are gone.
-                context.cache.invalidate(user, true).await?;
-                return Err(Refusal::UserNotFound.into());
-            }
-            Err(failure) => {
-                // The failure is what matters; a staging set that stays behind expires by itself.
-                let _ = load.staging.abandon().await;
-                return Err(failure);
-            }
+        let epoch = context.cache.epoch(user).await?;
+        let outcome = load_and_commit(context, user, request.kind, running).await;
+        if matches!(outcome, Err(Failure::Refused(Refusal::Invalidated)))
+            && context.cache.epoch(user).await? == epoch
+        {
+            return Err(Failure::StagingLost);
         }
-
-        let committed = load.staging.commit(request.kind.as_str()).await?;
-        // What changed between the last look and the commit is mended in the live set.
-        late.drain::<Failure, _>(async |changes| Ok(context.cache.amend(user, changes).await?))
-            .await?;
-        metrics::counter!("sluice_sync_entries_total").increment(committed.entries);
-        metrics::counter!("sluice_sync_bytes_total").increment(committed.bytes);
+        let Committed {
+            entries,
+            skipped,
+            bytes,
+            ..
+        } = outcome?;
+        metrics::counter!("sluice_sync_entries_total").increment(entries);
+        metrics::counter!("sluice_sync_bytes_total").increment(bytes);
         Ok(SyncAnswer {
             user: request.user,
-            synced: committed.entries,
-            skipped: committed.skipped,
+            synced: entries,
+            skipped,
         })
     }
+}
+
+async fn load_and_commit(
+    context: &Context,
+    user: &str,
+    kind: SyncType,
+    running: &Running,
+) -> Result<Committed, Failure> {
+    let policy = match kind {
+        SyncType::AllOne | SyncType::MostOne => Overflow::Refuse,
+        SyncType::AllTwo | SyncType::MostTwo => Overflow::Skip,
+    };
+    let whole = matches!(kind, SyncType::AllOne | SyncType::AllTwo);
+
+    let staging = context.cache.stage(user, policy).await?;
+    let mut late = LateChanges::from_now(&*context.files, user).await?;
+    let mut load = Load {
+        context,
+        running,
+        user,
+        staging,
+    };
+    match load.fill(whole, &mut late).await {
+        Ok(true) => {}
+        Ok(false) => {
+            load.staging.abandon().await?;
+            // Whatever is still cached for this user is of files that are gone.
+            context.cache.invalidate(user, true).await?;
+            return Err(Refusal::UserNotFound.into());
+        }
+        Err(failure) => {
+            // The failure is what matters; a staging set that stays behind expires by itself.
+            let _ = load.staging.abandon().await;
+            return Err(failure);
+        }
+    }
+    let committed = load.staging.commit(kind.as_str()).await?;
+    // What changed between the last look and the commit is mended in the live set.
+    late.apply_to(&context.cache).await?;
+    Ok(committed)
 }
 
 /// One staging set being filled.
@@ -118,9 +138,9 @@ impl Load<'_> {
         if !found {
             return Ok(false);
         }
-        let staging = &mut self.staging;
-        late.drain::<Failure, _>(async |changes| Ok(staging.amend(changes, whole).await?))
-            .await?;
+        while let Some(changes) = late.next().await? {
+            self.staging.amend(&changes, whole).await?;
+        }
         Ok(true)
     }
 
@@ -130,10 +150,16 @@ impl Load<'_> {
         let limit = if whole { usize::MAX } else { self.group_size() };
         let cache = &self.context.cache;
         let mut found = false;
-        for ids in cache.most_active(self.user, limit).await?.chunks(IDS_PER_FETCH) {
+        for ids in cache
+            .most_active(self.user, limit)
+            .await?
+            .chunks(IDS_PER_FETCH)
+        {
             let files = self.context.files.get_many(self.user, ids).await?;
             if files.len() < ids.len() {
-                cache.forget_activity(self.user, &missing(ids, &files)).await?;
+                cache
+                    .forget_activity(self.user, &missing(ids, &files))
+                    .await?;
             }
             found |= !files.is_empty();
             self.push(files).await?;

@@ -7,7 +7,7 @@ use apalis::prelude::{Data, Monitor, WorkerBuilder};
 use apalis_cron::{CronScheduler, Tick};
 use sluice_convex::files::Files;
 use sluice_queue::{Queues, Running, WorkerConfig};
-use sluice_store::Cache;
+use sluice_store::cache::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -86,11 +86,7 @@ pub async fn run_workers(
 /// Registers a worker for the queue of `J`.
 fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Monitor {
     let context = context.clone();
-    let worker = WorkerConfig {
-        name: config.worker_name.clone(),
-        concurrency: config.concurrency,
-        ..WorkerConfig::default()
-    };
+    let worker = WorkerConfig::new(&config.worker_name, config.concurrency);
     monitor.register(move |_| {
         WorkerBuilder::new(format!("{}-{}", J::QUEUE, worker.name))
             .backend(context.queues.backend(J::QUEUE, worker.clone()))

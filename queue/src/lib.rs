@@ -11,9 +11,7 @@ mod worker;
 
 pub use error::QueueError;
 pub use id::JobId;
-pub use job::{
-    AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, QueueStats, State,
-};
+pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, QueueStats, State};
 pub use keys::{
     CHECKPOINT_LIMIT, Keep, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT,
     Retention, STOP_GRACE,

@@ -305,7 +305,9 @@ impl Queues {
         let hashes: Vec<HashMap<String, String>> = pipeline.query_async(&mut connection).await?;
         jobs.iter()
             .zip(hashes)
-            .filter_map(|(job, hash)| JobView::read(JobId::from_parts(queue, job), hash).transpose())
+            .filter_map(|(job, hash)| {
+                JobView::read(JobId::from_parts(queue, job), hash).transpose()
+            })
             .collect()
     }
 

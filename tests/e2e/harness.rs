@@ -108,7 +108,12 @@ impl Deployment {
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
         let api = Process::start(&["serve"], &borrowed(&all));
-        let client = Client::new(&format!("http://{api_address}"), &convex_url, DEPLOY_KEY, SECRET);
+        let client = Client::new(
+            &format!("http://{api_address}"),
+            &convex_url,
+            DEPLOY_KEY,
+            SECRET,
+        );
         client.wait_until_ready().await;
         Self {
             valkey,
@@ -153,7 +158,13 @@ impl Deployment {
 
 fn start_convex(folder: &TempDir, address: &str) -> Process {
     Process::start(
-        &["convex", "--data", folder.path().to_str().unwrap(), "--listen", address],
+        &[
+            "convex",
+            "--data",
+            folder.path().to_str().unwrap(),
+            "--listen",
+            address,
+        ],
         &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)],
     )
 }
@@ -229,7 +240,12 @@ impl Client {
         self.post_with(operation, body, &[]).await
     }
 
-    pub async fn post_with(&self, operation: &str, body: &Value, headers: &[(&str, &str)]) -> Response {
+    pub async fn post_with(
+        &self,
+        operation: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Response {
         let mut request = self
             .request("POST", &format!("/api/v1/e/meta/{operation}"))
             .bearer_auth(self.service_token())
@@ -241,15 +257,27 @@ impl Client {
     }
 
     pub async fn sync(&self, user: &str, kind: &str) -> (StatusCode, Value) {
-        read(self.post("sync", &json!({"user": user, "type": kind})).await).await
+        read(
+            self.post("sync", &json!({"user": user, "type": kind}))
+                .await,
+        )
+        .await
     }
 
     pub async fn prefetch(&self, user: &str, limit: u32) -> (StatusCode, Value) {
-        read(self.post("prefetch", &json!({"user": user, "limit": limit})).await).await
+        read(
+            self.post("prefetch", &json!({"user": user, "limit": limit}))
+                .await,
+        )
+        .await
     }
 
     pub async fn invalidate(&self, user: &str, kind: &str) -> (StatusCode, Value) {
-        read(self.post("invalidate", &json!({"user": user, "type": kind})).await).await
+        read(
+            self.post("invalidate", &json!({"user": user, "type": kind}))
+                .await,
+        )
+        .await
     }
 
     /// Enqueues without waiting and gives the job's id.
@@ -325,8 +353,14 @@ impl Client {
                 .collect();
             let tables = json!({"files": {"primaryKey": [["id"]], "jsonSchema": {}}});
             let body = json!({"tables": tables, "messages": messages});
-            self.convex_call("PUT", "streaming_import/add_primary_key_indexes", &json!({"indexes": {"files": [["id"]]}})).await;
-            self.convex_call("POST", "streaming_import/import_airbyte_records", &body).await;
+            self.convex_call(
+                "PUT",
+                "streaming_import/add_primary_key_indexes",
+                &json!({"indexes": {"files": [["id"]]}}),
+            )
+            .await;
+            self.convex_call("POST", "streaming_import/import_airbyte_records", &body)
+                .await;
         }
     }
 
@@ -344,11 +378,16 @@ impl Client {
         let mut count = 0;
         let mut cursor = Value::Null;
         loop {
-            let arguments = json!({"user": user, "paginationOpts": {"numItems": 1000, "cursor": cursor}});
+            let arguments =
+                json!({"user": user, "paginationOpts": {"numItems": 1000, "cursor": cursor}});
             let body = json!({"path": "files:byUser", "args": arguments, "format": "json"});
             let answer = self.convex_call("POST", "query", &body).await;
             let (status, body) = read(answer).await;
-            assert_eq!((status, body["status"].as_str()), (StatusCode::OK, Some("success")), "{body}");
+            assert_eq!(
+                (status, body["status"].as_str()),
+                (StatusCode::OK, Some("success")),
+                "{body}"
+            );
             count += body["value"]["page"].as_array().unwrap().len();
             if body["value"]["isDone"] == true {
                 return count;
@@ -360,7 +399,10 @@ impl Client {
     async fn convex_call(&self, method: &str, path: &str, body: &Value) -> Response {
         let answer = self
             .http
-            .request(method.parse().unwrap(), format!("{}/api/{path}", self.convex))
+            .request(
+                method.parse().unwrap(),
+                format!("{}/api/{path}", self.convex),
+            )
             .header("authorization", format!("Convex {}", self.deploy_key))
             .json(body)
             .send()
@@ -375,13 +417,16 @@ impl Client {
 pub async fn read(answer: Response) -> (StatusCode, Value) {
     let status = answer.status();
     let text = answer.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text:?}"));
+    let body =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text:?}"));
     (status, body)
 }
 
 /// `count` file documents of a user, oldest first, with ids `<user>-0`, `<user>-1`, ….
 pub fn files(user: &str, count: usize) -> Vec<Value> {
-    (0..count).map(|n| file(user, &format!("{user}-{n}"), n as u64)).collect()
+    (0..count)
+        .map(|n| file(user, &format!("{user}-{n}"), n as u64))
+        .collect()
 }
 
 /// One file document; `size` tells its version apart.
@@ -410,7 +455,9 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()

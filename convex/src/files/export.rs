@@ -153,8 +153,9 @@ impl Files for ExportFiles {
             let spool = Spool::create();
             let mut walk = Walk::begin(&self.client, user).await?;
             while let Some(document) = walk.next().await? {
-                if let Some(file) = document.file()? {
-                    spool.put(file).await?;
+                let Some(file) = document.file()? else { continue };
+                if !spool.put(file).await {
+                    break;
                 }
             }
             let mut batches = spool.newest_first().await?;

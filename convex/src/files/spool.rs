@@ -1,54 +1,54 @@
-//! A temporary file that brings one user's files into order, so that memory does not grow with their number.
+//! A temporary database that brings one user's files into order, so that memory does not grow with
+//! their number.
 
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend,
+use bytes::Bytes;
+use rusqlite::Connection;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
 };
-use tokio::sync::mpsc;
 
 use super::{Batch, File, document::Document};
 use crate::ConvexError;
 
-/// By (`_creationTime` as ordered bits, `_id`): the file's JSON. Read backwards it is newest first.
-const FILES: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("files");
-const CACHE_BYTES: usize = 16 << 20;
 /// Files on their way to the writing thread; a document has at most 1 MiB.
 const WAITING_FILES: usize = 16;
 
-/// The writing half. What is put twice is kept once. Nothing survives a crash, and nothing has to: the file has no name.
+/// The documents stay in the order in which they came; only the small index is kept in order.
+const SCHEMA: &str = "
+    PRAGMA journal_mode = OFF;
+    PRAGMA cache_size = -16384; -- KiB
+    CREATE TABLE files (created REAL NOT NULL, doc_id TEXT NOT NULL, json BLOB NOT NULL);
+    CREATE UNIQUE INDEX newest ON files (created, doc_id);";
+
+/// The writing half. What is put twice is kept once.
 pub(super) struct Spool {
     files: mpsc::Sender<File>,
-    written: tokio::task::JoinHandle<Result<Database, redb::Error>>,
+    written: JoinHandle<rusqlite::Result<Connection>>,
 }
 
 impl Spool {
     pub fn create() -> Spool {
         let (files, waiting) = mpsc::channel(WAITING_FILES);
-        let written = tokio::task::spawn_blocking(move || write(waiting));
+        let written = spawn_blocking(move || write(waiting));
         Spool { files, written }
     }
 
-    pub async fn put(&self, file: File) -> Result<(), ConvexError> {
-        // Why the writer is gone is told by `newest_first`; it cannot be told better here.
-        self.files
-            .send(file)
-            .await
-            .map_err(|_| ConvexError::Spool("the disk refuses to write".into()))
+    /// Puts a file. An error of the disk shows in [`Self::newest_first`], which is next after `false`.
+    pub async fn put(&self, file: File) -> bool {
+        self.files.send(file).await.is_ok()
     }
 
-    /// Closes the spool and gives its files in batches, newest first.
+    /// Ends the writing and gives the files in batches, newest first.
     pub async fn newest_first(
         self,
     ) -> Result<mpsc::Receiver<Result<Vec<File>, ConvexError>>, ConvexError> {
         drop(self.files);
-        let database = self
-            .written
-            .await
-            .map_err(spool_error)?
-            .map_err(spool_error)?;
+        let database = self.written.await.map_err(failed)?.map_err(failed)?;
         let (batches, ready) = mpsc::channel(1);
-        tokio::task::spawn_blocking(move || {
-            // A reader that went away is no error.
+        spawn_blocking(move || {
             if let Err(error) = read(&database, &batches) {
+                // Whoever reads may have gone; then nobody needs the error.
                 let _ = batches.blocking_send(Err(error));
             }
         });
@@ -56,34 +56,33 @@ impl Spool {
     }
 }
 
-fn write(mut waiting: mpsc::Receiver<File>) -> Result<Database, redb::Error> {
-    let file = tempfile::tempfile().map_err(redb::StorageError::from)?;
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create_with_backend(FileBackend::new(file)?)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::None)?;
-    {
-        let mut files = transaction.open_table(FILES)?;
-        while let Some(file) = waiting.blocking_recv() {
-            files.insert((ordered(file.created), &*file.doc_id), &*file.json)?;
-        }
+fn write(mut waiting: mpsc::Receiver<File>) -> rusqlite::Result<Connection> {
+    // The empty name stands for a private file in the system's temporary folder, which SQLite
+    // unlinks as soon as it is open: it goes with the process, whatever ends that.
+    let database = Connection::open("")?;
+    database.execute_batch(SCHEMA)?;
+    database.execute_batch("BEGIN")?;
+    let mut insert = database.prepare("INSERT OR IGNORE INTO files VALUES (?, ?, ?)")?;
+    while let Some(file) = waiting.blocking_recv() {
+        insert.execute((file.created, &*file.doc_id, &*file.json))?;
     }
-    transaction.commit()?;
+    drop(insert);
+    database.execute_batch("COMMIT")?;
     Ok(database)
 }
 
 fn read(
-    database: &Database,
+    database: &Connection,
     batches: &mpsc::Sender<Result<Vec<File>, ConvexError>>,
 ) -> Result<(), ConvexError> {
-    let transaction = database.begin_read().map_err(spool_error)?;
-    let files = transaction.open_table(FILES).map_err(spool_error)?;
+    let mut select = database
+        .prepare("SELECT json FROM files INDEXED BY newest ORDER BY created DESC, doc_id DESC")
+        .map_err(failed)?;
+    let mut rows = select.query(()).map_err(failed)?;
     let mut batch = Batch::default();
-    for entry in files.iter().map_err(spool_error)?.rev() {
-        let (_, json) = entry.map_err(spool_error)?;
-        let json = bytes::Bytes::copy_from_slice(json.value());
-        let file = Document::read(json)?.file()?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let json: Vec<u8> = row.get(0).map_err(failed)?;
+        let file = Document::read(Bytes::from(json))?.file()?;
         if let Some(full) = file.and_then(|file| batch.push(file))
             && batches.blocking_send(Ok(full)).is_err()
         {
@@ -96,31 +95,6 @@ fn read(
     Ok(())
 }
 
-fn spool_error(error: impl std::fmt::Display) -> ConvexError {
+fn failed(error: impl std::fmt::Display) -> ConvexError {
     ConvexError::Spool(error.to_string())
-}
-
-/// Bits that compare as the numbers do (IEEE 754 total order).
-fn ordered(number: f64) -> u64 {
-    let bits = number.to_bits();
-    if bits >> 63 == 0 {
-        bits | 1 << 63
-    } else {
-        !bits
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ordered_bits_compare_as_numbers() {
-        let numbers = [-1e9, -1.5, -0.0, 0.0, 1.0, 1.7e12, 1.7e12 + 0.25];
-        assert!(
-            numbers
-                .windows(2)
-                .all(|pair| ordered(pair[0]) < ordered(pair[1]))
-        );
-    }
 }

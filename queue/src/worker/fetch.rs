@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
+use super::WorkerConfig;
 use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use super::WorkerConfig;
 use crate::keys::{FETCH_LIMIT, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};

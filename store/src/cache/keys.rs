@@ -16,10 +16,14 @@
 //! | `activity:<half-life in ms>` | sorted set: id by log2 of its decayed access weight | 32 half-lives after the last access |
 //! | `lease:<id>` | string: nonce of the caller that fetches this id, or `stale` once a later revision was seen | 5 s |
 //!
+//! Outside of any user's slot: [`RECENT_USERS`], a sorted set of users by the second of their last access, the last 100,000.
+//!
 //! The half-life is in the name of the ranking because scores of different half-lives cannot be compared.
 
 use std::time::Duration;
 
+/// Users by the second in which they last read something.
+pub(super) const RECENT_USERS: &str = "sm1:recent-users";
 /// How long a staging set outlives its last chunk.
 pub(super) const STAGING_TTL: Duration = Duration::from_secs(15 * 60);
 /// How long the epoch of an invalidate is remembered.

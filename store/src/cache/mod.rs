@@ -7,9 +7,11 @@ mod amend;
 mod invalidate;
 mod keys;
 mod list;
+mod recent;
 mod single;
 mod staging;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +36,7 @@ const CHUNK_ENTRIES: usize = 1_000;
 pub struct Cache {
     valkey: Valkey,
     config: CacheConfig,
+    noted: Arc<Mutex<recent::Noted>>,
 }
 
 /// What can be set about the cache.
@@ -117,7 +120,11 @@ impl Cache {
                 return Err(StoreError::Config(format!("{name} is zero")));
             }
         }
-        Ok(Cache { valkey, config })
+        Ok(Cache {
+            valkey,
+            config,
+            noted: Arc::default(),
+        })
     }
 
     /// The configuration it was made with.

@@ -46,6 +46,9 @@ impl Cache {
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
     pub async fn read(&self, user: &str, id: &str, record: bool) -> Result<Lookup, StoreError> {
+        if record {
+            self.note_reader(user).await;
+        }
         let keys = self.keys(user);
         let half_life = self.config.activity_half_life;
         let mut cmd = READ.command(&[
