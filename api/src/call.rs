@@ -69,7 +69,7 @@ impl Call {
         body: &impl Serialize,
         request: Request,
     ) -> Result<Response, ApiError> {
-        let mut job = request.into_job(self.idempotency(body)?);
+        let mut job = request.into_job(self.idempotency(body)?)?;
         job.trace = self.trace;
         let job = state.queues.enqueue(job).await?.id;
         tracing::info!(%job, "enqueued");
