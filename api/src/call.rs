@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use axum::Json;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use sluice_jobs::requests::{Refusal, Request};
+use sluice_jobs::{Refusal, Request};
 use sluice_queue::{Finished, Idempotency, JobId};
 use utoipa::ToSchema;
 
@@ -166,7 +166,11 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .filter(|trace| trace.len() == TRACEPARENT_BYTES)
-        .filter(|trace| trace.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        .filter(|trace| {
+            trace
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        })
         .map(str::to_owned)
 }
 
