@@ -1,0 +1,10 @@
+//! The API over real parts: Valkey, the queue, the cache, and an embedded Convex behind HTTP. Where a test needs a job to end in
+//! some way, it runs the worker itself.
+#![allow(clippy::unwrap_used)]
+
+mod app;
+mod board;
+mod jobs;
+mod operation;
+mod reads;
+mod requests;

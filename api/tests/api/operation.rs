@@ -1,0 +1,132 @@
+use axum::body::Body;
+use axum::http::{Method, Request};
+use sluice_api::ApiConfig;
+use sluice_api::auth::Scope;
+
+use crate::app::{Answer, App};
+
+async fn open(app: &App, path: &str) -> Answer {
+    app.send(Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn readiness_names_the_part_that_is_down() {
+    let mut app = App::start().await;
+    let ready = open(&app, "/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.json()["status"].as_str()), (200, Some("ok")));
+
+    app.stop_convex();
+    let without_convex = open(&app, "/readyz").await;
+    assert_eq!(without_convex.status, 503);
+    assert_eq!(without_convex.json()["valkey"], "ok");
+    assert_eq!(without_convex.json()["convex"], "unavailable");
+
+    app.valkey.kill();
+    let without_both = open(&app, "/readyz").await;
+    assert_eq!(without_both.json()["valkey"], "unavailable");
+    assert_eq!(open(&app, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_need_admin() {
+    let app = App::start().await;
+    assert_eq!(open(&app, "/metrics").await.error(), (401, "unauthorized".to_owned()));
+    let scopes = [Scope::MetaRead, Scope::MetaWrite];
+    assert_eq!(app.get("/metrics", &scopes).await.error(), (403, "forbidden".to_owned()));
+    assert_eq!(app.get("/metrics", &[Scope::Admin]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_document_describes_every_endpoint() {
+    let app = App::start().await;
+    let document = open(&app, "/openapi.json").await.json();
+    for (path, method) in [
+        ("/api/v1/e/meta/sync", "post"),
+        ("/api/v1/e/meta/prefetch", "post"),
+        ("/api/v1/e/meta/invalidate", "post"),
+        ("/api/v1/meta/{fileId}", "get"),
+        ("/api/v1/meta", "get"),
+        ("/api/v1/jobs/{id}", "get"),
+        ("/healthz", "get"),
+        ("/readyz", "get"),
+        ("/metrics", "get"),
+    ] {
+        let responses = &document["paths"][path][method]["responses"];
+        assert!(responses["200"].is_object(), "{method} {path}");
+    }
+    let user = &document["components"]["schemas"]["SyncBody"]["properties"]["user"];
+    assert_eq!(user["maxLength"], 256);
+}
+
+#[tokio::test]
+async fn every_reference_in_the_document_leads_somewhere() {
+    let app = App::start().await;
+    let document = open(&app, "/openapi.json").await;
+    let schemas = &document.json()["components"]["schemas"];
+    let text = document.text();
+    let references = text.split("\"#/components/schemas/").skip(1);
+    let mut count = 0;
+    for name in references.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(schemas[name].is_object(), "{name}");
+        count += 1;
+    }
+    assert!(count > 10);
+}
+
+#[tokio::test]
+async fn the_docs_are_one_page_that_needs_nothing_else() {
+    let app = App::start().await;
+    let page = open(&app, "/docs").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    let text = page.text();
+    assert!(text.contains("/api/v1/e/meta/sync") && text.contains("id=\"shape-SyncBody\""));
+    assert!(!text.contains("http://") && !text.contains("https://"));
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_answered_in_json() {
+    let app = App::start().await;
+    assert_eq!(open(&app, "/nowhere").await.error(), (404, "not_found".to_owned()));
+    let answer = open(&app, "/api/v1/e/meta/sync").await;
+    assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()));
+    assert_eq!(answer.header("allow"), "POST");
+}
+
+#[tokio::test]
+async fn answers_carry_a_request_id_and_a_fit_one_is_kept() {
+    let app = App::start().await;
+    let with = async |id: &str| {
+        let request = Request::get("/healthz").header("x-request-id", id).body(Body::empty()).unwrap();
+        app.send(request).await.header("x-request-id").to_owned()
+    };
+    assert_eq!(with("trace-1.a_B").await, "trace-1.a_B");
+    for unfit in ["", "a b", "a=\"b\"", &"x".repeat(65)] {
+        let given = with(unfit).await;
+        assert_ne!(given, unfit);
+        assert_eq!(given.len(), 16);
+    }
+}
+
+#[tokio::test]
+async fn other_origins_may_call_only_when_configured() {
+    let preflight = || {
+        Request::builder()
+            .method(Method::OPTIONS)
+            .uri("/api/v1/meta")
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization")
+            .body(Body::empty())
+            .unwrap()
+    };
+    let closed = App::start().await;
+    let answer = closed.send(preflight()).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+
+    let cors_origins = vec!["https://app.example".parse().unwrap()];
+    let open = App::start_with(ApiConfig { cors_origins, ..ApiConfig::default() }).await;
+    let answer = open.send(preflight()).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(answer.header("access-control-allow-headers"), "authorization");
+}
