@@ -1,3 +1,12 @@
-//! Convex: the client of its streaming export, import and functions, and an embedded store that answers as Convex does.
+//! Convex from both sides of the wire: a client for a deployment's streaming export, streaming
+//! import and functions, and an embedded store that answers as a deployment does.
+//!
+//! [`Client`] speaks HTTP to either. [`files()`] gives the `files` table through it as a [`Files`]: by
+//! indexed Convex functions where they are deployed, by the streaming export where not.
 
+pub mod client;
 pub mod embedded;
+pub mod files;
+
+pub use client::{Client, ClientConfig, ConvexError, Secret};
+pub use files::{ChangePage, File, FileChange, Files, FilesVia, files};

@@ -1,0 +1,403 @@
+//! The HTTP client of a Convex deployment: streaming export, streaming import and functions.
+
+mod call;
+mod error;
+mod retry;
+mod rows;
+mod secret;
+mod slicer;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{
+    Method,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use url::{Host, Url};
+
+use self::{
+    call::Call,
+    rows::{Kind, function_value, parse},
+    slicer::RowsAt,
+};
+pub use self::{
+    error::ConvexError,
+    rows::{DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd},
+    secret::Secret,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For answers that are read whole: schemas and what functions return besides pages. Convex returns at most 16 MiB.
+const MAX_ANSWER: usize = 32 << 20;
+/// A table nobody has: its snapshot is empty and still tells the time.
+const NO_TABLE: &str = "sluice_no_such_table";
+
+/// Where a deployment is and how patient to be with it.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// The deployment's address, e.g. `https://name-123.convex.cloud`.
+    pub url: Url,
+    /// Sent as `Authorization: Convex <key>`.
+    pub deploy_key: Secret,
+    /// How long an attempt waits for an answer to begin, and then for each next chunk of it.
+    pub request_timeout: Duration,
+    /// How often a failed attempt is repeated.
+    pub retries: u32,
+    /// Sent as `Convex-Client`: a name, a dash and a version.
+    pub client_name: String,
+}
+
+impl ClientConfig {
+    /// The defaults: 30 s, 4 retries, `sluice-<version>`.
+    pub fn new(url: Url, deploy_key: Secret) -> ClientConfig {
+        ClientConfig {
+            url,
+            deploy_key,
+            request_timeout: Duration::from_secs(30),
+            retries: 4,
+            client_name: concat!("sluice-", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A Convex deployment over HTTP. Cheap to clone; all clones share one pool of connections.
+///
+/// Every call gives up on an attempt after [`ClientConfig::request_timeout`] of silence and repeats it up to
+/// [`ClientConfig::retries`] times with jittered exponential waits, or as long as `Retry-After` asks (30 s at most). All of its requests
+/// are idempotent, so repeating is safe.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    timeout: Duration,
+    retries: u32,
+}
+
+/// Which page of `list_snapshot`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotRequest {
+    /// One table of the root component.
+    #[serde(rename = "tableName")]
+    pub table: String,
+    /// The time of the walk, ns; `None`: now.
+    pub snapshot: Option<i64>,
+    /// From the page before; `None`: the first page.
+    pub cursor: Option<String>,
+}
+
+/// Which page of `document_deltas`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeltasRequest {
+    /// One table of the root component.
+    #[serde(rename = "tableName")]
+    pub table: String,
+    /// Everything later than this, ns.
+    pub cursor: i64,
+}
+
+impl Client {
+    /// Opens no connection yet. Fails on a URL that is not http(s) and on a key that no header can carry.
+    pub fn new(config: ClientConfig) -> Result<Client, ConvexError> {
+        let ClientConfig {
+            mut url,
+            deploy_key,
+            request_timeout,
+            retries,
+            client_name,
+        } = config;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(ConvexError::Config(
+                "the Convex URL must be http:// or https://".into(),
+            ));
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        let header = |text: String, what: &str| {
+            HeaderValue::from_str(&text)
+                .map_err(|_| ConvexError::Config(format!("the {what} does not fit into a header")))
+        };
+        let mut authorization = header(
+            format!("Convex {}", deploy_key.expose()),
+            "Convex deploy key",
+        )?;
+        authorization.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, authorization),
+            (
+                reqwest::header::HeaderName::from_static("convex-client"),
+                header(client_name, "client name")?,
+            ),
+        ]);
+        let mut http = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            // Nobody but the configured host gets the key.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&url) {
+            http = http.no_proxy();
+        }
+        let http = http
+            .build()
+            .map_err(|error| ConvexError::Config(error.without_url().to_string()))?;
+        Ok(Client {
+            http,
+            url,
+            timeout: request_timeout,
+            retries,
+        })
+    }
+
+    /// The deployment's present time, ns: no later commit has an earlier time.
+    pub async fn now(&self) -> Result<i64, ConvexError> {
+        let request = SnapshotRequest {
+            table: NO_TABLE.to_owned(),
+            snapshot: None,
+            cursor: None,
+        };
+        Ok(self.list_snapshot(request).await?.finish().await?.snapshot)
+    }
+
+    /// Whether the deployment answers, takes the key and has streaming export.
+    pub async fn ping(&self) -> Result<(), ConvexError> {
+        let call = self.call("test_streaming_export_connection", Method::GET, None);
+        call.send_whole(MAX_ANSWER).await.map(drop)
+    }
+
+    /// A page of a table as it was at one time, in the order of internal ids.
+    pub async fn list_snapshot(
+        &self,
+        request: SnapshotRequest,
+    ) -> Result<RowStream<SnapshotEnd>, ConvexError> {
+        let call = self.call("list_snapshot", Method::POST, Some(body(&request)?));
+        RowStream::open(
+            call,
+            Kind {
+                rows_at: RowsAt::Values,
+                path: String::new(),
+            },
+        )
+        .await
+    }
+
+    /// A page of a table's revisions, oldest first. [`ConvexError::CursorExpired`] when the cursor is too old.
+    pub async fn document_deltas(
+        &self,
+        request: DeltasRequest,
+    ) -> Result<RowStream<DeltasEnd>, ConvexError> {
+        let call = self.call("document_deltas", Method::POST, Some(body(&request)?));
+        RowStream::open(
+            call,
+            Kind {
+                rows_at: RowsAt::Values,
+                path: String::new(),
+            },
+        )
+        .await
+    }
+
+    /// Calls a query that returns documents, as an array or as a page. `path` is `module:function`.
+    pub async fn query(
+        &self,
+        path: &str,
+        args: &impl Serialize,
+    ) -> Result<RowStream<QueryEnd>, ConvexError> {
+        let call = self.call("query", Method::POST, Some(function_body(path, args)?));
+        RowStream::open(
+            call,
+            Kind {
+                rows_at: RowsAt::Value,
+                path: path.to_owned(),
+            },
+        )
+        .await
+    }
+
+    /// Calls a query and reads what it returns.
+    pub async fn query_value<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        args: &impl Serialize,
+    ) -> Result<T, ConvexError> {
+        let call = self.call("query", Method::POST, Some(function_body(path, args)?));
+        function_value(&call.send_whole(MAX_ANSWER).await?, path)
+    }
+
+    /// Calls a mutation and reads what it returns. It must be idempotent: it runs again when its answer is lost.
+    pub async fn mutation<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        args: &impl Serialize,
+    ) -> Result<T, ConvexError> {
+        let call = self.call("mutation", Method::POST, Some(function_body(path, args)?));
+        function_value(&call.send_whole(MAX_ANSWER).await?, path)
+    }
+
+    /// Inserts each record, or replaces the document with the same values in the fields of `primary_key` (which must be indexed, see
+    /// [`Self::add_primary_key_index`]). With a non-null field `_ab_cdc_deleted_at` that document is deleted instead; a record
+    /// that matches none is inserted even so. Keep a call below 20 MiB, and below 16,000 records for it to be atomic.
+    pub async fn import_records(
+        &self,
+        table: &str,
+        primary_key: &[&str],
+        records: &[impl Serialize],
+    ) -> Result<(), ConvexError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Message<'a, R> {
+            table_name: &'a str,
+            data: &'a R,
+        }
+        #[derive(Serialize)]
+        struct Import<'a, R> {
+            tables: Value,
+            messages: Vec<Message<'a, R>>,
+        }
+        let import = Import {
+            tables: json!({ table: { "primaryKey": field_paths(primary_key), "jsonSchema": {} } }),
+            messages: records
+                .iter()
+                .map(|data| Message {
+                    table_name: table,
+                    data,
+                })
+                .collect(),
+        };
+        self.command(
+            "streaming_import/import_airbyte_records",
+            Method::POST,
+            &import,
+        )
+        .await
+    }
+
+    /// Has the table indexed by these top-level fields, for [`Self::import_records`]. An index by other fields that an earlier call
+    /// made is replaced. [`Self::primary_key_index_ready`] tells when it can be used.
+    pub async fn add_primary_key_index(
+        &self,
+        table: &str,
+        fields: &[&str],
+    ) -> Result<(), ConvexError> {
+        let request = json!({ "indexes": { table: field_paths(fields) } });
+        self.command(
+            "streaming_import/add_primary_key_indexes",
+            Method::PUT,
+            &request,
+        )
+        .await
+    }
+
+    /// Whether the table's primary key index is built. Refused (`MissingIndex`) when it has none.
+    pub async fn primary_key_index_ready(&self, table: &str) -> Result<bool, ConvexError> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Ready {
+            indexes_ready: bool,
+        }
+        // A GET with a body: Convex reads the names from there only.
+        let request = body(&json!({ "tables": [table] }))?;
+        let call = self.call(
+            "streaming_import/primary_key_indexes_ready",
+            Method::GET,
+            Some(request),
+        );
+        let Ready { indexes_ready } = parse(&call.send_whole(MAX_ANSWER).await?)?;
+        Ok(indexes_ready)
+    }
+
+    /// Empties tables, all at once. Leaves no tombstones in the deltas.
+    pub async fn clear_tables(&self, tables: &[&str]) -> Result<(), ConvexError> {
+        self.command(
+            "streaming_import/clear_tables",
+            Method::PUT,
+            &json!({ "tableNames": tables }),
+        )
+        .await
+    }
+
+    /// The JSON schema of every table, by name.
+    pub async fn json_schemas(&self) -> Result<Value, ConvexError> {
+        parse(
+            &self
+                .call("json_schemas", Method::GET, None)
+                .send_whole(MAX_ANSWER)
+                .await?,
+        )
+    }
+
+    async fn command(
+        &self,
+        endpoint: &'static str,
+        method: Method,
+        request: &impl Serialize,
+    ) -> Result<(), ConvexError> {
+        self.call(endpoint, method, Some(body(request)?))
+            .send_whole(MAX_ANSWER)
+            .await
+            .map(drop)
+    }
+
+    fn call(&self, endpoint: &'static str, method: Method, body: Option<Bytes>) -> Call {
+        let mut url = self.url.clone();
+        url.set_path(&format!(
+            "{}/api/{endpoint}",
+            self.url.path().trim_end_matches('/')
+        ));
+        Call {
+            http: self.http.clone(),
+            endpoint,
+            method,
+            url,
+            body,
+            timeout: self.timeout,
+            retries: self.retries,
+            failures: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("host", &self.url.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn field_paths(fields: &[&str]) -> Vec<[String; 1]> {
+    fields.iter().map(|&field| [field.to_owned()]).collect()
+}
+
+fn function_body(path: &str, args: &impl Serialize) -> Result<Bytes, ConvexError> {
+    #[derive(Serialize)]
+    struct Request<'a, A> {
+        path: &'a str,
+        args: &'a A,
+        format: &'static str,
+    }
+    body(&Request {
+        path,
+        args,
+        format: "json",
+    })
+}
+
+fn body(request: &impl Serialize) -> Result<Bytes, ConvexError> {
+    serde_json::to_vec(request)
+        .map(Bytes::from)
+        .map_err(|error| ConvexError::Config(format!("a request that is no JSON: {error}")))
+}

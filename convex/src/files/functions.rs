@@ -1,0 +1,195 @@
+//! Files through indexed Convex functions, see `convex/functions/files.ts`.
+
+use async_stream::try_stream;
+use bytes::Bytes;
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, BoxStream, StreamExt, TryStreamExt},
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Batch, ChangePage, File, Files, changes::changes, document::Document};
+use crate::{
+    Client, ConvexError,
+    client::{QueryEnd, RowStream},
+};
+
+const BY_USER: &str = "files:byUser";
+const GET_MANY: &str = "files:getMany";
+const REMOVE: &str = "files:remove";
+
+/// A page ends at so many documents or bytes; a query may read 16 MiB and 32,000 documents.
+const PAGE_FILES: usize = 4000;
+const PAGE_BYTES: usize = 4 << 20;
+/// So few documents stay below a call's limits unless they are larger than 128 KiB on average.
+const CHUNK: usize = 128;
+/// Chunks of [`Files::get_many`] under way at once.
+const CHUNKS_AT_ONCE: usize = 4;
+
+#[derive(Clone)]
+pub(super) struct FunctionFiles {
+    client: Client,
+}
+
+impl FunctionFiles {
+    pub fn new(client: Client) -> FunctionFiles {
+        FunctionFiles { client }
+    }
+
+    /// Whether the deployment has the functions.
+    pub async fn deployed(&self) -> Result<bool, ConvexError> {
+        let nothing: [String; 0] = [];
+        match self.get_chunk("", &nothing).await {
+            Ok(_) => Ok(true),
+            Err(ConvexError::FunctionMissing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn by_user(
+        &self,
+        user: &str,
+        count: usize,
+        cursor: Option<&str>,
+    ) -> Result<RowStream<QueryEnd>, ConvexError> {
+        let options =
+            json!({ "numItems": count, "cursor": cursor, "maximumBytesRead": PAGE_BYTES });
+        self.client
+            .query(BY_USER, &json!({ "user": user, "paginationOpts": options }))
+            .await
+    }
+
+    async fn get_chunk(&self, user: &str, ids: &[String]) -> Result<Vec<Bytes>, ConvexError> {
+        let rows = self
+            .client
+            .query(GET_MANY, &json!({ "user": user, "ids": ids }))
+            .await?;
+        Ok(rows.page().await?.0)
+    }
+}
+
+impl Files for FunctionFiles {
+    fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
+        // Each page is read by a task, so that the next one arrives while this one is consumed: it is whole or not at all, and
+        // begins anew when its connection breaks.
+        let fetch = |cursor: Option<String>| {
+            let (files, user) = (self.clone(), user.to_owned());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                files
+                    .by_user(&user, PAGE_FILES, cursor.as_deref())
+                    .await?
+                    .page()
+                    .await
+            }))
+        };
+        try_stream! {
+            let mut coming = Some(fetch(None));
+            let mut batch = Batch::default();
+            while let Some(task) = coming.take() {
+                let (rows, end) = task.await.map_err(|error| ConvexError::Transport(error.to_string()))??;
+                coming = end.cursor.map(|cursor| fetch(Some(cursor)));
+                for row in rows {
+                    let file = Document::read(row)?.file()?;
+                    if let Some(full) = file.and_then(|file| batch.push(file)) {
+                        yield full;
+                    }
+                }
+            }
+            if let Some(rest) = batch.rest() {
+                yield rest;
+            }
+        }
+        .boxed()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        user: &'a str,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<File>, ConvexError>> {
+        Box::pin(async move {
+            let calls: Vec<_> = ids
+                .chunks(CHUNK)
+                .map(|chunk| self.get_chunk(user, chunk))
+                .collect();
+            let mut chunks = stream::iter(calls).buffered(CHUNKS_AT_ONCE);
+            let mut files = Vec::new();
+            while let Some(rows) = chunks.try_next().await? {
+                for row in rows {
+                    files.extend(Document::read(row)?.file()?);
+                }
+            }
+            Ok(files)
+        })
+    }
+
+    fn any<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<bool, ConvexError>> {
+        Box::pin(async move {
+            Ok(!self
+                .by_user(user, 1, None)
+                .await?
+                .page()
+                .await?
+                .0
+                .is_empty())
+        })
+    }
+
+    fn list_ids<'a>(
+        &'a self,
+        user: &'a str,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, ConvexError>> {
+        Box::pin(async move {
+            let mut ids = Vec::new();
+            let mut cursor = None;
+            while ids.len() < limit {
+                let count = PAGE_FILES.min(limit - ids.len());
+                let (rows, end) = self
+                    .by_user(user, count, cursor.as_deref())
+                    .await?
+                    .page()
+                    .await?;
+                for row in rows.into_iter().take(count) {
+                    ids.push(Document::read(row)?.doc_id()?.into_owned());
+                }
+                cursor = end.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            Ok(ids)
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        user: &'a str,
+        doc_ids: &'a [String],
+    ) -> BoxFuture<'a, Result<u64, ConvexError>> {
+        #[derive(Deserialize)]
+        struct Removed {
+            /// A Convex number: `3.0`.
+            deleted: f64,
+        }
+        Box::pin(async move {
+            let mut total = 0;
+            for chunk in doc_ids.chunks(CHUNK) {
+                let args = json!({ "user": user, "docIds": chunk });
+                let Removed { deleted } = self.client.mutation(REMOVE, &args).await?;
+                total += deleted as u64;
+            }
+            Ok(total)
+        })
+    }
+
+    fn now(&self) -> BoxFuture<'_, Result<i64, ConvexError>> {
+        Box::pin(self.client.now())
+    }
+
+    fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>> {
+        changes(&self.client, since)
+    }
+}

@@ -1,0 +1,100 @@
+//! A temporary database that brings one user's files into order, so that memory does not grow with
+//! their number.
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
+
+use super::{Batch, File, document::Document};
+use crate::ConvexError;
+
+/// Files on their way to the writing thread; a document has at most 1 MiB.
+const WAITING_FILES: usize = 16;
+
+/// The documents stay in the order in which they came; only the small index is kept in order.
+const SCHEMA: &str = "
+    PRAGMA journal_mode = OFF;
+    PRAGMA cache_size = -16384; -- KiB
+    CREATE TABLE files (created REAL NOT NULL, doc_id TEXT NOT NULL, json BLOB NOT NULL);
+    CREATE UNIQUE INDEX newest ON files (created, doc_id);";
+
+/// The writing half. What is put twice is kept once.
+pub(super) struct Spool {
+    files: mpsc::Sender<File>,
+    written: JoinHandle<rusqlite::Result<Connection>>,
+}
+
+impl Spool {
+    pub fn create() -> Spool {
+        let (files, waiting) = mpsc::channel(WAITING_FILES);
+        let written = spawn_blocking(move || write(waiting));
+        Spool { files, written }
+    }
+
+    /// Puts a file. An error of the disk shows in [`Self::newest_first`], which is next after `false`.
+    pub async fn put(&self, file: File) -> bool {
+        self.files.send(file).await.is_ok()
+    }
+
+    /// Ends the writing and gives the files in batches, newest first.
+    pub async fn newest_first(
+        self,
+    ) -> Result<mpsc::Receiver<Result<Vec<File>, ConvexError>>, ConvexError> {
+        drop(self.files);
+        let database = self.written.await.map_err(failed)?.map_err(failed)?;
+        let (batches, ready) = mpsc::channel(1);
+        spawn_blocking(move || {
+            if let Err(error) = read(&database, &batches) {
+                // Whoever reads may have gone; then nobody needs the error.
+                let _ = batches.blocking_send(Err(error));
+            }
+        });
+        Ok(ready)
+    }
+}
+
+fn write(mut waiting: mpsc::Receiver<File>) -> rusqlite::Result<Connection> {
+    // The empty name stands for a private file in the system's temporary folder, which SQLite
+    // unlinks as soon as it is open: it goes with the process, whatever ends that.
+    let database = Connection::open("")?;
+    database.execute_batch(SCHEMA)?;
+    database.execute_batch("BEGIN")?;
+    let mut insert = database.prepare("INSERT OR IGNORE INTO files VALUES (?, ?, ?)")?;
+    while let Some(file) = waiting.blocking_recv() {
+        insert.execute((file.created, &*file.doc_id, &*file.json))?;
+    }
+    drop(insert);
+    database.execute_batch("COMMIT")?;
+    Ok(database)
+}
+
+fn read(
+    database: &Connection,
+    batches: &mpsc::Sender<Result<Vec<File>, ConvexError>>,
+) -> Result<(), ConvexError> {
+    let mut select = database
+        .prepare("SELECT json FROM files INDEXED BY newest ORDER BY created DESC, doc_id DESC")
+        .map_err(failed)?;
+    let mut rows = select.query(()).map_err(failed)?;
+    let mut batch = Batch::default();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let json: Vec<u8> = row.get(0).map_err(failed)?;
+        let file = Document::read(Bytes::from(json))?.file()?;
+        if let Some(full) = file.and_then(|file| batch.push(file))
+            && batches.blocking_send(Ok(full)).is_err()
+        {
+            return Ok(());
+        }
+    }
+    if let Some(rest) = batch.rest() {
+        let _ = batches.blocking_send(Ok(rest));
+    }
+    Ok(())
+}
+
+fn failed(error: impl std::fmt::Display) -> ConvexError {
+    ConvexError::Spool(error.to_string())
+}

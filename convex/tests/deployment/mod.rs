@@ -1,0 +1,66 @@
+//! An embedded deployment, served on a free port and filled through the streaming import.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sluice_convex::{
+    Client, ClientConfig, Files, FilesVia,
+    embedded::{Embedded, EmbeddedConfig},
+    files,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::AbortHandle};
+
+const KEY: &str = "dev:test|0123456789abcdef";
+
+pub struct Deployment {
+    pub client: Client,
+    server: AbortHandle,
+    _folder: TempDir,
+}
+
+impl Deployment {
+    pub async fn start() -> Deployment {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(EmbeddedConfig::new(folder.path(), KEY)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = embedded.router();
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
+        let client = Client::new(ClientConfig::new(url.parse().unwrap(), KEY.into())).unwrap();
+        Deployment {
+            client,
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// Writes documents; one with the same `n` is replaced.
+    pub async fn put(&self, documents: &[Value]) {
+        self.client
+            .add_primary_key_index("files", &["n"])
+            .await
+            .unwrap();
+        while !self.client.primary_key_index_ready("files").await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        for chunk in documents.chunks(1000) {
+            self.client
+                .import_records("files", &["n"], chunk)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Both ways to the files.
+    pub fn ways(&self) -> [Arc<dyn Files>; 2] {
+        [FilesVia::Functions, FilesVia::Export].map(|via| files(self.client.clone(), via))
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

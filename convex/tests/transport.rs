@@ -1,0 +1,323 @@
+//! How the client bears slow, broken and wrong answers.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod scripted;
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use scripted::{Answer, Scripted, ok, status};
+use serde_json::json;
+use sluice_convex::{
+    Client, ClientConfig, ConvexError, FilesVia,
+    client::{DeltasRequest, SnapshotRequest},
+    files,
+};
+
+const BUSY: &str = r#"{"code":"Overloaded","message":"later"}"#;
+
+fn snapshot() -> SnapshotRequest {
+    SnapshotRequest {
+        table: "files".into(),
+        snapshot: Some(7),
+        cursor: None,
+    }
+}
+
+fn page(ids: &[&str], cursor: Option<&str>) -> Answer {
+    let values: Vec<_> = ids
+        .iter()
+        .map(|id| json!({ "_id": id, "_table": "files", "_creationTime": 1.5, "user": "u" }))
+        .collect();
+    ok(
+        json!({ "values": values, "snapshot": 7, "cursor": cursor, "hasMore": cursor.is_some() })
+            .to_string(),
+    )
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_asked_again() {
+    let server = Scripted::start([status(503, BUSY), status(500, ""), ok("null")]).await;
+    server.client(2).ping().await.unwrap();
+    assert_eq!(server.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn retries_are_bounded() {
+    let server = Scripted::start((0..5).map(|_| status(503, BUSY))).await;
+    let error = server.client(2).ping().await.unwrap_err();
+    assert!(
+        matches!(&error, ConvexError::Status { status: 503, code, .. } if code == "Overloaded")
+    );
+    assert!(error.is_retryable());
+    assert_eq!(server.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn the_server_says_when_to_come_back() {
+    let wait = Answer::Plain(429, "retry-after", "1", BUSY.into());
+    let server = Scripted::start([wait, ok("null")]).await;
+    let started = Instant::now();
+    server.client(1).ping().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn refusals_are_typed_and_not_repeated() {
+    let refusal = |number, code| {
+        status(
+            number,
+            json!({ "code": code, "message": "why" }).to_string(),
+        )
+    };
+    let server = Scripted::start([
+        refusal(401, "BadAdminKey"),
+        refusal(403, "OperationNotPermitted"),
+        refusal(400, "InvalidWindowToReadDocuments"),
+        refusal(400, "BadJsonBody"),
+        status(404, ""),
+        Answer::Plain(302, "location", "/elsewhere", String::new()),
+    ])
+    .await;
+    let client = server.client(4);
+    let deltas = || {
+        client.document_deltas(DeltasRequest {
+            table: "files".into(),
+            cursor: 1,
+        })
+    };
+    let mut errors = Vec::new();
+    for _ in 0..6 {
+        errors.push(deltas().await.err().unwrap());
+    }
+    assert!(matches!(errors[0], ConvexError::Unauthorized { .. }));
+    assert!(
+        matches!(&errors[1], ConvexError::Forbidden { code, .. } if code == "OperationNotPermitted")
+    );
+    assert!(matches!(errors[2], ConvexError::CursorExpired { .. }));
+    assert!(matches!(errors[3], ConvexError::Status { status: 400, .. }));
+    assert!(matches!(errors[4], ConvexError::Status { status: 404, .. }));
+    assert!(matches!(errors[5], ConvexError::Status { status: 302, .. }));
+    assert!(errors.iter().all(|error| !error.is_retryable()));
+    assert_eq!(server.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn silence_ends_an_attempt() {
+    let server = Scripted::start([
+        Answer::Silent,
+        ok("null"),
+        Answer::Silent,
+        Answer::Stuck("nu"),
+    ])
+    .await;
+    server.client(1).ping().await.unwrap();
+    for _ in 0..2 {
+        let error = server.client(0).ping().await.unwrap_err();
+        assert!(
+            matches!(error, ConvexError::Timeout(_)) && error.is_retryable(),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_retryable() {
+    // Bound and closed again, so that nothing else has the port.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let mut config = ClientConfig::new(url.parse().unwrap(), "s3cret".into());
+    config.retries = 1;
+    let error = Client::new(config).unwrap().ping().await.unwrap_err();
+    assert!(
+        matches!(error, ConvexError::Transport(_)) && error.is_retryable(),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_page_begins_anew_until_a_document_was_given() {
+    for broken in [
+        Answer::Broken(r#"{"values":[{"_id":"#),
+        Answer::Stuck(r#"{"values":["#),
+    ] {
+        let server = Scripted::start([broken, page(&["a", "b"], None)]).await;
+        let mut rows = server.client(1).list_snapshot(snapshot()).await.unwrap();
+        assert!(rows.next().await.unwrap().is_some());
+        assert!(rows.next().await.unwrap().is_some());
+        assert!(rows.next().await.unwrap().is_none());
+        assert_eq!(rows.finish().await.unwrap().cursor, None);
+        assert_eq!(server.asked().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_later_is_the_callers_to_ask_for_again() {
+    let server = Scripted::start([Answer::Broken(r#"{"values":[{"_id":"a"},{"_id""#)]).await;
+    let mut rows = server.client(4).list_snapshot(snapshot()).await.unwrap();
+    assert_eq!(&rows.next().await.unwrap().unwrap()[..], br#"{"_id":"a"}"#);
+    assert!(rows.next().await.unwrap_err().is_retryable());
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_read_whole_has_each_document_once_however_it_broke() {
+    let server = Scripted::start([
+        Answer::Broken(r#"{"values":[{"_id":"a"},{"_id""#),
+        // Cut short, but the connection ends well.
+        ok(r#"{"values":[{"_id":"a"},{"_id":"b"}"#),
+        page(&["a", "b"], Some("next")),
+    ])
+    .await;
+    let rows = server.client(2).list_snapshot(snapshot()).await.unwrap();
+    let (rows, end) = rows.page().await.unwrap();
+    assert_eq!(
+        (rows.len(), end.snapshot, end.cursor.as_deref()),
+        (2, 7, Some("next"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_page_is_malformed_and_not_asked_for_again() {
+    let huge = format!(r#"{{"values":[{{"a":"{}"}}]}}"#, "x".repeat(9 << 20));
+    let bodies = [
+        "<html>busy</html>",
+        "[]",
+        r#"{"values":[]}"#,
+        r#"{"values":[3]}"#,
+        r#"{"values":[],"snapshot":1.5,"cursor":null,"hasMore":false}"#,
+        r#"{"values":[],"snapshot":1,"cursor":null,"hasMore":true}"#,
+        &huge,
+    ];
+    let server = Scripted::start(bodies.map(ok)).await;
+    for body in bodies {
+        let rows = server.client(4).list_snapshot(snapshot()).await.unwrap();
+        let error = rows.page().await.unwrap_err();
+        let body = &body[..body.len().min(60)];
+        assert!(
+            matches!(error, ConvexError::Malformed(_)),
+            "{body}: {error}"
+        );
+    }
+    assert_eq!(server.asked().len(), bodies.len());
+}
+
+#[tokio::test]
+async fn functions_that_fail_and_functions_that_are_missing_are_told_apart() {
+    let missing = json!({ "status": "error", "errorMessage": "Could not find public function for 'files:byUser'. Did you forget to run `npx convex dev`?" });
+    let failed = json!({ "status": "error", "errorMessage": "Uncaught Error: no", "logLines": [] });
+    let server = Scripted::start([
+        ok(missing.to_string()),
+        status(560, missing.to_string()),
+        ok(failed.to_string()),
+        ok(r#"{"status":"success","value":{"deleted":3.0}}"#),
+    ])
+    .await;
+    let client = server.client(4);
+    for expected_missing in [true, true, false] {
+        let rows = client.query("files:byUser", &json!({})).await.unwrap();
+        match rows.page().await.unwrap_err() {
+            ConvexError::FunctionMissing { path } => {
+                assert!(expected_missing && path == "files:byUser")
+            }
+            ConvexError::Function { message, .. } => {
+                assert!(!expected_missing && message == "Uncaught Error: no")
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let value: serde_json::Value = client.mutation("files:remove", &json!({})).await.unwrap();
+    assert_eq!(value, json!({ "deleted": 3.0 }));
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn the_key_goes_into_the_header_and_nowhere_else() {
+    let server = Scripted::start([ok("null"), status(401, "{}")]).await;
+    let config = ClientConfig::new(server.url.parse().unwrap(), "prod:cat|s3cret".into());
+    let client = server.client(0);
+    client.ping().await.unwrap();
+    let asked = &server.asked()[0];
+    assert_eq!(asked.headers["authorization"], "Convex prod:cat|s3cret");
+    assert!(
+        asked.headers["convex-client"]
+            .to_str()
+            .unwrap()
+            .starts_with("sluice-")
+    );
+    let refused = client.ping().await.unwrap_err();
+    let gone = Client::new(ClientConfig {
+        url: "http://127.0.0.1:1/?q=s3cret".parse().unwrap(),
+        retries: 0,
+        ..config.clone()
+    });
+    let gone = gone.unwrap().ping().await.unwrap_err();
+    let shown = format!(
+        "{asked} {config:?} {client:?} {refused} {refused:?} {gone} {gone:?}",
+        asked = asked.path
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let unfit = Client::new(ClientConfig {
+        deploy_key: "s3cret\n".into(),
+        ..config
+    })
+    .unwrap_err();
+    assert!(!unfit.to_string().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_walk_asks_again_for_a_page_that_breaks_and_loses_nothing() {
+    let server = Scripted::start([
+        page(&[], None),
+        page(&["a"], Some("p2")),
+        Answer::Broken(
+            r#"{"values":[{"_id":"b","_table":"files","_creationTime":1.5,"user":"u"},{"#,
+        ),
+        page(&["b", "c"], None),
+    ])
+    .await;
+    let files = files(server.client(0), FilesVia::Export);
+    let batches: Vec<_> = files.newest_first("u").try_collect().await.unwrap();
+    let ids: Vec<_> = batches.concat().into_iter().map(|file| file.id).collect();
+    assert_eq!(ids, ["c".into(), "b".into(), "a".into()]);
+    let asked = server.asked();
+    assert_eq!(asked[3].body["cursor"], "p2");
+    assert_eq!(asked[3].body["snapshot"], 7);
+}
+
+#[tokio::test]
+async fn auto_looks_for_the_functions_once() {
+    let missing =
+        r#"{"status":"error","errorMessage":"Could not find public function for 'files:getMany'"}"#;
+    let there = r#"{"status":"success","value":[]}"#;
+    let none = r#"{"status":"success","value":{"page":[],"isDone":true,"continueCursor":"e"}}"#;
+
+    let server = Scripted::start([
+        status(503, BUSY),
+        ok(missing),
+        page(&[], None),
+        page(&["a"], None),
+        page(&[], None),
+        page(&[], None),
+    ])
+    .await;
+    let export = files(server.client(0), FilesVia::Auto);
+    assert!(export.any("u").await.unwrap_err().is_retryable());
+    assert!(export.any("u").await.unwrap());
+    assert!(!export.any("u").await.unwrap());
+    let asked = server.asked();
+    assert_eq!(
+        asked
+            .iter()
+            .filter(|asked| asked.path == "/api/query")
+            .count(),
+        2
+    );
+
+    let server = Scripted::start([ok(there), ok(none), ok(none)]).await;
+    let functions = files(server.client(0), FilesVia::Auto);
+    assert!(!functions.any("u").await.unwrap());
+    assert!(!functions.any("u").await.unwrap());
+    assert_eq!(server.asked().len(), 3);
+}
