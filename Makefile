@@ -1,11 +1,16 @@
-# The two commands of this project. Both install what they need under the project's own folder.
+# Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way:
+# Valkey and its JSON module under .valkey/ of this project, and for the tests Debian's Chromium.
 
-.PHONY: run test bench check install
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check install install-browser
+
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: install ## everything in one process, with demo data
 	cargo run --release -- dev --demo
 
-test: install ## the whole test suite
+test: install install-browser ## the whole test suite
 	cargo test --workspace
 
 bench: install ## comparisons against a baseline in the same run
@@ -15,5 +20,8 @@ check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-install:
+install: ## Valkey and its JSON module into .valkey/, unless they are there
 	@scripts/install-valkey
+
+install-browser: ## a browser for the tests, unless there is one
+	@scripts/install-browser
