@@ -206,7 +206,38 @@ fn value(raw: &RawValue) -> Value {
 }
 
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_u64() => grouped(&number.to_string()),
+        other => other.to_string(),
+    }
+}
+
+/// Digits in groups of three, with narrow spaces between.
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() * 2);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (digits, expected) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1\u{202f}000"),
+            ("40700000", "40\u{202f}700\u{202f}000"),
+        ] {
+            assert_eq!(grouped(digits), expected);
+        }
+    }
 }
