@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use sluice_jobs::requests::{Refusal, Request};
+use sluice_jobs::{Refusal, Request};
 use sluice_queue::{Finished, Idempotency, JobId};
 use utoipa::ToSchema;
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sluice_convex::ConvexError;
-use sluice_jobs::requests::Refusal;
+use sluice_jobs::Refusal;
 use sluice_queue::{JobId, QueueError};
 use sluice_store::StoreError;
 use utoipa::ToSchema;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use sluice_jobs::requests::{
+use sluice_jobs::{
     InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
 };
 use utoipa::ToSchema;
