@@ -76,10 +76,11 @@ fn entry(x_cache: &'static str, json: Bytes) -> Response {
     (headers, json).into_response()
 }
 
-/// The same error for everyone who waited for the same fetch. Only these two come out of one.
+/// The same error for everyone who waited for the same fetch.
 fn shared(error: Arc<ApiError>) -> ApiError {
     match *error {
         ApiError::Unavailable(part) => ApiError::Unavailable(part),
-        _ => ApiError::UpstreamFailed,
+        ApiError::UpstreamFailed => ApiError::UpstreamFailed,
+        _ => ApiError::Internal,
     }
 }
