@@ -1,1 +1,50 @@
-//! placeholder
+//! The HTTP front of Sluice: it validates, authorises, enqueues and reads, and holds no business rule.
+//!
+//! One module per surface: `meta` (the metadata cache), `jobs` (what became of a job), `board` (the queue board for
+//! operators), `health` (probes and metrics), `openapi` (the document and its page). What they share is beside them:
+//! [`auth`] (who calls), [`ApiError`] (every answer that is not a success), `body`, `call`, `prefer` (what a request
+//! asks for), [`answers`] (what it gets) and `middleware` (what happens to every request).
+//!
+//! [`router`] puts them together; the caller serves it.
+
+pub mod answers;
+pub mod auth;
+mod board;
+mod body;
+mod call;
+mod docs;
+mod error;
+mod health;
+mod jobs;
+mod meta;
+mod middleware;
+mod openapi;
+mod prefer;
+mod query;
+mod state;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use error::ApiError;
+pub use state::{ApiConfig, AppState};
+
+/// No request to this API needs a longer body, in bytes. A longer one is answered 413.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Every route of the API, with its middleware.
+pub fn router(state: AppState) -> Router {
+    let (surfaces, document) = OpenApiRouter::with_openapi(openapi::document())
+        .merge(meta::routes())
+        .merge(jobs::routes())
+        .merge(health::routes())
+        .split_for_parts();
+    let routes = surfaces
+        .merge(openapi::routes(&document))
+        .merge(board::routes())
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    middleware::wrap(routes, &state).with_state(state)
+}

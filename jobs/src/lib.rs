@@ -1,1 +1,31 @@
-//! placeholder
+//! What Sluice's workers do.
+//!
+//! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate). A job is
+//! a small type with constants (its queue, attempts and payload version) and a `run`; the registry that turns them into
+//! workers is [`run_workers`]. Retries, leases and dead letters belong to the queue; a job only says of each failure
+//! whether trying again can help.
+//!
+//! Every job may run twice and may be killed at any line. Its effects are therefore scripts that either happened or did
+//! not, and what must survive from one attempt to the next is saved as the job's checkpoint.
+
+mod context;
+mod failure;
+mod invalidate;
+mod job;
+mod late_changes;
+mod prefetch;
+mod requests;
+mod schedule;
+mod sync;
+mod workers;
+
+pub use context::Context;
+pub use failure::Refusal;
+pub use invalidate::InvalidateAnswer;
+pub use prefetch::PrefetchAnswer;
+pub use requests::{
+    InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
+};
+pub use schedule::ScheduleError;
+pub use sync::SyncAnswer;
+pub use workers::{JobsConfig, JobsError, run_workers};

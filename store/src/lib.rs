@@ -1,1 +1,12 @@
-//! placeholder
+//! Everything Sluice keeps in Valkey: one module per thing kept, its keys, and the scripts that change it in atomic steps.
+//!
+//! No other crate but the queue knows a Valkey key or script.
+
+pub mod cache;
+mod error;
+mod script;
+mod valkey;
+
+pub use error::StoreError;
+pub use script::Script;
+pub use valkey::{ServerInfo, Valkey};

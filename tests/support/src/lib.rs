@@ -1,7 +1,9 @@
-//! Real parts for tests: a private Valkey on a free port, gone when dropped.
+//! Real parts for tests: a private Valkey on a free port, and a proxy that holds a transfer back half-way.
 
+mod proxy;
 mod valkey;
 
+pub use proxy::Proxy;
 pub use valkey::TestValkey;
 
 use std::path::PathBuf;

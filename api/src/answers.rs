@@ -1,0 +1,135 @@
+//! The bodies of successful answers, as a client reads them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Answer to a sync.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SyncResult {
+    /// Whose files they are.
+    #[schema(example = "usr_demo1")]
+    pub user: String,
+    /// Entries in the set.
+    pub synced: u64,
+    /// Files that did not fit the limit.
+    pub skipped: u64,
+}
+
+/// Answer to a prefetch.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PrefetchResult {
+    /// Whose files they are.
+    #[schema(example = "usr_demo1")]
+    pub user: String,
+    /// Files that went into the cache; may be below the limit asked for.
+    pub prefetched: u64,
+}
+
+/// Answer to an invalidate.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InvalidateResult {
+    /// Whose entries they were.
+    #[schema(example = "usr_demo1")]
+    pub user: String,
+    /// `OUT` or `DEL`.
+    #[serde(rename = "type")]
+    #[schema(example = "OUT")]
+    pub kind: String,
+    /// Entries that left the cache.
+    pub invalidated: u64,
+    /// Files that left Convex; with `DEL` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+}
+
+/// A file's metadata. Fields beyond these pass through from Convex unchanged.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The file's id.
+    pub id: String,
+    /// Its name, encrypted.
+    pub filename_enc: Option<String>,
+    /// Its size, in bytes.
+    pub size: Option<f64>,
+    /// Its owner.
+    pub user: String,
+    /// Its media type.
+    pub mime_type: Option<String>,
+    /// The key it is encrypted with, itself encrypted. Not part of listings.
+    pub dek_enc: Option<String>,
+    /// Its previews: `mobile`, `web` and `webPre`.
+    pub thumbs: Option<Value>,
+    /// When it was uploaded.
+    pub uploaded_date: Option<Value>,
+}
+
+/// One page of a user's cached entries, without their `dekEnc`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EntryPage {
+    /// Most active first, then newest, then those cached one by one.
+    pub entries: Vec<Entry>,
+    /// Gives the next page; null on the last one.
+    pub cursor: Option<String>,
+    /// Cached entries of this user.
+    pub total: u64,
+    /// Grows with every sync. A cursor holds within one generation.
+    pub generation: u64,
+}
+
+/// A job. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Its id.
+    #[schema(example = "sync_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+    pub id: String,
+    /// The queue it is in.
+    #[schema(example = "sync")]
+    pub queue: String,
+    /// `scheduled`, `available`, `running`, `retrying`, `completed`, `cancelled` or `dead`; the last three are final.
+    #[schema(example = "running")]
+    pub state: String,
+    /// What it was asked to do.
+    pub payload: Value,
+    /// Whose it is.
+    pub user: Option<String>,
+    /// From 0, which runs first, to 9.
+    pub priority: u8,
+    /// Times it was begun.
+    pub attempts: u32,
+    /// Times it may be begun before it is dead.
+    pub max_attempts: u32,
+    /// When it was enqueued.
+    pub created_at: u64,
+    /// When it is due.
+    pub run_at: Option<u64>,
+    /// When its last attempt began.
+    pub started_at: Option<u64>,
+    /// When it reached its final state.
+    pub finished_at: Option<u64>,
+    /// Who runs or ran it last.
+    pub worker: Option<String>,
+    /// How far it is, such as entries and bytes so far.
+    pub progress: Option<Value>,
+    /// What it answered.
+    pub result: Option<Value>,
+    /// Why it refused, as `{"error", "message"}`.
+    pub error: Option<Value>,
+    /// What its failed attempts failed with, each `{"at", "attempt", "message"}`.
+    pub errors: Vec<Value>,
+}
+
+/// Which of the parts that the API needs answer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// `ok` when all are.
+    #[schema(example = "ok")]
+    pub status: String,
+    /// Valkey: `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    pub valkey: String,
+    /// Convex: `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    pub convex: String,
+}

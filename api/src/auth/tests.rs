@@ -1,0 +1,286 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &str = "a development secret of 32 bytes";
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn secret_auth() -> Auth {
+    auth(AuthConfig {
+        dev_secret: Some(SECRET.into()),
+        ..AuthConfig::default()
+    })
+}
+
+fn auth(config: AuthConfig) -> Auth {
+    Auth::new(config).unwrap()
+}
+
+fn now() -> u64 {
+    jsonwebtoken::get_current_timestamp()
+}
+
+fn sign(claims: &Value) -> String {
+    encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+async fn refusal(auth: &Auth, token: &str) -> String {
+    let error = auth.verify(token).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unauthorized(_)), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_minted_token_names_its_user_and_carries_its_scopes() {
+    let token = mint(SECRET, "usr_1", &[Scope::MetaRead, Scope::Admin], HOUR).unwrap();
+    let caller = secret_auth().verify(&token).await.unwrap();
+    assert_eq!(caller.subject(), Some("usr_1"));
+    assert!(caller.has(Scope::MetaRead) && caller.has(Scope::Admin));
+    assert!(matches!(
+        caller.require(Scope::MetaWrite),
+        Err(ApiError::Forbidden(Scope::MetaWrite))
+    ));
+}
+
+#[tokio::test]
+async fn scopes_of_other_services_are_ignored() {
+    let token = sign(&json!({"sub": "u", "scope": "openid  meta:read meta:readx", "exp": now() + 60}));
+    let caller = secret_auth().verify(&token).await.unwrap();
+    assert!(caller.has(Scope::MetaRead));
+    assert!(!caller.has(Scope::MetaWrite));
+}
+
+#[tokio::test]
+async fn expiry_is_required_and_holds_up_to_the_leeway() {
+    let auth = secret_auth();
+    let expiring = |exp: u64| sign(&json!({"sub": "u", "exp": exp}));
+    assert!(auth.verify(&expiring(now() - LEEWAY_SECS / 2)).await.is_ok());
+    let expired = expiring(now() - LEEWAY_SECS - 5);
+    assert_eq!(refusal(&auth, &expired).await, "the token has expired");
+    assert_eq!(refusal(&auth, &sign(&json!({"sub": "u"}))).await, "the token has no exp");
+}
+
+#[tokio::test]
+async fn a_token_is_not_good_before_its_time() {
+    let token = sign(&json!({"sub": "u", "exp": now() + 7200, "nbf": now() + 3600}));
+    assert_eq!(refusal(&secret_auth(), &token).await, "the token is not valid yet");
+}
+
+#[tokio::test]
+async fn another_secret_or_a_changed_claim_is_refused() {
+    let auth = secret_auth();
+    let other = mint("another development secret, 32 b", "u", &[], HOUR).unwrap();
+    assert_eq!(refusal(&auth, &other).await, "the token's signature is wrong");
+
+    let token = mint(SECRET, "u", &[], HOUR).unwrap();
+    let [header, _, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!() };
+    let claims = json!({"sub": "u", "scope": "admin", "exp": now() + 60}).to_string();
+    let forged = format!("{header}.{}.{signature}", BASE64_URL_SAFE_NO_PAD.encode(claims));
+    assert_eq!(refusal(&auth, &forged).await, "the token's signature is wrong");
+}
+
+#[tokio::test]
+async fn unsigned_tokens_and_noise_are_refused() {
+    let auth = secret_auth();
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({"sub": "u", "exp": now() + 60}).to_string());
+    for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS384"}"#, r#"{"typ":"JWT"}"#] {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(header);
+        refusal(&auth, &format!("{header}.{claims}.")).await;
+    }
+    for noise in ["", ".", "..", "a.b.c", "é", &"x".repeat(10_000)] {
+        refusal(&auth, noise).await;
+    }
+}
+
+#[tokio::test]
+async fn issuer_and_audience_are_required_once_configured() {
+    let auth = auth(AuthConfig {
+        dev_secret: Some(SECRET.into()),
+        issuer: Some("https://issuer".to_owned()),
+        audience: Some("sluice".to_owned()),
+        ..AuthConfig::default()
+    });
+    let exp = now() + 60;
+    let good = sign(&json!({"exp": exp, "iss": "https://issuer", "aud": ["other", "sluice"]}));
+    assert_eq!(auth.verify(&good).await.unwrap().subject(), None);
+    for (claims, reason) in [
+        (json!({"exp": exp, "aud": "sluice"}), "the token has no iss"),
+        (json!({"exp": exp, "iss": "https://issuer"}), "the token has no aud"),
+        (json!({"exp": exp, "iss": "x", "aud": "sluice"}), "the token is of another issuer"),
+        (json!({"exp": exp, "iss": "https://issuer", "aud": "x"}), "the token is for another audience"),
+    ] {
+        assert_eq!(refusal(&auth, &sign(&claims)).await, reason, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_source_of_keys_every_token_is_refused() {
+    let token = mint(SECRET, "u", &[], HOUR).unwrap();
+    refusal(&auth(AuthConfig::default()), &token).await;
+}
+
+#[test]
+fn a_short_secret_is_refused() {
+    let config = AuthConfig {
+        dev_secret: Some("short".into()),
+        ..AuthConfig::default()
+    };
+    assert!(matches!(Auth::new(config), Err(AuthError::WeakSecret)));
+    assert!(matches!(mint("short", "u", &[], HOUR), Err(AuthError::WeakSecret)));
+}
+
+/// A private key and its public part.
+struct Pair {
+    algorithm: Algorithm,
+    key: EncodingKey,
+    jwk: Jwk,
+}
+
+impl Pair {
+    fn es256(kid: &str) -> Self {
+        let document =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        Self::new(kid, Algorithm::ES256, EncodingKey::from_ec_der(document.as_ref()))
+    }
+
+    fn rs256(kid: &str) -> Self {
+        let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der = BASE64_STANDARD.encode(pair.as_der().unwrap().as_ref());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        Self::new(kid, Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap())
+    }
+
+    fn new(kid: &str, algorithm: Algorithm, key: EncodingKey) -> Self {
+        let mut jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
+        jwk.common.key_id = Some(kid.to_owned());
+        Self { algorithm, key, jwk }
+    }
+
+    fn token(&self) -> String {
+        let mut header = Header::new(self.algorithm);
+        header.kid = self.jwk.common.key_id.clone();
+        let claims = json!({"sub": "u", "scope": "meta:read", "exp": now() + 60});
+        encode(&header, &claims, &self.key).unwrap()
+    }
+}
+
+/// An issuer whose keys can be changed, and that counts how often they are asked for.
+#[derive(Clone, Default)]
+struct Issuer {
+    keys: Arc<Mutex<Vec<Jwk>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    async fn serve(&self) -> Url {
+        let issuer = self.clone();
+        let answer = move || async move {
+            issuer.asked.fetch_add(1, Ordering::SeqCst);
+            axum::Json(JwkSet { keys: issuer.keys.lock().unwrap().clone() })
+        };
+        let router = axum::Router::new().route("/jwks", axum::routing::get(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}/jwks").parse().unwrap()
+    }
+
+    fn publish(&self, keys: &[&Pair]) {
+        *self.keys.lock().unwrap() = keys.iter().map(|pair| pair.jwk.clone()).collect();
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// An [`Auth`] of this issuer and of the development secret.
+async fn issuer_auth(issuer: &Issuer, min_interval: Duration) -> Auth {
+    let jwks = Jwks::new(issuer.serve().await, min_interval).unwrap();
+    Auth(Arc::new(Sources {
+        secret: Some(DecodingKey::from_secret(SECRET.as_bytes())),
+        jwks: Some(jwks),
+        validation: validation(None, None),
+    }))
+}
+
+#[tokio::test]
+async fn tokens_signed_by_the_issuer_are_good() {
+    let (issuer, es, rs) = (Issuer::default(), Pair::es256("es"), Pair::rs256("rs"));
+    issuer.publish(&[&es, &rs]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    for pair in [&es, &rs] {
+        let caller = auth.verify(&pair.token()).await.unwrap();
+        assert!(caller.has(Scope::MetaRead));
+    }
+    assert_eq!(issuer.asked(), 1, "the keys are kept");
+}
+
+#[tokio::test]
+async fn a_new_key_of_the_issuer_is_found() {
+    let (issuer, old, new) = (Issuer::default(), Pair::es256("old"), Pair::es256("new"));
+    issuer.publish(&[&old]);
+    let auth = issuer_auth(&issuer, Duration::ZERO).await;
+    auth.verify(&old.token()).await.unwrap();
+    issuer.publish(&[&old, &new]);
+    auth.verify(&new.token()).await.unwrap();
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test]
+async fn unknown_key_ids_do_not_make_the_api_ask_the_issuer_again_and_again() {
+    let (issuer, known) = (Issuer::default(), Pair::es256("known"));
+    issuer.publish(&[&known]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    for number in 0..5 {
+        refusal(&auth, &Pair::es256(&format!("unknown-{number}")).token()).await;
+    }
+    auth.verify(&known.token()).await.unwrap();
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_id_of_another_key_does_not_help() {
+    let (issuer, known) = (Issuer::default(), Pair::es256("known"));
+    issuer.publish(&[&known]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    let token = Pair::es256("known").token();
+    assert_eq!(refusal(&auth, &token).await, "the token's signature is wrong");
+    refusal(&auth, &Pair::rs256("known").token()).await;
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_a_shared_secret() {
+    let (issuer, es) = (Issuer::default(), Pair::es256("es"));
+    issuer.publish(&[&es]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    let public = serde_json::to_vec(&es.jwk).unwrap();
+    let mut header = Header::new(Algorithm::HS256);
+    header.kid = Some("es".to_owned());
+    let claims = json!({"sub": "u", "scope": "admin", "exp": now() + 60});
+    let token = encode(&header, &claims, &EncodingKey::from_secret(&public)).unwrap();
+    assert_eq!(refusal(&auth, &token).await, "the token's signature is wrong");
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_answer_is_told_from_a_bad_token() {
+    let port = sluice_test_support::free_port();
+    let url = format!("http://127.0.0.1:{port}/jwks").parse().unwrap();
+    let auth = auth(AuthConfig { jwks_url: Some(url), ..AuthConfig::default() });
+    let error = auth.verify(&Pair::es256("es").token()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unavailable(_)), "{error:?}");
+}

@@ -1,0 +1,45 @@
+//! What a token says, and how to make one for development.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{AuthError, Scope, check_secret};
+
+/// The claims that matter here. Others are ignored, but for `iss`, `aud` and `nbf`, which are checked while decoding.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    /// The user, when the token is one's.
+    pub sub: Option<String>,
+    /// Scopes with spaces between (RFC 8693, section 4.2).
+    #[serde(default)]
+    pub scope: String,
+    /// When it expires, in seconds since 1970. Fractions are allowed (RFC 7519, "NumericDate").
+    /// That it is there is checked while decoding.
+    #[serde(default)]
+    pub exp: f64,
+}
+
+/// A development token: HS256, signed with `secret`, good for `ttl`, for one user, with these scopes.
+///
+/// Errors when the secret is too short, see [`AuthError::WeakSecret`].
+pub fn mint(
+    secret: &str,
+    user: &str,
+    scopes: &[Scope],
+    ttl: Duration,
+) -> Result<String, AuthError> {
+    let key = EncodingKey::from_secret(check_secret(secret)?);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let claims = json!({
+        "sub": user,
+        "scope": scopes.join(" "),
+        "exp": (now + ttl).as_secs(),
+    });
+    Ok(encode(&Header::default(), &claims, &key)?)
+}

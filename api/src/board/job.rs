@@ -1,0 +1,187 @@
+//! One job: how far it is, what went wrong, and the buttons to retry and cancel it.
+
+use std::convert::Infallible;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::{Stream, StreamExt as _, stream};
+use maud::{Markup, html};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice_queue::{JobView, State as JobState};
+
+use super::session::{Operator, SameOrigin};
+use super::{Live, PageError, moment, page, span};
+use crate::{ApiError, AppState, jobs};
+
+pub(super) async fn show(
+    _operator: Operator,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    Ok(job_page(&jobs::find(&state, &id).await?, None))
+}
+
+/// The changing part of the page, as server-sent events, until the job is over; then one named `end`.
+pub(super) async fn live(
+    _operator: Operator,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let id = jobs::find(&state, &id).await?.id;
+    let fragments = jobs::changes(&state, &id).flat_map(|job| {
+        let fragment = Event::default().json_data(content(&job, None).into_string()).ok();
+        let end = job.state.is_final().then(|| Event::default().event("end").data("over"));
+        stream::iter(fragment.into_iter().chain(end).map(Ok))
+    });
+    Ok(Sse::new(fragments).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
+}
+
+pub(super) async fn retry(
+    _same_origin: SameOrigin,
+    _operator: Operator,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    let job = jobs::find(&state, &id).await?;
+    let done = state.queues.retry(&job.id).await?;
+    tracing::info!(job = %job.id, done, "an operator asked to retry");
+    Ok(acted(&job, done, "This job is not over, or ended well: there is nothing to retry."))
+}
+
+pub(super) async fn cancel(
+    _same_origin: SameOrigin,
+    _operator: Operator,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    let job = jobs::find(&state, &id).await?;
+    let done = state.queues.cancel(&job.id).await?;
+    tracing::info!(job = %job.id, done, "an operator asked to cancel");
+    Ok(acted(&job, done, "This job is already over: there is nothing to cancel."))
+}
+
+/// Back to the job's page, which a reload then only shows; or the page with why nothing was done.
+fn acted(job: &JobView, done: bool, otherwise: &str) -> Response {
+    if done {
+        Redirect::to(&address(job)).into_response()
+    } else {
+        (StatusCode::CONFLICT, job_page(job, Some(otherwise))).into_response()
+    }
+}
+
+fn address(job: &JobView) -> String {
+    format!("/board/jobs/{}", job.id)
+}
+
+fn job_page(job: &JobView, notice: Option<&str>) -> Response {
+    let (own, queue) = (address(job), format!("/board/queues/{}", job.queue));
+    let trail = [(&*queue, &*job.queue), (&*own, job.id.as_str())];
+    let title = format!("Job {}", job.id);
+    page(&title, &trail, Live::Streamed(&format!("{own}/live"), content(job, notice)))
+}
+
+fn content(job: &JobView, notice: Option<&str>) -> Markup {
+    html! {
+        @if let Some(notice) = notice { p.problem role="alert" { (notice) } }
+        div.row {
+            p { span.state.(job.state.as_str()) { (job.state.as_str()) } @if job.cancel_requested { " " span.quiet { "asked to stop" } } }
+            (actions(job))
+        }
+        @if job.progress.is_some() || job.state == JobState::Running { (progress(job)) }
+        (facts(job))
+        (errors(job))
+        @if let Some(error) = &job.error { h2 { "Refused" } (json(error)) }
+        @if let Some(result) = &job.result { h2 { "Result" } (json(result)) }
+        h2 { "Payload" }
+        (json(&job.payload))
+    }
+}
+
+fn actions(job: &JobView) -> Markup {
+    let retriable = job.state.is_final() && job.result.is_none();
+    html! {
+        div.actions {
+            @if retriable {
+                form method="post" action={ (address(job)) "/retry" } { button #retry type="submit" { "Retry" } }
+            }
+            @if !job.state.is_final() {
+                form method="post" action={ (address(job)) "/cancel" } {
+                    button #cancel type="submit" disabled[job.cancel_requested] { "Cancel" }
+                }
+            }
+        }
+    }
+}
+
+/// A bar, and what the job itself says: its numbers by name.
+fn progress(job: &JobView) -> Markup {
+    let said: Value = job.progress.as_deref().map(value).unwrap_or_default();
+    let share = said["entries"].as_f64().zip(said["total"].as_f64()).filter(|&(_, total)| total > 0.0);
+    html! {
+        section.card {
+            label for="progress" { "Progress" }
+            @if let Some((entries, total)) = share {
+                progress #progress value=(entries) max=(total) {}
+            } @else if job.state == JobState::Completed {
+                progress #progress value="1" max="1" {}
+            } @else if job.state == JobState::Running {
+                progress #progress {}
+            } @else {
+                progress #progress value="0" max="1" {}
+            }
+            @if let Some(fields) = said.as_object() {
+                dl.facts { @for (name, number) in fields { div { dt { (name) } dd { (plain(number)) } } } }
+            }
+        }
+    }
+}
+
+fn facts(job: &JobView) -> Markup {
+    let ran = job.started_at.zip(job.finished_at).map(|(from, to)| to.saturating_sub(from));
+    html! {
+        dl.facts {
+            div { dt { "User" } dd { (job.user.as_deref().unwrap_or("–")) } }
+            div { dt { "Attempts" } dd { (job.attempts) " of " (job.max_attempts) } }
+            div { dt { "Priority" } dd { (job.priority) } }
+            div { dt { "Enqueued" } dd { (moment(job.created_at)) } }
+            @if !job.state.is_final() && job.state != JobState::Running { div { dt { "Due" } dd { (moment(job.run_at)) } } }
+            @if let Some(at) = job.started_at { div { dt { "Last begun" } dd { (moment(at)) } } }
+            @if let Some(at) = job.finished_at { div { dt { "Over" } dd { (moment(at)) } } }
+            @if let Some(ms) = ran { div { dt { "Took" } dd { @if ms < 1000 { (ms) " ms" } @else { (span(ms)) } } } }
+            @if let Some(worker) = &job.worker { div { dt { "Worker" } dd { (worker) } } }
+            @if let Some(group) = &job.group { div { dt { "Group" } dd { (group) } } }
+            @if let Some(trace) = &job.trace { div { dt { "Trace" } dd { code { (trace) } } } }
+        }
+    }
+}
+
+fn errors(job: &JobView) -> Markup {
+    html! {
+        @if !job.errors.is_empty() {
+            h2 { "Errors" }
+            div.scroll { table {
+                caption { "Failed attempts, last first" }
+                thead { tr { th.number scope="col" { "Attempt" } th scope="col" { "When" } th scope="col" { "What" } } }
+                tbody { @for error in job.errors.iter().rev() {
+                    tr { td.number { (error.attempt) } td { (moment(error.at)) } td { (error.message) } }
+                } }
+            } }
+        }
+    }
+}
+
+fn json(raw: &RawValue) -> Markup {
+    let pretty = serde_json::to_string_pretty(&value(raw));
+    html! { pre tabindex="0" { code { (pretty.as_deref().unwrap_or(raw.get())) } } }
+}
+
+fn value(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,149 @@
+//! All queues, and the jobs of one by state.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+use sluice_queue::{JobView, QueueStats, State as JobState};
+
+use super::session::Operator;
+use super::{Live, PageError, moment, page, span};
+use crate::{ApiError, AppState};
+
+/// Jobs on a page.
+const PAGE_SIZE: u64 = 25;
+
+pub(super) async fn overview(_operator: Operator, State(state): State<AppState>) -> Result<Response, PageError> {
+    let queues = state.queues.queues().await?;
+    let table = html! {
+        @if queues.is_empty() {
+            p.quiet { "No job has been enqueued yet." }
+        } @else {
+            div.scroll { table {
+                caption { "Jobs by queue and state" }
+                thead { tr {
+                    th scope="col" { "Queue" }
+                    @for state in JobState::ALL { th.number scope="col" { (state.as_str()) } }
+                    th.number scope="col" { "workers" }
+                    th.number scope="col" { "oldest waits" }
+                } }
+                tbody { @for queue in &queues { (row(queue)) } }
+            } }
+        }
+    };
+    Ok(page("Queues", &[], Live::Refetched(table)))
+}
+
+fn row(queue: &QueueStats) -> Markup {
+    html! {
+        tr {
+            th scope="row" { a href={ "/board/queues/" (queue.name) } { (queue.name) } }
+            @for state in JobState::ALL {
+                @let count = count(queue, state);
+                td.number {
+                    @if count == 0 { span.quiet { "0" } }
+                    @else { a.state.(state.as_str()) href=(list_address(&queue.name, state, 0)) { (count) } }
+                }
+            }
+            td.number { @if queue.workers == 0 { span.problem { "none" } } @else { (queue.workers) } }
+            td.number { @if let Some(ms) = queue.oldest_waiting_ms { (span(ms)) } @else { span.quiet { "–" } } }
+        }
+    }
+}
+
+fn count(queue: &QueueStats, state: JobState) -> u64 {
+    match state {
+        JobState::Scheduled => queue.scheduled,
+        JobState::Available => queue.available,
+        JobState::Running => queue.running,
+        JobState::Retrying => queue.retrying,
+        JobState::Completed => queue.completed,
+        JobState::Cancelled => queue.cancelled,
+        JobState::Dead => queue.dead,
+    }
+}
+
+fn list_address(queue: &str, state: JobState, page: u64) -> String {
+    format!("/board/queues/{queue}?state={}&page={page}", state.as_str())
+}
+
+/// Which jobs of the queue. Without a state, the first that has any is shown.
+#[derive(Deserialize)]
+pub(super) struct Selection {
+    state: Option<JobState>,
+    #[serde(default)]
+    page: u64,
+}
+
+pub(super) async fn queue(
+    _operator: Operator,
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    selection: Result<Query<Selection>, QueryRejection>,
+) -> Result<Response, PageError> {
+    let queues = state.queues.queues().await?;
+    let stats = queues
+        .iter()
+        .find(|queue| queue.name == name)
+        .ok_or(ApiError::NotFound)?;
+    let Query(selection) = selection.map_err(|_| ApiError::NotFound)?;
+    let shown = selection.state.unwrap_or_else(|| most_pressing(stats));
+    let offset = selection.page.saturating_mul(PAGE_SIZE);
+    let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
+    let content = html! {
+        nav.tabs aria-label="States" {
+            @for state in JobState::ALL {
+                a href=(list_address(&name, state, 0)) aria-current=[(state == shown).then_some("page")] {
+                    (state.as_str()) " " span.quiet { (count(stats, state)) }
+                }
+            }
+        }
+        (table(&jobs, shown))
+        nav.pages aria-label="Pages" {
+            @if selection.page > 0 { a rel="prev" href=(list_address(&name, shown, selection.page - 1)) { "Newer" } }
+            @if offset + PAGE_SIZE < count(stats, shown) {
+                a rel="next" href=(list_address(&name, shown, selection.page + 1)) { "Older" }
+            }
+        }
+    };
+    let address = format!("/board/queues/{name}");
+    Ok(page(&name, &[(&address, &name)], Live::Refetched(content)))
+}
+
+/// What an operator most likely came for.
+fn most_pressing(stats: &QueueStats) -> JobState {
+    use JobState::{Available, Cancelled, Completed, Dead, Retrying, Running, Scheduled};
+    [Running, Retrying, Dead, Available, Scheduled, Completed, Cancelled]
+        .into_iter()
+        .find(|&state| count(stats, state) > 0)
+        .unwrap_or(Running)
+}
+
+fn table(jobs: &[JobView], shown: JobState) -> Markup {
+    html! {
+        @if jobs.is_empty() {
+            p.quiet { "No job is " (shown.as_str()) "." }
+        } @else {
+            div.scroll { table {
+                caption { "Jobs that are " (shown.as_str()) ", newest first" }
+                thead { tr {
+                    th scope="col" { "Job" }
+                    th scope="col" { "User" }
+                    th.number scope="col" { "Attempts" }
+                    th scope="col" { "Enqueued" }
+                    th scope="col" { "Last error" }
+                } }
+                tbody { @for job in jobs {
+                    tr {
+                        th scope="row" { a href={ "/board/jobs/" (job.id) } { code { (job.id) } } }
+                        td { @if let Some(user) = &job.user { (user) } @else { span.quiet { "–" } } }
+                        td.number { (job.attempts) " of " (job.max_attempts) }
+                        td { (moment(job.created_at)) }
+                        td.clip { @if let Some(error) = job.errors.last() { (error.message) } @else { span.quiet { "–" } } }
+                    }
+                } }
+            } }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Logging in to the board.
+//!
+//! The cookie holds the operator's own token, which is verified anew with every request; there is no session to keep or
+//! lose. It is `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from a page of the board, so
+//! other sites cannot use it; and it goes when the token expires.
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, FromRequestParts, State};
+use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use serde::Deserialize;
+
+use super::{document, error_page, now_secs};
+use crate::auth::{Caller, Scope};
+use crate::{ApiError, AppState};
+
+const COOKIE_NAME: &str = "sluice_board";
+const LOGIN_PATH: &str = "/board/login";
+
+/// Somebody with a good token of scope `admin` in the cookie. Everybody else is sent to the login page.
+pub(super) struct Operator;
+
+impl FromRequestParts<AppState> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let Some(token) = cookie(&parts.headers) else {
+            return Err(Redirect::to(LOGIN_PATH).into_response());
+        };
+        match admin(state, token).await {
+            Ok(_) => Ok(Self),
+            Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) => {
+                Err(Redirect::to(LOGIN_PATH).into_response())
+            }
+            Err(error) => Err(error_page(error)),
+        }
+    }
+}
+
+/// The request comes from a page of the board itself, which every action must.
+pub(super) struct SameOrigin;
+
+impl<S: Sync> FromRequestParts<S> for SameOrigin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        debug_assert_eq!(parts.method, Method::POST);
+        if is_same_origin(&parts.headers) {
+            Ok(Self)
+        } else {
+            Err(error_page(ApiError::CrossOrigin))
+        }
+    }
+}
+
+/// `Sec-Fetch-Site` says it outright; where a browser does not send that, `Origin` must name this host. Pages can forge neither.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = text(ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
+    origin.is_some_and(|(_, authority)| Some(authority) == text(HOST.as_str()))
+}
+
+async fn admin(state: &AppState, token: &str) -> Result<Caller, ApiError> {
+    let caller = state.auth.verify(token).await?;
+    caller.require(Scope::Admin)?;
+    Ok(caller)
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+}
+
+pub(super) async fn login_page() -> Response {
+    login_form(None)
+}
+
+fn login_form(problem: Option<&str>) -> Response {
+    let content = html! {
+        main.narrow {
+            h1 { "Queue board" }
+            form.card method="post" action=(LOGIN_PATH) {
+                @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                label for="token" { "Token with the scope " code { "admin" } }
+                input #token name="token" type="password" required autocomplete="off" spellcheck="false" autofocus
+                    aria-describedby="hint";
+                p.quiet #hint { "The command " code { "sluice token" } " makes one for development." }
+                button type="submit" { "Log in" }
+            }
+        }
+    };
+    document("Log in", content)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Login {
+    token: String,
+}
+
+pub(super) async fn login(
+    State(state): State<AppState>,
+    _same_origin: SameOrigin,
+    headers: HeaderMap,
+    form: Result<Form<Login>, FormRejection>,
+) -> Response {
+    let Ok(Form(Login { token })) = form else {
+        return (StatusCode::BAD_REQUEST, login_form(Some("The token is missing."))).into_response();
+    };
+    let token = token.trim();
+    match admin(&state, token).await {
+        Ok(operator) => {
+            let lifetime = operator.expires_at().saturating_sub(now_secs());
+            let cookie = set_cookie(token, lifetime, &headers);
+            ([(SET_COOKIE, cookie)], Redirect::to("/board")).into_response()
+        }
+        Err(error) => {
+            let problem = format!("Not logged in: {error}.");
+            (error.status(), login_form(Some(&problem))).into_response()
+        }
+    }
+}
+
+pub(super) async fn logout(_same_origin: SameOrigin, headers: HeaderMap) -> Response {
+    ([(SET_COOKIE, set_cookie("", 0, &headers))], Redirect::to(LOGIN_PATH)).into_response()
+}
+
+/// The token is base64url and dots, which a cookie holds as they are. `Secure` is left out where the browser came by plain HTTP,
+/// as some would not keep such a cookie even for 127.0.0.1.
+fn set_cookie(token: &str, lifetime_secs: u64, headers: &HeaderMap) -> String {
+    let secure = headers
+        .get(ORIGIN)
+        .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{COOKIE_NAME}={token}; Path=/board; Max-Age={lifetime_secs}; HttpOnly; SameSite=Strict{secure}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_post_from_the_board_is_told_from_one_of_another_site() {
+        let host = ("host", "127.0.0.1:8080");
+        let same = [
+            &[host, ("origin", "http://127.0.0.1:8080")][..],
+            &[host, ("origin", "http://elsewhere"), ("sec-fetch-site", "same-origin")],
+        ];
+        let other = [
+            &[host][..],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "http://127.0.0.1:8081")],
+            &[host, ("origin", "http://127.0.0.1:8080.evil.example")],
+            &[host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-site")],
+            &[host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "cross-site")],
+        ];
+        for pairs in same {
+            assert!(is_same_origin(&headers(pairs)), "{pairs:?}");
+        }
+        for pairs in other {
+            assert!(!is_same_origin(&headers(pairs)), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let headers = headers(&[("cookie", "a=b; sluice_board=x.y-z_; sluice_board_2=n")]);
+        assert_eq!(cookie(&headers), Some("x.y-z_"));
+    }
+
+    #[test]
+    fn the_cookie_is_secure_where_the_page_is() {
+        let secure = set_cookie("t", 60, &headers(&[("origin", "https://sluice.example")]));
+        assert!(secure.ends_with("; Max-Age=60; HttpOnly; SameSite=Strict; Secure"), "{secure}");
+        let plain = set_cookie("t", 60, &headers(&[("origin", "http://127.0.0.1:8080")]));
+        assert!(!plain.contains("Secure"), "{plain}");
+    }
+}

@@ -1,0 +1,191 @@
+//! A request that is a job: enqueue it, wait for it as long as the caller likes, answer with what came of it.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::Json;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use sluice_jobs::requests::{Refusal, Request};
+use sluice_queue::{Finished, Idempotency, JobId};
+use utoipa::ToSchema;
+
+use crate::auth::MetaWriter;
+use crate::prefer::Prefer;
+use crate::{ApiError, AppState};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const PREFERENCE_APPLIED: &str = "preference-applied";
+/// `00-`, 32 digits of trace, 16 of span, 2 of flags.
+const TRACEPARENT_BYTES: usize = 55;
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Everything about a job request but its body. Extracting it checks the token for `meta:write` first, so that callers
+/// without it learn nothing about their bodies.
+pub(crate) struct Call {
+    prefer: Prefer,
+    idempotency_key: Option<String>,
+    trace: Option<String>,
+}
+
+/// The body of a 202: the job goes on, and is found at the `Location`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// The id of the job.
+    #[schema(value_type = String, example = "sync_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+    job: String,
+}
+
+impl FromRequestParts<AppState> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let MetaWriter(caller) = MetaWriter::from_request_parts(parts, state).await?;
+        // Keys of different callers and endpoints must not meet.
+        let idempotency_key = idempotency_key(&parts.headers)?.map(|key| {
+            let subject = caller.subject().unwrap_or_default();
+            digest(&[parts.uri.path(), subject, key])
+        });
+        Ok(Self {
+            prefer: Prefer::from_headers(&parts.headers),
+            idempotency_key,
+            trace: traceparent(&parts.headers),
+        })
+    }
+}
+
+impl Call {
+    /// Enqueues `request`, whose body was `body`, and answers with the job's result, or 202 when the wait runs out first.
+    pub(crate) async fn run(
+        self,
+        state: &AppState,
+        body: &impl Serialize,
+        request: Request,
+    ) -> Result<Response, ApiError> {
+        let mut job = request.into_job(self.idempotency(body)?);
+        job.trace = self.trace;
+        let job = state.queues.enqueue(job).await?.id;
+        tracing::info!(%job, "enqueued");
+
+        let longest = state.config.request_wait;
+        let finished = wait(state, &job, self.prefer.patience(longest)).await?;
+        let applied = self
+            .prefer
+            .applied(longest)
+            .map(|applied| AppendHeaders([(PREFERENCE_APPLIED, applied)]));
+        let answer = match finished {
+            Some(finished) => answer(job, finished)?,
+            None => accepted(&job),
+        };
+        Ok((applied, answer).into_response())
+    }
+
+    /// Two bodies are the same when they say the same, however they were written.
+    fn idempotency(&self, body: &impl Serialize) -> Result<Option<Idempotency>, ApiError> {
+        let Some(key) = self.idempotency_key.clone() else {
+            return Ok(None);
+        };
+        let body = serde_json::to_string(body).map_err(|_| ApiError::Internal)?;
+        Ok(Some(Idempotency {
+            key,
+            fingerprint: digest(&[&body]),
+        }))
+    }
+}
+
+async fn wait(
+    state: &AppState,
+    job: &JobId,
+    patience: Duration,
+) -> Result<Option<Finished>, ApiError> {
+    if patience.is_zero() {
+        return Ok(None);
+    }
+    tokio::select! {
+        finished = state.queues.wait(job, patience) => Ok(finished?),
+        () = state.shutdown.cancelled() => Ok(None),
+    }
+}
+
+fn accepted(job: &JobId) -> Response {
+    let location = format!("/api/v1/jobs/{job}");
+    let body = Accepted {
+        job: job.to_string(),
+    };
+    (StatusCode::ACCEPTED, [(LOCATION, location)], Json(body)).into_response()
+}
+
+fn answer(job: JobId, finished: Finished) -> Result<Response, ApiError> {
+    match finished {
+        Finished::Completed(result) => {
+            let result = String::from(Box::<str>::from(result));
+            Ok(([(CONTENT_TYPE, "application/json")], result).into_response())
+        }
+        Finished::Refused(error) => Err(refusal(&job, &error)),
+        Finished::Dead { message } => Err(ApiError::JobFailed { job, message }),
+        Finished::Cancelled => Err(ApiError::JobCancelled(job)),
+    }
+}
+
+fn refusal(job: &JobId, error: &RawValue) -> ApiError {
+    match serde_json::from_str::<Refusal>(error.get()) {
+        Ok(refusal) => refusal.into(),
+        Err(error) => {
+            tracing::error!(%job, %error, "the job refused in a way that this version does not know");
+            ApiError::Internal
+        }
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    // Visible ASCII is what a header value holds for certain.
+    key.to_str()
+        .ok()
+        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()))
+        .map(Some)
+        .ok_or_else(|| {
+            ApiError::InvalidRequest(format!(
+                "{IDEMPOTENCY_KEY}: must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters"
+            ))
+        })
+}
+
+/// The caller's trace (W3C Trace Context), which the job goes on with.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .filter(|trace| trace.len() == TRACEPARENT_BYTES)
+        .filter(|trace| trace.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        .map(str::to_owned)
+}
+
+/// A short name for a sequence of strings; different sequences have different names.
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    BASE64_URL_SAFE_NO_PAD.encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_apart_what_concatenation_would_not() {
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+    }
+}

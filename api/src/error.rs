@@ -1,0 +1,230 @@
+//! Every answer that is not a success, with its status and its one JSON shape `{"error", "message"}`.
+
+use axum::Json;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sluice_convex::ConvexError;
+use sluice_jobs::requests::Refusal;
+use sluice_queue::{JobId, QueueError};
+use sluice_store::StoreError;
+use utoipa::ToSchema;
+
+use crate::MAX_BODY_BYTES;
+use crate::auth::Scope;
+
+/// Seconds after which a caller should try again when a part behind the API does not answer.
+const RETRY_AFTER_SECS: &str = "2";
+
+/// What a request can be refused or fail with. The message of each is written for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400 `invalid_request`: names the field and the rule it breaks.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// 400 `limit_exceeded`: a sync that takes all or nothing does not fit the limit (in bytes).
+    #[error("the user's entries exceed the limit of {limit} bytes; nothing was synced")]
+    LimitExceeded {
+        /// Bytes of id + entry, summed, that one sync may hold.
+        limit: u64,
+    },
+    /// 401 `unauthorized`: no token, or one that does not hold; says what is wrong with it.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403 `forbidden`: the token is good but lacks this scope.
+    #[error("this needs a token with the scope {}", .0.as_str())]
+    Forbidden(Scope),
+    /// 403 `forbidden`: a form was posted to the board from a page that is not the board's.
+    #[error("this request does not come from a page of the board")]
+    CrossOrigin,
+    /// 404 `not_found`: no such route, entry or job.
+    #[error("there is nothing here")]
+    NotFound,
+    /// 404 `user_not_found`: neither Convex nor the cache has anything of this user.
+    #[error("the user has no files")]
+    UserNotFound,
+    /// 405 `method_not_allowed`.
+    #[error("this address does not answer this method")]
+    MethodNotAllowed,
+    /// 409 `invalidated`: the user's entries were invalidated while the job ran.
+    #[error("the user's entries were invalidated meanwhile")]
+    Invalidated,
+    /// 409 `job_cancelled`: an operator cancelled the job.
+    #[error("the job was cancelled")]
+    JobCancelled(JobId),
+    /// 409 `cursor_expired`: the set that the cursor points into was replaced; begin again without it.
+    #[error("cursor: the listed set was replaced meanwhile; list again without a cursor")]
+    CursorExpired,
+    /// 413 `invalid_request`: the body is longer than [`MAX_BODY_BYTES`].
+    #[error("body: must not be longer than {MAX_BODY_BYTES} bytes")]
+    BodyTooLarge,
+    /// 422 `idempotency_key_reused`: the key came with another body before.
+    #[error("idempotency-key: was used with another request body")]
+    IdempotencyKeyReused,
+    /// 500 `job_failed`: the job is among the dead letters.
+    #[error("{message}")]
+    JobFailed {
+        /// The job, for the operator's board.
+        job: JobId,
+        /// What its last attempt failed with.
+        message: String,
+    },
+    /// 500 `internal`: a fault of Sluice's own. The cause is logged, not told.
+    #[error("an internal error; the log has it under this answer's x-request-id")]
+    Internal,
+    /// 502 `upstream_failed`: Convex answered, and trying again will not help.
+    #[error("Convex refused the request")]
+    UpstreamFailed,
+    /// 503 `unavailable`: a part behind the API does not answer; names it. Comes with `Retry-After`.
+    #[error("{0} does not answer")]
+    Unavailable(&'static str),
+    /// 504 `timeout`: the request took longer than any may.
+    #[error("the request took too long")]
+    Timeout,
+}
+
+/// The body of every error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// A stable code, such as `invalid_request`.
+    error: &'static str,
+    /// What is wrong, in words.
+    message: String,
+    /// The job concerned, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+}
+
+impl ApiError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::LimitExceeded { .. } => (StatusCode::BAD_REQUEST, "limit_exceeded"),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Forbidden(_) | Self::CrossOrigin => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Invalidated => (StatusCode::CONFLICT, "invalidated"),
+            Self::JobCancelled(_) => (StatusCode::CONFLICT, "job_cancelled"),
+            Self::CursorExpired => (StatusCode::CONFLICT, "cursor_expired"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Self::IdempotencyKeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
+            }
+            Self::JobFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "job_failed"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::UpstreamFailed => (StatusCode::BAD_GATEWAY, "upstream_failed"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        }
+    }
+
+    /// The HTTP status this is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    fn job(&self) -> Option<String> {
+        match self {
+            Self::JobFailed { job, .. } | Self::JobCancelled(job) => Some(job.to_string()),
+            _ => None,
+        }
+    }
+
+    /// RFC 6750, section 3: what the caller must bring. The descriptions hold no quotes.
+    fn challenge(&self) -> Option<String> {
+        match self {
+            Self::Unauthorized(reason) => Some(format!(
+                "Bearer realm=\"sluice\", error=\"invalid_token\", error_description=\"{reason}\""
+            )),
+            Self::Forbidden(scope) => Some(format!(
+                "Bearer realm=\"sluice\", error=\"insufficient_scope\", scope=\"{}\"",
+                scope.as_str()
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.status_and_code();
+        let body = ErrorBody {
+            error,
+            message: self.to_string(),
+            job: self.job(),
+        };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(challenge) = self.challenge()
+            && let Ok(challenge) = HeaderValue::try_from(challenge)
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self, Self::Unavailable(_)) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::LimitExceeded { limit } => Self::LimitExceeded { limit },
+            Refusal::UserNotFound => Self::UserNotFound,
+            Refusal::Invalidated => Self::Invalidated,
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::IdempotencyKeyReused { .. } => Self::IdempotencyKeyReused,
+            QueueError::NotFound(_) | QueueError::InvalidId(_) | QueueError::InvalidQueue(_) => {
+                Self::NotFound
+            }
+            error @ (QueueError::Valkey(_) | QueueError::Pool(_)) => {
+                tracing::warn!(%error, "the queue does not answer");
+                Self::Unavailable("the queue")
+            }
+            error => {
+                tracing::error!(%error, "the queue failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::CursorExpired => Self::CursorExpired,
+            StoreError::InvalidCursor => Self::InvalidRequest(
+                "cursor: must be one that an earlier page of this listing gave".to_owned(),
+            ),
+            error @ (StoreError::Valkey(_) | StoreError::Pool(_)) => {
+                tracing::warn!(%error, "the cache does not answer");
+                Self::Unavailable("the cache")
+            }
+            error => {
+                tracing::error!(%error, "the cache failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<ConvexError> for ApiError {
+    fn from(error: ConvexError) -> Self {
+        tracing::warn!(%error, "Convex could not be read");
+        if error.is_retryable() {
+            Self::Unavailable("Convex")
+        } else {
+            Self::UpstreamFailed
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Probes and metrics: `/healthz`, `/readyz`, `/metrics`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::AppState;
+use crate::answers::Readiness;
+use crate::auth::Admin;
+use crate::openapi::TokenErrors;
+
+/// How long a part may take to answer a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(render_metrics))
+}
+
+/// Is the process up
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses((status = 200, description = "It is", body = String)),
+)]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Are the parts behind the API up
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "All are", body = Readiness),
+        (status = 503, description = "Some are not", body = Readiness),
+    ),
+)]
+async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+    let (valkey, convex) = tokio::join!(
+        probe("Valkey", state.queues.ready()),
+        probe("Convex", state.files.now()),
+    );
+    let ready = valkey && convex;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = Readiness {
+        status: word(ready),
+        valkey: word(valkey),
+        convex: word(convex),
+    };
+    (status, Json(body))
+}
+
+fn word(up: bool) -> String {
+    if up { "ok" } else { "unavailable" }.to_owned()
+}
+
+async fn probe<T, E: std::fmt::Display>(
+    part: &'static str,
+    answer: impl Future<Output = Result<T, E>>,
+) -> bool {
+    match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(part, %error, "not ready");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(part, "not ready: no answer within {PROBE_TIMEOUT:?}");
+            false
+        }
+    }
+}
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses((status = 200, description = "All metrics of this process", body = String), TokenErrors),
+    security(("token" = ["admin"])),
+)]
+async fn render_metrics(State(state): State<AppState>, _admin: Admin) -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, state.metrics.render())
+}

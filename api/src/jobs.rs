@@ -1,0 +1,98 @@
+//! `GET /api/v1/jobs/{id}`: what became of a job, once or as it happens.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _};
+use sluice_queue::{JobId, JobView, State as JobState};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::answers::Job;
+use crate::auth::{Caller, Scope};
+use crate::openapi::ReadErrors;
+use crate::{ApiError, AppState};
+
+/// Quiet streams carry a comment this often, so that proxies keep them open.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(job))
+}
+
+/// Look at a job, or watch it
+///
+/// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
+/// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. The stream ends after
+/// the final state. A job may be seen by its user, and with any scope.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job's id, from a 202")),
+    responses(
+        (status = 200, description = "The job", content((Job = "application/json"), (String = "text/event-stream"))),
+        ReadErrors,
+    ),
+    security(("token" = []), ("token" = ["meta:read"]), ("token" = ["meta:write"]), ("token" = ["admin"])),
+)]
+async fn job(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let job = find(&state, &id).await?;
+    let own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
+    if !own && !Scope::ALL.iter().any(|&scope| caller.has(scope)) {
+        return Err(ApiError::Forbidden(Scope::MetaRead));
+    }
+    if wants_events(&headers) {
+        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+        return Ok(Sse::new(events(&state, &job.id)).keep_alive(keep_alive).into_response());
+    }
+    Ok(Json(job).into_response())
+}
+
+/// The job of that id. An id that cannot be one's is as unknown as any other.
+pub(crate) async fn find(state: &AppState, id: &str) -> Result<JobView, ApiError> {
+    let id = JobId::parse(id).map_err(|_| ApiError::NotFound)?;
+    state.queues.get(&id).await?.ok_or(ApiError::NotFound)
+}
+
+/// The job now and whenever it changes, until it is over, it cannot be watched any more, or the API shuts down.
+pub(crate) fn changes(state: &AppState, id: &JobId) -> impl Stream<Item = JobView> + Send + use<> {
+    let shutdown = state.shutdown.clone();
+    state
+        .queues
+        .watch(id)
+        .take_until(async move { shutdown.cancelled().await })
+        .map(|job| job.inspect_err(|error| tracing::warn!(%error, "a job can no longer be watched")))
+        // Ending the stream without a final state tells the client to come again.
+        .take_while(|job| std::future::ready(job.is_ok()))
+        .filter_map(async |job| job.ok())
+}
+
+fn events(state: &AppState, id: &JobId) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+    let mut last: Option<JobState> = None;
+    changes(state, id).filter_map(move |job| {
+        let name = if last.replace(job.state) == Some(job.state) { "progress" } else { "state" };
+        std::future::ready(Event::default().event(name).json_data(&job).ok().map(Ok))
+    })
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|kind| kind.split(';').next())
+        .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}

@@ -1,0 +1,253 @@
+//! `POST /api/v1/e/meta/{sync,prefetch,invalidate}`. Each is a job that is waited for.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use sluice_jobs::requests::{
+    InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
+};
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
+
+use crate::answers::{InvalidateResult, PrefetchResult, SyncResult};
+use crate::body::{self, Body};
+use crate::call::{Accepted, Call};
+use crate::openapi::{CallErrors, CallHeaders, one_of};
+use crate::{ApiError, AppState};
+
+/// Which files of whom to put into the cache as one set.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncBody {
+    /// The user whose files they are.
+    #[serde(deserialize_with = "body::user")]
+    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    user: String,
+    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those that do not fit.
+    #[serde(rename = "type")]
+    #[schema(schema_with = sync_types)]
+    kind: SyncType,
+}
+
+/// How many of the most read files to refresh.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PrefetchBody {
+    /// The user whose files they are.
+    #[serde(deserialize_with = "body::user")]
+    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    user: String,
+    /// At most this many files.
+    #[serde(deserialize_with = "body::prefetch_limit")]
+    #[schema(minimum = 1, maximum = 100_000, example = 100)]
+    limit: u32,
+}
+
+/// What to drop.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InvalidateBody {
+    /// The user whose entries they are.
+    #[serde(deserialize_with = "body::user")]
+    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    user: String,
+    /// `OUT`: from the cache. `DEL`: from the cache and from Convex.
+    #[serde(rename = "type")]
+    #[schema(schema_with = invalidate_types)]
+    kind: InvalidateType,
+}
+
+fn sync_types() -> Object {
+    one_of(&["allOne", "allTwo", "mostOne", "mostTwo"])
+}
+
+fn invalidate_types() -> Object {
+    one_of(&["OUT", "DEL"])
+}
+
+/// Put a user's files into the cache as one set
+///
+/// Readers see the complete old set or the complete new one. The set replaces the user's single entries and lives longer
+/// than they do.
+#[utoipa::path(
+    post,
+    path = "/api/v1/e/meta/sync",
+    tag = "meta",
+    params(CallHeaders),
+    request_body = SyncBody,
+    responses(
+        (status = 200, description = "The set is in the cache", body = SyncResult),
+        (status = 202, description = "The job goes on", body = Accepted),
+        CallErrors,
+    ),
+    security(("token" = ["meta:write"])),
+)]
+pub(crate) async fn sync(
+    State(state): State<AppState>,
+    call: Call,
+    Body(body): Body<SyncBody>,
+) -> Result<Response, ApiError> {
+    let request = SyncRequest {
+        user: body.user.clone(),
+        kind: body.kind,
+    };
+    call.run(&state, &body, Request::Sync(request)).await
+}
+
+/// Refresh a user's most read files
+#[utoipa::path(
+    post,
+    path = "/api/v1/e/meta/prefetch",
+    tag = "meta",
+    params(CallHeaders),
+    request_body = PrefetchBody,
+    responses(
+        (status = 200, description = "The files are in the cache", body = PrefetchResult),
+        (status = 202, description = "The job goes on", body = Accepted),
+        CallErrors,
+    ),
+    security(("token" = ["meta:write"])),
+)]
+pub(crate) async fn prefetch(
+    State(state): State<AppState>,
+    call: Call,
+    Body(body): Body<PrefetchBody>,
+) -> Result<Response, ApiError> {
+    let request = PrefetchRequest {
+        user: body.user.clone(),
+        limit: body.limit,
+    };
+    call.run(&state, &body, Request::Prefetch(request)).await
+}
+
+/// Drop a user's entries from the cache, or the user's files altogether
+#[utoipa::path(
+    post,
+    path = "/api/v1/e/meta/invalidate",
+    tag = "meta",
+    params(CallHeaders),
+    request_body = InvalidateBody,
+    responses(
+        (status = 200, description = "They are gone", body = InvalidateResult),
+        (status = 202, description = "The job goes on", body = Accepted),
+        CallErrors,
+    ),
+    security(("token" = ["meta:write"])),
+)]
+pub(crate) async fn invalidate(
+    State(state): State<AppState>,
+    call: Call,
+    Body(body): Body<InvalidateBody>,
+) -> Result<Response, ApiError> {
+    let request = InvalidateRequest {
+        user: body.user.clone(),
+        kind: body.kind,
+    };
+    call.run(&state, &body, Request::Invalidate(request)).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::body::Body as HttpBody;
+    use axum::extract::{FromRequest, Request};
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    async fn read<T: DeserializeOwned>(content_type: Option<&str>, body: &str) -> Result<T, String> {
+        let mut request = Request::builder();
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let request = request.body(HttpBody::from(body.to_owned())).unwrap();
+        match Body::from_request(request, &()).await {
+            Ok(Body(body)) => Ok(body),
+            Err(error) => {
+                assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(body: &str) -> Result<T, String> {
+        read(Some("application/json; charset=utf-8"), body).await
+    }
+
+    #[tokio::test]
+    async fn each_type_is_taken_by_its_name() {
+        for (name, kind) in [
+            ("allOne", SyncType::AllOne),
+            ("allTwo", SyncType::AllTwo),
+            ("mostOne", SyncType::MostOne),
+            ("mostTwo", SyncType::MostTwo),
+        ] {
+            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+            assert_eq!(body.kind, kind);
+        }
+        for name in ["OUT", "DEL"] {
+            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bounds_of_a_rule_are_within_it() {
+        for user in ["u", &"u".repeat(256), "ü@例 x"] {
+            let body = serde_json::json!({"user": user, "limit": 1}).to_string();
+            assert_eq!(json::<PrefetchBody>(&body).await.unwrap().user, user);
+        }
+        let body: PrefetchBody = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
+        assert_eq!(body.limit, 100_000);
+    }
+
+    #[tokio::test]
+    async fn whatever_is_wrong_with_a_sync_is_told_by_field() {
+        let long = format!(r#"{{"user":"{}","type":"allOne"}}"#, "u".repeat(257));
+        for (body, named) in [
+            ("", "body"),
+            ("{", "body"),
+            ("null", "body"),
+            ("\"x\"", "body"),
+            (r#"["u","allOne"]"#, "body"),
+            (r#"{"user":"u","type":"allOne"} x"#, "body"),
+            (r#"{"type":"allOne"}"#, "user"),
+            (r#"{"user":"u"}"#, "type"),
+            ("{}", "user"),
+            (r#"{"user":1,"type":"allOne"}"#, "user"),
+            (r#"{"user":null,"type":"allOne"}"#, "user"),
+            (r#"{"user":"","type":"allOne"}"#, "user"),
+            (&long, "user"),
+            (r#"{"user":"a\u0000b","type":"allOne"}"#, "user"),
+            (r#"{"user":"a\nb","type":"allOne"}"#, "user"),
+            (r#"{"user":"u","type":"all"}"#, "type"),
+            (r#"{"user":"u","type":"ALLONE"}"#, "type"),
+            (r#"{"user":"u","type":3}"#, "type"),
+            (r#"{"user":"u","type":["allOne"]}"#, "type"),
+            (r#"{"user":"u","type":"allOne","limit":1}"#, "limit"),
+            (r#"{"user":"u","user":"v","type":"allOne"}"#, "user"),
+        ] {
+            let message = json::<SyncBody>(body).await.err().expect(body);
+            assert!(message.contains(named), "{body}: {message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limit_outside_the_rule_is_told_with_the_rule() {
+        for limit in ["0", "-1", "1.5", "1.0", "100001", "1e99", "99999999999999999999", "\"5\"", "null", "true"] {
+            let body = format!(r#"{{"user":"u","limit":{limit}}}"#);
+            let message = json::<PrefetchBody>(&body).await.err().expect(&body);
+            assert!(message.starts_with("limit: "), "{body}: {message}");
+            assert!(message.contains("a whole number from 1 to 100000"), "{body}: {message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_content_types_are_refused() {
+        let body = r#"{"user":"u","type":"OUT"}"#;
+        for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")] {
+            let message = read::<InvalidateBody>(content_type, body).await.err().unwrap();
+            assert!(message.starts_with("content-type: "), "{message}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What happens to every request: an id, a span, metrics, a time limit, and JSON even when a handler panics.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use metrics::{Unit, describe_counter, describe_histogram};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
+use tracing::Instrument as _;
+
+use crate::{ApiError, AppState};
+
+/// What a request may take beyond the time it waits for its job.
+const TIME_BEYOND_WAIT: Duration = Duration::from_secs(15);
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Puts all of it around the routes. The last layer is the outermost.
+pub(crate) fn wrap(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
+    describe_metrics();
+    routes
+        .layer(from_fn_with_state(state.clone(), limit_time))
+        .layer(cors(&state.config.cors_origins))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(observe))
+}
+
+fn describe_metrics() {
+    describe_counter!("sluice_http_requests_total", "Requests answered, by method, route and status");
+    describe_histogram!(
+        "sluice_http_request_seconds",
+        Unit::Seconds,
+        "Time until the head of the answer, by method and route"
+    );
+    describe_counter!("sluice_entry_reads_total", "Entries read, by source: bulk, hit or miss");
+    describe_counter!("sluice_entry_fetches_total", "Entries fetched from Convex after a miss");
+    describe_counter!("sluice_jwks_fetches_total", "Fetches of the token issuer's keys, by outcome");
+}
+
+/// Names one request in logs and answers. A caller may bring its own in `x-request-id`.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(X_REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()))
+        // What goes into logs must not be able to imitate them.
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)))
+        .map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+}
+
+async fn observe(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    // The pattern, not the path: metrics must not grow a series for each file.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    // Neither headers nor query, which may hold tokens or users.
+    let span = tracing::info_span!("request", %id, %method, %route);
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let (status, taken) = (response.status(), begun.elapsed());
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), ?taken, "answered"));
+    let labels = [("method", method.to_string()), ("route", route)];
+    metrics::histogram!("sluice_http_request_seconds", &labels).record(taken.as_secs_f64());
+    let [method, route] = labels;
+    metrics::counter!(
+        "sluice_http_requests_total",
+        &[method, route, ("status", status.as_u16().to_string())]
+    )
+    .increment(1);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// Limits the time until the answer begins; event streams go on from there.
+async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let limit = state.config.request_wait + TIME_BEYOND_WAIT;
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| ApiError::Timeout.into_response())
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(origins.to_vec())
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list([
+            X_REQUEST_ID,
+            HeaderName::from_static("x-cache"),
+            HeaderName::from_static("location"),
+            HeaderName::from_static("preference-applied"),
+            HeaderName::from_static("retry-after"),
+        ]))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    tracing::error!(message, "a handler panicked");
+    ApiError::Internal.into_response()
+}

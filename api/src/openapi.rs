@@ -1,0 +1,143 @@
+//! The OpenAPI document, `/openapi.json`, and what the descriptions of endpoints share.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use bytes::Bytes;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _};
+
+use crate::error::ErrorBody;
+use crate::{AppState, docs};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Sluice", description = "A Valkey-native sync service for data that lives in Convex."),
+    tags(
+        (name = "meta", description = "File metadata, cached"),
+        (name = "jobs", description = "What became of requests"),
+        (name = "operation", description = "Probes and metrics"),
+    ),
+    components(schemas(ErrorBody)),
+    modifiers(&TokenScheme),
+)]
+struct Document;
+
+/// The document without its paths, which the routers add.
+pub(crate) fn document() -> OpenApi {
+    Document::openapi()
+}
+
+/// `/openapi.json`, and `/docs` for people.
+pub(crate) fn routes(document: &OpenApi) -> Router<AppState> {
+    let json = Bytes::from(serde_json::to_vec(document).unwrap_or_default());
+    let page = docs::page(document).into_string();
+    Router::new()
+        .route(
+            "/openapi.json",
+            get(async move || ([(CONTENT_TYPE, "application/json")], json)),
+        )
+        .merge(docs::routes(page))
+}
+
+struct TokenScheme;
+
+impl Modify for TokenScheme {
+    fn modify(&self, document: &mut OpenApi) {
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.bearer_format = Some("JWT".to_owned());
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// A string out of a list.
+pub(crate) fn one_of(values: &[&str]) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(values.iter().copied()))
+        .build()
+}
+
+/// Headers that every job request understands.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers, which are read by name")]
+pub(crate) struct CallHeaders {
+    /// `respond-async`: answer 202 at once. `wait=N`: wait at most N seconds. (RFC 7240)
+    #[param(rename = "Prefer", example = "wait=5")]
+    prefer: Option<String>,
+    /// 1 to 255 printable characters. For 24 hours, the same key with the same body gets the first request's job.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+/// Errors of endpoints that need a token.
+pub(crate) struct TokenErrors;
+/// Errors of endpoints that read.
+pub(crate) struct ReadErrors;
+/// Errors of endpoints that are jobs.
+pub(crate) struct CallErrors;
+
+const TOKEN_ERRORS: &[(&str, &str)] = &[
+    ("401", "No token, or not a good one"),
+    ("403", "The token lacks the scope"),
+];
+const READ_ERRORS: &[(&str, &str)] = &[
+    ("400", "`invalid_request`: names the field"),
+    ("404", "`not_found`"),
+    ("409", "`cursor_expired`: the listed set was replaced"),
+    ("502", "`upstream_failed`: Convex refused the request"),
+    ("503", "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds"),
+];
+const CALL_ERRORS: &[(&str, &str)] = &[
+    ("400", "`invalid_request`: names the field. `limit_exceeded`: nothing was synced"),
+    ("404", "`user_not_found`"),
+    ("409", "`invalidated` while the job ran, or `job_cancelled` by an operator"),
+    ("413", "`invalid_request`: the body is too long"),
+    ("422", "`idempotency_key_reused` with another body"),
+    ("500", "`job_failed`: the job is among the dead letters"),
+    ("503", "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds"),
+];
+
+impl IntoResponses for TokenErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS])
+    }
+}
+
+impl IntoResponses for ReadErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, READ_ERRORS])
+    }
+}
+
+impl IntoResponses for CallErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, CALL_ERRORS])
+    }
+}
+
+fn errors(groups: &[&[(&str, &str)]]) -> BTreeMap<String, RefOr<Response>> {
+    groups
+        .iter()
+        .flat_map(|group| group.iter())
+        .map(|&(status, description)| {
+            let body = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("ErrorBody")))
+                .build();
+            let response = ResponseBuilder::new()
+                .description(description)
+                .content("application/json", body)
+                .build();
+            (status.to_owned(), response.into())
+        })
+        .collect()
+}

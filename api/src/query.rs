@@ -1,0 +1,44 @@
+//! Query strings: as [`crate::body`], whatever is wrong is told by field and rule.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::ApiError;
+use crate::auth::{Caller, Scope};
+use crate::body::check_user;
+
+/// The query string as a `T`, whose type should be `deny_unknown_fields`.
+pub(crate) struct Params<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Params<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        Query::<T>::try_from_uri(&parts.uri)
+            .map(|Query(params)| Self(params))
+            .map_err(|rejection| ApiError::InvalidRequest(format!("query: {}", rejection.body_text())))
+    }
+}
+
+/// Whose entries a read is about: `user_id` if given, else the caller itself. Anybody else's need `meta:read`.
+pub(crate) fn reader(caller: &Caller, user_id: Option<String>) -> Result<String, ApiError> {
+    let user = match (user_id, caller.subject()) {
+        (Some(user), _) => user,
+        (None, Some(subject)) => subject.to_owned(),
+        (None, None) => {
+            return Err(ApiError::InvalidRequest(
+                "userId: must be given, as the token names no subject".to_owned(),
+            ));
+        }
+    };
+    check_user(&user).map_err(|rule| ApiError::InvalidRequest(format!("userId: {rule}")))?;
+    if caller.subject() != Some(user.as_str()) {
+        caller.require(Scope::MetaRead)?;
+    }
+    Ok(user)
+}

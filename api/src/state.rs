@@ -1,0 +1,70 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use metrics_exporter_prometheus::PrometheusHandle;
+use sluice_convex::files::Files;
+use sluice_queue::Queues;
+use sluice_store::cache::Cache;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Auth;
+use crate::meta::Fetches;
+
+/// Settings of the HTTP front.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// How long a request waits for its job before it is answered 202 (`SLUICE_REQUEST_WAIT_SECS`).
+    pub request_wait: Duration,
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`. None by default.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            request_wait: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// The parts the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) config: Arc<ApiConfig>,
+    pub(crate) queues: Queues,
+    pub(crate) cache: Cache,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) auth: Auth,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) fetches: Fetches,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl AppState {
+    /// `shutdown` ends what would otherwise outlive a drain: event streams close, and requests that wait for a job are
+    /// answered 202 at once.
+    pub fn new(
+        config: ApiConfig,
+        queues: Queues,
+        cache: Cache,
+        files: Arc<dyn Files>,
+        auth: Auth,
+        metrics: PrometheusHandle,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            config: Arc::new(config),
+            queues,
+            cache,
+            files,
+            auth,
+            metrics,
+            fetches: Fetches::default(),
+            shutdown,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What every job is given.
+
+use std::sync::Arc;
+
+use sluice_convex::files::Files;
+use sluice_queue::Queues;
+use sluice_store::cache::Cache;
+
+/// The parts that jobs work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The metadata cache in Valkey.
+    pub cache: Cache,
+    /// The users' files in Convex.
+    pub files: Arc<dyn Files>,
+    /// The queues, for jobs that enqueue others.
+    pub queues: Queues,
+}

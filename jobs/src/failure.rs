@@ -1,0 +1,79 @@
+//! Why a job did not do what it was asked to.
+
+use serde::{Deserialize, Serialize};
+use sluice_convex::client::ConvexError;
+use sluice_queue::{JobError, QueueError};
+use sluice_store::StoreError;
+
+/// A job's answer when the answer is "no": final, not worth a retry, and not the operator's concern.
+///
+/// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the `error` names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The files exceed the limit and the type allows no skipping. Nothing was changed.
+    #[error("the files exceed the limit of {limit} bytes; nothing was synced")]
+    LimitExceeded {
+        /// The limit in bytes of id plus serialized entry, summed.
+        limit: u64,
+    },
+    /// Convex holds no file of this user, and the cache holds none either.
+    #[error("the user has no files")]
+    UserNotFound,
+    /// The user's entries were invalidated while the job ran, so it did not put them back.
+    #[error("the user's entries were invalidated while the job ran")]
+    Invalidated,
+}
+
+/// Whatever ends a job early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("cancelled")]
+    Cancelled,
+    #[error("the staging set was lost; Valkey lost data or evicted it")]
+    StagingLost,
+    #[error(transparent)]
+    Store(StoreError),
+    #[error(transparent)]
+    Convex(#[from] ConvexError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error("the payload does not fit this version of the job: {0}")]
+    Payload(QueueError),
+}
+
+impl From<StoreError> for Failure {
+    /// A moved epoch means that an invalidate came in between, and an exceeded limit is an answer; all else is a fault.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Superseded => Self::Refused(Refusal::Invalidated),
+            StoreError::LimitExceeded { limit } => Self::Refused(Refusal::LimitExceeded { limit }),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<Failure> for JobError {
+    fn from(failure: Failure) -> Self {
+        let retryable = match &failure {
+            Failure::Refused(refusal) => {
+                return match serde_json::value::to_raw_value(refusal) {
+                    Ok(error) => Self::Refuse(error),
+                    Err(error) => Self::Fatal(error.to_string()),
+                };
+            }
+            Failure::Cancelled => return Self::Cancelled,
+            Failure::Store(error) => error.is_retryable(),
+            Failure::Convex(error) => error.is_retryable(),
+            Failure::StagingLost | Failure::Queue(_) => true,
+            Failure::Payload(_) => false,
+        };
+        if retryable {
+            Self::Retry(failure.to_string())
+        } else {
+            Self::Fatal(failure.to_string())
+        }
+    }
+}

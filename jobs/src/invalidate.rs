@@ -1,0 +1,121 @@
+//! `invalidate`: drops a user's entries from Valkey and, when the account was deleted, the documents from Convex.
+//!
+//! The first step moves the user's epoch, so that syncs, prefetches and fills which began before it are refused. A
+//! deletion drops the entries once more at its end: a sync that began in between may have read files which were deleted
+//! a moment later.
+
+use serde::{Deserialize, Serialize};
+use sluice_queue::Running;
+
+use crate::context::Context;
+use crate::failure::{Failure, Refusal};
+use crate::job::{Job, stop_if_cancelled};
+use crate::requests::{InvalidateRequest, InvalidateType};
+
+/// How many documents one call to Convex deletes.
+const DOCUMENTS_PER_STEP: usize = 500;
+
+/// The job behind `POST /api/v1/e/meta/invalidate`.
+pub(crate) struct Invalidate;
+
+/// What a finished invalidate reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InvalidateAnswer {
+    /// The owner of the files.
+    pub user: String,
+    /// Log-out or deletion.
+    #[serde(rename = "type")]
+    pub kind: InvalidateType,
+    /// Entries removed from the cache.
+    pub invalidated: u64,
+    /// Documents removed from Convex; only for a deletion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+}
+
+/// What an attempt leaves for the next one, so that a crash half-way changes neither the outcome nor the counts.
+#[derive(Default, Serialize, Deserialize)]
+struct Checkpoint {
+    invalidated: u64,
+    deleted: u64,
+    /// Documents whose deletion was under way. Deleting them again is harmless, and they are counted then.
+    pending: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Progress {
+    invalidated: u64,
+    deleted: u64,
+}
+
+impl Job for Invalidate {
+    const QUEUE: &'static str = "invalidate";
+    /// A deletion must not be given up over an outage: with the queue's backoff these span hours.
+    const MAX_ATTEMPTS: u32 = 25;
+    type Request = InvalidateRequest;
+    type Answer = InvalidateAnswer;
+
+    async fn run(
+        context: &Context,
+        request: InvalidateRequest,
+        running: &Running,
+    ) -> Result<InvalidateAnswer, Failure> {
+        let user = request.user.as_str();
+        let deletion = request.kind == InvalidateType::Del;
+        let mut checkpoint = match running.checkpoint::<Checkpoint>() {
+            Some(checkpoint) => checkpoint,
+            None => {
+                let known = context.cache.has_any(user).await? || context.files.any(user).await?;
+                if !known {
+                    return Err(Refusal::UserNotFound.into());
+                }
+                // From here on an attempt that finds nothing left is a continued one, not one for an unknown user.
+                let checkpoint = Checkpoint::default();
+                running.save_checkpoint(&checkpoint).await?;
+                checkpoint
+            }
+        };
+
+        checkpoint.invalidated += context.cache.invalidate(user, deletion).await?;
+        if deletion {
+            running.save_checkpoint(&checkpoint).await?;
+            delete_documents(context, user, running, &mut checkpoint).await?;
+            checkpoint.invalidated += context.cache.invalidate(user, true).await?;
+        }
+        Ok(InvalidateAnswer {
+            user: request.user,
+            kind: request.kind,
+            invalidated: checkpoint.invalidated,
+            deleted: deletion.then_some(checkpoint.deleted),
+        })
+    }
+}
+
+/// Deletes until Convex lists no document of this user.
+async fn delete_documents(
+    context: &Context,
+    user: &str,
+    running: &Running,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), Failure> {
+    loop {
+        stop_if_cancelled(running)?;
+        if !checkpoint.pending.is_empty() {
+            context.files.delete(user, &checkpoint.pending).await?;
+            checkpoint.deleted += checkpoint.pending.len() as u64;
+            checkpoint.pending.clear();
+        }
+        // Saved with the count of those before, and before their own deletion begins.
+        checkpoint.pending = context.files.list_ids(user, DOCUMENTS_PER_STEP).await?;
+        running.save_checkpoint(&*checkpoint).await?;
+        running
+            .progress(&Progress {
+                invalidated: checkpoint.invalidated,
+                deleted: checkpoint.deleted,
+            })
+            .await?;
+        if checkpoint.pending.is_empty() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a caller asks for, and the job that each request becomes.
+
+use serde::{Deserialize, Serialize};
+use sluice_queue::{Idempotency, NewJob, QueueError};
+
+use crate::invalidate::Invalidate;
+use crate::job::Job;
+use crate::prefetch::Prefetch;
+use crate::sync::Sync;
+
+/// Which files a sync loads, and what happens when they do not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SyncType {
+    /// All of the user's files, or none when they exceed the limit.
+    AllOne,
+    /// As many of the user's files as fit, the rest counted as skipped.
+    AllTwo,
+    /// The most active files as one group, or none when the group exceeds the limit.
+    MostOne,
+    /// As many of the most active files as fit, the rest counted as skipped.
+    MostTwo,
+}
+
+impl SyncType {
+    /// All types, in the order in which the contract lists them.
+    pub const ALL: [Self; 4] = [Self::AllOne, Self::AllTwo, Self::MostOne, Self::MostTwo];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllOne => "allOne",
+            Self::AllTwo => "allTwo",
+            Self::MostOne => "mostOne",
+            Self::MostTwo => "mostTwo",
+        }
+    }
+}
+
+/// The body of `POST /api/v1/e/meta/sync`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncRequest {
+    /// The owner of the files.
+    pub user: String,
+    /// Which files, and what happens over the limit.
+    #[serde(rename = "type")]
+    pub kind: SyncType,
+}
+
+/// The body of `POST /api/v1/e/meta/prefetch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefetchRequest {
+    /// The owner of the files.
+    pub user: String,
+    /// How many of the most frequently read files, at least 1.
+    pub limit: u32,
+}
+
+/// Why entries are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InvalidateType {
+    /// The user logged out: entries leave Valkey, Convex is untouched.
+    Out,
+    /// The account was deleted: entries leave Valkey and documents leave Convex.
+    Del,
+}
+
+impl InvalidateType {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Out => "OUT",
+            Self::Del => "DEL",
+        }
+    }
+}
+
+/// The body of `POST /api/v1/e/meta/invalidate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidateRequest {
+    /// The owner of the files.
+    pub user: String,
+    /// Log-out or deletion.
+    #[serde(rename = "type")]
+    pub kind: InvalidateType,
+}
+
+/// A request that is served by a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Replace the user's cached entries by one bulk set.
+    Sync(SyncRequest),
+    /// Refresh the user's most frequently read entries.
+    Prefetch(PrefetchRequest),
+    /// Drop the user's entries.
+    Invalidate(InvalidateRequest),
+}
+
+impl Request {
+    /// The job that serves this request.
+    ///
+    /// Requests that may share one run carry a unique key: syncs of one user and type, prefetches of one user and
+    /// limit, deletions of one user. A log-out never shares: an earlier one that still runs may already have passed
+    /// the entries that this caller wants gone.
+    ///
+    /// # Errors
+    /// When the request cannot be written as JSON.
+    pub fn into_job(self, idempotency: Option<Idempotency>) -> Result<NewJob, QueueError> {
+        let (user, job) = match self {
+            Self::Sync(request) => {
+                let job = NewJob {
+                    unique_key: Some(format!("{}:{}", request.kind.as_str(), request.user)),
+                    group: Some(request.user.clone()),
+                    ..Sync::new_job(&request)?
+                };
+                (request.user, job)
+            }
+            Self::Prefetch(request) => {
+                let job = NewJob {
+                    unique_key: Some(format!("{}:{}", request.limit, request.user)),
+                    ..Prefetch::new_job(&request)?
+                };
+                (request.user, job)
+            }
+            Self::Invalidate(request) => {
+                let shared = match request.kind {
+                    InvalidateType::Out => None,
+                    InvalidateType::Del => Some(format!("DEL:{}", request.user)),
+                };
+                let job = NewJob {
+                    unique_key: shared,
+                    ..Invalidate::new_job(&request)?
+                };
+                (request.user, job)
+            }
+        };
+        Ok(NewJob {
+            user: Some(user),
+            idempotency,
+            ..job
+        })
+    }
+}

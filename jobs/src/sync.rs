@@ -1,0 +1,212 @@
+//! `sync`: replaces a user's scattered entries by one bulk set.
+//!
+//! Files stream from Convex into a staging set, in the order in which they may claim room: the most active first, then
+//! the newest. Valkey counts the bytes and admits what fits. Then whatever changed in Convex meanwhile is applied, and
+//! one script puts the staging set in the place of the live one. Readers see the old set until then.
+
+use futures_util::TryStreamExt;
+use serde::Serialize;
+use sluice_convex::files::File;
+use sluice_queue::Running;
+use sluice_store::cache::{Committed, Entry, Overflow, Pushed, Staging};
+
+use crate::context::Context;
+use crate::failure::{Failure, Refusal};
+use crate::job::{Job, stop_if_cancelled};
+use crate::late_changes::{LateChanges, entry};
+use crate::requests::{SyncRequest, SyncType};
+
+/// How many files are fetched by id at once.
+const IDS_PER_FETCH: usize = 200;
+
+/// The job behind `POST /api/v1/e/meta/sync`.
+pub(crate) struct Sync;
+
+/// What a finished sync reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SyncAnswer {
+    /// The owner of the files.
+    pub user: String,
+    /// Entries that are in the bulk set.
+    pub synced: u64,
+    /// Entries that did not fit.
+    pub skipped: u64,
+}
+
+/// How far a sync has come, for progress bars and the board.
+#[derive(Serialize)]
+struct Progress {
+    entries: u64,
+    bytes: u64,
+    skipped: u64,
+}
+
+impl Job for Sync {
+    const QUEUE: &'static str = "sync";
+    const MAX_ATTEMPTS: u32 = 8;
+    type Request = SyncRequest;
+    type Answer = SyncAnswer;
+
+    async fn run(
+        context: &Context,
+        request: SyncRequest,
+        running: &Running,
+    ) -> Result<SyncAnswer, Failure> {
+        let user = request.user.as_str();
+        let epoch = context.cache.epoch(user).await?;
+        let outcome = load_and_commit(context, user, request.kind, running).await;
+        if matches!(outcome, Err(Failure::Refused(Refusal::Invalidated)))
+            && context.cache.epoch(user).await? == epoch
+        {
+            return Err(Failure::StagingLost);
+        }
+        let Committed {
+            entries,
+            skipped,
+            bytes,
+            ..
+        } = outcome?;
+        metrics::counter!("sluice_sync_entries_total").increment(entries);
+        metrics::counter!("sluice_sync_bytes_total").increment(bytes);
+        Ok(SyncAnswer {
+            user: request.user,
+            synced: entries,
+            skipped,
+        })
+    }
+}
+
+async fn load_and_commit(
+    context: &Context,
+    user: &str,
+    kind: SyncType,
+    running: &Running,
+) -> Result<Committed, Failure> {
+    let policy = match kind {
+        SyncType::AllOne | SyncType::MostOne => Overflow::Refuse,
+        SyncType::AllTwo | SyncType::MostTwo => Overflow::Skip,
+    };
+    let whole = matches!(kind, SyncType::AllOne | SyncType::AllTwo);
+
+    let staging = context.cache.stage(user, policy).await?;
+    let mut late = LateChanges::from_now(&*context.files, user).await?;
+    let mut load = Load {
+        context,
+        running,
+        user,
+        staging,
+    };
+    match load.fill(whole, &mut late).await {
+        Ok(true) => {}
+        Ok(false) => {
+            load.staging.abandon().await?;
+            // Whatever is still cached for this user is of files that are gone.
+            context.cache.invalidate(user, true).await?;
+            return Err(Refusal::UserNotFound.into());
+        }
+        Err(failure) => {
+            // The failure is what matters; a staging set that stays behind expires by itself.
+            let _ = load.staging.abandon().await;
+            return Err(failure);
+        }
+    }
+    let committed = load.staging.commit(kind.as_str()).await?;
+    // What changed between the last look and the commit is mended in the live set.
+    late.apply_to(&context.cache).await?;
+    Ok(committed)
+}
+
+/// One staging set being filled.
+struct Load<'a> {
+    context: &'a Context,
+    running: &'a Running,
+    user: &'a str,
+    staging: Staging,
+}
+
+impl Load<'_> {
+    /// Fills the staging set and brings it up to date. `false` when Convex has no file of this user.
+    async fn fill(&mut self, whole: bool, late: &mut LateChanges<'_>) -> Result<bool, Failure> {
+        let found_active = self.most_active(whole).await?;
+        let found = if whole {
+            self.newest(usize::MAX).await? || found_active
+        } else if found_active {
+            true
+        } else {
+            self.newest(self.group_size()).await?
+        };
+        if !found {
+            return Ok(false);
+        }
+        while let Some(changes) = late.next().await? {
+            self.staging.amend(&changes, whole).await?;
+        }
+        Ok(true)
+    }
+
+    /// Stages the files with an access score, best first, and forgets the scores of files that no longer exist.
+    /// `false` when there are none.
+    async fn most_active(&mut self, whole: bool) -> Result<bool, Failure> {
+        let limit = if whole { usize::MAX } else { self.group_size() };
+        let cache = &self.context.cache;
+        let mut found = false;
+        for ids in cache
+            .most_active(self.user, limit)
+            .await?
+            .chunks(IDS_PER_FETCH)
+        {
+            let files = self.context.files.get_many(self.user, ids).await?;
+            if files.len() < ids.len() {
+                cache
+                    .forget_activity(self.user, &missing(ids, &files))
+                    .await?;
+            }
+            found |= !files.is_empty();
+            self.push(files).await?;
+        }
+        Ok(found)
+    }
+
+    /// Stages the newest files, at most `limit` of them. `false` when there are none.
+    async fn newest(&mut self, limit: usize) -> Result<bool, Failure> {
+        let mut left = limit;
+        let mut batches = self.context.files.newest_first(self.user);
+        while left > 0
+            && let Some(mut batch) = batches.try_next().await?
+        {
+            batch.truncate(left);
+            left -= batch.len();
+            self.push(batch).await?;
+        }
+        Ok(left < limit)
+    }
+
+    async fn push(&mut self, files: Vec<File>) -> Result<(), Failure> {
+        stop_if_cancelled(self.running)?;
+        let entries: Vec<Entry> = files.into_iter().map(entry).collect();
+        let Pushed {
+            entries,
+            bytes,
+            skipped,
+        } = self.staging.push(&entries).await?;
+        let progress = Progress {
+            entries,
+            bytes,
+            skipped,
+        };
+        Ok(self.running.progress(&progress).await?)
+    }
+
+    fn group_size(&self) -> usize {
+        self.context.cache.config().most_active_limit as usize
+    }
+}
+
+/// The ids that no file answered to.
+pub(crate) fn missing(ids: &[String], files: &[File]) -> Vec<String> {
+    let found: std::collections::HashSet<&str> = files.iter().map(|file| &*file.id).collect();
+    ids.iter()
+        .filter(|id| !found.contains(id.as_str()))
+        .cloned()
+        .collect()
+}

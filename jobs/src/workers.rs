@@ -1,0 +1,98 @@
+//! The registry: which jobs a worker process serves, and how it starts and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::{Data, Monitor, WorkerBuilder};
+use apalis_cron::{CronScheduler, Tick};
+use sluice_convex::files::Files;
+use sluice_queue::{Queues, Running, WorkerConfig};
+use sluice_store::cache::Cache;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::invalidate::Invalidate;
+use crate::job::{Job, handle};
+use crate::prefetch::Prefetch;
+use crate::schedule::{self, ScheduleError, Sweep};
+use crate::sync::Sync;
+
+/// How a worker process works.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// Jobs of one kind that run at the same time.
+    pub concurrency: usize,
+    /// The process's name on the board; need not be unique.
+    pub worker_name: String,
+    /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
+    pub prefetch_schedule: Option<String>,
+    /// How long running jobs may go on after the shutdown began. What runs longer is given back to the queue.
+    pub drain: Duration,
+}
+
+/// Why workers could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    /// The configured schedule is not a cron expression.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A worker ended for good.
+    #[error("a worker failed: {0}")]
+    Worker(String),
+}
+
+/// Serves all queues until `shutdown`, then drains.
+///
+/// # Errors
+/// When the schedule does not parse, or when a worker ends for another reason than the shutdown.
+pub async fn run_workers(
+    queues: Queues,
+    cache: Cache,
+    files: Arc<dyn Files>,
+    config: JobsConfig,
+    shutdown: CancellationToken,
+) -> Result<(), JobsError> {
+    let context = Context {
+        cache,
+        files,
+        queues,
+    };
+    let mut monitor = Monitor::new().shutdown_timeout(config.drain);
+    monitor = serve::<Sync>(monitor, &context, &config);
+    monitor = serve::<Prefetch>(monitor, &context, &config);
+    monitor = serve::<Invalidate>(monitor, &context, &config);
+    if let Some(expression) = &config.prefetch_schedule {
+        monitor = serve::<Sweep>(monitor, &context, &config);
+        let schedule = schedule::parse(expression)?;
+        let queues = context.queues.clone();
+        monitor = monitor.register(move |_| {
+            WorkerBuilder::new("cron")
+                .backend(CronScheduler::new(schedule.clone()))
+                .data(queues.clone())
+                .build(async |tick: Tick, queues: Data<Queues>| {
+                    schedule::enqueue_sweep(tick, &queues).await
+                })
+        });
+    }
+    monitor
+        .run_with_signal(async move {
+            shutdown.cancelled().await;
+            Ok(())
+        })
+        .await
+        .map_err(|error| JobsError::Worker(error.to_string()))
+}
+
+/// Registers a worker for the queue of `J`.
+fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Monitor {
+    let context = context.clone();
+    let worker = WorkerConfig::new(&config.worker_name, config.concurrency);
+    monitor.register(move |_| {
+        WorkerBuilder::new(format!("{}-{}", J::QUEUE, worker.name))
+            .backend(context.queues.backend(J::QUEUE, worker.clone()))
+            .data(context.clone())
+            .build(async |running: Running, context: Data<Context>| {
+                handle::<J>((*context).clone(), running).await
+            })
+    })
+}

@@ -1,0 +1,66 @@
+-- Writes fetched entries as single ones with a TTL each, and drops their fetch leases.
+-- An id which is in the live set gets no second copy: its entry there is refreshed or left alone.
+--
+-- KEYS  1 epoch  2 live info  3 live entries  4 single entries  5 single expiry  6 single docs
+--       7.. fetch lease of each entry
+-- ARGV  1 epoch when the fetch began  2 TTL, us  3 limit of the live set, bytes  4 refresh the live set: 0 | 1
+--       then for each entry: id, Convex _id ('' when it equals the id), JSON
+-- Returns {0, written}; {1} when the epoch moved. An entry that changed while it was fetched is not written.
+-- Cost  O(entries * log singles). May be repeated.
+local call = redis.call
+if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then
+  for at = 7, #KEYS do call('DEL', KEYS[at]) end
+  return {1}
+end
+local time = call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+
+local function drop_single(id)
+  call('ZREM', KEYS[5], id)
+  call('HDEL', KEYS[4], id)
+  local doc = call('HGET', KEYS[6], 'i:' .. id)
+  if doc then call('HDEL', KEYS[6], 'i:' .. id, 'd:' .. doc) end
+end
+
+-- Expired ones cost memory until they go: each call takes more of them away than it adds.
+local expired = call('ZRANGEBYSCORE', KEYS[5], '-inf', now_us, 'LIMIT', 0, 2 * #KEYS)
+for _, id in ipairs(expired) do drop_single(id) end
+
+-- Refreshes an entry of the live set, or takes it out when the set would grow past its limit.
+local function refresh_live(id, json, old_length)
+  local bytes = tonumber(call('HGET', KEYS[2], 'bytes') or 0) - old_length + #json
+  if bytes <= tonumber(ARGV[3]) then
+    call('HSET', KEYS[3], id, json)
+    call('HSET', KEYS[2], 'bytes', bytes)
+    return true
+  end
+  call('HSET', KEYS[3], id, '')
+  call('HINCRBY', KEYS[2], 'bytes', -old_length - #id)
+  call('HINCRBY', KEYS[2], 'entries', -1)
+  call('HINCRBY', KEYS[2], 'skipped', 1)
+  call('HSET', KEYS[2], 'complete', 0)
+  return false
+end
+
+local written = 0
+for entry = 1, #KEYS - 6 do
+  local id, doc, json = ARGV[3 * entry + 2], ARGV[3 * entry + 3], ARGV[3 * entry + 4]
+  local lease = call('GET', KEYS[6 + entry])
+  if lease then call('DEL', KEYS[6 + entry]) end
+  -- A stale lease: amend saw a later revision than the one that was being fetched.
+  if lease ~= 'stale' then
+    local live_length = call('HSTRLEN', KEYS[3], id)
+    local in_live = live_length > 0 and (ARGV[4] == '0' or refresh_live(id, json, live_length))
+    if not in_live then
+      drop_single(id)
+      call('HSET', KEYS[4], id, json)
+      -- Distinct scores in one chunk: a page of the list can end between any two.
+      call('ZADD', KEYS[5], string.format('%.0f', now_us + tonumber(ARGV[2]) + entry), id)
+      if doc ~= '' then call('HSET', KEYS[6], 'd:' .. doc, id, 'i:' .. id, doc) end
+    end
+    written = written + 1
+  end
+end
+local ttl_ms = math.ceil(tonumber(ARGV[2]) / 1000) + 1000
+for key = 4, 6 do call('PEXPIRE', KEYS[key], ttl_ms) end
+return {0, written}

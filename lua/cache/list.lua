@@ -1,0 +1,53 @@
+-- One page of a user's entries: the live set in rank order, then the single entries by expiry.
+--
+-- KEYS  1 epoch  2-4 live: info, entries, order  5-6 single: entries, expiry
+-- ARGV  1 most entries in the page
+--       2 phase: live | single  3 position: index in the order | expiry of the last single entry, us
+--       4 epoch and 5 generation the cursor was made in; '' for the first page
+-- Returns {0, epoch, generation, total, next phase ('' at the end), next position, {JSON...}}; 1 in the first place when
+--       the epoch or the generation is another one by now.
+-- Cost  O(entries of the page), plus at most 10 pages of removed entries passed over.
+local call = redis.call
+local limit, phase, position = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local info = call('HMGET', KEYS[2], 'generation', 'entries')
+local epoch, generation = call('HGET', KEYS[1], 'value') or '0', info[1] or '0'
+if ARGV[4] ~= '' and (ARGV[4] ~= epoch or ARGV[5] ~= generation) then return {1, 0, 0, 0, '', 0, {}} end
+local time = call('TIME')
+local now_us = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+local total = tonumber(info[2] or 0) + call('ZCOUNT', KEYS[6], now_us, '+inf')
+
+local page = {}
+if phase == 'live' then
+  local index, rounds = tonumber(position), 0
+  while #page < limit and rounds < 10 do
+    local wanted = limit - #page
+    local ids = call('LRANGE', KEYS[4], index, index + wanted - 1)
+    if #ids > 0 then
+      for _, json in ipairs(call('HMGET', KEYS[3], unpack(ids))) do
+        if json and json ~= '' then page[#page + 1] = json end
+      end
+    end
+    index = index + #ids
+    rounds = rounds + 1
+    if #ids < wanted then break end
+  end
+  position = tostring(index)
+  if index >= call('LLEN', KEYS[4]) then phase, position = 'single', now_us end
+end
+
+if phase == 'single' then
+  -- What has expired is not listed, wherever the former page ended.
+  if tonumber(position) < tonumber(now_us) then position = now_us end
+  local wanted = limit - #page
+  local found = {}
+  if wanted > 0 then
+    found = call('ZRANGEBYSCORE', KEYS[6], '(' .. position, '+inf', 'WITHSCORES', 'LIMIT', 0, wanted)
+  end
+  for at = 1, #found, 2 do
+    local json = call('HGET', KEYS[5], found[at])
+    if json then page[#page + 1] = json end
+    position = found[at + 1]
+  end
+  if call('ZCOUNT', KEYS[6], '(' .. position, '+inf') == 0 then phase = '' end
+end
+return {0, tonumber(epoch), tonumber(generation), total, phase, position, page}

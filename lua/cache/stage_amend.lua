@@ -1,0 +1,68 @@
+-- Applies later revisions and removals to a staging set.
+--
+-- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
+-- ARGV  1 add entries that are not staged: 0 | 1  2 staging TTL, ms
+--       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
+-- Returns {0, entries, skipped, bytes}; {1} when the epoch moved or the set is gone; {2, limit} when an entry does not fit and
+--       the policy is to refuse (the staged data is dropped).
+-- Cost  O(changes). May be repeated.
+local call = redis.call
+local info = call('HMGET', KEYS[2], 'epoch', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+if info[1] ~= (call('HGET', KEYS[1], 'value') or '0') then
+  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  return {1}
+end
+local limit = tonumber(info[2])
+if info[7] then return {2, limit} end
+local entries, skipped, bytes = tonumber(info[4]), tonumber(info[5]), tonumber(info[6])
+
+-- Takes an entry out and leaves a tombstone, which keeps its place in the order.
+local function take_out(id)
+  local length = call('HSTRLEN', KEYS[3], id)
+  if length == 0 then return false end
+  call('HSET', KEYS[3], id, '')
+  entries = entries - 1
+  bytes = bytes - #id - length
+  return true
+end
+
+local function forget_skip(id)
+  local was_skipped = call('SREM', KEYS[6], id) == 1
+  if was_skipped then skipped = skipped - 1 end
+  return was_skipped
+end
+
+for at = 3, #ARGV, 3 do
+  local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local known = call('HGET', KEYS[5], doc) or doc
+  local there, was_skipped = take_out(known), forget_skip(known)
+  if json == '' then
+    call('HDEL', KEYS[5], doc)
+  else
+    if known ~= id then
+      there = take_out(id) or there
+      was_skipped = forget_skip(id) or was_skipped
+    end
+    local wanted = there or ARGV[1] == '1'
+    local size = #id + #json
+    if wanted and bytes + size <= limit then
+      if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
+      entries = entries + 1
+      bytes = bytes + size
+    elseif wanted and info[3] == 'refuse' then
+      call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+      call('HSET', KEYS[2], 'refused', 1)
+      return {2, limit}
+    elseif wanted or was_skipped then
+      call('SADD', KEYS[6], id)
+      skipped = skipped + 1
+    end
+    if wanted or was_skipped then
+      if doc == id then call('HDEL', KEYS[5], doc) else call('HSET', KEYS[5], doc, id) end
+    end
+  end
+end
+
+call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes)
+for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[2]) end
+return {0, entries, skipped, bytes}

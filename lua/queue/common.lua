@@ -1,0 +1,113 @@
+-- Shared by every script of a queue and placed in front of each of them, after the constants that
+-- queue/src/keys.rs defines (KEEP, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS).
+--
+-- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
+-- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
+
+local call = redis.call
+local root = KEYS[1]
+local SEATS = 281474976710656 -- 2^48 places per priority; priority 9 still fits a double exactly
+
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local wake = false -- workers have something new to look for
+local moved = {}   -- jobs whose state changed, for whoever watches them
+
+-- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
+-- a worker with a free slot fetches until there is nothing left.
+local function offer(id, priority, seat)
+  call('ZADD', root .. 'available', priority * SEATS + seat, id)
+  if call('ZCARD', root .. 'available') == 1 then wake = true end
+  moved[#moved + 1] = id
+end
+
+-- Gives a job the next place in line. Of a group only the first in line is offered, the others are held.
+local function line_up(id, priority, group)
+  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+  if group then
+    local line = root .. 'group:' .. group
+    call('ZADD', line, seat, id)
+    if call('ZCARD', line) > 1 then
+      call('ZADD', root .. 'held', seat, id)
+      moved[#moved + 1] = id
+      return
+    end
+  end
+  offer(id, priority, seat)
+end
+
+-- Parks a job until `at`, in the set `scheduled` or `retrying`. Workers are woken when their sleep gets shorter.
+local function park(id, set, at)
+  call('HSET', root .. 'job:' .. id, 'state', set, 'run_at', at)
+  call('ZADD', root .. set, at, id)
+  if call('ZRANGE', root .. set, 0, 0)[1] == id then wake = true end
+  moved[#moved + 1] = id
+end
+
+-- Removes a finished job, at once or when the last idempotency key that points to it has run out.
+local function forget(id)
+  local key = root .. 'job:' .. id
+  local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
+  if keep_until > now then
+    call('PEXPIREAT', key, keep_until)
+  else
+    call('UNLINK', key)
+  end
+end
+
+-- Forgets at most `chunk` of the oldest jobs of a finished state, beyond its count or its age.
+local function trim(state, chunk)
+  local set = root .. state
+  local excess = call('ZCARD', set) - KEEP[state].count
+  local old
+  if excess > 0 then
+    old = call('ZRANGE', set, 0, math.min(excess, chunk) - 1)
+  else
+    old = call('ZRANGE', set, '-inf', now - KEEP[state].age, 'BYSCORE', 'LIMIT', 0, chunk)
+  end
+  for _, id in ipairs(old) do
+    call('ZREM', set, id)
+    forget(id)
+  end
+end
+
+-- Ends a job: it gives up its unique key, and the next of its group moves up. Whoever calls this has taken the job
+-- out of the set of its former state. At most two older jobs are forgotten, so a finished state never outgrows its count.
+local function conclude(id, state, group, unique)
+  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
+  call('ZADD', root .. state, now, id)
+  if unique and call('GET', root .. 'unique:' .. unique) == id then
+    call('DEL', root .. 'unique:' .. unique)
+  end
+  if group then
+    local line = root .. 'group:' .. group
+    call('ZREM', line, id)
+    local head = call('ZRANGE', line, 0, 0)[1]
+    -- The head is held only if the job that ended was the head before.
+    if head and call('ZREM', root .. 'held', head) == 1 then
+      local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
+      if next_job[1] then offer(head, next_job[1], next_job[2]) end
+    end
+  end
+  moved[#moved + 1] = id
+  trim(state, 2)
+end
+
+-- Appends to the bounded list of what went wrong; the oldest entries go first.
+local function note(id, attempt, message)
+  local key = root .. 'job:' .. id
+  local entry = cjson.encode({ at = now, attempt = tonumber(attempt), message = message })
+  local errors = (call('HGET', key, 'errors') or '') .. entry .. '\n'
+  if #errors > ERRORS_BYTES then
+    errors = string.gsub(string.sub(errors, -ERRORS_BYTES), '^[^\n]*\n', '', 1)
+  end
+  call('HSET', key, 'errors', errors)
+end
+
+-- Tells workers and watchers; the last step of every script that changes something.
+local function announce()
+  if wake then call('PUBLISH', root .. 'events', 'wake') end
+  if #moved > 0 then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+end

@@ -1,0 +1,107 @@
+-- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
+-- first served. Attempts are counted here, so that a crash counts too.
+--
+-- KEYS[1]  the queue's root
+-- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, { job... } } with each job as
+--          { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+-- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each
+
+local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+
+call('ZADD', root .. 'workers', now, ARGV[3])
+call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+
+local function due(set)
+  return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)
+end
+
+-- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
+-- A delayed job joins the line, and its group, when it becomes due.
+for _, id in ipairs(due('scheduled')) do
+  local job = call('HMGET', root .. 'job:' .. id, 'priority', 'group')
+  call('ZREM', root .. 'scheduled', id)
+  if job[1] then line_up(id, job[1], job[2]) end
+end
+
+-- A retried one goes back to the place it had; it stayed at the head of its group.
+for _, id in ipairs(due('retrying')) do
+  local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
+  call('ZREM', root .. 'retrying', id)
+  if job[1] then
+    call('HSET', root .. 'job:' .. id, 'state', 'available')
+    offer(id, job[1], job[2])
+  end
+end
+
+-- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
+-- half a lease to extend theirs before anything is taken from them.
+local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after')
+local rescue_after = tonumber(meta[2] or 0)
+if meta[1] and now - meta[1] > lease then
+  rescue_after = now + math.floor(lease / 2)
+  call('HSET', root .. 'meta', 'rescue_after', rescue_after)
+end
+call('HSET', root .. 'meta', 'fetched_at', now)
+
+local rescued, buried = 0, 0
+if now >= rescue_after then
+  for _, id in ipairs(due('running')) do
+    local key = root .. 'job:' .. id
+    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker')
+    call('ZREM', root .. 'running', id)
+    if job[1] then
+      call('HDEL', key, 'token')
+      note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
+      if job[7] then
+        conclude(id, 'cancelled', job[3], job[4])
+      elseif tonumber(job[5]) >= tonumber(job[6]) then
+        buried = buried + 1
+        conclude(id, 'dead', job[3], job[4])
+      else
+        rescued = rescued + 1
+        call('HSET', key, 'state', 'available')
+        offer(id, job[1], job[2])
+      end
+    end
+  end
+end
+
+for state in pairs(KEEP) do trim(state, CHUNK) end
+
+local jobs = {}
+if want > 0 then
+  local popped = call('ZPOPMIN', root .. 'available', want)
+  local leased = {}
+  for i = 1, #popped, 2 do
+    local id = popped[i]
+    local key = root .. 'job:' .. id
+    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
+    if job[1] then
+      local attempts = job[4] + 1
+      call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
+      leased[#leased + 1] = now + lease
+      leased[#leased + 1] = id
+      moved[#moved + 1] = id
+      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8] }
+    end
+  end
+  if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
+end
+
+local next_in = -1
+local function upcoming(set, not_before)
+  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
+  if head[2] then
+    local wait = math.max(head[2], not_before, now) - now
+    if next_in < 0 or wait < next_in then next_in = wait end
+  end
+end
+upcoming('scheduled', 0)
+upcoming('retrying', 0)
+upcoming('running', rescue_after)
+
+-- Others need to know only of what this worker left.
+wake = wake and call('ZCARD', root .. 'available') > 0
+announce()
+return { next_in, rescued, buried, jobs }

@@ -1,0 +1,52 @@
+//! What can go wrong when talking to a queue.
+
+/// An error of a queue operation.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Valkey did not answer, or refused. The operation may have happened.
+    #[error("Valkey: {0}")]
+    Valkey(#[from] redis::RedisError),
+    /// No connection of the pool became free in time.
+    #[error("connection pool: {0}")]
+    Pool(#[from] deadpool_redis::PoolError),
+    /// Something took longer than it may.
+    #[error("no answer in time from {0}")]
+    Timeout(&'static str),
+    /// The thread that extends leases could not be started.
+    #[error("cannot start the heartbeat: {0}")]
+    Heartbeat(std::io::Error),
+    /// There is no such job (any more).
+    #[error("no job {0}")]
+    NotFound(crate::JobId),
+    /// The idempotency key was used before for another request.
+    #[error("the idempotency key was used for another request, whose job is {first}")]
+    IdempotencyKeyReused {
+        /// The job of the first request.
+        first: crate::JobId,
+    },
+    /// Something is larger than a queue keeps.
+    #[error("{what} has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// What: "payload", "result", "checkpoint", "progress", "group"…
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A queue name has other characters than `a-z`, `0-9` and `-`, is empty or longer than 64 characters.
+    #[error("invalid queue name {0:?}")]
+    InvalidQueue(String),
+    /// A job id has another shape than `<queue>_<ulid>`.
+    #[error("invalid job id {0:?}")]
+    InvalidId(String),
+    /// The lease on the job was lost: somebody else runs it, or has ended it.
+    #[error("the lease on job {0} is lost")]
+    LeaseLost(crate::JobId),
+    /// A value could not be written as or read from JSON.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A stored job has a shape that this version does not know.
+    #[error("malformed job: {0}")]
+    Malformed(String),
+}

@@ -1,0 +1,195 @@
+//! The one subscription of a process, and who in it wants to know.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
+use redis::{Client, Msg, RedisResult};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval_at, sleep, timeout};
+
+use crate::keys::{CONNECT_TIMEOUT, EVENTS_CHECK, EVENTS_PATTERN, queue_of_channel};
+use crate::lane::jittered;
+use crate::worker::lease::Leases;
+
+/// The mean pause before the first attempt to subscribe again, and before the later ones.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Hands events to those in this process who wait for them. An event says only that there is something to look at, so
+/// several may become one, and after a reconnect everybody looks.
+pub(crate) struct Hub {
+    listeners: Mutex<Listeners>,
+    leases: Arc<Leases>,
+    subscribed: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Listeners {
+    queues: HashMap<String, watch::Sender<()>>,
+    jobs: HashMap<String, watch::Sender<()>>,
+}
+
+impl Hub {
+    pub fn new(leases: Arc<Leases>) -> Self {
+        Self {
+            listeners: Mutex::default(),
+            leases,
+            subscribed: watch::Sender::new(false),
+        }
+    }
+
+    /// Changes when there may be something to fetch from `queue`.
+    pub fn queue(&self, queue: &str) -> watch::Receiver<()> {
+        self.lock()
+            .queues
+            .entry(queue.to_owned())
+            .or_default()
+            .subscribe()
+    }
+
+    /// Changes when the job (the ULID part of its id) may have changed.
+    pub fn job(self: &Arc<Self>, job: &str) -> JobEvents {
+        let receiver = self
+            .lock()
+            .jobs
+            .entry(job.to_owned())
+            .or_default()
+            .subscribe();
+        JobEvents {
+            hub: self.clone(),
+            job: job.to_owned(),
+            receiver: Some(receiver),
+        }
+    }
+
+    /// Whether events arrive at present.
+    pub fn subscribed(&self) -> watch::Receiver<bool> {
+        self.subscribed.subscribe()
+    }
+
+    fn dispatch(&self, message: &Msg) {
+        let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) else {
+            return;
+        };
+        let mut words = text.split(' ');
+        match words.next() {
+            Some("wake") => {
+                let queue = queue_of_channel(message.get_channel_name());
+                if let Some(queue) = queue
+                    && let Some(sender) = self.lock().queues.get(queue)
+                {
+                    sender.send_replace(());
+                }
+            }
+            Some("moved") => {
+                let listeners = self.lock();
+                if listeners.jobs.is_empty() {
+                    return;
+                }
+                for sender in words.filter_map(|job| listeners.jobs.get(job)) {
+                    sender.send_replace(());
+                }
+            }
+            Some("cancel") => words.for_each(|job| self.leases.cancel(job)),
+            // A later version may say more.
+            _ => {}
+        }
+    }
+
+    /// Makes everybody look: events may have been missed.
+    fn poke_all(&self) {
+        let listeners = self.lock();
+        for sender in listeners.queues.values().chain(listeners.jobs.values()) {
+            sender.send_replace(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The events of one job, for as long as somebody holds this.
+pub(crate) struct JobEvents {
+    hub: Arc<Hub>,
+    job: String,
+    receiver: Option<watch::Receiver<()>>,
+}
+
+impl JobEvents {
+    /// Returns at the next event after the last call, or after `limit`.
+    pub async fn changed(&mut self, limit: Duration) {
+        if let Some(receiver) = &mut self.receiver {
+            // An elapsed limit is as good a reason to look as an event.
+            let _ = timeout(limit, receiver.changed()).await;
+        }
+    }
+}
+
+impl Drop for JobEvents {
+    fn drop(&mut self) {
+        let mut listeners = self.hub.lock();
+        // Inside of the lock, so that the last one to go sees that it is the last.
+        self.receiver = None;
+        if let Some(sender) = listeners.jobs.get(&self.job)
+            && sender.receiver_count() == 0
+        {
+            listeners.jobs.remove(&self.job);
+        }
+    }
+}
+
+/// Keeps the subscription alive until it is dropped.
+pub(crate) async fn listen(client: Client, hub: Arc<Hub>) {
+    let mut pause = PAUSES.0;
+    loop {
+        match subscribe(&client).await {
+            Ok((sink, stream)) => {
+                pause = PAUSES.0;
+                hub.subscribed.send_replace(true);
+                hub.poke_all();
+                receive(sink, stream, &hub).await;
+                hub.subscribed.send_replace(false);
+                metrics::counter!("sluice_queue_subscription_lost_total").increment(1);
+                tracing::warn!("lost the subscription to queue events, polling until it is back");
+            }
+            Err(error) => tracing::debug!(%error, "cannot subscribe to queue events"),
+        }
+        sleep(jittered(pause)).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+async fn subscribe(client: &Client) -> RedisResult<(PubSubSink, PubSubStream)> {
+    let subscribing = async {
+        let mut subscription = client.get_async_pubsub().await?;
+        subscription.psubscribe(EVENTS_PATTERN).await?;
+        Ok(subscription.split())
+    };
+    timeout(CONNECT_TIMEOUT, subscribing)
+        .await
+        .map_err(std::io::Error::from)?
+}
+
+/// Hands events on until the connection is closed, or does not answer a PING.
+async fn receive(mut sink: PubSubSink, mut stream: PubSubStream, hub: &Hub) {
+    let mut check = interval_at(Instant::now() + EVENTS_CHECK, EVENTS_CHECK);
+    loop {
+        tokio::select! {
+            message = stream.next() => match message {
+                Some(message) => hub.dispatch(&message),
+                None => return,
+            },
+            _ = check.tick() => {
+                let answer = timeout(CONNECT_TIMEOUT, sink.ping::<redis::Value>()).await;
+                if !matches!(answer, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Every key, structure and time-out of a queue.
+//!
+//! All keys of queue `q` start with its root `sq1:{q}:` (`1` is the version of this layout, the braces make every key of
+//! one queue lie in one cluster slot). `job` stands for the ULID part of a job id. Times are milliseconds of the server's
+//! clock since 1970.
+//!
+//! | key after the root | structure | holds |
+//! |---|---|---|
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique group trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `scheduled` | zset, score = when due | delayed jobs |
+//! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
+//! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
+//! | `running` | zset, score = when the lease runs out | leased jobs |
+//! | `retrying` | zset, score = when due | failed jobs that wait for their next attempt |
+//! | `completed`, `cancelled`, `dead` | zset, score = when finished | finished jobs, bounded by [`Retention`] |
+//! | `group:<group>` | zset, score = seat | the unfinished jobs of a group that are in line; the first one is offered, running or retrying, the others are held |
+//! | `unique:<key>` | string | the unfinished job with this unique key |
+//! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
+//! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before |
+//! | `events` | channel | `wake`; `moved <job>…`; `cancel <job>` |
+//!
+//! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
+//!
+//! A job's hash goes when retention drops it, or when the last idempotency key that leads to it runs out, if that is later.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The set of all queue names.
+pub(crate) const QUEUES: &str = "sq1:queues";
+
+/// The pattern that matches the event channel of every queue.
+pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
+
+/// How long an idempotency key answers with its first job.
+pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+
+/// The largest payload of a job, in bytes.
+pub const PAYLOAD_LIMIT: usize = 256 * 1024;
+
+/// The largest result of a job, or error of a refused one, in bytes.
+pub const RESULT_LIMIT: usize = 256 * 1024;
+
+/// The largest checkpoint, in bytes.
+pub const CHECKPOINT_LIMIT: usize = 64 * 1024;
+
+/// The largest progress value, in bytes.
+pub const PROGRESS_LIMIT: usize = 16 * 1024;
+
+/// The longest unique key, idempotency key, fingerprint, group, user and trace, in bytes.
+pub const NAME_LIMIT: usize = 512;
+
+/// The longest message kept of one failed attempt, in bytes; longer ones are cut.
+pub const MESSAGE_LIMIT: usize = 2 * 1024;
+
+/// How much is kept of what went wrong with one job, in bytes; the oldest entries go first.
+const ERRORS_LIMIT: usize = 16 * 1024;
+
+/// How many jobs one fetch promotes, retries, rescues and forgets at most, each.
+const CHUNK: usize = 100;
+
+/// How many jobs one fetch leases at most.
+pub(crate) const FETCH_LIMIT: usize = 500;
+
+/// A worker that was not seen for this long counts as gone.
+const WORKER_GONE: Duration = Duration::from_secs(10);
+
+/// How long the answer to a heartbeat may take; less than the shortest sensible lease.
+pub(crate) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long opening a connection may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often waiters and watchers look for themselves, should a notification get lost.
+pub(crate) const SLOW_POLL: Duration = Duration::from_secs(1);
+
+/// How often the event connection is checked by a PING.
+pub(crate) const EVENTS_CHECK: Duration = Duration::from_secs(10);
+
+/// How long a worker tries to record the end of a run before it leaves the job to be rescued.
+pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a handler has, after its cancellation token fired, to end by itself. Then it is dropped.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// The least time between two progress updates of one job.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many finished jobs of one state are kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// At most this many; the oldest go first.
+    pub count: u64,
+    /// At most this long after the job ended.
+    pub age: Duration,
+}
+
+/// How long finished jobs are kept, per queue. A job that an idempotency key leads to can still be read for as long as
+/// the key lives, but is not listed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Completed (and refused) jobs: 10,000, 1 hour.
+    pub completed: Keep,
+    /// Cancelled jobs: 10,000, 1 day.
+    pub cancelled: Keep,
+    /// Dead letters: 100,000, 14 days.
+    pub dead: Keep,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            completed: Keep {
+                count: 10_000,
+                age: HOUR,
+            },
+            cancelled: Keep {
+                count: 10_000,
+                age: DAY,
+            },
+            dead: Keep {
+                count: 100_000,
+                age: 14 * DAY,
+            },
+        }
+    }
+}
+
+/// The constants that the scripts use, as Lua. They are put in front of `lua/queue/common.lua`.
+pub(crate) fn lua_constants(retention: &Retention) -> String {
+    let mut lua = String::from("local KEEP = {\n");
+    for (state, keep) in [
+        ("completed", retention.completed),
+        ("cancelled", retention.cancelled),
+        ("dead", retention.dead),
+    ] {
+        let (count, age) = (keep.count, keep.age.as_millis());
+        // Writing to a string cannot fail.
+        let _ = writeln!(lua, "  {state} = {{ count = {count}, age = {age} }},");
+    }
+    let _ = writeln!(
+        lua,
+        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}",
+        IDEMPOTENCY.as_millis(),
+        WORKER_GONE.as_millis(),
+    );
+    lua
+}
+
+/// The root of a queue's keys.
+pub(crate) fn root(queue: &str) -> String {
+    format!("sq1:{{{queue}}}:")
+}
+
+/// The queue to which an event channel belongs.
+pub(crate) fn queue_of_channel(channel: &str) -> Option<&str> {
+    channel.strip_prefix("sq1:{")?.strip_suffix("}:events")
+}

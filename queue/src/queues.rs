@@ -1,0 +1,391 @@
+//! The handle to all queues of one Valkey.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use redis::Client;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::events::{Hub, listen};
+use crate::id::check_queue;
+use crate::job::{Enqueued, Finished, JobView, NewJob, QueueStats, State};
+use crate::keys::{CONNECT_TIMEOUT, QUEUES, Retention, SLOW_POLL, root};
+use crate::lane::Lane;
+use crate::script::Scripts;
+use crate::worker::Workers;
+use crate::worker::lease::Leases;
+use crate::{JobId, QueueError};
+
+/// Settings of a [`Queues`].
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// How long a command may take. Default 10 s.
+    pub response_timeout: Duration,
+    /// How long finished jobs are kept. All processes that share queues should agree.
+    pub retention: Retention,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            response_timeout: Duration::from_secs(10),
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// The queues in one Valkey. Cheap to clone; all clones share one connection for commands and one for events, which
+/// come back by themselves. Commands are tried again for about two seconds while Valkey restarts.
+#[derive(Clone)]
+pub struct Queues {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub client: Client,
+    pub lane: Lane,
+    pub scripts: Arc<Scripts>,
+    pub hub: Arc<Hub>,
+    pub workers: Workers,
+    /// Large reads go through the pool, so that nothing queues up behind them.
+    pool: deadpool_redis::Pool,
+    response_timeout: Duration,
+    /// Names that this process has put into the set of all queues.
+    registered: Mutex<HashSet<String>>,
+    _listener: AbortOnDropHandle<()>,
+}
+
+impl Queues {
+    /// Opens the queues of the Valkey at `url` (`redis://…`), which is also the one that `pool` leads to.
+    /// Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
+    ///
+    /// # Errors
+    /// [`QueueError::Valkey`] for a malformed URL.
+    pub async fn connect(
+        url: &str,
+        pool: deadpool_redis::Pool,
+        config: QueueConfig,
+    ) -> Result<Self, QueueError> {
+        let client = Client::open(url)?;
+        let leases = Arc::new(Leases::default());
+        let hub = Arc::new(Hub::new(leases.clone()));
+        let mut subscribed = hub.subscribed();
+        let listener = tokio::spawn(listen(client.clone(), hub.clone()));
+        if timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes))
+            .await
+            .is_err()
+        {
+            tracing::warn!("Valkey does not answer yet, the queues wait for it");
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                lane: Lane::new(client.clone(), config.response_timeout),
+                client,
+                scripts: Arc::new(Scripts::new(&config.retention)),
+                hub,
+                workers: Workers::new(leases),
+                pool,
+                response_timeout: config.response_timeout,
+                registered: Mutex::default(),
+                _listener: AbortOnDropHandle::new(listener),
+            }),
+        })
+    }
+
+    /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
+    ///
+    /// # Errors
+    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
+    /// does not answer; then the job may have been added all the same.
+    pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
+        job.check()?;
+        self.register(&job.queue).await?;
+        let id = JobId::new(&job.queue);
+        let delay = job
+            .delay
+            .map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (key, fingerprint) = job
+            .idempotency
+            .as_ref()
+            .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
+            .unwrap_or_default();
+        let (outcome, found): (String, String) = self
+            .shared
+            .lane
+            .script(&self.shared.scripts.enqueue, &root(&job.queue), |command| {
+                command
+                    .arg(id.job())
+                    .arg(job.payload.get())
+                    .arg(job.version)
+                    .arg(optional(&job.user))
+                    .arg(optional(&job.unique_key))
+                    .arg(key)
+                    .arg(fingerprint)
+                    .arg(optional(&job.group))
+                    .arg(job.priority.min(9))
+                    .arg(job.max_attempts.max(1))
+                    .arg(delay)
+                    .arg(optional(&job.trace));
+            })
+            .await?;
+        let found = JobId::from_parts(&job.queue, &found);
+        metrics::counter!("sluice_queue_enqueued_total", "queue" => job.queue, "outcome" => outcome.clone())
+            .increment(1);
+        match outcome.as_str() {
+            "conflict" => Err(QueueError::IdempotencyKeyReused { first: found }),
+            outcome => Ok(Enqueued {
+                id: found,
+                existing: outcome == "existing",
+            }),
+        }
+    }
+
+    /// Waits for the end of a job. None when `limit` ran out before.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Option<Finished>, QueueError> {
+        let deadline = Instant::now() + limit;
+        let mut events = self.shared.hub.job(id.job());
+        loop {
+            let job = self.get(id).await?;
+            let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            match job.finished() {
+                Some(finished) => return Ok(Some(finished)),
+                None if left.is_zero() => return Ok(None),
+                None => events.changed(left.min(SLOW_POLL)).await,
+            }
+        }
+    }
+
+    /// A job as it is now.
+    ///
+    /// # Errors
+    /// When Valkey does not answer.
+    pub async fn get(&self, id: &JobId) -> Result<Option<JobView>, QueueError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(format!("{}job:{}", root(id.queue()), id.job()));
+        let hash = self.shared.lane.command("get", &command).await?;
+        JobView::read(id.clone(), hash)
+    }
+
+    /// A job as it is now, then again at every change of its state or progress, until it has ended.
+    /// Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`] when there is no such job.
+    pub fn watch(
+        &self,
+        id: &JobId,
+    ) -> impl Stream<Item = Result<JobView, QueueError>> + Send + 'static + use<> {
+        let (queues, id) = (self.clone(), id.clone());
+        async_stream::try_stream! {
+            let mut events = queues.shared.hub.job(id.job());
+            let mut last = None;
+            loop {
+                let job = queues.get(&id).await?;
+                let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+                let ended = job.state.is_final();
+                let progress = job.progress.as_ref().map(|it| it.get().to_owned());
+                let seen = (job.state, job.attempts, job.cancel_requested, progress);
+                if last.as_ref() != Some(&seen) {
+                    last = Some(seen);
+                    yield job;
+                }
+                if ended {
+                    break;
+                }
+                events.changed(SLOW_POLL).await;
+            }
+        }
+    }
+
+    /// The numbers of all queues, by name.
+    ///
+    /// # Errors
+    /// When Valkey does not answer.
+    pub async fn queues(&self) -> Result<Vec<QueueStats>, QueueError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(QUEUES);
+        let mut names: Vec<String> = self.shared.lane.command("queues", &command).await?;
+        names.sort_unstable();
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            let (counts, oldest) = self.counts(&name).await?;
+            let [
+                scheduled,
+                available,
+                running,
+                retrying,
+                completed,
+                cancelled,
+                dead,
+                workers,
+            ] = counts;
+            all.push(QueueStats {
+                name,
+                scheduled,
+                available,
+                running,
+                retrying,
+                completed,
+                cancelled,
+                dead,
+                workers,
+                oldest_waiting_ms: u64::try_from(oldest).ok(),
+            });
+        }
+        Ok(all)
+    }
+
+    async fn counts(&self, queue: &str) -> Result<([u64; 8], i64), QueueError> {
+        let numbers: Vec<i64> = self
+            .shared
+            .lane
+            .script(&self.shared.scripts.stats, &root(queue), |_| {})
+            .await?;
+        let malformed = || QueueError::Malformed("counts".into());
+        let (&oldest, counts) = numbers.split_last().ok_or_else(malformed)?;
+        let counts: Vec<u64> = counts
+            .iter()
+            .map(|&it| u64::try_from(it).unwrap_or(0))
+            .collect();
+        Ok((counts.try_into().map_err(|_| malformed())?, oldest))
+    }
+
+    /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
+    /// available ones those that wait for their group come first. Costs O(log n + page).
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn list(
+        &self,
+        queue: &str,
+        state: State,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<JobView>, QueueError> {
+        check_queue(queue)?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let root = root(queue);
+        let sets: &[&str] = match state {
+            State::Available => &["held", "available"],
+            _ => &[state.as_str()],
+        };
+        let mut connection = self.pooled().await?;
+        let (mut skip, mut jobs) = (offset, Vec::<String>::new());
+        for set in sets {
+            let left = limit - jobs.len() as u64;
+            let (page, size): (Vec<String>, u64) = redis::pipe()
+                .cmd("ZREVRANGE")
+                .arg(format!("{root}{set}"))
+                .arg(skip)
+                .arg(skip.saturating_add(left - 1))
+                .cmd("ZCARD")
+                .arg(format!("{root}{set}"))
+                .query_async(&mut connection)
+                .await?;
+            skip = skip.saturating_sub(size);
+            jobs.extend(page);
+            if jobs.len() as u64 == limit {
+                break;
+            }
+        }
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for job in &jobs {
+            pipeline.cmd("HGETALL").arg(format!("{root}job:{job}"));
+        }
+        let hashes: Vec<HashMap<String, String>> = pipeline.query_async(&mut connection).await?;
+        jobs.iter()
+            .zip(hashes)
+            .filter_map(|(job, hash)| {
+                JobView::read(JobId::from_parts(queue, job), hash).transpose()
+            })
+            .collect()
+    }
+
+    /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
+    /// these, or another job has its unique key by now.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn retry(&self, id: &JobId) -> Result<bool, QueueError> {
+        let scripts = &self.shared.scripts;
+        let answer: i64 = self
+            .shared
+            .lane
+            .script(&scripts.retry, &root(id.queue()), |command| {
+                command.arg(id.job());
+            })
+            .await?;
+        yes_or_no(answer, id)
+    }
+
+    /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
+    /// False when it has ended before.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn cancel(&self, id: &JobId) -> Result<bool, QueueError> {
+        let scripts = &self.shared.scripts;
+        let answer: i64 = self
+            .shared
+            .lane
+            .script(&scripts.cancel, &root(id.queue()), |command| {
+                command.arg(id.job());
+            })
+            .await?;
+        yes_or_no(answer, id)
+    }
+
+    /// Whether Valkey answers and events arrive.
+    ///
+    /// # Errors
+    /// When not.
+    pub async fn ready(&self) -> Result<(), QueueError> {
+        let mut connection = self.pooled().await?;
+        let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+        let mut subscribed = self.shared.hub.subscribed();
+        match timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(QueueError::Timeout("the event subscription")),
+        }
+    }
+
+    /// Makes the queue's name known to [`Queues::queues`], once per process.
+    pub(crate) async fn register(&self, queue: &str) -> Result<(), QueueError> {
+        let registered = || {
+            self.shared
+                .registered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if registered().contains(queue) {
+            return Ok(());
+        }
+        let mut command = redis::cmd("SADD");
+        command.arg(QUEUES).arg(queue);
+        let _: i64 = self.shared.lane.command("register", &command).await?;
+        registered().insert(queue.to_owned());
+        Ok(())
+    }
+
+    async fn pooled(&self) -> Result<deadpool_redis::Connection, QueueError> {
+        let connection = timeout(self.shared.response_timeout, self.shared.pool.get()).await;
+        Ok(connection.map_err(|_| QueueError::Timeout("the connection pool"))??)
+    }
+}
+
+fn yes_or_no(answer: i64, id: &JobId) -> Result<bool, QueueError> {
+    match answer {
+        -1 => Err(QueueError::NotFound(id.clone())),
+        answer => Ok(answer == 1),
+    }
+}

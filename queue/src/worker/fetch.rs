@@ -1,0 +1,191 @@
+//! Fetches jobs for one backend, never more than it has free places for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis_core::worker::context::WorkerContext;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+use super::WorkerConfig;
+use super::heartbeat::millis;
+use super::layer::{Ending, record};
+use super::lease::Lease;
+use super::running::{Fetched, Progress, Running};
+use crate::keys::{FETCH_LIMIT, root};
+use crate::lane::jittered;
+use crate::{JobId, QueueError, Queues};
+
+/// The mean pause after a first failed fetch, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Feeds one backend.
+pub(super) struct Fetcher {
+    pub queues: Queues,
+    pub queue: String,
+    pub config: WorkerConfig,
+    pub worker: WorkerContext,
+    pub slots: Arc<Semaphore>,
+    pub jobs: mpsc::UnboundedSender<Running>,
+    pub stop: CancellationToken,
+}
+
+/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace.
+type Row = (
+    String,
+    Vec<u8>,
+    u32,
+    Option<String>,
+    u32,
+    u32,
+    Option<Vec<u8>>,
+    u64,
+    Option<String>,
+);
+
+impl Fetcher {
+    /// Runs until the backend is closed or the process drains. Between fetches it waits for an event, for the time when
+    /// the next job is due, or for the slow poll, whichever is first.
+    pub async fn run(self) {
+        let shared = self.queues.shared.clone();
+        let mut events = shared.hub.queue(&self.queue);
+        let draining = shared.workers.draining.clone();
+        let stopped = async || {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = draining.cancelled() => {}
+            }
+        };
+        let instance = format!("{}@{}", self.config.name, Ulid::generate());
+        let mut pause_after_failure = PAUSES.0;
+        let mut fetched_at = None;
+        loop {
+            let free = self.free_slots();
+            // Without a free place there is only the housekeeping to do, and that at the pace of the slow poll.
+            if let (None, Some(fetched_at)) = (&free, fetched_at) {
+                tokio::select! {
+                    () = stopped() => return,
+                    () = self.slot_freed() => continue,
+                    () = sleep_until(fetched_at + self.config.poll) => {}
+                }
+            }
+            events.borrow_and_update();
+            let pause = match self.fetch(free, &instance).await {
+                Ok(pause) => {
+                    pause_after_failure = PAUSES.0;
+                    pause
+                }
+                Err(error) => {
+                    tracing::warn!(%error, queue = self.queue, "cannot fetch jobs");
+                    let pause = jittered(pause_after_failure);
+                    pause_after_failure = (pause_after_failure * 2).min(PAUSES.1);
+                    pause
+                }
+            };
+            fetched_at = Some(Instant::now());
+            tokio::select! {
+                biased;
+                () = stopped() => return,
+                _ = events.changed(), if !pause.is_zero() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// All places that are free now, up to what one fetch leases.
+    fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
+        let free = self.slots.available_permits().min(FETCH_LIMIT);
+        if free == 0 || !self.worker.is_running() || self.worker.is_shutting_down() {
+            return None;
+        }
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        self.slots.clone().try_acquire_many_owned(free).ok()
+    }
+
+    /// Returns when there is a free place and the worker wants to use it.
+    async fn slot_freed(&self) {
+        if !self.worker.is_running() {
+            std::future::pending::<()>().await;
+        }
+        // The permit goes back at once; only this task takes permits.
+        let _ = self.slots.acquire().await;
+    }
+
+    /// Fetches once. Returns how long to wait before the next time.
+    async fn fetch(
+        &self,
+        mut free: Option<OwnedSemaphorePermit>,
+        instance: &str,
+    ) -> Result<Duration, QueueError> {
+        let shared = &self.queues.shared;
+        self.queues.register(&self.queue).await?;
+        shared.keep_alive(self.config.lease)?;
+
+        let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let token = Ulid::generate().to_string();
+        let (next_in, rescued, buried, rows): (i64, u64, u64, Vec<Row>) = shared
+            .lane
+            .script(&shared.scripts.fetch, &root(&self.queue), |command| {
+                command
+                    .arg(wanted)
+                    .arg(&self.config.name)
+                    .arg(instance)
+                    .arg(millis(self.config.lease))
+                    .arg(&token);
+            })
+            .await?;
+
+        for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
+            if count > 0 {
+                tracing::warn!(queue = self.queue, count, "jobs of lost workers {outcome}");
+                metrics::counter!("sluice_queue_rescued_total", "queue" => self.queue.clone(), "outcome" => outcome)
+                    .increment(count);
+            }
+        }
+        let full = rows.len() == wanted;
+        for row in rows {
+            if let Some(permit) = free.as_mut().and_then(|free| free.split(1)) {
+                self.pass_on(row, &token, permit).await;
+            }
+        }
+        Ok(match u64::try_from(next_in) {
+            _ if full && wanted > 0 => Duration::ZERO,
+            Ok(next_in) => self.config.poll.min(Duration::from_millis(next_in)),
+            Err(_) => self.config.poll,
+        })
+    }
+
+    async fn pass_on(&self, row: Row, token: &str, permit: OwnedSemaphorePermit) {
+        let (job, payload, version, user, attempt, max_attempts, checkpoint, waited, trace) = row;
+        let id = JobId::from_parts(&self.queue, &job);
+        let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
+        let slot = self
+            .queues
+            .shared
+            .workers
+            .leases
+            .hold(lease.clone(), permit);
+        metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
+            .record(Duration::from_millis(waited));
+        let running = Running {
+            queues: self.queues.clone(),
+            lease,
+            job: Fetched {
+                payload,
+                version,
+                user,
+                attempt,
+                max_attempts,
+                checkpoint,
+                trace,
+            },
+            progress: Arc::new(Progress::new()),
+            slot: Some(slot),
+        };
+        if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {
+            record(&self.queues, &running.lease, Ending::Released, None).await;
+        }
+    }
+}

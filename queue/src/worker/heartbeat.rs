@@ -1,0 +1,100 @@
+//! Extends the leases of a process from a thread of its own, with a connection of its own: whatever the handlers do to
+//! the threads they run on, the process stays alive in the eyes of the others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Client;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::lease::{Lease, Leases, Stop};
+use crate::QueueError;
+use crate::keys::{HEARTBEAT_TIMEOUT, root};
+use crate::lane::Lane;
+use crate::script::Scripts;
+
+/// The longest time between two heartbeats.
+const SLOWEST: Duration = Duration::from_secs(2);
+
+/// How many leases one script extends.
+const BATCH: usize = 500;
+
+/// Starts the thread. It beats at the interval that the returned sender holds, and ends when that is dropped.
+pub(super) fn start(
+    client: Client,
+    scripts: Arc<Scripts>,
+    leases: Arc<Leases>,
+) -> std::io::Result<watch::Sender<Duration>> {
+    let (sender, interval) = watch::channel(SLOWEST);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("queue-heartbeat".into())
+        .spawn(move || {
+            let lane = Lane::new(client, HEARTBEAT_TIMEOUT);
+            runtime.block_on(beat(interval, &lane, &scripts, &leases));
+        })?;
+    Ok(sender)
+}
+
+async fn beat(
+    mut interval: watch::Receiver<Duration>,
+    lane: &Lane,
+    scripts: &Scripts,
+    leases: &Leases,
+) {
+    loop {
+        let pause = *interval.borrow_and_update();
+        tokio::select! {
+            changed = interval.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            () = sleep(pause) => {}
+        }
+        let mut groups: HashMap<(String, Duration), Vec<Arc<Lease>>> = HashMap::new();
+        for lease in leases.all() {
+            let group = (lease.id.queue().to_owned(), lease.length);
+            groups.entry(group).or_default().push(lease);
+        }
+        for ((queue, length), leases) in groups {
+            for batch in leases.chunks(BATCH) {
+                if let Err(error) = extend(lane, scripts, &queue, length, batch).await {
+                    metrics::counter!("sluice_queue_heartbeats_failed_total").increment(1);
+                    tracing::warn!(%error, queue, jobs = batch.len(), "cannot extend leases");
+                }
+            }
+        }
+    }
+}
+
+async fn extend(
+    lane: &Lane,
+    scripts: &Scripts,
+    queue: &str,
+    length: Duration,
+    batch: &[Arc<Lease>],
+) -> Result<(), QueueError> {
+    let (lost, cancelled): (Vec<usize>, Vec<usize>) = lane
+        .script(&scripts.heartbeat, &root(queue), |command| {
+            command.arg(millis(length));
+            for lease in batch {
+                command.arg(lease.id.job()).arg(&lease.token);
+            }
+        })
+        .await?;
+    for (positions, reason) in [(lost, Stop::Lost), (cancelled, Stop::Cancelled)] {
+        for lease in positions.iter().filter_map(|&position| batch.get(position)) {
+            lease.stop(reason);
+        }
+    }
+    Ok(())
+}
+
+/// A duration as scripts take it.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,178 @@
+//! The worker's side: an apalis backend, the leases of what it runs, and how all of it stops.
+
+mod backend;
+mod fetch;
+mod heartbeat;
+mod layer;
+pub(crate) mod lease;
+mod running;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use backend::ValkeyBackend;
+pub use layer::{LeaseLayer, LeaseService};
+pub use running::{HandlerResult, JobError, Running};
+
+use crate::keys::STOP_GRACE;
+use crate::queues::{Queues, Shared};
+use crate::{QueueError, id::check_queue};
+use lease::{Leases, Stop};
+
+/// How long the release of a job may take at the end of a drain.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a worker treats one queue.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Shown to operators. Two workers of one name do no harm.
+    pub name: String,
+    /// How many jobs run at a time; no more are fetched.
+    pub concurrency: usize,
+    /// After this long without a heartbeat others take the worker's jobs. Default 6 s; extended three times as often.
+    pub lease: Duration,
+    /// How often a worker looks without being woken. Default 2 s.
+    pub poll: Duration,
+    /// When failed jobs are tried again.
+    pub backoff: Backoff,
+}
+
+impl WorkerConfig {
+    /// The defaults that the fields name.
+    pub fn new(name: impl Into<String>, concurrency: usize) -> Self {
+        Self {
+            name: name.into(),
+            concurrency,
+            lease: Duration::from_secs(6),
+            poll: Duration::from_secs(2),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// Exponential backoff with jitter: after attempt n a job waits for `first` × 2ⁿ⁻¹, at most `max`, less a random part
+/// of up to a half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Default 1 s.
+    pub first: Duration,
+    /// Default 5 min.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after the given attempt, from 1.
+    pub fn delay(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(31);
+        let full = self.first.saturating_mul(1 << doublings).min(self.max);
+        full.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+/// What all workers of a process share.
+pub(crate) struct Workers {
+    pub leases: Arc<Leases>,
+    /// Fires when this process shall fetch no more.
+    pub draining: CancellationToken,
+    /// The time between two heartbeats; dropping it ends the heartbeat's thread.
+    beat: OnceLock<watch::Sender<Duration>>,
+}
+
+impl Workers {
+    pub fn new(leases: Arc<Leases>) -> Self {
+        Self {
+            leases,
+            draining: CancellationToken::new(),
+            beat: OnceLock::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// Sees to it that leases of this length are extended in time.
+    fn keep_alive(&self, lease: Duration) -> Result<(), QueueError> {
+        let interval = lease / 3;
+        let beat = match self.workers.beat.get() {
+            Some(beat) => beat,
+            None => {
+                let leases = self.workers.leases.clone();
+                let beat = heartbeat::start(self.client.clone(), self.scripts.clone(), leases)
+                    .map_err(QueueError::Heartbeat)?;
+                // Should another worker have been faster, its thread stays and this one ends.
+                self.workers.beat.get_or_init(|| beat)
+            }
+        };
+        beat.send_if_modified(|current| {
+            let shorter = interval < *current;
+            if shorter {
+                *current = interval;
+            }
+            shorter
+        });
+        Ok(())
+    }
+}
+
+impl Queues {
+    /// The backend for an apalis worker on `queue`. Handlers get a [`Running`] and return a [`HandlerResult`]; the
+    /// backend's middleware records how the run ended. Each run is a task of its own.
+    ///
+    /// `concurrency` bounds how many run at a time; apalis' own `concurrency` layer is not needed.
+    ///
+    /// # Panics
+    /// When the queue's name has other characters than `a-z`, `0-9` and `-`: it is a constant of the program.
+    pub fn backend(&self, queue: &str, config: WorkerConfig) -> ValkeyBackend {
+        assert!(check_queue(queue).is_ok(), "invalid queue name {queue:?}");
+        ValkeyBackend::new(self.clone(), queue.to_owned(), config)
+    }
+
+    /// Ends this process's work in good order: nothing more is fetched; jobs that were fetched but not started go back
+    /// at once, their attempt not counted; running ones have `grace` to end. Then their tokens fire, and after
+    /// [`STOP_GRACE`] they are dropped and go back to their place in line, the attempt not counted either.
+    ///
+    /// Afterwards the apalis workers have nothing left to do and end as soon as their monitor is shut down.
+    pub async fn drain(&self, grace: Duration) {
+        let workers = &self.shared.workers;
+        workers.draining.cancel();
+        if timeout(grace, workers.leases.none_left()).await.is_err() {
+            workers.leases.stop_all(Stop::Shutdown);
+            let limit = STOP_GRACE + RELEASE_LIMIT;
+            if timeout(limit, workers.leases.none_left()).await.is_err() {
+                tracing::warn!("some jobs could not be handed back, their leases run out");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_maximum_with_up_to_half_of_it_random() {
+        let backoff = Backoff {
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+        };
+        for (attempt, full) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (1000, 60)] {
+            let full = Duration::from_secs(full);
+            for _ in 0..100 {
+                let delay = backoff.delay(attempt);
+                assert!((full / 2..=full).contains(&delay), "{attempt}: {delay:?}");
+            }
+        }
+    }
+}

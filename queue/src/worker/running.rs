@@ -1,0 +1,209 @@
+//! What a handler gets, and what it may return.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::lease::{Lease, Slot};
+use crate::job::check_size;
+use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, root};
+use crate::{JobId, QueueError, Queues};
+
+/// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
+pub type HandlerResult = Result<Box<RawValue>, JobError>;
+
+/// How a run may end without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Something went wrong that may be better next time: the job is tried again after a pause, as often as it may.
+    #[error("{0}")]
+    Retry(String),
+    /// The job ran and its answer is "no", for the given reason: it is completed and never tried again.
+    #[error("refused: {0}")]
+    Refuse(Box<RawValue>),
+    /// It cannot ever succeed: straight to the dead letters.
+    #[error("{0}")]
+    Fatal(String),
+    /// It ended because it was asked to.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// One run of a job.
+pub struct Running {
+    pub(super) queues: Queues,
+    pub(super) lease: Arc<Lease>,
+    pub(super) job: Fetched,
+    pub(super) progress: Arc<Progress>,
+    /// Taken by the middleware, which gives it up when the run is recorded.
+    pub(super) slot: Option<Slot>,
+}
+
+/// A job as the fetch script returns it.
+pub(super) struct Fetched {
+    pub payload: Vec<u8>,
+    pub version: u32,
+    pub user: Option<String>,
+    pub attempt: u32,
+    pub max_attempts: u32,
+    pub checkpoint: Option<Vec<u8>>,
+    pub trace: Option<String>,
+}
+
+impl Running {
+    /// The job.
+    pub fn id(&self) -> &JobId {
+        &self.lease.id
+    }
+
+    /// What was enqueued.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when it has another shape.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, QueueError> {
+        Ok(serde_json::from_slice(&self.job.payload)?)
+    }
+
+    /// The version of the payload's shape.
+    pub fn version(&self) -> u32 {
+        self.job.version
+    }
+
+    /// On whose behalf the job runs.
+    pub fn user(&self) -> Option<&str> {
+        self.job.user.as_deref()
+    }
+
+    /// Which attempt this is, from 1; runs that ended with their worker are counted.
+    pub fn attempt(&self) -> u32 {
+        self.job.attempt
+    }
+
+    /// How many attempts there may be.
+    pub fn max_attempts(&self) -> u32 {
+        self.job.max_attempts
+    }
+
+    /// The trace the job belongs to.
+    pub fn trace(&self) -> Option<&str> {
+        self.job.trace.as_deref()
+    }
+
+    /// Fires when the run shall end: an operator cancelled the job, somebody else has it, or the process ends and its
+    /// grace period is over. The handler is dropped [`STOP_GRACE`](crate::STOP_GRACE) later.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.lease.stopped.clone()
+    }
+
+    /// Shows how far the job is. Sent at most every [`PROGRESS_INTERVAL`]; of values in between
+    /// the last one counts, and it is never lost. At most [`PROGRESS_LIMIT`] bytes.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`], [`QueueError::TooLarge`], and when Valkey does not answer.
+    pub async fn progress(&self, value: &impl Serialize) -> Result<(), QueueError> {
+        let value = serde_json::to_string(value)?;
+        check_size("progress", value.len(), PROGRESS_LIMIT)?;
+        let now = Instant::now();
+        {
+            let mut state = self.progress.lock();
+            if state.sender_sleeps || now < state.not_before {
+                state.unsent = Some(value);
+                if !state.sender_sleeps {
+                    state.sender_sleeps = true;
+                    let (queues, lease) = (self.queues.clone(), self.lease.clone());
+                    tokio::spawn(send_later(queues, lease, self.progress.clone()));
+                }
+                return Ok(());
+            }
+            state.not_before = now + PROGRESS_INTERVAL;
+        }
+        save(&self.queues, &self.lease, "progress", &value).await
+    }
+
+    /// What an earlier attempt saved, if it still has the shape of `T`.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(self.job.checkpoint.as_deref()?).ok()
+    }
+
+    /// Keeps something for the next attempt, should this one fail. At most [`CHECKPOINT_LIMIT`] bytes.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`], [`QueueError::TooLarge`], and when Valkey does not answer.
+    pub async fn save_checkpoint(&self, value: &impl Serialize) -> Result<(), QueueError> {
+        let value = serde_json::to_string(value)?;
+        check_size("checkpoint", value.len(), CHECKPOINT_LIMIT)?;
+        save(&self.queues, &self.lease, "checkpoint", &value).await
+    }
+}
+
+/// Progress that was reported faster than it is sent.
+pub(super) struct Progress(Mutex<ProgressState>);
+
+struct ProgressState {
+    not_before: Instant,
+    unsent: Option<String>,
+    sender_sleeps: bool,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        Self(Mutex::new(ProgressState {
+            not_before: Instant::now(),
+            unsent: None,
+            sender_sleeps: false,
+        }))
+    }
+
+    /// The last value, if it was not sent; the script that ends the run stores it.
+    pub fn take_unsent(&self) -> Option<String> {
+        self.lock().unsent.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ProgressState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn send_later(queues: Queues, lease: Arc<Lease>, progress: Arc<Progress>) {
+    loop {
+        let until = progress.lock().not_before;
+        sleep_until(until).await;
+        let value = progress.lock().unsent.clone();
+        if let Some(value) = &value
+            && let Err(error) = save(&queues, &lease, "progress", value).await
+        {
+            tracing::debug!(%error, job = %lease.id, "progress was not stored");
+        }
+        let mut state = progress.lock();
+        state.not_before = Instant::now() + PROGRESS_INTERVAL;
+        // It counts as unsent until it has arrived, so that the end of the run cannot overtake it.
+        if state.unsent == value {
+            state.unsent = None;
+            state.sender_sleeps = false;
+            return;
+        }
+    }
+}
+
+async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Result<(), QueueError> {
+    let shared = &queues.shared;
+    let kept: bool = shared
+        .lane
+        .script(&shared.scripts.save, &root(lease.id.queue()), |command| {
+            command
+                .arg(lease.id.job())
+                .arg(&lease.token)
+                .arg(field)
+                .arg(value);
+        })
+        .await?;
+    if kept {
+        Ok(())
+    } else {
+        Err(QueueError::LeaseLost(lease.id.clone()))
+    }
+}

@@ -1,0 +1,64 @@
+//! The parts of Sluice, connected as the settings say.
+
+use std::sync::Arc;
+
+use sluice_convex::{Client, Files, FilesVia};
+use sluice_jobs::JobsConfig;
+use sluice_queue::{QueueConfig, Queues};
+use sluice_store::Valkey;
+use sluice_store::cache::{Cache, CacheConfig};
+
+use crate::failure::{Context, Failure};
+use crate::settings::JobSettings;
+use crate::shutdown::DRAIN;
+
+/// What both the API and the workers stand on. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub queues: Queues,
+    pub cache: Cache,
+    pub files: Arc<dyn Files>,
+}
+
+impl App {
+    /// Connects to Valkey; Convex is asked when it is first needed.
+    pub async fn connect(
+        valkey_url: &str,
+        pool_size: usize,
+        cache: CacheConfig,
+        convex: Client,
+        via: FilesVia,
+    ) -> Result<Self, Failure> {
+        let valkey = Valkey::open(valkey_url, pool_size).context("cannot use valkey_url")?;
+        let queues = Queues::connect(valkey_url, valkey.pool().clone(), QueueConfig::default())
+            .await
+            .context("cannot reach Valkey")
+            .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
+        Ok(Self {
+            queues,
+            cache: Cache::new(valkey, cache).context("cannot use the cache's settings")?,
+            files: sluice_convex::files(convex, via),
+        })
+    }
+}
+
+/// How this process runs jobs.
+pub fn jobs_config(settings: &JobSettings) -> JobsConfig {
+    JobsConfig {
+        concurrency: settings.concurrency,
+        worker_name: worker_name(),
+        prefetch_schedule: settings.prefetch_schedule.clone(),
+        drain: DRAIN,
+    }
+}
+
+/// A name that no other process has, and that says where to look.
+fn worker_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "sluice",
+        host => host,
+    };
+    let start: u32 = rand::random();
+    format!("{host}-{}-{start:08x}", std::process::id())
+}

@@ -1,0 +1,245 @@
+//! `sluice doctor`
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use sluice_convex::{Client, ConvexError, FilesVia};
+use sluice_store::{ServerInfo, Valkey};
+use url::Url;
+
+use crate::data_folder::DataFolder;
+use crate::failure::{Context, Failure, chain};
+use crate::settings::{
+    AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ValkeySettings,
+};
+
+/// How long one check may take. A check is made once: what works only sometimes should show.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Older servers lack commands that the scripts use.
+const OLDEST_VALKEY: u32 = 8;
+
+/// Check the settings and every connection, and say what to mend
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    sluice doctor                        the `sluice dev` in the data folder\n  \
+    sluice doctor --config sluice.toml   what this file describes\n\n\
+    Exit code 1 when a check fails. A warning is about something that works, but not as it should.")]
+pub struct Doctor {
+    #[command(flatten)]
+    valkey: ValkeySettings,
+    #[command(flatten)]
+    convex: ConvexSettings,
+    #[command(flatten)]
+    files: FilesSettings,
+    #[command(flatten)]
+    auth: AuthSettings,
+    #[command(flatten)]
+    cache: CacheSettings,
+    #[command(flatten)]
+    data: DataSettings,
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Findings {
+    failed: u32,
+}
+
+impl Findings {
+    fn ok(&self, what: &str, found: &str) {
+        println!("ok    {what:<10} {found}");
+    }
+
+    fn warn(&self, what: &str, found: &str, mend: &str) {
+        println!("warn  {what:<10} {found}; {mend}");
+    }
+
+    fn fail(&mut self, what: &str, found: &str, mend: &str) {
+        self.failed += 1;
+        println!("fail  {what:<10} {found}; {mend}");
+    }
+}
+
+impl Doctor {
+    pub async fn run(self) -> Result<(), Failure> {
+        let mut findings = Findings::default();
+        let folder = DataFolder::at(&self.data.data);
+        let running = folder.addresses();
+        match &running {
+            Some(addresses) => findings.ok(
+                "dev",
+                &format!("a `sluice dev` runs in {}: {}", self.data.data.display(), addresses.api),
+            ),
+            None => findings.ok("dev", "none runs in the data folder; the settings alone count"),
+        }
+        findings.ok(
+            "limits",
+            &format!(
+                "{} bytes a set for {} s, single entries for {} s",
+                self.cache.sync_limit_bytes, self.cache.sync_ttl_secs, self.cache.entry_ttl_secs
+            ),
+        );
+
+        match self.valkey.or(running.as_ref()).url() {
+            Ok(url) => check_valkey(&mut findings, url).await,
+            Err(failure) => findings.fail("valkey", &failure.to_string(), "nothing works without it"),
+        }
+        match self.convex.or(running.as_ref()).client() {
+            Ok(client) => check_convex(&mut findings, &client, self.files.via()).await,
+            Err(failure) => findings.fail("convex", &failure.to_string(), "nothing can be synced without it"),
+        }
+        let mut auth = self.auth;
+        if running.is_some() && auth.dev.dev_secret.is_none() {
+            auth.dev.dev_secret = folder.existing_dev_secret();
+        }
+        check_auth(&mut findings, &auth).await;
+
+        match findings.failed {
+            0 => Ok(()),
+            1 => Err(Failure::new("1 check failed")),
+            many => Err(Failure::new(format!("{many} checks failed"))),
+        }
+    }
+}
+
+async fn check_valkey(findings: &mut Findings, url: &str) {
+    let asked = async { Valkey::open(url, 1)?.server().await };
+    let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
+        Ok(Ok(server)) => server,
+        Ok(Err(error)) => {
+            return findings.fail("valkey", &chain(&error), "check SLUICE_VALKEY_URL and that it runs");
+        }
+        Err(_) => {
+            return findings.fail("valkey", "no answer within 10 s", "check SLUICE_VALKEY_URL and the network");
+        }
+    };
+    let ServerInfo {
+        name,
+        version,
+        json_module,
+        append_only,
+        maxmemory_policy,
+    } = server;
+    let found = format!("{name} {version}");
+    let major: u32 = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok())
+        .unwrap_or(0);
+    if name != "valkey" {
+        findings.warn("valkey", &found, "only Valkey is tested");
+    } else if major < OLDEST_VALKEY {
+        findings.fail("valkey", &found, "install version 8 or later");
+    } else {
+        findings.ok("valkey", &found);
+    }
+    if append_only {
+        findings.ok("durability", "the append-only file is on");
+    } else {
+        findings.warn(
+            "durability",
+            "the append-only file is off",
+            "a restart loses jobs; `CONFIG SET appendonly yes`, then the same in its configuration",
+        );
+    }
+    if maxmemory_policy == "noeviction" {
+        findings.ok("memory", "nothing is evicted");
+    } else {
+        findings.fail(
+            "memory",
+            &format!("maxmemory-policy is {maxmemory_policy}, which may evict jobs"),
+            "set it to noeviction",
+        );
+    }
+    match json_module {
+        Some(version) => findings.ok("json", &format!("module version {version}")),
+        None => findings.warn(
+            "json",
+            "the JSON module is not loaded",
+            "documents are not available; load it with `loadmodule`",
+        ),
+    }
+}
+
+async fn check_convex(findings: &mut Findings, client: &Client, via: FilesVia) {
+    match tokio::time::timeout(CHECK_LIMIT, client.json_schemas()).await {
+        Ok(Ok(schemas)) if schemas.get("files").is_some() => {
+            findings.ok("convex", "reached and authorised; it has a table `files`");
+        }
+        Ok(Ok(_)) => findings.warn(
+            "convex",
+            "reached and authorised, but it has no table `files`",
+            "import something, or check that it is the right deployment",
+        ),
+        Ok(Err(error @ (ConvexError::Unauthorized { .. } | ConvexError::Forbidden { .. }))) => {
+            return findings.fail("convex", &chain(&error), "check SLUICE_CONVEX_KEY");
+        }
+        Ok(Err(error)) => {
+            return findings.fail("convex", &chain(&error), "check SLUICE_CONVEX_URL and that it runs");
+        }
+        Err(_) => {
+            return findings.fail("convex", "no answer within 10 s", "check SLUICE_CONVEX_URL and the network");
+        }
+    }
+    check_reader(findings, client, via).await;
+}
+
+/// Which way a user's files are read. Tells it for the setting `auto`; the other two are what they say.
+async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
+    if via == FilesVia::Export {
+        return findings.ok("files", "read through the streaming export, as files_via says");
+    }
+    // Asks for no file: it is answered at once where the functions are deployed.
+    let nothing = json!({ "user": "", "ids": [] });
+    let asked = client.query_value::<Value>("files:getMany", &nothing);
+    match tokio::time::timeout(CHECK_LIMIT, asked).await {
+        Ok(Ok(_)) => findings.ok("files", "read through the deployed functions, by index"),
+        Ok(Err(ConvexError::FunctionMissing { .. })) if via == FilesVia::Auto => findings.warn(
+            "files",
+            "read through the streaming export, which reads the whole table",
+            "deploy convex/functions",
+        ),
+        Ok(Err(error)) => findings.fail(
+            "files",
+            &chain(&error),
+            "deploy convex/functions, or set SLUICE_FILES_VIA to export",
+        ),
+        Err(_) => findings.fail("files", "no answer within 10 s", "check the deployment"),
+    }
+}
+
+async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
+    if let Err(failure) = auth.auth() {
+        return findings.fail("auth", &failure.to_string(), "the API does not start without it");
+    }
+    if let Some(url) = &auth.jwks_url {
+        match count_keys(url).await {
+            Ok(0) => findings.fail("auth", &format!("{url} has no keys"), "check SLUICE_JWKS_URL"),
+            Ok(keys) => findings.ok("auth", &format!("{keys} keys at {url}")),
+            Err(failure) => findings.fail("auth", &failure.to_string(), "check SLUICE_JWKS_URL"),
+        }
+    }
+    match (&auth.dev.dev_secret, &auth.jwks_url) {
+        (Some(_), Some(_)) => findings.warn(
+            "auth",
+            "development tokens are accepted beside the issuer's",
+            "unset SLUICE_DEV_SECRET in production",
+        ),
+        (Some(_), None) => findings.ok("auth", "development tokens, see `sluice token`"),
+        (None, _) => {}
+    }
+}
+
+/// How many keys the issuer publishes.
+async fn count_keys(url: &Url) -> Result<usize, Failure> {
+    let doing = format!("cannot read the keys at {url}");
+    let ask = async {
+        let client = reqwest::Client::builder().timeout(CHECK_LIMIT).build()?;
+        let answer = client.get(url.clone()).send().await?.error_for_status()?;
+        answer.json::<Value>().await
+    };
+    let keys = ask.await.map_err(reqwest::Error::without_url).context(doing)?;
+    Ok(keys["keys"].as_array().map_or(0, Vec::len))
+}

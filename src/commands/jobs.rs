@@ -1,0 +1,29 @@
+//! `sluice jobs`
+
+use clap::Args;
+
+use crate::client::{ApiClient, ClientSettings};
+use crate::failure::Failure;
+
+/// On whose behalf an operator's token is minted.
+const OPERATOR: &str = "operator";
+
+/// Show a job: state, progress, attempts, result or error
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sluice jobs sync_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+pub struct Jobs {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    id: String,
+
+    #[command(flatten)]
+    client: ClientSettings,
+}
+
+impl Jobs {
+    pub async fn run(self) -> Result<(), Failure> {
+        let job = ApiClient::new(&self.client, OPERATOR)?.job(&self.id).await?;
+        println!("{job}");
+        Ok(())
+    }
+}

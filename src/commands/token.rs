@@ -1,0 +1,56 @@
+//! `sluice token`
+
+use std::time::Duration;
+
+use clap::Args;
+use sluice_api::auth::{Scope, mint};
+
+use crate::data_folder::DataFolder;
+use crate::failure::{Context, Failure};
+use crate::settings::{DataSettings, DevSecretSettings};
+
+/// Mint a development token
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    sluice token --user usr_demo1\n  \
+    sluice token --user ops --scope meta:read --scope meta:write --ttl 8h\n  \
+    curl -H \"Authorization: Bearer $(sluice token --user usr_demo1)\" http://127.0.0.1:8080/api/v1/meta\n\n\
+    It is signed with SLUICE_DEV_SECRET or, without it, the secret of the `sluice dev` in the data folder.")]
+pub struct Token {
+    /// The user it speaks for (`sub`), who may read their own entries without any scope
+    #[arg(long, value_name = "USER")]
+    user: String,
+
+    /// What else it allows: meta:read, meta:write or admin; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// How long it is valid, such as 30m or 12h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+
+    #[command(flatten)]
+    secret: DevSecretSettings,
+
+    #[command(flatten)]
+    data: DataSettings,
+}
+
+impl Token {
+    pub fn run(self) -> Result<(), Failure> {
+        let folder = DataFolder::at(&self.data.data);
+        let secret = self
+            .secret
+            .dev_secret
+            .or_else(|| folder.existing_dev_secret())
+            .ok_or_else(|| {
+                Failure::new(format!("there is no secret in {}", self.data.data.display())).hint(
+                    "start `sluice dev` once, or set SLUICE_DEV_SECRET to that of the API",
+                )
+            })?;
+        let token = mint(secret.expose(), &self.user, &self.scopes, self.ttl)
+            .context("cannot mint a token")?;
+        println!("{token}");
+        Ok(())
+    }
+}

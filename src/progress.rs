@@ -1,0 +1,95 @@
+//! How far something is, on standard error: a bar in a terminal, plain lines in a pipe.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+/// How often a bar's spinner moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Plain lines come at most this often.
+const LINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is shown of one thing under way.
+pub struct Progress {
+    label: String,
+    total: Option<u64>,
+    shown: Shown,
+}
+
+enum Shown {
+    Bar(ProgressBar),
+    Lines(Option<Instant>),
+}
+
+impl Progress {
+    /// Starts to show `label`, with a bar when it is known how many items will come.
+    pub fn start(label: impl Into<String>, total: Option<u64>) -> Self {
+        let label = label.into();
+        let shown = if io::stderr().is_terminal() {
+            Shown::Bar(bar(&label, total))
+        } else {
+            Shown::Lines(None)
+        };
+        Self {
+            label,
+            total,
+            shown,
+        }
+    }
+
+    /// So many items with so many bytes are done.
+    pub fn update(&mut self, items: u64, bytes: u64) {
+        let counts = format!("{} entries, {}", HumanCount(items), HumanBytes(bytes));
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                bar.set_position(items);
+                bar.set_message(counts);
+            }
+            Shown::Lines(last) if last.is_none_or(|last| last.elapsed() >= LINE_PAUSE) => {
+                *last = Some(Instant::now());
+                match self.total {
+                    Some(total) => eprintln!("{}: {counts} of {}", self.label, HumanCount(total)),
+                    None => eprintln!("{}: {counts}", self.label),
+                }
+            }
+            Shown::Lines(_) => {}
+        }
+    }
+
+    /// Something worth a line of its own happened.
+    pub fn note(&self, text: &str) {
+        match &self.shown {
+            Shown::Bar(bar) => bar.println(format!("{}: {text}", self.label)),
+            Shown::Lines(_) => eprintln!("{}: {text}", self.label),
+        }
+    }
+
+    /// Takes the bar away; what comes next is the outcome.
+    pub fn finish(self) {
+        if let Shown::Bar(bar) = self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(label: &str, total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{spinner} {prefix} {wide_bar} {percent:>3}% {msg} [{elapsed}]",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {prefix} {msg} [{elapsed}]",
+        ),
+    };
+    // The templates are fixed; should one ever not parse, indicatif's own is good enough.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_prefix(label.to_owned());
+    bar.enable_steady_tick(TICK);
+    bar
+}

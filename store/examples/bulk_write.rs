@@ -1,0 +1,163 @@
+//! How fast a sync's set is staged and committed, against the plainest way of writing the same entries: pipelined
+//! `SET key value EX ttl` straight into a socket. Both alternate on one private server; a third client measures how long it
+//! waits for a PING meanwhile.
+//!
+//! `cargo run --release -p sluice-store --example bulk_write [megabytes]`
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sluice_store::Valkey;
+use sluice_store::cache::{Cache, CacheConfig, Entry, Overflow};
+use sluice_test_support::TestValkey;
+
+const ROUNDS: usize = 5;
+/// Bytes of commands written before their answers are read.
+const BATCH: usize = 512 * 1024;
+
+#[tokio::main]
+async fn main() {
+    let megabytes: usize = std::env::args()
+        .nth(1)
+        .map_or(120, |text| text.parse().unwrap());
+    let server = TestValkey::start();
+    let cache = Cache::new(
+        Valkey::open(&server.url(), 4).unwrap(),
+        CacheConfig::default(),
+    )
+    .unwrap();
+    let entries = entries(megabytes * 1_000_000);
+    let bytes: u64 = entries.iter().map(Entry::size).sum();
+    println!("{} entries, {} MB", entries.len(), bytes / 1_000_000);
+
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        flush(&server);
+        let stall = Stall::watch(&server);
+        let begun = Instant::now();
+        set_pipelined(&server, &entries);
+        let plain = begun.elapsed();
+        let plain_stall = stall.longest();
+
+        flush(&server);
+        let stall = Stall::watch(&server);
+        let begun = Instant::now();
+        let mut staging = cache.stage("u", Overflow::Refuse).await.unwrap();
+        // As they arrive from Convex: a page at a time.
+        for page in entries.chunks(512) {
+            staging.push(page).await.unwrap();
+        }
+        staging.commit("allOne").await.unwrap();
+        let staged = begun.elapsed();
+        let staged_stall = stall.longest();
+
+        let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
+        println!(
+            "SET … EX {:4.0} MB/s, longest PING {plain_stall:?}   stage and commit {:4.0} MB/s, longest PING {staged_stall:?}",
+            rate(plain),
+            rate(staged)
+        );
+        ratios.push(plain.as_secs_f64() / staged.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "stage and commit is {:.2} times as fast (median)",
+        ratios[ROUNDS / 2]
+    );
+}
+
+/// Entries of 0.5 to 4 KB, `bytes` in all.
+fn entries(bytes: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut sum = 0;
+    while sum < bytes {
+        let number = entries.len();
+        let id = format!("{number:08x}-0000-4000-8000-{:012x}", number * 7);
+        let json = format!(
+            "{{\"id\":\"{id}\",\"filenameEnc\":\"{}\"}}",
+            "x".repeat(450 + number * 7919 % 3_500)
+        );
+        sum += id.len() + json.len();
+        entries.push(Entry {
+            doc_id: id.clone().into(),
+            id: id.into(),
+            json: Bytes::from(json),
+        });
+    }
+    entries
+}
+
+fn flush(server: &TestValkey) {
+    redis::cmd("FLUSHALL")
+        .arg("SYNC")
+        .exec(&mut server.connection())
+        .unwrap();
+}
+
+fn set_pipelined(server: &TestValkey, entries: &[Entry]) {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut batch = Vec::with_capacity(BATCH + 8 * 1024);
+    let mut commands = 0;
+    for entry in entries {
+        write!(
+            batch,
+            "*5\r\n$3\r\nSET\r\n${}\r\n{}\r\n${}\r\n",
+            entry.id.len(),
+            entry.id,
+            entry.json.len()
+        )
+        .unwrap();
+        batch.extend_from_slice(&entry.json);
+        batch.extend_from_slice(b"\r\n$2\r\nEX\r\n$5\r\n86400\r\n");
+        commands += 1;
+        if batch.len() >= BATCH {
+            send(&mut socket, &batch, commands);
+            batch.clear();
+            commands = 0;
+        }
+    }
+    send(&mut socket, &batch, commands);
+}
+
+/// Writes the commands and reads as many `+OK`.
+fn send(socket: &mut TcpStream, batch: &[u8], commands: usize) {
+    socket.write_all(batch).unwrap();
+    let mut answers = vec![0; commands * b"+OK\r\n".len()];
+    socket.read_exact(&mut answers).unwrap();
+    assert!(answers.starts_with(b"+OK\r\n") || commands == 0);
+}
+
+/// A client that sends one PING after another and remembers the longest wait.
+struct Stall {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Duration>,
+}
+
+impl Stall {
+    fn watch(server: &TestValkey) -> Stall {
+        let mut connection = server.connection();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                redis::cmd("PING").exec(&mut connection).unwrap();
+                longest = longest.max(begun.elapsed());
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            longest
+        });
+        Stall { stop, thread }
+    }
+
+    fn longest(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}

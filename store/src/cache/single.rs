@@ -1,0 +1,210 @@
+//! Single entries, cached on access or by prefetch, and the ranking of what is accessed most.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::keys::{ACTIVITY_HALF_LIVES, FETCH_LEASE};
+use super::{CHUNK_ENTRIES, Cache, Entry, chunks, millis};
+use crate::{Script, StoreError};
+
+static READ: LazyLock<Script> =
+    LazyLock::new(|| Script::new("read", include_str!("../../../lua/cache/read.lua")));
+static FILL: LazyLock<Script> =
+    LazyLock::new(|| Script::new("fill", include_str!("../../../lua/cache/fill.lua")));
+static HAS_ANY: LazyLock<Script> =
+    LazyLock::new(|| Script::new("has_any", include_str!("../../../lua/cache/has_any.lua")));
+
+/// Ids ranked per place in the group of most active files: room for newcomers to rise.
+const RANKED_PER_ACTIVE: u64 = 10;
+
+/// The answer to a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The entry and where it was, if it was cached.
+    pub hit: Option<(Source, Bytes)>,
+    /// The user's epoch, to be handed to [`Cache::fill`].
+    pub epoch: u64,
+    /// On a miss: whether this caller should fetch the entry. If not, another caller does so and it pays to look again shortly.
+    pub fetch_lease: bool,
+}
+
+/// Where a cached entry was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the set that a sync wrote.
+    Bulk,
+    /// Among the entries cached one by one.
+    Single,
+}
+
+impl Cache {
+    /// Looks up the entry `id`, first in the bulk set, then among the single ones, and records the access when `record`.
+    /// On a miss one caller gets the lease for fetching it, for 5 s or until [`Cache::fill`] or [`Cache::release_fetch`].
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn read(&self, user: &str, id: &str, record: bool) -> Result<Lookup, StoreError> {
+        if record {
+            self.note_reader(user).await;
+        }
+        let keys = self.keys(user);
+        let half_life = self.config.activity_half_life;
+        let mut cmd = READ.command(&[
+            &keys.epoch,
+            &keys.live.entries,
+            &keys.single_entries,
+            &keys.single_expiry,
+            &keys.activity,
+            &keys.lease(id),
+        ]);
+        cmd.arg(id)
+            .arg(rand::random::<u64>())
+            .arg(millis(FETCH_LEASE))
+            .arg(u8::from(record))
+            .arg(millis(half_life))
+            .arg(RANKED_PER_ACTIVE * u64::from(self.config.most_active_limit.max(1)))
+            .arg(millis(half_life * ACTIVITY_HALF_LIVES));
+        let (epoch, source, rest): (u64, u8, Value) = READ.run(&self.valkey, &cmd).await?;
+        let (hit, fetch_lease) = match (source, rest) {
+            (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), false),
+            (2, Value::BulkString(json)) => (Some((Source::Single, json.into())), false),
+            (_, lease) => (None, lease == Value::Int(1)),
+        };
+        Ok(Lookup {
+            hit,
+            epoch,
+            fetch_lease,
+        })
+    }
+
+    /// Caches one fetched entry for the entry TTL. Not cached, and `false`, when the user was invalidated since `epoch` or
+    /// [`Cache::amend`] saw a later revision during the fetch. Where a sync has cached the id meanwhile, its entry stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn fill(&self, user: &str, epoch: u64, entry: &Entry) -> Result<bool, StoreError> {
+        let written = self
+            .write(user, epoch, std::slice::from_ref(entry), false)
+            .await?;
+        Ok(written == Some(1))
+    }
+
+    /// Gives up the lease that [`Cache::read`] granted, when there is nothing to fill in.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn release_fetch(&self, user: &str, id: &str) -> Result<(), StoreError> {
+        let mut cmd = redis::cmd("DEL");
+        cmd.arg(self.keys(user).lease(id));
+        self.valkey.query("release_fetch", &cmd, None).await
+    }
+
+    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when the user was invalidated since `epoch`.
+    pub async fn prefetch(
+        &self,
+        user: &str,
+        epoch: u64,
+        entries: &[Entry],
+    ) -> Result<u64, StoreError> {
+        let mut written = 0;
+        for chunk in chunks(entries, |entry| entry.id.len() + entry.json.len()) {
+            let of_chunk = self.write(user, epoch, chunk, true).await?;
+            written += of_chunk.ok_or(StoreError::Superseded)?;
+        }
+        Ok(written)
+    }
+
+    /// Writes one chunk. `None` when the epoch moved.
+    async fn write(
+        &self,
+        user: &str,
+        epoch: u64,
+        entries: &[Entry],
+        refresh_bulk: bool,
+    ) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(user);
+        let leases: Vec<String> = entries.iter().map(|entry| keys.lease(&entry.id)).collect();
+        let mut all_keys = vec![
+            &*keys.epoch,
+            &keys.live.info,
+            &keys.live.entries,
+            &keys.single_entries,
+            &keys.single_expiry,
+            &keys.single_docs,
+        ];
+        all_keys.extend(leases.iter().map(String::as_str));
+        let bytes = entries
+            .iter()
+            .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
+            .sum();
+        let mut cmd = FILL.command_with_capacity(&all_keys, 4 + 3 * entries.len(), bytes);
+        cmd.arg(epoch)
+            .arg(millis(self.config.entry_ttl) * 1_000)
+            .arg(self.config.limit_bytes)
+            .arg(u8::from(refresh_bulk));
+        for entry in entries {
+            cmd.arg(&*entry.id)
+                .arg(entry.doc_id_if_different())
+                .arg(&entry.json[..]);
+        }
+        match FILL.run::<Vec<u64>>(&self.valkey, &cmd).await?[..] {
+            [0, written] => Ok(Some(written)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The user's epoch: it moves with each invalidate. 0 when there was none of late.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn epoch(&self, user: &str) -> Result<u64, StoreError> {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(self.keys(user).epoch).arg("value");
+        let epoch: Option<u64> = self.valkey.query("epoch", &cmd, None).await?;
+        Ok(epoch.unwrap_or(0))
+    }
+
+    /// Whether anything at all is cached for the user.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn has_any(&self, user: &str) -> Result<bool, StoreError> {
+        let keys = self.keys(user);
+        let cmd = HAS_ANY.command(&[&keys.live.info, &keys.single_expiry]);
+        HAS_ANY.run(&self.valkey, &cmd).await
+    }
+
+    /// The ids with the highest access score, best first; none for a user without recorded activity.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn most_active(&self, user: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut cmd = redis::cmd("ZREVRANGE");
+        cmd.arg(self.keys(user).activity).arg(0).arg(limit - 1);
+        self.valkey.query("most_active", &cmd, None).await
+    }
+
+    /// Drops ids from the ranking: files that no longer exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn forget_activity(&self, user: &str, ids: &[String]) -> Result<(), StoreError> {
+        let activity = self.keys(user).activity;
+        for chunk in ids.chunks(CHUNK_ENTRIES) {
+            let mut cmd = redis::cmd("ZREM");
+            cmd.arg(&activity).arg(chunk);
+            self.valkey
+                .query::<()>("forget_activity", &cmd, None)
+                .await?;
+        }
+        Ok(())
+    }
+}

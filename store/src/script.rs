@@ -1,0 +1,46 @@
+use redis::{Cmd, FromRedisValue};
+
+use crate::{StoreError, Valkey};
+
+/// A Lua script that Valkey runs as one atomic step, called by its hash.
+///
+/// A server that does not know it (restarted, `SCRIPT FLUSH`) is taught it on the way. Every script of this crate may be
+/// repeated without changing the outcome, so that a call is sent again when the connection fails under it.
+pub struct Script {
+    name: &'static str,
+    source: &'static str,
+    sha: String,
+}
+
+impl Script {
+    /// A script by its text. `name` is what the metrics call it.
+    pub fn new(name: &'static str, source: &'static str) -> Script {
+        let sha = redis::Script::new(source).get_hash().to_owned();
+        Script { name, source, sha }
+    }
+
+    /// The call of this script with its keys, to which the arguments are then appended with [`Cmd::arg`].
+    pub fn command(&self, keys: &[&str]) -> Cmd {
+        self.command_with_capacity(keys, 16, 256)
+    }
+
+    /// As [`Script::command`], with room for `args` arguments of `bytes` bytes in all.
+    pub fn command_with_capacity(&self, keys: &[&str], args: usize, bytes: usize) -> Cmd {
+        let key_bytes: usize = keys.iter().map(|key| key.len()).sum();
+        let mut cmd = Cmd::with_capacity(3 + keys.len() + args, 64 + key_bytes + bytes);
+        cmd.arg("EVALSHA").arg(&self.sha).arg(keys.len()).arg(keys);
+        cmd
+    }
+
+    /// Runs a command made by [`Script::command`].
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn run<T: FromRedisValue>(
+        &self,
+        valkey: &Valkey,
+        cmd: &Cmd,
+    ) -> Result<T, StoreError> {
+        valkey.query(self.name, cmd, Some(self.source)).await
+    }
+}

@@ -1,0 +1,182 @@
+use std::time::{Duration, Instant};
+
+use deadpool_redis::{Manager, Pool, Runtime};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+
+use crate::StoreError;
+
+/// Longest wait for the answer to one command. No script runs for long; this is for a server that is gone or hangs.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a new connection, and for a free place in the pool.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A command is sent at most this often …
+const ATTEMPTS: u32 = 7;
+/// … and not again once this much time has gone by since it was first sent.
+const RETRY_LIMIT: Duration = Duration::from_secs(15);
+/// The pause before the second attempt, which doubles from then on. Together they outlast a restart of the server.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A pool of Valkey connections plus what every surface needs of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Valkey {
+    pool: Pool,
+}
+
+/// What a Valkey or Redis server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// `valkey` or `redis`.
+    pub name: String,
+    /// Version of the server, such as `9.1.2`.
+    pub version: String,
+    /// Version of the JSON module, such as `2.8.10`, when one is loaded.
+    pub json_module: Option<String>,
+    /// Whether the append-only file is on.
+    pub append_only: bool,
+    /// The setting `maxmemory-policy`, such as `noeviction`.
+    pub maxmemory_policy: String,
+}
+
+impl Valkey {
+    /// Prepares a pool of at most `pool_size` connections to `url` (`redis://…`); they are opened as they are needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] when the URL is malformed. The message does not repeat it, since it may hold a password.
+    pub fn open(url: &str, pool_size: usize) -> Result<Valkey, StoreError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let manager = Manager::new_with_config(url, config)
+            .map_err(|_| StoreError::Config("the Valkey URL is malformed".into()))?;
+        let pool = Pool::builder(manager)
+            .max_size(pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .map_err(|error| StoreError::Config(format!("the Valkey pool: {error}")))?;
+        Ok(Valkey { pool })
+    }
+
+    /// The pool itself.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Asks the server for a sign of life, once.
+    ///
+    /// # Errors
+    /// When no connection is to be had or the server does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.get().await?;
+        Ok(redis::cmd("PING").exec_async(&mut connection).await?)
+    }
+
+    /// What the server is and how it is set up.
+    ///
+    /// # Errors
+    /// As [`Valkey::ping`].
+    pub async fn server(&self) -> Result<ServerInfo, StoreError> {
+        let mut connection = self.pool.get().await?;
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .arg("memory")
+            .arg("persistence")
+            .arg("modules")
+            .query_async(&mut connection)
+            .await?;
+        Ok(ServerInfo::parse(&info))
+    }
+
+    /// Sends a command that may be repeated, and sends it again, up to [`ATTEMPTS`] and [`RETRY_LIMIT`], when the connection
+    /// fails or the server is not ready. `name` is what the metrics call it; `script` the text of what an `EVALSHA` calls.
+    pub(crate) async fn query<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        cmd: &Cmd,
+        script: Option<&str>,
+    ) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let mut attempt = 1;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.query_once(name, cmd, script).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            metrics::counter!("sluice_store_errors_total", "script" => name).increment(1);
+            if attempt == ATTEMPTS || !error.is_retryable() || begun.elapsed() > RETRY_LIMIT {
+                return Err(error);
+            }
+            tracing::debug!(script = name, attempt, %error, "trying again");
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+            attempt += 1;
+            pause *= 2;
+        }
+    }
+
+    async fn query_once<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        cmd: &Cmd,
+        script: Option<&str>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.pool.get().await?;
+        let begun = Instant::now();
+        let mut result = cmd.query_async(&mut connection).await;
+        if let (Err(error), Some(source)) = (&result, script)
+            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+        {
+            let mut load = redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(source);
+            load.exec_async(&mut connection).await?;
+            result = cmd.query_async(&mut connection).await;
+        }
+        metrics::histogram!("sluice_store_script_seconds", "script" => name)
+            .record(begun.elapsed().as_secs_f64());
+        Ok(result?)
+    }
+}
+
+impl ServerInfo {
+    fn parse(info: &str) -> ServerInfo {
+        let field = |name: &str| {
+            info.lines()
+                .find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
+        };
+        let valkey = field("valkey_version");
+        ServerInfo {
+            name: if valkey.is_some() { "valkey" } else { "redis" }.into(),
+            version: valkey
+                .or_else(|| field("redis_version"))
+                .unwrap_or_default()
+                .into(),
+            json_module: info.lines().find_map(json_module_version),
+            append_only: field("aof_enabled") == Some("1"),
+            maxmemory_policy: field("maxmemory_policy").unwrap_or_default().into(),
+        }
+    }
+}
+
+/// The version in a line such as `module:name=ReJSON,ver=20810,…`; a module numbers it major * 10000 + minor * 100 + patch.
+fn json_module_version(line: &str) -> Option<String> {
+    let fields = line.trim_end().strip_prefix("module:")?;
+    let field = |name: &str| {
+        fields
+            .split(',')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    };
+    // RedisJSON calls itself ReJSON, Valkey's own module json.
+    if !matches!(field("name"), Some("ReJSON" | "json")) {
+        return None;
+    }
+    let number: u32 = field("ver")?.parse().ok()?;
+    Some(format!(
+        "{}.{}.{}",
+        number / 10_000,
+        number / 100 % 100,
+        number % 100
+    ))
+}

@@ -1,0 +1,174 @@
+//! Single entries: read-through and prefetch.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluice_store::StoreError;
+use sluice_store::cache::{Overflow, Source};
+
+use crate::support::{Store, entry, entry_of_doc, entry_of_size, put, remove};
+
+#[tokio::test]
+async fn one_of_many_misses_gets_the_lease_and_its_fill_is_read_by_all() {
+    let store = Store::start();
+    let mut leases = 0;
+    for _ in 0..5 {
+        leases += u32::from(store.cache.read("u", "a", true).await.unwrap().fetch_lease);
+    }
+    assert_eq!(leases, 1);
+    assert!(store.cache.fill("u", 0, &entry("a", "1")).await.unwrap());
+    let hit = store.look("u", "a").await;
+    assert_eq!(hit, Some((Source::Single, Bytes::from("1"))));
+}
+
+#[tokio::test]
+async fn a_released_lease_goes_to_the_next_reader() {
+    let store = Store::start();
+    assert!(store.cache.read("u", "a", false).await.unwrap().fetch_lease);
+    store.cache.release_fetch("u", "a").await.unwrap();
+    assert!(store.cache.read("u", "a", false).await.unwrap().fetch_lease);
+}
+
+#[tokio::test]
+async fn each_single_entry_expires_by_its_own_ttl() {
+    let store = Store::with_entry_ttl(Duration::from_millis(400));
+    store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    store.cache.fill("u", 0, &entry("b", "1")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(store.look("u", "a").await.is_none());
+    assert!(store.look("u", "b").await.is_some());
+    assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 1);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert!(!store.cache.has_any("u").await.unwrap());
+    assert_eq!(store.cache.invalidate("u", false).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn expired_entries_give_their_memory_back_as_others_are_written() {
+    let store = Store::with_entry_ttl(Duration::from_millis(100));
+    let old: Vec<_> = (0..10)
+        .map(|at| entry_of_doc(&format!("f{at}"), &format!("d{at}"), "1"))
+        .collect();
+    store.cache.prefetch("u", 0, &old).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    store
+        .cache
+        .fill("u", 0, &entry_of_doc("n", "dn", "1"))
+        .await
+        .unwrap();
+    assert_eq!(store.field_count("single:entries"), 1);
+    assert_eq!(store.field_count("single:docs"), 2);
+}
+
+#[tokio::test]
+async fn an_amended_single_entry_keeps_its_expiry() {
+    let store = Store::with_entry_ttl(Duration::from_millis(300));
+    store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    store
+        .cache
+        .amend("u", &[put(entry("a", "2"))])
+        .await
+        .unwrap();
+    store.assert_every_key_expires();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(store.look("u", "a").await.is_none());
+}
+
+#[tokio::test]
+async fn a_fill_leaves_what_a_sync_has_cached_meanwhile() {
+    let store = Store::start();
+    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    store.sync("u", "allOne", &[entry("a", "2")]).await;
+    let filled = store.cache.fill("u", lookup.epoch, &entry("a", "1")).await;
+    assert!(filled.unwrap());
+    let hit = store.look("u", "a").await;
+    assert_eq!(hit, Some((Source::Bulk, Bytes::from("2"))));
+    assert_eq!(store.list_all("u", 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn prefetch_refreshes_in_the_bulk_set_and_adds_the_others_as_single() {
+    let store = Store::start();
+    store.sync("u", "mostOne", &[entry("a", "1")]).await;
+    let entries: Vec<_> = (0..1_500)
+        .map(|at| entry(&format!("f{at}"), "2"))
+        .chain([entry("a", "2")])
+        .collect();
+    let written = store.cache.prefetch("u", 0, &entries).await.unwrap();
+    assert_eq!(written, 1_501);
+    assert_eq!(store.look("u", "a").await.unwrap().0, Source::Bulk);
+    assert_eq!(store.look("u", "f9").await.unwrap().0, Source::Single);
+    let listed = store.list_all("u", 1_000).await;
+    assert_eq!(listed.len(), 1_501);
+    assert!(listed.iter().all(|json| json == "2"));
+}
+
+#[tokio::test]
+async fn an_entry_that_prefetch_finds_grown_past_the_limit_becomes_a_single_one() {
+    let store = Store::with_limit(1_000);
+    let bulk = [entry_of_size("a", 500), entry_of_size("b", 500)];
+    store.sync("u", "allOne", &bulk).await;
+    let grown = entry_of_size("a", 501);
+    let written = store.cache.prefetch("u", 0, std::slice::from_ref(&grown));
+    assert_eq!(written.await.unwrap(), 1);
+    assert_eq!(
+        store.look("u", "a").await,
+        Some((Source::Single, grown.json))
+    );
+    assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
+    assert_eq!(store.list_all("u", 10).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_invalidate_refuses_what_was_begun_before_it() {
+    let store = Store::start();
+    let epoch = store.cache.read("u", "a", false).await.unwrap().epoch;
+    let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    staging.push(&[entry("a", "1")]).await.unwrap();
+    let mut untouched = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    store.cache.invalidate("u", false).await.unwrap();
+
+    assert!(
+        !store
+            .cache
+            .fill("u", epoch, &entry("a", "1"))
+            .await
+            .unwrap()
+    );
+    let prefetched = store.cache.prefetch("u", epoch, &[entry("a", "1")]).await;
+    assert!(matches!(prefetched, Err(StoreError::Superseded)));
+    let committed = staging.commit("allOne").await;
+    assert!(matches!(committed, Err(StoreError::Superseded)));
+    let pushed = untouched.push(&[entry("a", "1")]).await;
+    assert!(matches!(pushed, Err(StoreError::Superseded)));
+    assert!(!store.cache.has_any("u").await.unwrap());
+
+    // What begins afterwards goes through.
+    let epoch = store.cache.epoch("u").await.unwrap();
+    assert!(
+        store
+            .cache
+            .fill("u", epoch, &entry("a", "1"))
+            .await
+            .unwrap()
+    );
+    store.sync("u", "allOne", &[entry("b", "1")]).await;
+    assert!(store.look("u", "b").await.is_some());
+}
+
+#[tokio::test]
+async fn a_single_entry_whose_id_changes_is_found_under_the_new_id_only() {
+    let store = Store::start();
+    store.cache.fill("u", 0, &entry("doc", "1")).await.unwrap();
+    store
+        .cache
+        .amend("u", &[put(entry_of_doc("a", "doc", "2"))])
+        .await
+        .unwrap();
+    assert!(store.look("u", "doc").await.is_none());
+    assert!(store.look("u", "a").await.is_some());
+    store.cache.amend("u", &[remove("doc")]).await.unwrap();
+    assert!(!store.cache.has_any("u").await.unwrap());
+}

@@ -1,0 +1,464 @@
+//! Starts the parts of Sluice as processes and talks to them as a client would.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::{EncodingKey, Header};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use sluice_test_support::{TestValkey, free_port};
+use tempfile::TempDir;
+
+pub const SECRET: &str = "a secret that only these tests use, long enough";
+pub const DEPLOY_KEY: &str = "dev:tests|0123456789abcdef";
+
+/// How long anything may take to come about before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process of the binary that ends with the test.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(arguments)
+            .envs(settings.iter().copied())
+            .env("SLUICE_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: the process gets no chance to clean up.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal by name and waits for the end; gives how long that took.
+    pub fn end(&mut self, signal: &str) -> Duration {
+        let begun = Instant::now();
+        let status = Command::new("kill")
+            .args([&format!("-{signal}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap();
+        begun.elapsed()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Sluice as it is deployed: Valkey, a Convex-compatible store, an API node and workers, each a process of its own.
+pub struct Deployment {
+    pub valkey: TestValkey,
+    pub convex: Process,
+    pub api: Process,
+    pub workers: Vec<Process>,
+    pub client: Client,
+    settings: Vec<(String, String)>,
+    convex_url: String,
+    convex_folder: TempDir,
+}
+
+impl Deployment {
+    /// With one worker and the default limits.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further settings for the API node and the worker.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let mut deployment = Self::without_workers(settings).await;
+        deployment.add_worker();
+        deployment
+    }
+
+    /// Jobs wait until [`Deployment::add_worker`].
+    pub async fn without_workers(settings: &[(&str, &str)]) -> Self {
+        let valkey = TestValkey::start();
+        let convex_folder = tempfile::tempdir().unwrap();
+        let convex_address = format!("127.0.0.1:{}", free_port());
+        let convex = start_convex(&convex_folder, &convex_address);
+        let convex_url = format!("http://{convex_address}");
+        let api_address = format!("127.0.0.1:{}", free_port());
+        let mut all = vec![
+            ("SLUICE_VALKEY_URL".to_owned(), valkey.url()),
+            ("SLUICE_CONVEX_URL".to_owned(), convex_url.clone()),
+            ("SLUICE_CONVEX_KEY".to_owned(), DEPLOY_KEY.to_owned()),
+            ("SLUICE_DEV_SECRET".to_owned(), SECRET.to_owned()),
+            ("SLUICE_LISTEN".to_owned(), api_address.clone()),
+        ];
+        // A test's own setting takes the place of the common one.
+        for (name, value) in settings {
+            all.retain(|(known, _)| known != name);
+            all.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let api = Process::start(&["serve"], &borrowed(&all));
+        let client = Client::new(
+            &format!("http://{api_address}"),
+            &convex_url,
+            DEPLOY_KEY,
+            SECRET,
+        );
+        client.wait_until_ready().await;
+        Self {
+            valkey,
+            convex,
+            api,
+            workers: Vec::new(),
+            client,
+            settings: all,
+            convex_url,
+            convex_folder,
+        }
+    }
+
+    pub fn add_worker(&mut self) {
+        let worker = self.worker_with(&[]);
+        self.workers.push(worker);
+    }
+
+    /// A worker of its own settings, e.g. one that reaches Convex through a proxy.
+    pub fn worker_with(&self, settings: &[(&str, &str)]) -> Process {
+        let mut all = borrowed(&self.settings);
+        all.retain(|(name, _)| *name != "SLUICE_LISTEN");
+        for setting in settings {
+            all.retain(|(name, _)| name != &setting.0);
+            all.push(*setting);
+        }
+        Process::start(&["work"], &all)
+    }
+
+    /// `host:port` of the Convex-compatible store.
+    pub fn convex_address(&self) -> String {
+        self.convex_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// Kills the Convex-compatible store and starts it again on the same files.
+    pub async fn restart_convex_after_kill(&mut self) {
+        self.convex.kill();
+        self.convex = start_convex(&self.convex_folder, &self.convex_address());
+        self.client.wait_until_ready().await;
+    }
+}
+
+fn start_convex(folder: &TempDir, address: &str) -> Process {
+    Process::start(
+        &[
+            "convex",
+            "--data",
+            folder.path().to_str().unwrap(),
+            "--listen",
+            address,
+        ],
+        &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)],
+    )
+}
+
+fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+/// A client of one API node and of the Convex behind it.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    api: String,
+    convex: String,
+    deploy_key: String,
+    secret: String,
+}
+
+impl Client {
+    pub fn new(api: &str, convex: &str, deploy_key: &str, secret: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            api: api.trim_end_matches('/').to_owned(),
+            convex: convex.trim_end_matches('/').to_owned(),
+            deploy_key: deploy_key.to_owned(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    pub async fn wait_until_ready(&self) {
+        eventually("the API is ready", async || {
+            let answer = self.http.get(format!("{}/readyz", self.api)).send().await;
+            answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        })
+        .await;
+    }
+
+    /// A token of `subject` that is good for `seconds`; a negative number has expired.
+    pub fn token(&self, subject: &str, scopes: &str, seconds: i64) -> String {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let claims = json!({"sub": subject, "scope": scopes, "exp": now as i64 + seconds});
+        jsonwebtoken::encode(
+            &Header::default(),
+            &claims,
+            &EncodingKey::from_secret(self.secret.as_bytes()),
+        )
+        .unwrap()
+    }
+
+    fn service_token(&self) -> String {
+        self.token("service", "meta:read meta:write admin", 600)
+    }
+
+    /// Any request to the API, without a token.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().unwrap();
+        self.http.request(method, format!("{}{path}", self.api))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let request = self.request("GET", path).bearer_auth(self.service_token());
+        request.send().await.unwrap()
+    }
+
+    /// POSTs to `/api/v1/e/meta/<operation>`.
+    pub async fn post(&self, operation: &str, body: &Value) -> Response {
+        self.post_with(operation, body, &[]).await
+    }
+
+    pub async fn post_with(
+        &self,
+        operation: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Response {
+        let mut request = self
+            .request("POST", &format!("/api/v1/e/meta/{operation}"))
+            .bearer_auth(self.service_token())
+            .json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
+    pub async fn sync(&self, user: &str, kind: &str) -> (StatusCode, Value) {
+        read(
+            self.post("sync", &json!({"user": user, "type": kind}))
+                .await,
+        )
+        .await
+    }
+
+    pub async fn prefetch(&self, user: &str, limit: u32) -> (StatusCode, Value) {
+        read(
+            self.post("prefetch", &json!({"user": user, "limit": limit}))
+                .await,
+        )
+        .await
+    }
+
+    pub async fn invalidate(&self, user: &str, kind: &str) -> (StatusCode, Value) {
+        read(
+            self.post("invalidate", &json!({"user": user, "type": kind}))
+                .await,
+        )
+        .await
+    }
+
+    /// Enqueues without waiting and gives the job's id.
+    pub async fn enqueue(&self, operation: &str, body: &Value) -> String {
+        let answer = self
+            .post_with(operation, body, &[("prefer", "respond-async")])
+            .await;
+        let (status, body) = read(answer).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        body["job"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn job(&self, id: &str) -> Value {
+        let (status, body) = read(self.get(&format!("/api/v1/jobs/{id}")).await).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body
+    }
+
+    /// Waits until a job is in a final state and gives its view.
+    pub async fn finished(&self, id: &str) -> Value {
+        let mut view = Value::Null;
+        eventually("the job finishes", async || {
+            view = self.job(id).await;
+            ["completed", "dead", "cancelled"].contains(&view["state"].as_str().unwrap())
+        })
+        .await;
+        view
+    }
+
+    pub async fn entry(&self, user: &str, id: &str) -> Response {
+        self.get(&format!("/api/v1/meta/{id}?userId={user}")).await
+    }
+
+    /// Where one read was answered from: `hit`, `bulk` or `miss`.
+    pub async fn cache_state(&self, user: &str, id: &str) -> String {
+        let answer = self.entry(user, id).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.headers()["x-cache"].to_str().unwrap().to_owned()
+    }
+
+    /// All cached entries of a user, walked page by page. `Err` when the set was replaced during the walk.
+    pub async fn list(&self, user: &str) -> Result<Vec<Value>, Value> {
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/v1/meta?userId={user}&limit=1000{cursor}");
+            let (status, mut page) = read(self.get(&path).await).await;
+            if status == StatusCode::CONFLICT {
+                return Err(page);
+            }
+            assert_eq!(status, StatusCode::OK, "{page}");
+            entries.append(page["entries"].as_array_mut().unwrap());
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={}", escape(next)),
+                None => return Ok(entries),
+            }
+        }
+    }
+
+    /// The ids of all cached entries, in the order of the listing.
+    pub async fn listed_ids(&self, user: &str) -> Vec<String> {
+        let entries = self.list(user).await.unwrap();
+        let id = |entry: &Value| entry["id"].as_str().unwrap().to_owned();
+        entries.iter().map(id).collect()
+    }
+
+    /// Writes documents into Convex's `files` table, replacing those with the same `id`.
+    pub async fn import(&self, documents: &[Value]) {
+        for batch in documents.chunks(2000) {
+            let messages: Vec<Value> = batch
+                .iter()
+                .map(|data| json!({"tableName": "files", "data": data}))
+                .collect();
+            let tables = json!({"files": {"primaryKey": [["id"]], "jsonSchema": {}}});
+            let body = json!({"tables": tables, "messages": messages});
+            self.convex_call(
+                "PUT",
+                "streaming_import/add_primary_key_indexes",
+                &json!({"indexes": {"files": [["id"]]}}),
+            )
+            .await;
+            self.convex_call("POST", "streaming_import/import_airbyte_records", &body)
+                .await;
+        }
+    }
+
+    /// Deletes documents of the `files` table by their `id`.
+    pub async fn delete_from_convex(&self, ids: &[&str]) {
+        let documents: Vec<Value> = ids
+            .iter()
+            .map(|id| json!({"id": id, "_ab_cdc_deleted_at": "2026-01-01T00:00:00Z"}))
+            .collect();
+        self.import(&documents).await;
+    }
+
+    /// How many documents of this user Convex holds.
+    pub async fn convex_count(&self, user: &str) -> usize {
+        let mut count = 0;
+        let mut cursor = Value::Null;
+        loop {
+            let arguments =
+                json!({"user": user, "paginationOpts": {"numItems": 1000, "cursor": cursor}});
+            let body = json!({"path": "files:byUser", "args": arguments, "format": "json"});
+            let answer = self.convex_call("POST", "query", &body).await;
+            let (status, body) = read(answer).await;
+            assert_eq!(
+                (status, body["status"].as_str()),
+                (StatusCode::OK, Some("success")),
+                "{body}"
+            );
+            count += body["value"]["page"].as_array().unwrap().len();
+            if body["value"]["isDone"] == true {
+                return count;
+            }
+            cursor = body["value"]["continueCursor"].clone();
+        }
+    }
+
+    async fn convex_call(&self, method: &str, path: &str, body: &Value) -> Response {
+        let answer = self
+            .http
+            .request(
+                method.parse().unwrap(),
+                format!("{}/api/{path}", self.convex),
+            )
+            .header("authorization", format!("Convex {}", self.deploy_key))
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer
+    }
+}
+
+/// The status and the JSON body of an answer.
+pub async fn read(answer: Response) -> (StatusCode, Value) {
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    let body =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text:?}"));
+    (status, body)
+}
+
+/// `count` file documents of a user, oldest first, with ids `<user>-0`, `<user>-1`, ….
+pub fn files(user: &str, count: usize) -> Vec<Value> {
+    (0..count)
+        .map(|n| file(user, &format!("{user}-{n}"), n as u64))
+        .collect()
+}
+
+/// One file document; `size` tells its version apart.
+pub fn file(user: &str, id: &str, size: u64) -> Value {
+    json!({
+        "id": id,
+        "user": user,
+        "filenameEnc": "bmFtZQ==",
+        "size": size,
+        "mimeType": "text/plain",
+        "dekEnc": "a2V5",
+        "thumbs": {"mobile": null, "web": null, "webPre": null},
+        "uploadedDate": 1_700_000_000_000_u64,
+    })
+}
+
+/// Polls until `condition` holds.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < PATIENCE, "gave up waiting until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,71 @@
+//! Dropping a user's entries.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Deployment, files};
+
+#[tokio::test]
+async fn log_out_drops_every_entry_and_leaves_convex_alone() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 30)).await;
+    client.sync("ann", "allOne").await;
+    let answer = client.invalidate("ann", "OUT").await;
+    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 30})));
+    assert!(client.listed_ids("ann").await.is_empty());
+    assert_eq!(client.convex_count("ann").await, 30);
+    assert_eq!(client.cache_state("ann", "ann-3").await, "miss");
+}
+
+#[tokio::test]
+async fn log_out_drops_entries_that_were_cached_singly() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 5)).await;
+    for id in ["ann-0", "ann-1", "ann-2", "ann-1"] {
+        client.cache_state("ann", id).await;
+    }
+    let answer = client.invalidate("ann", "OUT").await;
+    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 3})));
+    assert_eq!(client.cache_state("ann", "ann-1").await, "miss");
+}
+
+#[tokio::test]
+async fn log_out_of_a_user_with_nothing_cached_invalidates_nothing() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 2)).await;
+    let answer = client.invalidate("ann", "OUT").await;
+    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 0})));
+}
+
+#[tokio::test]
+async fn a_deletion_empties_valkey_and_convex_of_this_user_only() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 1200)).await;
+    client.import(&files("ben", 7)).await;
+    client.sync("ann", "allOne").await;
+    client.sync("ben", "allOne").await;
+    let answer = client.invalidate("ann", "DEL").await;
+    let expected = json!({"user": "ann", "type": "DEL", "invalidated": 1200, "deleted": 1200});
+    assert_eq!(answer, (StatusCode::OK, expected));
+    assert_eq!(client.convex_count("ann").await, 0);
+    assert_eq!(client.convex_count("ben").await, 7);
+    assert_eq!(client.listed_ids("ben").await.len(), 7);
+    let mut valkey = deployment.valkey.connection();
+    let left: Vec<String> = redis::cmd("KEYS").arg("sm1:{ann}:*").query(&mut valkey).unwrap();
+    let left: Vec<_> = left.iter().filter(|key| !key.ends_with(":epoch")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_not_found() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    for kind in ["OUT", "DEL"] {
+        let (status, body) = client.invalidate("nobody", kind).await;
+        assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("user_not_found")));
+    }
+}

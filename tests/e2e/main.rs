@@ -1,0 +1,19 @@
+//! End to end: real processes of the `sluice` binary, a real Valkey, real HTTP, a real browser.
+//!
+//! Every test has its own processes on free ports and its own data folder, so that all run side by side and leave
+//! nothing behind.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+mod auth;
+mod board;
+mod crashes;
+mod dev;
+mod idempotency;
+mod interplay;
+mod invalidate;
+mod prefetch;
+mod reading;
+mod sync;
+mod validation;

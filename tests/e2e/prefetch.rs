@@ -1,0 +1,54 @@
+//! Refreshing what is read most.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Deployment, file, files};
+
+#[tokio::test]
+async fn the_most_frequently_read_files_go_into_the_cache() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 20)).await;
+    for (id, reads) in [("ann-1", 3), ("ann-2", 2), ("ann-3", 1)] {
+        for _ in 0..reads {
+            client.cache_state("ann", id).await;
+        }
+    }
+    client.invalidate("ann", "OUT").await;
+    let answer = client.prefetch("ann", 2).await;
+    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "prefetched": 2})));
+    let mut cached = client.listed_ids("ann").await;
+    cached.sort();
+    assert_eq!(cached, ["ann-1", "ann-2"]);
+    assert_eq!(client.cache_state("ann", "ann-1").await, "hit");
+}
+
+#[tokio::test]
+async fn fewer_are_prefetched_when_fewer_were_read() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 5)).await;
+    client.cache_state("ann", "ann-4").await;
+    let answer = client.prefetch("ann", 100).await;
+    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "prefetched": 1})));
+}
+
+#[tokio::test]
+async fn an_entry_is_refreshed_to_what_convex_holds_now() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 3)).await;
+    client.cache_state("ann", "ann-0").await;
+    client.import(&[file("ann", "ann-0", 4711)]).await;
+    client.prefetch("ann", 1).await;
+    let entry: serde_json::Value = client.entry("ann", "ann-0").await.json().await.unwrap();
+    assert_eq!(entry["size"].as_f64(), Some(4711.0));
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_not_found() {
+    let deployment = Deployment::start().await;
+    let (status, body) = deployment.client.prefetch("nobody", 3).await;
+    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("user_not_found")));
+}
