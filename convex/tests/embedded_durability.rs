@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use common::{Server, values};
 use serde_json::json;
+use sluice_convex::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 
 /// Runs one life of the store in `dir`: everything of it is gone when this returns.
 fn life<T>(dir: &std::path::Path, run: impl AsyncFnOnce(Server) -> T) -> T {
@@ -81,4 +82,15 @@ async fn concurrent_writes_are_transactions_of_their_own() {
         .map(|d| d["_creationTime"].to_string())
         .collect();
     assert_eq!(created.len(), 200);
+}
+
+#[test]
+fn a_folder_is_opened_once_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = EmbeddedConfig::new(dir.path(), "key");
+    let first = Embedded::open(config.clone()).unwrap();
+    let second = Embedded::open(config.clone());
+    assert!(matches!(second, Err(EmbeddedError::InUse(_))));
+    drop(first);
+    Embedded::open(config).unwrap();
 }

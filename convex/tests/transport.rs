@@ -205,7 +205,8 @@ async fn what_is_no_page_is_malformed_and_not_asked_for_again() {
 
 #[tokio::test]
 async fn functions_that_fail_and_functions_that_are_missing_are_told_apart() {
-    let missing = json!({ "status": "error", "errorMessage": "Could not find public function for 'files:byUser'. Did you forget to run `npx convex dev`?" });
+    let message = "Could not find public function for 'files:byUser'. Did you forget to run it?";
+    let missing = json!({ "status": "error", "errorMessage": message });
     let failed = json!({ "status": "error", "errorMessage": "Uncaught Error: no", "logLines": [] });
     let server = Scripted::start([
         ok(missing.to_string()),

@@ -71,7 +71,8 @@ impl Call {
             return Err(failure.error);
         }
         let wait = retry::wait(self.failures, failure.retry_after);
-        tracing::debug!(endpoint = self.endpoint, error = %failure.error, ?wait, "Convex call failed, trying again");
+        let (endpoint, error) = (self.endpoint, &failure.error);
+        tracing::debug!(endpoint, %error, ?wait, "a call to Convex failed and is repeated");
         counter!("sluice_convex_retries_total", "endpoint" => self.endpoint).increment(1);
         tokio::time::sleep(wait).await;
         Ok(())

@@ -1,7 +1,9 @@
 //! The HTTP client of a Convex deployment: streaming export, streaming import and functions.
 
 mod call;
+mod config;
 mod error;
+mod import;
 mod retry;
 mod rows;
 mod secret;
@@ -15,7 +17,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::{Host, Url};
 
 use self::{
@@ -24,6 +26,7 @@ use self::{
     slicer::RowsAt,
 };
 pub use self::{
+    config::ClientConfig,
     error::ConvexError,
     rows::{DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd},
     secret::Secret,
@@ -35,34 +38,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 32 << 20;
 /// A table nobody has: its snapshot is empty and still tells the time.
 const NO_TABLE: &str = "sluice_no_such_table";
-
-/// Where a deployment is and how patient to be with it.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// The deployment's address, e.g. `https://name-123.convex.cloud`.
-    pub url: Url,
-    /// Sent as `Authorization: Convex <key>`.
-    pub deploy_key: Secret,
-    /// How long an attempt waits for an answer to begin, and then for each next chunk of it.
-    pub request_timeout: Duration,
-    /// How often a failed attempt is repeated.
-    pub retries: u32,
-    /// Sent as `Convex-Client`: a name, a dash and a version.
-    pub client_name: String,
-}
-
-impl ClientConfig {
-    /// The defaults: 30 s, 4 retries, `sluice-<version>`.
-    pub fn new(url: Url, deploy_key: Secret) -> ClientConfig {
-        ClientConfig {
-            url,
-            deploy_key,
-            request_timeout: Duration::from_secs(30),
-            retries: 4,
-            client_name: concat!("sluice-", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
-    }
-}
 
 /// A Convex deployment over HTTP. Cheap to clone; all clones share one pool of connections.
 ///
@@ -242,90 +217,6 @@ impl Client {
         function_value(&call.send_whole(MAX_ANSWER).await?, path)
     }
 
-    /// Inserts each record, or replaces the document with the same values in the fields of
-    /// `primary_key` (which must be indexed, see [`Self::add_primary_key_index`]). With a non-null
-    /// field `_ab_cdc_deleted_at` that document is deleted instead; a record that matches none is
-    /// inserted even so. Keep a call below 20 MiB, and below 16,000 records for it to be atomic.
-    pub async fn import_records(
-        &self,
-        table: &str,
-        primary_key: &[&str],
-        records: &[impl Serialize],
-    ) -> Result<(), ConvexError> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Message<'a, R> {
-            table_name: &'a str,
-            data: &'a R,
-        }
-        #[derive(Serialize)]
-        struct Import<'a, R> {
-            tables: Value,
-            messages: Vec<Message<'a, R>>,
-        }
-        let import = Import {
-            tables: json!({ table: { "primaryKey": field_paths(primary_key), "jsonSchema": {} } }),
-            messages: records
-                .iter()
-                .map(|data| Message {
-                    table_name: table,
-                    data,
-                })
-                .collect(),
-        };
-        self.command(
-            "streaming_import/import_airbyte_records",
-            Method::POST,
-            &import,
-        )
-        .await
-    }
-
-    /// Has the table indexed by these top-level fields, for [`Self::import_records`]. An index by
-    /// other fields that an earlier call made is replaced. [`Self::primary_key_index_ready`] tells
-    /// when it can be used.
-    pub async fn add_primary_key_index(
-        &self,
-        table: &str,
-        fields: &[&str],
-    ) -> Result<(), ConvexError> {
-        let request = json!({ "indexes": { table: field_paths(fields) } });
-        self.command(
-            "streaming_import/add_primary_key_indexes",
-            Method::PUT,
-            &request,
-        )
-        .await
-    }
-
-    /// Whether the table's primary key index is built. Refused (`MissingIndex`) when it has none.
-    pub async fn primary_key_index_ready(&self, table: &str) -> Result<bool, ConvexError> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Ready {
-            indexes_ready: bool,
-        }
-        // A GET with a body: Convex reads the names from there only.
-        let request = body(&json!({ "tables": [table] }))?;
-        let call = self.call(
-            "streaming_import/primary_key_indexes_ready",
-            Method::GET,
-            Some(request),
-        );
-        let Ready { indexes_ready } = parse(&call.send_whole(MAX_ANSWER).await?)?;
-        Ok(indexes_ready)
-    }
-
-    /// Empties tables, all at once. Leaves no tombstones in the deltas.
-    pub async fn clear_tables(&self, tables: &[&str]) -> Result<(), ConvexError> {
-        self.command(
-            "streaming_import/clear_tables",
-            Method::PUT,
-            &json!({ "tableNames": tables }),
-        )
-        .await
-    }
-
     /// The JSON schema of every table, by name.
     pub async fn json_schemas(&self) -> Result<Value, ConvexError> {
         parse(
@@ -334,18 +225,6 @@ impl Client {
                 .send_whole(MAX_ANSWER)
                 .await?,
         )
-    }
-
-    async fn command(
-        &self,
-        endpoint: &'static str,
-        method: Method,
-        request: &impl Serialize,
-    ) -> Result<(), ConvexError> {
-        self.call(endpoint, method, Some(body(request)?))
-            .send_whole(MAX_ANSWER)
-            .await
-            .map(drop)
     }
 
     fn call(&self, endpoint: &'static str, method: Method, body: Option<Bytes>) -> Call {
@@ -382,10 +261,6 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-fn field_paths(fields: &[&str]) -> Vec<[String; 1]> {
-    fields.iter().map(|&field| [field.to_owned()]).collect()
 }
 
 fn function_body(path: &str, args: &impl Serialize) -> Result<Bytes, ConvexError> {

@@ -23,6 +23,7 @@ mod import;
 mod index_key;
 mod names;
 mod page;
+mod retention;
 mod schema;
 mod selection;
 mod shape;
@@ -32,24 +33,30 @@ mod transaction;
 mod value;
 mod writer;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use id::{DocumentId, FIRST_TABLE_NUMBER};
+use tokio::sync::Semaphore;
+
+pub use self::id::{DocumentId, FIRST_TABLE_NUMBER};
 
 use self::auth::DeployKey;
 use self::store::Store;
 use self::writer::Writer;
+use crate::Secret;
+
+/// Imports that are held in memory at a time; others wait before their body is read.
+const CONCURRENT_IMPORTS: usize = 8;
 
 /// Where the store lives and who may use it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
     /// The folder of the database; created if it is not there. One process at a time.
     pub data_dir: PathBuf,
     /// The key that requests have to carry as `Authorization: Convex <deploy key>`.
-    pub deploy_key: String,
+    pub deploy_key: Secret,
     /// How far back the log can be read (Convex: 14 days).
     pub log_retention: Duration,
     /// How far back snapshots can be read (Convex: 5 days).
@@ -58,7 +65,7 @@ pub struct EmbeddedConfig {
 
 impl EmbeddedConfig {
     /// The retention of a hosted deployment.
-    pub fn new(data_dir: impl Into<PathBuf>, deploy_key: impl Into<String>) -> EmbeddedConfig {
+    pub fn new(data_dir: impl Into<PathBuf>, deploy_key: impl Into<Secret>) -> EmbeddedConfig {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         EmbeddedConfig {
             data_dir: data_dir.into(),
@@ -69,23 +76,15 @@ impl EmbeddedConfig {
     }
 }
 
-impl fmt::Debug for EmbeddedConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedConfig")
-            .field("data_dir", &self.data_dir)
-            .field("deploy_key", &"…")
-            .field("log_retention", &self.log_retention)
-            .field("snapshot_retention", &self.snapshot_retention)
-            .finish()
-    }
-}
-
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// The folder or the writing thread could not be created.
     #[error("the embedded store's folder cannot be used: {0}")]
     Io(#[from] std::io::Error),
+    /// Another process has the store open.
+    #[error("the embedded store in {0} is in use by another process")]
+    InUse(PathBuf),
     /// The database file is not usable.
     #[error("the embedded store's database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),
@@ -102,20 +101,27 @@ struct Inner {
     key: DeployKey,
     store: Arc<Store>,
     writer: Writer,
+    imports: Semaphore,
+    /// Held, and given back last, so that no other process writes the same file.
+    _lock: File,
 }
 
 impl Embedded {
     /// Opens the store, or creates it. Blocks on the disk.
     pub fn open(config: EmbeddedConfig) -> Result<Embedded, EmbeddedError> {
         std::fs::create_dir_all(&config.data_dir)?;
+        let lock = lock(&config.data_dir)?;
+        let retention = config.log_retention.max(config.snapshot_retention);
         let (store, db) = Store::open(&config.data_dir.join("convex.sqlite"))?;
-        let writer = Writer::start(store.clone(), db)?;
-        let key = DeployKey::new(&config.deploy_key);
+        let writer = Writer::start(store.clone(), db, retention)?;
+        let key = DeployKey::new(config.deploy_key.expose());
         let inner = Inner {
             config,
             key,
             store,
             writer,
+            imports: Semaphore::new(CONCURRENT_IMPORTS),
+            _lock: lock,
         };
         Ok(Embedded {
             inner: Arc::new(inner),
@@ -125,5 +131,14 @@ impl Embedded {
     /// The HTTP API, with its paths under `/api`.
     pub fn router(&self) -> axum::Router {
         http::router(self.clone())
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, EmbeddedError> {
+    let lock = File::create(folder.join("convex.lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }

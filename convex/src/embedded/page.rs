@@ -33,6 +33,21 @@ pub(super) struct PageSink {
 }
 
 impl PageSink {
+    /// A sink whose pages go nowhere: its text stays to be looked at, as long as it is less than a chunk.
+    #[cfg(test)]
+    pub fn detached() -> PageSink {
+        PageSink::new(mpsc::channel(1).0)
+    }
+
+    fn new(chunks: mpsc::Sender<Result<Bytes, RequestError>>) -> PageSink {
+        PageSink {
+            buffer: Vec::with_capacity(16 * 1024),
+            chunks,
+            deadline: Instant::now() + PAGE_TIMEOUT,
+            runtime: Handle::current(),
+        }
+    }
+
     /// The text so far. Call [`flush_full`](PageSink::flush_full) after each document appended to it.
     pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
@@ -69,12 +84,7 @@ pub(super) async fn stream(
     produce: impl FnOnce(&mut PageSink) -> Result<(), RequestError> + Send + 'static,
 ) -> Result<Response, RequestError> {
     let (chunks, mut received) = mpsc::channel(CHUNKS_AHEAD);
-    let mut sink = PageSink {
-        buffer: Vec::with_capacity(16 * 1024),
-        chunks,
-        deadline: Instant::now() + PAGE_TIMEOUT,
-        runtime: Handle::current(),
-    };
+    let mut sink = PageSink::new(chunks);
     tokio::task::spawn_blocking(move || {
         let last = produce(&mut sink).map(|()| Bytes::from(std::mem::take(&mut sink.buffer)));
         // When the client is gone there is nobody to tell.
@@ -84,20 +94,17 @@ pub(super) async fn stream(
         Some(first) => first?,
         None => return Err(RequestError::internal("The page could not be written.")),
     };
-    let body = if received.is_closed() && received.is_empty() {
-        Body::from(first)
-    } else {
-        Body::from_stream(stream::unfold(
-            (Some(first), received),
-            |(first, mut received)| async move {
-                let chunk = match first {
-                    Some(first) => Ok(first),
-                    None => received.recv().await?,
-                };
-                Some((chunk, (None, received)))
-            },
-        ))
-    };
+    let chunks = stream::unfold(
+        (Some(first), received),
+        |(first, mut received)| async move {
+            let chunk = match first {
+                Some(first) => Ok(first),
+                None => received.recv().await?,
+            };
+            Some((chunk, (None, received)))
+        },
+    );
+    let body = Body::from_stream(chunks);
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 

@@ -7,6 +7,7 @@
 //! | `entries` | index key to the revision that is current | key |
 //! | `tablets` | what is known of a tablet, as JSON | |
 //! | `clock` | the last timestamp and creation time given out | one row |
+//! | `pruned` | how far the log was gone through to forget what is too old | one row |
 //!
 //! The file is in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of the process and of power, readers
 //! never wait for the writer, and each reader sees one state for as long as it reads.
@@ -32,7 +33,11 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS clock (
         one INTEGER PRIMARY KEY CHECK (one = 1), ts INTEGER NOT NULL, creation_time REAL NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS pruned (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 ";
+
+/// Connections kept for the next reader. Each has a page cache of its own.
+const IDLE_READERS: usize = 16;
 
 /// What the latest commit left, as far as it is kept in memory.
 #[derive(Clone, Debug)]
@@ -158,6 +163,12 @@ impl Reader {
     pub fn touch(&self) {
         self.rows.set(self.rows.get() + 1);
     }
+
+    /// How many rows were looked at so far.
+    #[cfg(test)]
+    pub fn rows_touched(&self) -> u64 {
+        self.rows.get()
+    }
 }
 
 impl Drop for Reader {
@@ -171,7 +182,9 @@ impl Drop for Reader {
                 .idle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            idle.push(db);
+            if idle.len() < IDLE_READERS {
+                idle.push(db);
+            }
         }
     }
 }

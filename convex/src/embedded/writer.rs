@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::RequestError;
+use super::retention::prune;
 use super::store::{State, Store};
 use super::transaction::Transaction;
 
@@ -28,11 +29,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(store: Arc<Store>, db: Connection) -> std::io::Result<Writer> {
+    /// `retention` is how far back anything can be read.
+    pub fn start(
+        store: Arc<Store>,
+        db: Connection,
+        retention: Duration,
+    ) -> std::io::Result<Writer> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("convex-writer".to_owned())
-            .spawn(move || run(&store, db, inbox))?;
+            .spawn(move || run(&store, db, inbox, retention))?;
         Ok(Writer {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -99,13 +105,18 @@ pub(super) fn now() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn run(store: &Store, mut db: Connection, mut inbox: mpsc::Receiver<Job>) {
+/// The time this long ago (ns since the epoch).
+pub(super) fn past(age: Duration) -> i64 {
+    now().saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn run(store: &Store, mut db: Connection, mut inbox: mpsc::Receiver<Job>, retention: Duration) {
     let mut jobs = Vec::with_capacity(QUEUE);
     while inbox.blocking_recv_many(&mut jobs, QUEUE) > 0 {
         let start = Instant::now();
         metrics::histogram!("sluice_convex_embedded_commit_transactions").record(jobs.len() as f64);
         let mut answers = Vec::with_capacity(jobs.len());
-        let committed = commit(store, &mut db, jobs.drain(..), &mut answers);
+        let committed = commit(store, &mut db, jobs.drain(..), &mut answers, retention);
         // Those that a failed begin kept from running are answered by their reply being dropped.
         let outcome = if committed.is_ok() { "ok" } else { "failed" };
         metrics::counter!("sluice_convex_embedded_commits_total", "outcome" => outcome)
@@ -125,8 +136,10 @@ fn commit(
     db: &mut Connection,
     jobs: impl Iterator<Item = Job>,
     answers: &mut Vec<Answer>,
+    retention: Duration,
 ) -> Result<(), RequestError> {
     let sql = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let before = sql.total_changes();
     let mut batch = Batch {
         db: &sql,
         state: store.state().as_ref().clone(),
@@ -135,10 +148,14 @@ fn commit(
     for job in jobs {
         answers.push(job(&mut batch));
     }
-    let Batch { state, broken, .. } = batch;
+    let Batch {
+        mut state, broken, ..
+    } = batch;
     if let Some(error) = broken {
         return Err(error);
     }
+    let written = i64::try_from(sql.total_changes() - before).unwrap_or(i64::MAX / 4);
+    prune(&sql, &mut state, past(retention), written)?;
     sql.commit()?;
     store.publish(state);
     Ok(())

@@ -1,10 +1,12 @@
 //! A document's raw JSON, and what is needed to know of it without parsing the rest.
 
+mod cursor;
+
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use memchr::memchr2;
 
+use self::cursor::Cursor;
 use super::{File, FileChange};
 use crate::ConvexError;
 
@@ -251,98 +253,6 @@ impl Fields {
             self.kept += 1;
         }
         Ok(())
-    }
-}
-
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn bytes(&self) -> &'a [u8] {
-        self.text.as_bytes()
-    }
-
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes().get(self.at) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&mut self) -> Option<u8> {
-        self.skip_space();
-        self.bytes().get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), ConvexError> {
-        if self.next() == Some(byte) {
-            Ok(())
-        } else {
-            Err(malformed("a document is not a JSON object"))
-        }
-    }
-
-    /// A string with its quotes.
-    fn string(&mut self) -> Result<&'a str, ConvexError> {
-        let start = self.at;
-        self.expect(b'"')?;
-        loop {
-            let Some(found) = self
-                .bytes()
-                .get(self.at..)
-                .and_then(|rest| memchr2(b'"', b'\\', rest))
-            else {
-                return Err(malformed("a string without an end"));
-            };
-            self.at += found + 1;
-            if self.bytes()[self.at - 1] == b'"' {
-                return Ok(&self.text[start..self.at]);
-            }
-            self.at += 1;
-        }
-    }
-
-    /// Any value.
-    fn value(&mut self) -> Result<&'a str, ConvexError> {
-        let start = match self.peek() {
-            Some(b'"') => return self.string(),
-            Some(b'{' | b'[') => {
-                let start = self.at;
-                let mut depth = 0;
-                while {
-                    match self.bytes().get(self.at) {
-                        Some(b'"') => {
-                            self.string()?;
-                            self.at -= 1;
-                        }
-                        Some(b'{' | b'[') => depth += 1,
-                        Some(b'}' | b']') => depth -= 1,
-                        Some(_) => {}
-                        None => return Err(malformed("a value without an end")),
-                    }
-                    self.at += 1;
-                    depth > 0
-                } {}
-                return Ok(&self.text[start..self.at]);
-            }
-            _ => self.at,
-        };
-        let rest = &self.bytes()[start..];
-        let length = rest
-            .iter()
-            .position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r'));
-        let length = length
-            .filter(|&length| length > 0)
-            .ok_or_else(|| malformed("expected a value"))?;
-        self.at += length;
-        Ok(&self.text[start..self.at])
     }
 }
 

@@ -12,16 +12,14 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, StreamExt, TryStreamExt},
 };
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use tokio::time::{Instant, sleep};
 
 use super::{
     ChangePage, File, FileChange, Files, TABLE, changes::changes, document::Document, spool::Spool,
+    walk::Walk,
 };
-use crate::{
-    Client, ConvexError,
-    client::{RowStream, SnapshotEnd, SnapshotRequest},
-};
+use crate::{Client, ConvexError};
 
 /// With the owner in the key, a deletion can never reach another user's file.
 const PRIMARY_KEY: [&str; 2] = ["user", "id"];
@@ -30,8 +28,6 @@ const CHUNK: usize = 1000;
 /// How long to wait for the primary key index to be built.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(120);
 const INDEX_POLL: Duration = Duration::from_millis(250);
-/// How often a page that breaks in the middle is asked for again.
-const PAGE_RETRIES: u32 = 4;
 /// How often deletion records that were inserted instead are deleted.
 const CLEANUPS: u32 = 4;
 
@@ -88,10 +84,12 @@ impl ExportFiles {
         Ok(())
     }
 
-    /// Deletes by `id`. A deletion that matches nothing any more, because another one came between,
-    /// is inserted by Convex as if it were a document; the deltas since then show it, and deleting
-    /// it once more removes it. If that is cut short, what was inserted is found as a file of this
-    /// user by whoever deletes the user's files next. Returns how many of `doc_ids` went.
+    /// Deletes by `id`. Returns how many of `doc_ids` went.
+    ///
+    /// A deletion that matches nothing any more, because another one came between or because it was
+    /// sent again when its answer was lost, is inserted by Convex as if it were a document. The
+    /// deltas since then show it, and deleting it once more removes it. If that is cut short, what
+    /// was inserted is found as a file of this user by whoever deletes the user's files next.
     async fn delete_by_id(
         &self,
         user: &str,
@@ -127,7 +125,11 @@ impl ExportFiles {
             while let Some(page) = pages.try_next().await? {
                 for change in page.changes {
                     match change {
-                        FileChange::Put(file) if &*file.user == user && ids.contains(&*file.id) => {
+                        FileChange::Put(file)
+                            if &*file.user == user
+                                && ids.contains(&*file.id)
+                                && is_deletion(&file) =>
+                        {
                             inserted.insert(file.doc_id, file.id.into());
                         }
                         FileChange::Put(_) => {}
@@ -246,77 +248,10 @@ impl Files for ExportFiles {
     }
 }
 
-/// A walk over one user's documents as the table was when it began, in no useful order. A page
-/// whose connection breaks is asked for again from its beginning, so a document may come twice, in
-/// the same revision.
-struct Walk<'a> {
-    client: &'a Client,
-    user: &'a str,
-    snapshot: i64,
-    /// Where the present page began.
-    cursor: Option<String>,
-    /// The present page; `None` at the end of the table.
-    rows: Option<RowStream<SnapshotEnd>>,
-    broken: u32,
-}
-
-impl<'a> Walk<'a> {
-    async fn begin(client: &'a Client, user: &'a str) -> Result<Walk<'a>, ConvexError> {
-        // Fixed beforehand, so that asking for the first page again shows the same table.
-        let snapshot = client.now().await?;
-        let mut walk = Walk {
-            client,
-            user,
-            snapshot,
-            cursor: None,
-            rows: None,
-            broken: 0,
-        };
-        walk.open_page().await?;
-        Ok(walk)
-    }
-
-    async fn open_page(&mut self) -> Result<(), ConvexError> {
-        let request = SnapshotRequest {
-            table: TABLE.to_owned(),
-            snapshot: Some(self.snapshot),
-            cursor: self.cursor.clone(),
-        };
-        self.rows = Some(self.client.list_snapshot(request).await?);
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Option<Document>, ConvexError> {
-        while let Some(rows) = &mut self.rows {
-            match rows.next().await {
-                Ok(Some(row)) => {
-                    let document = Document::read(row)?;
-                    if self.wants(&document)? {
-                        return Ok(Some(document));
-                    }
-                }
-                Ok(None) => {
-                    self.broken = 0;
-                    let Some(rows) = self.rows.take() else { break };
-                    self.cursor = rows.finish().await?.cursor;
-                    if self.cursor.is_some() {
-                        self.open_page().await?;
-                    }
-                }
-                Err(error) if error.is_retryable() && self.broken < PAGE_RETRIES => {
-                    self.broken += 1;
-                    self.open_page().await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    fn wants(&self, document: &Document) -> Result<bool, ConvexError> {
-        let here = document.table()?.is_none_or(|table| table == TABLE);
-        Ok(here && document.user()?.is_some_and(|user| user == self.user))
-    }
+/// Whether a document is what became of a deletion: it has no fields but those that one has.
+fn is_deletion(file: &File) -> bool {
+    serde_json::from_slice::<HashMap<&str, IgnoredAny>>(&file.json)
+        .is_ok_and(|fields| fields.len() == ["_id", "_creationTime", "user", "id"].len())
 }
 
 /// A file to keep: with bytes of its own, not a piece of a network chunk that it would hold in

@@ -88,7 +88,8 @@ impl Files for FunctionFiles {
             let mut coming = Some(fetch(None));
             let mut batch = Batch::default();
             while let Some(task) = coming.take() {
-                let (rows, end) = task.await.map_err(|error| ConvexError::Transport(error.to_string()))??;
+                let page = task.await;
+                let (rows, end) = page.map_err(|e| ConvexError::Transport(e.to_string()))??;
                 coming = end.cursor.map(|cursor| fetch(Some(cursor)));
                 for row in rows {
                     let file = Document::read(row)?.file()?;

@@ -10,6 +10,7 @@ mod document;
 mod export;
 mod functions;
 mod spool;
+mod walk;
 
 use std::sync::Arc;
 
@@ -90,6 +91,8 @@ pub trait Files: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<String>, ConvexError>>;
 
     /// Deletes those of these documents that are the user's; tells how many were there. Idempotent.
+    /// Through the import, documents without an `id` stay: [`ConvexError::NeedsFunctions`] when only
+    /// such are left.
     fn delete<'a>(
         &'a self,
         user: &'a str,

@@ -105,7 +105,10 @@ proptest! {
         let page = |documents: &[Value]| match place {
             0 => json!({ "a": before, "values": documents, "z": after }),
             1 => json!({ "a": before, "value": documents, "z": after }),
-            _ => json!({ "a": before, "value": { "a": after, "page": documents, "z": before }, "z": after }),
+            _ => {
+                let value = json!({ "a": after, "page": documents, "z": before });
+                json!({ "a": before, "value": value, "z": after })
+            }
         };
         let rows_at = if place == 0 { RowsAt::Values } else { RowsAt::Value };
         let (rows, envelope) = slice(rows_at, &print(&page(&documents), pretty), &cuts, LIMIT);
@@ -223,10 +226,12 @@ fn throughput() {
     for (kind, encrypted) in [("long strings", 1100), ("short strings", 40)] {
         let document = |n: usize| {
             json!({
-                "_component": "", "_creationTime": 1.7e12, "_id": "j57000820c20a1g7104gm2rc1m70ynr8", "_table": "files",
-                "_ts": 1_700_000_000_000_000_000u64, "id": format!("file-{n}"), "user": "usr_demo1", "size": n,
+                "_component": "", "_table": "files", "_ts": 1_700_000_000_000_000_000u64,
+                "_id": "j57000820c20a1g7104gm2rc1m70ynr8", "_creationTime": 1.7e12,
+                "id": format!("file-{n}"), "user": "usr_demo1", "size": n,
                 "filenameEnc": "A+/b".repeat(encrypted / 4), "dekEnc": "Zm9v".repeat(encrypted / 8),
-                "mimeType": "image/jpeg", "thumbs": { "mobile": "m", "web": "w", "webPre": "p" }, "uploadedDate": 1.7e12,
+                "mimeType": "image/jpeg", "uploadedDate": 1.7e12,
+                "thumbs": { "mobile": "m", "web": "w", "webPre": "p" },
             })
         };
         let documents: Vec<_> = (0..30_000).map(document).collect();

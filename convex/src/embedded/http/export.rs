@@ -21,7 +21,7 @@ use crate::embedded::selection::Selection;
 use crate::embedded::snapshot::{SnapshotCursor, SnapshotPage};
 use crate::embedded::store;
 use crate::embedded::value::Format;
-use crate::embedded::writer::now;
+use crate::embedded::writer::{now, past};
 
 type Answer = Result<Response, RequestError>;
 
@@ -152,7 +152,7 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
     if cursor < 0 {
         return Err(RequestError::internal("The cursor is not a timestamp."));
     }
-    if older_than(cursor, embedded.inner.config.log_retention) {
+    if cursor < past(embedded.inner.config.log_retention) {
         return Err(RequestError::bad_request(
             "InvalidWindowToReadDocuments",
             format!("The log no longer reaches back to {cursor}. Do a full sync."),
@@ -188,7 +188,7 @@ impl Embedded {
         if requested < 0 {
             return Err(RequestError::internal("The snapshot is not a timestamp."));
         }
-        if older_than(requested, self.inner.config.snapshot_retention) {
+        if requested < past(self.inner.config.snapshot_retention) {
             return Err(RequestError::bad_request(
                 "SnapshotTooOld",
                 format!("The snapshot {requested} is no longer kept."),
@@ -205,11 +205,6 @@ impl Embedded {
         }
         Ok(requested)
     }
-}
-
-fn older_than(timestamp: i64, retention: Duration) -> bool {
-    let retention = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
-    timestamp < now().saturating_sub(retention)
 }
 
 struct SnapshotParameters {

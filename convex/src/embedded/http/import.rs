@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use super::{BODY_LIMIT, blocking, parse_json, read_json};
 use crate::embedded::Embedded;
@@ -20,8 +19,6 @@ type Answer = Result<Response, RequestError>;
 
 /// The largest body of an import.
 const IMPORT_BODY_LIMIT: usize = 20 << 20;
-/// Imports that are held in memory at a time; others wait before their body is read.
-static IMPORTS: Semaphore = Semaphore::const_new(8);
 
 async fn body_of(
     embedded: &Embedded,
@@ -125,7 +122,7 @@ pub(super) async fn import_airbyte_records(
     body: Body,
 ) -> Answer {
     embedded.inner.key.check(&headers, query.as_deref())?;
-    let _permit = IMPORTS.acquire().await;
+    let _permit = embedded.inner.imports.acquire().await;
     let body = read_json(&headers, body, IMPORT_BODY_LIMIT).await?;
     let mut import = blocking(move || Import::new(parse_json::<ImportBody>(&body)?)).await?;
     loop {

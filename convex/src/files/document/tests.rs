@@ -119,7 +119,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in prop::string::string_regex(r#"\{?[{}\[\]",:\\ 1aé]{0,40}\}?"#).unwrap()) {
+    fn no_text_makes_it_panic(
+        text in prop::string::string_regex(r#"\{?[{}\[\]",:\\ 1aé]{0,40}\}?"#).unwrap(),
+    ) {
         if let Ok(document) = read(&text) {
             let _ = document.file();
             let _ = document.change();
@@ -141,7 +143,7 @@ fn a_clean_document_is_passed_on_without_a_copy() {
 #[test]
 fn metadata_is_cut_and_the_id_put_in_front() {
     let file = file(
-        r#"{"_component":"","_creationTime":1.5,"_id":"d1","_table":"files","_ts":9,"id":null,"user":"u"}"#,
+        r#"{"_component":"","_creationTime":1.5,"_id":"d1","_table":"files","id":null,"user":"u"}"#,
     );
     assert_eq!(
         &file.json[..],

@@ -39,3 +39,16 @@ async fn a_deletion_that_came_too_late_leaves_nothing_behind() {
     assert_eq!(left, ["kept".into()]);
     server.abort();
 }
+
+#[test]
+fn a_file_written_anew_is_not_taken_for_a_deletion() {
+    let file = |json: &'static str| {
+        let document = Document::read(Bytes::from_static(json.as_bytes())).unwrap();
+        document.file().unwrap().unwrap()
+    };
+    let deletion = r#"{"_creationTime":1,"_id":"d","_ts":1,"_deleted":false,"id":"f","user":"u"}"#;
+    assert!(is_deletion(&file(deletion)));
+    assert!(!is_deletion(&file(
+        r#"{"_creationTime":1,"_id":"d","id":"f","size":1,"user":"u"}"#
+    )));
+}
