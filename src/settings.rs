@@ -35,7 +35,12 @@ const SHORTEST_SECRET: usize = 32;
 #[command(next_help_heading = HEADING)]
 pub struct DataSettings {
     /// The folder that holds the state of `sluice dev`
-    #[arg(long, value_name = "DIR", env = "SLUICE_DATA", default_value = ".sluice")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SLUICE_DATA",
+        default_value = ".sluice"
+    )]
     pub data: PathBuf,
 }
 
@@ -473,7 +478,10 @@ mod tests {
     fn debug_output_holds_no_secret() {
         let settings = convex(None, None).or(Some(&addresses()));
         let valkey = ValkeySettings { valkey_url: None }.or(Some(&addresses()));
-        let text = format!("{settings:?} {valkey:?} {:?}", dev_secret(&"s3cret".repeat(8)));
+        let text = format!(
+            "{settings:?} {valkey:?} {:?}",
+            dev_secret(&"s3cret".repeat(8))
+        );
         for secret in ["key-of-dev", "password-of-dev", "s3cret"] {
             assert!(!text.contains(secret), "{text}");
         }
