@@ -1,6 +1,5 @@
 //! JSON bodies: whatever is wrong with one is told by field and rule.
 
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
@@ -32,13 +31,15 @@ where
         if !is_json(request.headers()) {
             return Err(invalid("content-type: must be application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                ApiError::BodyTooLarge
-            } else {
-                invalid("body: could not be read to its end")
-            }
-        })?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    ApiError::BodyTooLarge
+                } else {
+                    invalid("body: could not be read to its end")
+                }
+            })?;
         // Deserialize would take an array of the right values for an object.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(invalid("body: must be a JSON object"));
@@ -46,7 +47,10 @@ where
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body)),
             Err(JsonRejection::JsonDataError(rejection)) => Err(invalid(&cause(&rejection))),
-            Err(rejection) => Err(invalid(&format!("body: is not JSON: {}", cause(&rejection)))),
+            Err(rejection) => Err(invalid(&format!(
+                "body: is not JSON: {}",
+                cause(&rejection)
+            ))),
         }
     }
 }

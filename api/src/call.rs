@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use axum::Json;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -69,7 +69,7 @@ impl Call {
         body: &impl Serialize,
         request: Request,
     ) -> Result<Response, ApiError> {
-        let mut job = request.into_job(self.idempotency(body)?);
+        let mut job = request.into_job(self.idempotency(body)?)?;
         job.trace = self.trace;
         let job = state.queues.enqueue(job).await?.id;
         tracing::info!(%job, "enqueued");
@@ -166,7 +166,11 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .filter(|trace| trace.len() == TRACEPARENT_BYTES)
-        .filter(|trace| trace.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        .filter(|trace| {
+            trace
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        })
         .map(str::to_owned)
 }
 

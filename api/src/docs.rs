@@ -130,12 +130,17 @@ fn access(operation: &Value) -> String {
         .flat_map(|way| array(&way["token"]))
         .map(text)
         .collect();
-    let own = array(&operation["security"]).iter().any(|way| array(&way["token"]).is_empty());
+    let own = array(&operation["security"])
+        .iter()
+        .any(|way| array(&way["token"]).is_empty());
     match (scopes.is_empty(), own) {
         (true, false) => "Needs no token.".to_owned(),
         (true, true) => "Needs a token.".to_owned(),
         (false, false) => format!("Needs a token with the scope {}.", scopes.join(" or ")),
-        (false, true) => format!("Needs a token of the user, or one with the scope {}.", scopes.join(" or ")),
+        (false, true) => format!(
+            "Needs a token of the user, or one with the scope {}.",
+            scopes.join(" or ")
+        ),
     }
 }
 

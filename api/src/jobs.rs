@@ -55,7 +55,9 @@ async fn job(
     }
     if wants_events(&headers) {
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-        return Ok(Sse::new(events(&state, &job.id)).keep_alive(keep_alive).into_response());
+        return Ok(Sse::new(events(&state, &job.id))
+            .keep_alive(keep_alive)
+            .into_response());
     }
     Ok(Json(job).into_response())
 }
@@ -73,16 +75,25 @@ pub(crate) fn changes(state: &AppState, id: &JobId) -> impl Stream<Item = JobVie
         .queues
         .watch(id)
         .take_until(async move { shutdown.cancelled().await })
-        .map(|job| job.inspect_err(|error| tracing::warn!(%error, "a job can no longer be watched")))
+        .map(|job| {
+            job.inspect_err(|error| tracing::warn!(%error, "a job can no longer be watched"))
+        })
         // Ending the stream without a final state tells the client to come again.
         .take_while(|job| std::future::ready(job.is_ok()))
         .filter_map(async |job| job.ok())
 }
 
-fn events(state: &AppState, id: &JobId) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+fn events(
+    state: &AppState,
+    id: &JobId,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
     let mut last: Option<JobState> = None;
     changes(state, id).filter_map(move |job| {
-        let name = if last.replace(job.state) == Some(job.state) { "progress" } else { "state" };
+        let name = if last.replace(job.state) == Some(job.state) {
+            "progress"
+        } else {
+            "state"
+        };
         std::future::ready(Event::default().event(name).json_data(&job).ok().map(Ok))
     })
 }

@@ -31,15 +31,27 @@ pub(crate) fn wrap(routes: Router<AppState>, state: &AppState) -> Router<AppStat
 }
 
 fn describe_metrics() {
-    describe_counter!("sluice_http_requests_total", "Requests answered, by method, route and status");
+    describe_counter!(
+        "sluice_http_requests_total",
+        "Requests answered, by method, route and status"
+    );
     describe_histogram!(
         "sluice_http_request_seconds",
         Unit::Seconds,
         "Time until the head of the answer, by method and route"
     );
-    describe_counter!("sluice_entry_reads_total", "Entries read, by source: bulk, hit or miss");
-    describe_counter!("sluice_entry_fetches_total", "Entries fetched from Convex after a miss");
-    describe_counter!("sluice_jwks_fetches_total", "Fetches of the token issuer's keys, by outcome");
+    describe_counter!(
+        "sluice_entry_reads_total",
+        "Entries read, by source: bulk, hit or miss"
+    );
+    describe_counter!(
+        "sluice_entry_fetches_total",
+        "Entries fetched from Convex after a miss"
+    );
+    describe_counter!(
+        "sluice_jwks_fetches_total",
+        "Fetches of the token issuer's keys, by outcome"
+    );
 }
 
 /// Names one request in logs and answers. A caller may bring its own in `x-request-id`.
@@ -49,7 +61,10 @@ fn request_id(headers: &HeaderMap) -> String {
         .and_then(|value| value.to_str().ok())
         .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()))
         // What goes into logs must not be able to imitate them.
-        .filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)))
+        .filter(|id| {
+            id.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        })
         .map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
 }
 

@@ -95,16 +95,28 @@ const READ_ERRORS: &[(&str, &str)] = &[
     ("404", "`not_found`"),
     ("409", "`cursor_expired`: the listed set was replaced"),
     ("502", "`upstream_failed`: Convex refused the request"),
-    ("503", "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds"),
+    (
+        "503",
+        "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
 ];
 const CALL_ERRORS: &[(&str, &str)] = &[
-    ("400", "`invalid_request`: names the field. `limit_exceeded`: nothing was synced"),
+    (
+        "400",
+        "`invalid_request`: names the field. `limit_exceeded`: nothing was synced",
+    ),
     ("404", "`user_not_found`"),
-    ("409", "`invalidated` while the job ran, or `job_cancelled` by an operator"),
+    (
+        "409",
+        "`invalidated` while the job ran, or `job_cancelled` by an operator",
+    ),
     ("413", "`invalid_request`: the body is too long"),
     ("422", "`idempotency_key_reused` with another body"),
     ("500", "`job_failed`: the job is among the dead letters"),
-    ("503", "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds"),
+    (
+        "503",
+        "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
 ];
 
 impl IntoResponses for TokenErrors {

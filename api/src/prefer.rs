@@ -117,7 +117,14 @@ mod tests {
 
     #[test]
     fn malformed_and_unknown_preferences_are_ignored() {
-        for value in ["wait=soon", "wait=-1", "wait", "respond", "handling=strict", ","] {
+        for value in [
+            "wait=soon",
+            "wait=-1",
+            "wait",
+            "respond",
+            "handling=strict",
+            ",",
+        ] {
             assert_eq!(prefer(&[value]), Prefer::default(), "{value}");
         }
     }

@@ -21,7 +21,9 @@ where
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         Query::<T>::try_from_uri(&parts.uri)
             .map(|Query(params)| Self(params))
-            .map_err(|rejection| ApiError::InvalidRequest(format!("query: {}", rejection.body_text())))
+            .map_err(|rejection| {
+                ApiError::InvalidRequest(format!("query: {}", rejection.body_text()))
+            })
     }
 }
 

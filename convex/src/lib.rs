@@ -1,8 +1,8 @@
 //! Convex from both sides of the wire: a client for a deployment's streaming export, streaming
 //! import and functions, and an embedded store that answers as a deployment does.
 //!
-//! [`Client`] speaks HTTP to either. [`files()`] gives the `files` table through it as a [`Files`]: by
-//! indexed Convex functions where they are deployed, by the streaming export where not.
+//! [`Client`] speaks HTTP to either. [`files()`] gives the `files` table through it as a [`Files`]:
+//! by indexed Convex functions where they are deployed, by the streaming export where not.
 
 pub mod client;
 pub mod embedded;

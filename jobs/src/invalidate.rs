@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 
 use crate::context::Context;
-use crate::failure::{Failure, Refusal};
+use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
-use crate::requests::{InvalidateRequest, InvalidateType};
+use crate::requests::{InvalidateRequest, InvalidateType, Refusal};
 
 /// How many documents one call to Convex deletes.
 const DOCUMENTS_PER_STEP: usize = 500;
@@ -20,7 +20,7 @@ pub(crate) struct Invalidate;
 
 /// What a finished invalidate reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InvalidateAnswer {
+pub(crate) struct InvalidateAnswer {
     /// The owner of the files.
     pub user: String,
     /// Log-out or deletion.

@@ -14,18 +14,11 @@ mod invalidate;
 mod job;
 mod late_changes;
 mod prefetch;
-mod requests;
+pub mod requests;
 mod schedule;
 mod sync;
 mod workers;
 
 pub use context::Context;
-pub use failure::Refusal;
-pub use invalidate::InvalidateAnswer;
-pub use prefetch::PrefetchAnswer;
-pub use requests::{
-    InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
-};
 pub use schedule::ScheduleError;
-pub use sync::SyncAnswer;
 pub use workers::{JobsConfig, JobsError, run_workers};

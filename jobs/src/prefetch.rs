@@ -5,10 +5,10 @@ use sluice_queue::Running;
 use sluice_store::cache::Entry;
 
 use crate::context::Context;
-use crate::failure::{Failure, Refusal};
+use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
 use crate::late_changes::{LateChanges, entry};
-use crate::requests::PrefetchRequest;
+use crate::requests::{PrefetchRequest, Refusal};
 use crate::sync::missing;
 
 /// How many files are fetched and written at once.
@@ -19,7 +19,7 @@ pub(crate) struct Prefetch;
 
 /// What a finished prefetch reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PrefetchAnswer {
+pub(crate) struct PrefetchAnswer {
     /// The owner of the files.
     pub user: String,
     /// Entries written.

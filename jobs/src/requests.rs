@@ -1,4 +1,4 @@
-//! What a caller asks for, and the job that each request becomes.
+//! What a caller asks for, the job that each request becomes, and the refusals it may answer with.
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::{Idempotency, NewJob, QueueError};
@@ -84,6 +84,26 @@ pub struct InvalidateRequest {
     /// Log-out or deletion.
     #[serde(rename = "type")]
     pub kind: InvalidateType,
+}
+
+/// A job's answer when the answer is "no": final, not worth a retry, and not the operator's concern.
+///
+/// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the `error` names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The files exceed the limit and the type allows no skipping. Nothing was changed.
+    #[error("the files exceed the limit of {limit} bytes; nothing was synced")]
+    LimitExceeded {
+        /// The limit in bytes of id plus serialized entry, summed.
+        limit: u64,
+    },
+    /// Convex holds no file of this user, and the cache holds none either.
+    #[error("the user has no files")]
+    UserNotFound,
+    /// The user's entries were invalidated while the job ran, so it did not put them back.
+    #[error("the user's entries were invalidated while the job ran")]
+    Invalidated,
 }
 
 /// A request that is served by a job.

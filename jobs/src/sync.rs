@@ -11,10 +11,10 @@ use sluice_queue::Running;
 use sluice_store::cache::{Committed, Entry, Overflow, Pushed, Staging};
 
 use crate::context::Context;
-use crate::failure::{Failure, Refusal};
+use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
 use crate::late_changes::{LateChanges, entry};
-use crate::requests::{SyncRequest, SyncType};
+use crate::requests::{Refusal, SyncRequest, SyncType};
 
 /// How many files are fetched by id at once.
 const IDS_PER_FETCH: usize = 200;
@@ -24,7 +24,7 @@ pub(crate) struct Sync;
 
 /// What a finished sync reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SyncAnswer {
+pub(crate) struct SyncAnswer {
     /// The owner of the files.
     pub user: String,
     /// Entries that are in the bulk set.

@@ -28,7 +28,13 @@ for _, id in ipairs(expired) do drop_single(id) end
 
 -- Refreshes an entry of the live set, or takes it out when the set would grow past its limit.
 local function refresh_live(id, json, old_length)
-  local bytes = tonumber(call('HGET', KEYS[2], 'bytes') or 0) - old_length + #json
+  local bytes = call('HGET', KEYS[2], 'bytes')
+  -- Without its counters (evicted) the set is on its way out: what it holds cannot be kept up to date.
+  if not bytes then
+    call('UNLINK', KEYS[3])
+    return false
+  end
+  bytes = tonumber(bytes) - old_length + #json
   if bytes <= tonumber(ARGV[3]) then
     call('HSET', KEYS[3], id, json)
     call('HSET', KEYS[2], 'bytes', bytes)

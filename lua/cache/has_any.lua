@@ -1,3 +1,5 @@
+-- Whether anything is cached for a user.
+--
 -- KEYS  1 live info  2 single expiry
 -- Returns 1 when any entry is cached for the user, else 0.
 -- Cost  O(log singles).

@@ -35,40 +35,71 @@ async fn main() {
     let bytes: u64 = entries.iter().map(Entry::size).sum();
     println!("{} entries, {} MB", entries.len(), bytes / 1_000_000);
 
-    let mut ratios = Vec::new();
+    let (mut speeds, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         flush(&server);
         let stall = Stall::watch(&server);
-        let begun = Instant::now();
+        let (begun, busy) = (Instant::now(), server_busy(&server));
         set_pipelined(&server, &entries);
-        let plain = begun.elapsed();
+        let (plain, plain_busy) = (begun.elapsed(), server_busy(&server) - busy);
         let plain_stall = stall.longest();
 
         flush(&server);
         let stall = Stall::watch(&server);
-        let begun = Instant::now();
+        let (begun, busy) = (Instant::now(), server_busy(&server));
         let mut staging = cache.stage("u", Overflow::Refuse).await.unwrap();
         // As they arrive from Convex: a page at a time.
         for page in entries.chunks(512) {
             staging.push(page).await.unwrap();
         }
         staging.commit("allOne").await.unwrap();
-        let staged = begun.elapsed();
+        let (staged, staged_busy) = (begun.elapsed(), server_busy(&server) - busy);
         let staged_stall = stall.longest();
 
-        let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
+        let megabytes = bytes as f64 / 1e6;
+        let report = |took: Duration, busy: f64, stall: Duration| {
+            format!(
+                "{:4.0} MB/s, server busy {busy:.2} s, longest PING {stall:.1?}",
+                megabytes / took.as_secs_f64()
+            )
+        };
         println!(
-            "SET … EX {:4.0} MB/s, longest PING {plain_stall:?}   stage and commit {:4.0} MB/s, longest PING {staged_stall:?}",
-            rate(plain),
-            rate(staged)
+            "SET … EX: {}   stage and commit: {}",
+            report(plain, plain_busy, plain_stall),
+            report(staged, staged_busy, staged_stall)
         );
-        ratios.push(plain.as_secs_f64() / staged.as_secs_f64());
+        speeds.push(plain.as_secs_f64() / staged.as_secs_f64());
+        costs.push(staged_busy / plain_busy);
     }
-    ratios.sort_by(f64::total_cmp);
     println!(
-        "stage and commit is {:.2} times as fast (median)",
-        ratios[ROUNDS / 2]
+        "stage and commit: {:.2} times as fast, and the server works {:.2} times as long (medians)",
+        median(speeds),
+        median(costs)
     );
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// Processor time of the server's main thread, which runs all commands, in seconds. Other load on the machine does not blur it.
+fn server_busy(server: &TestValkey) -> f64 {
+    let info: String = redis::cmd("INFO")
+        .arg("cpu")
+        .query(&mut server.connection())
+        .unwrap();
+    info.lines()
+        .filter(|line| line.contains("main_thread"))
+        .map(|line| {
+            line.split(':')
+                .nth(1)
+                .unwrap()
+                .trim()
+                .parse::<f64>()
+                .unwrap()
+        })
+        .sum()
 }
 
 /// Entries of 0.5 to 4 KB, `bytes` in all.

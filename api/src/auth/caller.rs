@@ -71,7 +71,9 @@ impl Caller {
 
     /// Fails with [`ApiError::Forbidden`] unless the token carries `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
-        self.has(scope).then_some(()).ok_or(ApiError::Forbidden(scope))
+        self.has(scope)
+            .then_some(())
+            .ok_or(ApiError::Forbidden(scope))
     }
 
     /// When the token expires, in seconds since 1970.
@@ -85,7 +87,11 @@ impl From<Claims> for Caller {
         Self {
             subject: claims.sub.filter(|subject| !subject.is_empty()),
             // Scopes of other services may stand beside ours.
-            scopes: claims.scope.split(' ').filter_map(|scope| scope.parse().ok()).collect(),
+            scopes: claims
+                .scope
+                .split(' ')
+                .filter_map(|scope| scope.parse().ok())
+                .collect(),
             expires_at: claims.exp as u64,
         }
     }

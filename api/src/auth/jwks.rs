@@ -71,7 +71,9 @@ impl Jwks {
             let kept = kept.as_ref()?;
             find(&kept.keys, kid, algorithm)
         };
-        let fresh = kept.as_ref().is_some_and(|kept| kept.since.elapsed() < MAX_AGE);
+        let fresh = kept
+            .as_ref()
+            .is_some_and(|kept| kept.since.elapsed() < MAX_AGE);
         if !fresh || known(&kept).is_none() {
             self.refresh().await;
             kept = self.kept();
@@ -83,7 +85,10 @@ impl Jwks {
     }
 
     fn kept(&self) -> Option<Kept> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Fetches the keys, unless that was done or tried a moment ago. Callers at the same time share one fetch.
@@ -123,7 +128,12 @@ impl Jwks {
     }
 
     async fn attempt(&self) -> Result<JwkSet, FetchError> {
-        let mut response = self.client.get(self.url.clone()).send().await?.error_for_status()?;
+        let mut response = self
+            .client
+            .get(self.url.clone())
+            .send()
+            .await?
+            .error_for_status()?;
         let mut set = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if set.len() + chunk.len() > MAX_SET_BYTES {
@@ -152,12 +162,12 @@ fn find(keys: &JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<Decodi
 
 fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let common = &jwk.common;
-    let algorithm_fits = match (common.key_algorithm, algorithm) {
+    let algorithm_fits = matches!(
+        (common.key_algorithm, algorithm),
         (None, _)
-        | (Some(KeyAlgorithm::RS256), Algorithm::RS256)
-        | (Some(KeyAlgorithm::ES256), Algorithm::ES256) => true,
-        _ => false,
-    };
+            | (Some(KeyAlgorithm::RS256), Algorithm::RS256)
+            | (Some(KeyAlgorithm::ES256), Algorithm::ES256)
+    );
     let use_fits = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
     algorithm_fits && use_fits
 }

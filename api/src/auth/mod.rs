@@ -16,8 +16,8 @@ use reqwest::Url;
 use sluice_convex::Secret;
 
 use crate::ApiError;
-pub use caller::{Caller, Scope};
 pub(crate) use caller::{Admin, MetaWriter};
+pub use caller::{Caller, Scope};
 use jwks::Jwks;
 use token::Claims;
 pub use token::mint;
@@ -69,9 +69,11 @@ impl Auth {
     /// Checks the configuration. The JWKS address is not called before the first token that needs it.
     pub fn new(config: AuthConfig) -> Result<Self, AuthError> {
         let secret = config.dev_secret.map(|secret| {
-            check_secret(secret.expose()).map(|bytes| DecodingKey::from_secret(bytes))
+            check_secret(secret.expose()).map(DecodingKey::from_secret)
         });
-        let jwks = config.jwks_url.map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
+        let jwks = config
+            .jwks_url
+            .map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
         Ok(Self(Arc::new(Sources {
             secret: secret.transpose()?,
             jwks: jwks.transpose()?,
@@ -82,9 +84,15 @@ impl Auth {
     /// Who holds `token`. Errors: [`ApiError::Unauthorized`], or [`ApiError::Unavailable`] when the issuer's keys cannot
     /// be fetched.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        let header = decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
-        let unknown = ApiError::Unauthorized("the token is signed in a way that is not accepted here");
-        let Sources { secret, jwks, validation } = &*self.0;
+        let header =
+            decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
+        let unknown =
+            ApiError::Unauthorized("the token is signed in a way that is not accepted here");
+        let Sources {
+            secret,
+            jwks,
+            validation,
+        } = &*self.0;
         let mut validation = validation.clone();
         validation.algorithms = vec![header.alg];
         let claims = match (header.alg, secret, jwks) {
@@ -109,11 +117,13 @@ fn check_secret(secret: &str) -> Result<&[u8], AuthError> {
 }
 
 fn validation(issuer: Option<String>, audience: Option<String>) -> Validation {
-    let mut validation = Validation::default();
-    validation.leeway = LEEWAY_SECS;
-    validation.validate_nbf = true;
-    // Without an audience of our own, whom else the token is for does not matter.
-    validation.validate_aud = audience.is_some();
+    let mut validation = Validation {
+        leeway: LEEWAY_SECS,
+        validate_nbf: true,
+        // Without an audience of our own, whom else the token is for does not matter.
+        validate_aud: audience.is_some(),
+        ..Validation::default()
+    };
     let mut required = vec!["exp"];
     if let Some(issuer) = issuer {
         validation.set_issuer(&[issuer]);

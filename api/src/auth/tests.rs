@@ -35,7 +35,12 @@ fn now() -> u64 {
 }
 
 fn sign(claims: &Value) -> String {
-    encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .unwrap()
 }
 
 async fn refusal(auth: &Auth, token: &str) -> String {
@@ -58,7 +63,8 @@ async fn a_minted_token_names_its_user_and_carries_its_scopes() {
 
 #[tokio::test]
 async fn scopes_of_other_services_are_ignored() {
-    let token = sign(&json!({"sub": "u", "scope": "openid  meta:read meta:readx", "exp": now() + 60}));
+    let token =
+        sign(&json!({"sub": "u", "scope": "openid  meta:read meta:readx", "exp": now() + 60}));
     let caller = secret_auth().verify(&token).await.unwrap();
     assert!(caller.has(Scope::MetaRead));
     assert!(!caller.has(Scope::MetaWrite));
@@ -68,36 +74,61 @@ async fn scopes_of_other_services_are_ignored() {
 async fn expiry_is_required_and_holds_up_to_the_leeway() {
     let auth = secret_auth();
     let expiring = |exp: u64| sign(&json!({"sub": "u", "exp": exp}));
-    assert!(auth.verify(&expiring(now() - LEEWAY_SECS / 2)).await.is_ok());
+    assert!(
+        auth.verify(&expiring(now() - LEEWAY_SECS / 2))
+            .await
+            .is_ok()
+    );
     let expired = expiring(now() - LEEWAY_SECS - 5);
     assert_eq!(refusal(&auth, &expired).await, "the token has expired");
-    assert_eq!(refusal(&auth, &sign(&json!({"sub": "u"}))).await, "the token has no exp");
+    assert_eq!(
+        refusal(&auth, &sign(&json!({"sub": "u"}))).await,
+        "the token has no exp"
+    );
 }
 
 #[tokio::test]
 async fn a_token_is_not_good_before_its_time() {
     let token = sign(&json!({"sub": "u", "exp": now() + 7200, "nbf": now() + 3600}));
-    assert_eq!(refusal(&secret_auth(), &token).await, "the token is not valid yet");
+    assert_eq!(
+        refusal(&secret_auth(), &token).await,
+        "the token is not valid yet"
+    );
 }
 
 #[tokio::test]
 async fn another_secret_or_a_changed_claim_is_refused() {
     let auth = secret_auth();
     let other = mint("another development secret, 32 b", "u", &[], HOUR).unwrap();
-    assert_eq!(refusal(&auth, &other).await, "the token's signature is wrong");
+    assert_eq!(
+        refusal(&auth, &other).await,
+        "the token's signature is wrong"
+    );
 
     let token = mint(SECRET, "u", &[], HOUR).unwrap();
-    let [header, _, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!() };
+    let [header, _, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+        panic!()
+    };
     let claims = json!({"sub": "u", "scope": "admin", "exp": now() + 60}).to_string();
-    let forged = format!("{header}.{}.{signature}", BASE64_URL_SAFE_NO_PAD.encode(claims));
-    assert_eq!(refusal(&auth, &forged).await, "the token's signature is wrong");
+    let forged = format!(
+        "{header}.{}.{signature}",
+        BASE64_URL_SAFE_NO_PAD.encode(claims)
+    );
+    assert_eq!(
+        refusal(&auth, &forged).await,
+        "the token's signature is wrong"
+    );
 }
 
 #[tokio::test]
 async fn unsigned_tokens_and_noise_are_refused() {
     let auth = secret_auth();
     let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({"sub": "u", "exp": now() + 60}).to_string());
-    for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS384"}"#, r#"{"typ":"JWT"}"#] {
+    for header in [
+        r#"{"alg":"none"}"#,
+        r#"{"alg":"HS384"}"#,
+        r#"{"typ":"JWT"}"#,
+    ] {
         let header = BASE64_URL_SAFE_NO_PAD.encode(header);
         refusal(&auth, &format!("{header}.{claims}.")).await;
     }
@@ -119,9 +150,18 @@ async fn issuer_and_audience_are_required_once_configured() {
     assert_eq!(auth.verify(&good).await.unwrap().subject(), None);
     for (claims, reason) in [
         (json!({"exp": exp, "aud": "sluice"}), "the token has no iss"),
-        (json!({"exp": exp, "iss": "https://issuer"}), "the token has no aud"),
-        (json!({"exp": exp, "iss": "x", "aud": "sluice"}), "the token is of another issuer"),
-        (json!({"exp": exp, "iss": "https://issuer", "aud": "x"}), "the token is for another audience"),
+        (
+            json!({"exp": exp, "iss": "https://issuer"}),
+            "the token has no aud",
+        ),
+        (
+            json!({"exp": exp, "iss": "x", "aud": "sluice"}),
+            "the token is of another issuer",
+        ),
+        (
+            json!({"exp": exp, "iss": "https://issuer", "aud": "x"}),
+            "the token is for another audience",
+        ),
     ] {
         assert_eq!(refusal(&auth, &sign(&claims)).await, reason, "{claims}");
     }
@@ -140,7 +180,10 @@ fn a_short_secret_is_refused() {
         ..AuthConfig::default()
     };
     assert!(matches!(Auth::new(config), Err(AuthError::WeakSecret)));
-    assert!(matches!(mint("short", "u", &[], HOUR), Err(AuthError::WeakSecret)));
+    assert!(matches!(
+        mint("short", "u", &[], HOUR),
+        Err(AuthError::WeakSecret)
+    ));
 }
 
 /// A private key and its public part.
@@ -153,21 +196,34 @@ struct Pair {
 impl Pair {
     fn es256(kid: &str) -> Self {
         let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        Self::new(kid, Algorithm::ES256, EncodingKey::from_ec_der(document.as_ref()))
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .unwrap();
+        Self::new(
+            kid,
+            Algorithm::ES256,
+            EncodingKey::from_ec_der(document.as_ref()),
+        )
     }
 
     fn rs256(kid: &str) -> Self {
         let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
         let der = BASE64_STANDARD.encode(pair.as_der().unwrap().as_ref());
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
-        Self::new(kid, Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap())
+        Self::new(
+            kid,
+            Algorithm::RS256,
+            EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
+        )
     }
 
     fn new(kid: &str, algorithm: Algorithm, key: EncodingKey) -> Self {
         let mut jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
         jwk.common.key_id = Some(kid.to_owned());
-        Self { algorithm, key, jwk }
+        Self {
+            algorithm,
+            key,
+            jwk,
+        }
     }
 
     fn token(&self) -> String {
@@ -190,7 +246,9 @@ impl Issuer {
         let issuer = self.clone();
         let answer = move || async move {
             issuer.asked.fetch_add(1, Ordering::SeqCst);
-            axum::Json(JwkSet { keys: issuer.keys.lock().unwrap().clone() })
+            axum::Json(JwkSet {
+                keys: issuer.keys.lock().unwrap().clone(),
+            })
         };
         let router = axum::Router::new().route("/jwks", axum::routing::get(answer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -259,7 +317,10 @@ async fn a_key_id_of_another_key_does_not_help() {
     issuer.publish(&[&known]);
     let auth = issuer_auth(&issuer, HOUR).await;
     let token = Pair::es256("known").token();
-    assert_eq!(refusal(&auth, &token).await, "the token's signature is wrong");
+    assert_eq!(
+        refusal(&auth, &token).await,
+        "the token's signature is wrong"
+    );
     refusal(&auth, &Pair::rs256("known").token()).await;
 }
 
@@ -273,14 +334,20 @@ async fn a_public_key_is_never_taken_for_a_shared_secret() {
     header.kid = Some("es".to_owned());
     let claims = json!({"sub": "u", "scope": "admin", "exp": now() + 60});
     let token = encode(&header, &claims, &EncodingKey::from_secret(&public)).unwrap();
-    assert_eq!(refusal(&auth, &token).await, "the token's signature is wrong");
+    assert_eq!(
+        refusal(&auth, &token).await,
+        "the token's signature is wrong"
+    );
 }
 
 #[tokio::test]
 async fn an_issuer_that_does_not_answer_is_told_from_a_bad_token() {
     let port = sluice_test_support::free_port();
     let url = format!("http://127.0.0.1:{port}/jwks").parse().unwrap();
-    let auth = auth(AuthConfig { jwks_url: Some(url), ..AuthConfig::default() });
+    let auth = auth(AuthConfig {
+        jwks_url: Some(url),
+        ..AuthConfig::default()
+    });
     let error = auth.verify(&Pair::es256("es").token()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unavailable(_)), "{error:?}");
 }

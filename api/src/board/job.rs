@@ -32,8 +32,13 @@ pub(super) async fn live(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = jobs::find(&state, &id).await?.id;
     let fragments = jobs::changes(&state, &id).flat_map(|job| {
-        let fragment = Event::default().json_data(content(&job, None).into_string()).ok();
-        let end = job.state.is_final().then(|| Event::default().event("end").data("over"));
+        let fragment = Event::default()
+            .json_data(content(&job, None).into_string())
+            .ok();
+        let end = job
+            .state
+            .is_final()
+            .then(|| Event::default().event("end").data("over"));
         stream::iter(fragment.into_iter().chain(end).map(Ok))
     });
     Ok(Sse::new(fragments).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
@@ -48,7 +53,11 @@ pub(super) async fn retry(
     let job = jobs::find(&state, &id).await?;
     let done = state.queues.retry(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to retry");
-    Ok(acted(&job, done, "This job is not over, or ended well: there is nothing to retry."))
+    Ok(acted(
+        &job,
+        done,
+        "This job is not over, or ended well: there is nothing to retry.",
+    ))
 }
 
 pub(super) async fn cancel(
@@ -60,7 +69,11 @@ pub(super) async fn cancel(
     let job = jobs::find(&state, &id).await?;
     let done = state.queues.cancel(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to cancel");
-    Ok(acted(&job, done, "This job is already over: there is nothing to cancel."))
+    Ok(acted(
+        &job,
+        done,
+        "This job is already over: there is nothing to cancel.",
+    ))
 }
 
 /// Back to the job's page, which a reload then only shows; or the page with why nothing was done.
@@ -80,7 +93,11 @@ fn job_page(job: &JobView, notice: Option<&str>) -> Response {
     let (own, queue) = (address(job), format!("/board/queues/{}", job.queue));
     let trail = [(&*queue, &*job.queue), (&*own, job.id.as_str())];
     let title = format!("Job {}", job.id);
-    page(&title, &trail, Live::Streamed(&format!("{own}/live"), content(job, notice)))
+    page(
+        &title,
+        &trail,
+        Live::Streamed(&format!("{own}/live"), content(job, notice)),
+    )
 }
 
 fn content(job: &JobView, notice: Option<&str>) -> Markup {
@@ -119,7 +136,10 @@ fn actions(job: &JobView) -> Markup {
 /// A bar, and what the job itself says: its numbers by name.
 fn progress(job: &JobView) -> Markup {
     let said: Value = job.progress.as_deref().map(value).unwrap_or_default();
-    let share = said["entries"].as_f64().zip(said["total"].as_f64()).filter(|&(_, total)| total > 0.0);
+    let share = said["entries"]
+        .as_f64()
+        .zip(said["total"].as_f64())
+        .filter(|&(_, total)| total > 0.0);
     html! {
         section.card {
             label for="progress" { "Progress" }
@@ -140,7 +160,10 @@ fn progress(job: &JobView) -> Markup {
 }
 
 fn facts(job: &JobView) -> Markup {
-    let ran = job.started_at.zip(job.finished_at).map(|(from, to)| to.saturating_sub(from));
+    let ran = job
+        .started_at
+        .zip(job.finished_at)
+        .map(|(from, to)| to.saturating_sub(from));
     html! {
         dl.facts {
             div { dt { "User" } dd { (job.user.as_deref().unwrap_or("–")) } }
@@ -183,5 +206,7 @@ fn value(raw: &RawValue) -> Value {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

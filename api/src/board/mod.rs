@@ -28,8 +28,14 @@ pub(crate) const STYLE_PATH: &str = "/board/style.css";
 const SCRIPT_PATH: &str = "/board/board.js";
 
 pub(crate) fn routes() -> Router<AppState> {
-    let style = ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css"));
-    let script = ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("board.js"));
+    let style = (
+        [(CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("style.css"),
+    );
+    let script = (
+        [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        include_str!("board.js"),
+    );
     Router::new()
         .route("/board", get(queues::overview))
         .route("/board/queues/{queue}", get(queues::queue))
@@ -37,7 +43,10 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/board/jobs/{id}/live", get(job::live))
         .route("/board/jobs/{id}/retry", post(job::retry))
         .route("/board/jobs/{id}/cancel", post(job::cancel))
-        .route("/board/login", get(session::login_page).post(session::login))
+        .route(
+            "/board/login",
+            get(session::login_page).post(session::login),
+        )
         .route("/board/logout", post(session::logout))
         .route(STYLE_PATH, get(async move || style))
         .route(SCRIPT_PATH, get(async move || script))
@@ -142,7 +151,8 @@ impl IntoResponse for PageError {
 
 /// A point in time, given in milliseconds since 1970.
 fn moment(ms: u64) -> Markup {
-    let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string();
+    let time =
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string();
     let shown = time.replace('T', " ").replace('Z', " UTC");
     html! { time datetime=(time) { (shown) } }
 }

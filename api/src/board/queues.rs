@@ -14,7 +14,10 @@ use crate::{ApiError, AppState};
 /// Jobs on a page.
 const PAGE_SIZE: u64 = 25;
 
-pub(super) async fn overview(_operator: Operator, State(state): State<AppState>) -> Result<Response, PageError> {
+pub(super) async fn overview(
+    _operator: Operator,
+    State(state): State<AppState>,
+) -> Result<Response, PageError> {
     let queues = state.queues.queues().await?;
     let table = html! {
         @if queues.is_empty() {
@@ -114,10 +117,12 @@ pub(super) async fn queue(
 /// What an operator most likely came for.
 fn most_pressing(stats: &QueueStats) -> JobState {
     use JobState::{Available, Cancelled, Completed, Dead, Retrying, Running, Scheduled};
-    [Running, Retrying, Dead, Available, Scheduled, Completed, Cancelled]
-        .into_iter()
-        .find(|&state| count(stats, state) > 0)
-        .unwrap_or(Running)
+    [
+        Running, Retrying, Dead, Available, Scheduled, Completed, Cancelled,
+    ]
+    .into_iter()
+    .find(|&state| count(stats, state) > 0)
+    .unwrap_or(Running)
 }
 
 fn table(jobs: &[JobView], shown: JobState) -> Markup {

@@ -115,7 +115,11 @@ pub(super) async fn login(
     form: Result<Form<Login>, FormRejection>,
 ) -> Response {
     let Ok(Form(Login { token })) = form else {
-        return (StatusCode::BAD_REQUEST, login_form(Some("The token is missing."))).into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            login_form(Some("The token is missing.")),
+        )
+            .into_response();
     };
     let token = token.trim();
     match admin(&state, token).await {
@@ -132,7 +136,11 @@ pub(super) async fn login(
 }
 
 pub(super) async fn logout(_same_origin: SameOrigin, headers: HeaderMap) -> Response {
-    ([(SET_COOKIE, set_cookie("", 0, &headers))], Redirect::to(LOGIN_PATH)).into_response()
+    (
+        [(SET_COOKIE, set_cookie("", 0, &headers))],
+        Redirect::to(LOGIN_PATH),
+    )
+        .into_response()
 }
 
 /// The token is base64url and dots, which a cookie holds as they are. `Secure` is left out where the browser came by plain HTTP,
@@ -142,7 +150,9 @@ fn set_cookie(token: &str, lifetime_secs: u64, headers: &HeaderMap) -> String {
         .get(ORIGIN)
         .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     let secure = if secure { "; Secure" } else { "" };
-    format!("{COOKIE_NAME}={token}; Path=/board; Max-Age={lifetime_secs}; HttpOnly; SameSite=Strict{secure}")
+    format!(
+        "{COOKIE_NAME}={token}; Path=/board; Max-Age={lifetime_secs}; HttpOnly; SameSite=Strict{secure}"
+    )
 }
 
 #[cfg(test)]
@@ -163,15 +173,27 @@ mod tests {
         let host = ("host", "127.0.0.1:8080");
         let same = [
             &[host, ("origin", "http://127.0.0.1:8080")][..],
-            &[host, ("origin", "http://elsewhere"), ("sec-fetch-site", "same-origin")],
+            &[
+                host,
+                ("origin", "http://elsewhere"),
+                ("sec-fetch-site", "same-origin"),
+            ],
         ];
         let other = [
             &[host][..],
             &[host, ("origin", "null")],
             &[host, ("origin", "http://127.0.0.1:8081")],
             &[host, ("origin", "http://127.0.0.1:8080.evil.example")],
-            &[host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-site")],
-            &[host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "cross-site")],
+            &[
+                host,
+                ("origin", "http://127.0.0.1:8080"),
+                ("sec-fetch-site", "same-site"),
+            ],
+            &[
+                host,
+                ("origin", "http://127.0.0.1:8080"),
+                ("sec-fetch-site", "cross-site"),
+            ],
         ];
         for pairs in same {
             assert!(is_same_origin(&headers(pairs)), "{pairs:?}");
@@ -190,7 +212,10 @@ mod tests {
     #[test]
     fn the_cookie_is_secure_where_the_page_is() {
         let secure = set_cookie("t", 60, &headers(&[("origin", "https://sluice.example")]));
-        assert!(secure.ends_with("; Max-Age=60; HttpOnly; SameSite=Strict; Secure"), "{secure}");
+        assert!(
+            secure.ends_with("; Max-Age=60; HttpOnly; SameSite=Strict; Secure"),
+            "{secure}"
+        );
         let plain = set_cookie("t", 60, &headers(&[("origin", "http://127.0.0.1:8080")]));
         assert!(!plain.contains("Secure"), "{plain}");
     }

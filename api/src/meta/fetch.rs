@@ -65,7 +65,11 @@ impl Fetches {
         // Runs to its end also when every caller hangs up: the lease would be lost on them.
         let (running, this) = (self.0.clone(), fetch.clone());
         tokio::spawn(async move {
-            let _remove = Remove { running, key, fetch: this.clone() };
+            let _remove = Remove {
+                running,
+                key,
+                fetch: this.clone(),
+            };
             let _outcome = this.await;
         });
         fetch
@@ -82,7 +86,10 @@ struct Remove {
 impl Drop for Remove {
     fn drop(&mut self) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.get(&self.key).is_some_and(|fetch| fetch.ptr_eq(&self.fetch)) {
+        if running
+            .get(&self.key)
+            .is_some_and(|fetch| fetch.ptr_eq(&self.fetch))
+        {
             running.remove(&self.key);
         }
     }

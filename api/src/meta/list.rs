@@ -5,8 +5,8 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sluice_store::cache::ListPage;
 use utoipa::IntoParams;
@@ -73,7 +73,9 @@ fn limit(given: Option<&str>) -> Result<usize, ApiError> {
             .ok()
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
             .ok_or_else(|| {
-                ApiError::InvalidRequest(format!("limit: must be a whole number from 1 to {MAX_LIMIT}"))
+                ApiError::InvalidRequest(format!(
+                    "limit: must be a whole number from 1 to {MAX_LIMIT}"
+                ))
             })
     })
 }
@@ -166,20 +168,32 @@ mod tests {
     #[test]
     fn the_key_is_left_out_wherever_it_stands() {
         assert_eq!(without_key(r#"{"dekEnc":"k","id":"a"}"#), r#"{"id":"a"}"#);
-        assert_eq!(without_key(r#"{"id":"a","dekEnc":{"x":[1]}}"#), r#"{"id":"a"}"#);
-        assert_eq!(without_key(r#"{"a":1,"dekEnc":null,"b":2}"#), r#"{"a":1,"b":2}"#);
+        assert_eq!(
+            without_key(r#"{"id":"a","dekEnc":{"x":[1]}}"#),
+            r#"{"id":"a"}"#
+        );
+        assert_eq!(
+            without_key(r#"{"a":1,"dekEnc":null,"b":2}"#),
+            r#"{"a":1,"b":2}"#
+        );
         assert_eq!(without_key(r#"{"dekEnc":"k"}"#), "{}");
         assert_eq!(without_key("{}"), "{}");
     }
 
     #[test]
     fn a_key_written_with_escapes_is_left_out_too() {
-        assert_eq!(without_key(r#"{"dek\u0045nc":"k","id":"a"}"#), r#"{"id":"a"}"#);
+        assert_eq!(
+            without_key(r#"{"dek\u0045nc":"k","id":"a"}"#),
+            r#"{"id":"a"}"#
+        );
     }
 
     #[test]
     fn every_one_of_repeated_keys_is_left_out() {
-        assert_eq!(without_key(r#"{"dekEnc":1,"id":"a","dekEnc":2}"#), r#"{"id":"a"}"#);
+        assert_eq!(
+            without_key(r#"{"dekEnc":1,"id":"a","dekEnc":2}"#),
+            r#"{"id":"a"}"#
+        );
     }
 
     #[test]

@@ -69,7 +69,10 @@ pub(crate) async fn read(
 }
 
 fn entry(x_cache: &'static str, json: Bytes) -> Response {
-    let headers = [(CONTENT_TYPE.as_str(), "application/json"), ("x-cache", x_cache)];
+    let headers = [
+        (CONTENT_TYPE.as_str(), "application/json"),
+        ("x-cache", x_cache),
+    ];
     (headers, json).into_response()
 }
 

@@ -156,7 +156,10 @@ mod tests {
 
     use super::*;
 
-    async fn read<T: DeserializeOwned>(content_type: Option<&str>, body: &str) -> Result<T, String> {
+    async fn read<T: DeserializeOwned>(
+        content_type: Option<&str>,
+        body: &str,
+    ) -> Result<T, String> {
         let mut request = Request::builder();
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
@@ -183,11 +186,15 @@ mod tests {
             ("mostOne", SyncType::MostOne),
             ("mostTwo", SyncType::MostTwo),
         ] {
-            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+                .await
+                .unwrap();
             assert_eq!(body.kind, kind);
         }
         for name in ["OUT", "DEL"] {
-            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#)).await.unwrap();
+            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+                .await
+                .unwrap();
         }
     }
 
@@ -234,19 +241,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_outside_the_rule_is_told_with_the_rule() {
-        for limit in ["0", "-1", "1.5", "1.0", "100001", "1e99", "99999999999999999999", "\"5\"", "null", "true"] {
+        for limit in [
+            "0",
+            "-1",
+            "1.5",
+            "1.0",
+            "100001",
+            "1e99",
+            "99999999999999999999",
+            "\"5\"",
+            "null",
+            "true",
+        ] {
             let body = format!(r#"{{"user":"u","limit":{limit}}}"#);
             let message = json::<PrefetchBody>(&body).await.err().expect(&body);
             assert!(message.starts_with("limit: "), "{body}: {message}");
-            assert!(message.contains("a whole number from 1 to 100000"), "{body}: {message}");
+            assert!(
+                message.contains("a whole number from 1 to 100000"),
+                "{body}: {message}"
+            );
         }
     }
 
     #[tokio::test]
     async fn other_content_types_are_refused() {
         let body = r#"{"user":"u","type":"OUT"}"#;
-        for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")] {
-            let message = read::<InvalidateBody>(content_type, body).await.err().unwrap();
+        for content_type in [
+            None,
+            Some("text/plain"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/jsonp"),
+        ] {
+            let message = read::<InvalidateBody>(content_type, body)
+                .await
+                .err()
+                .unwrap();
             assert!(message.starts_with("content-type: "), "{message}");
         }
     }

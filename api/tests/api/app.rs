@@ -46,14 +46,19 @@ pub struct App {
 
 impl App {
     pub async fn start() -> Self {
-        Self::start_with(ApiConfig { request_wait: LONG, ..ApiConfig::default() }).await
+        Self::start_with(ApiConfig {
+            request_wait: LONG,
+            ..ApiConfig::default()
+        })
+        .await
     }
 
     pub async fn start_with(config: ApiConfig) -> Self {
         let valkey = TestValkey::start();
         let store = Valkey::open(&valkey.url(), 8).unwrap();
-        let queues =
-            Queues::connect(&valkey.url(), store.pool().clone(), QueueConfig::default()).await.unwrap();
+        let queues = Queues::connect(&valkey.url(), store.pool().clone(), QueueConfig::default())
+            .await
+            .unwrap();
         let cache = Cache::new(store, cache_config()).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
@@ -62,15 +67,26 @@ impl App {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let counted = count(embedded.router(), convex_requests.clone());
-        let convex_server = tokio::spawn(async move { axum::serve(listener, counted).await.unwrap() });
+        let convex_server =
+            tokio::spawn(async move { axum::serve(listener, counted).await.unwrap() });
         let convex = Client::new(ClientConfig {
             retries: 0,
             ..ClientConfig::new(url.parse().unwrap(), CONVEX_KEY.into())
         })
         .unwrap();
 
+        convex
+            .add_primary_key_index("files", &["id"])
+            .await
+            .unwrap();
+        convex_requests.store(0, Ordering::SeqCst);
+
         let shutdown = CancellationToken::new();
-        let auth = Auth::new(AuthConfig { dev_secret: Some(SECRET.into()), ..AuthConfig::default() }).unwrap();
+        let auth = Auth::new(AuthConfig {
+            dev_secret: Some(SECRET.into()),
+            ..AuthConfig::default()
+        })
+        .unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let files = files(convex.clone(), FilesVia::Functions);
         let state = AppState::new(
@@ -119,7 +135,10 @@ impl App {
     /// Puts a file of [`USER`] into Convex.
     pub async fn add_file(&self, id: &str) {
         let file = json!({"id": id, "user": USER, "filenameEnc": "n", "dekEnc": "k", "size": 1});
-        self.convex.import_records("files", &[], &[file]).await.unwrap();
+        self.convex
+            .import_records("files", &["id"], &[file])
+            .await
+            .unwrap();
     }
 
     pub fn stop_convex(&self) {
@@ -133,7 +152,10 @@ impl App {
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         let config = WorkerConfig {
-            backoff: Backoff { first: Duration::from_millis(10), max: Duration::from_millis(20) },
+            backoff: Backoff {
+                first: Duration::from_millis(10),
+                max: Duration::from_millis(20),
+            },
             poll: Duration::from_millis(200),
             ..WorkerConfig::new("test", 8)
         };
@@ -182,14 +204,24 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The status and the error's code, which every error has beside a message.
     pub fn error(&self) -> (u16, String) {
         let body = self.json();
-        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
-        (self.status.as_u16(), body["error"].as_str().unwrap().to_owned())
+        assert!(
+            body["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{body}"
+        );
+        (
+            self.status.as_u16(),
+            body["error"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
@@ -213,7 +245,10 @@ pub fn post(endpoint: &str, body: &Value) -> Post {
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("/api/v1/e/meta/{endpoint}"))
-        .header("authorization", format!("Bearer {}", token(&[Scope::MetaWrite])))
+        .header(
+            "authorization",
+            format!("Bearer {}", token(&[Scope::MetaWrite])),
+        )
         .header("content-type", "application/json")
         .body(Body::from(body.to_string()))
         .unwrap();

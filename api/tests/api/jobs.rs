@@ -6,7 +6,13 @@ use sluice_queue::JobId;
 use crate::app::{App, USER, get, post, raw, sync_body, token, token_of};
 
 async fn enqueue(app: &App) -> String {
-    let answer = app.send(post("sync", &sync_body()).header("prefer", "respond-async").build()).await;
+    let answer = app
+        .send(
+            post("sync", &sync_body())
+                .header("prefer", "respond-async")
+                .build(),
+        )
+        .await;
     answer.header("location").to_owned()
 }
 
@@ -15,7 +21,8 @@ async fn a_job_is_shown_in_the_documented_shape() {
     let app = App::start().await;
     let shown = app.get(&enqueue(&app).await, &[Scope::MetaRead]).await;
     assert_eq!(shown.status, 200);
-    let documented = serde_json::to_value(serde_json::from_slice::<Job>(&shown.body).unwrap()).unwrap();
+    let documented =
+        serde_json::to_value(serde_json::from_slice::<Job>(&shown.body).unwrap()).unwrap();
     for (name, value) in documented.as_object().unwrap() {
         assert_eq!(&shown.json()[name], value, "{name}");
     }
@@ -38,7 +45,9 @@ async fn any_scope_or_being_its_user_shows_a_job() {
 async fn unknown_jobs_are_not_found() {
     let app = App::start().await;
     for id in ["sync_01h2xcejqtf2nbrexx3vqjhp41", "nonsense", "a%7Bb%7D_x"] {
-        let answer = app.get(&format!("/api/v1/jobs/{id}"), &[Scope::MetaRead]).await;
+        let answer = app
+            .get(&format!("/api/v1/jobs/{id}"), &[Scope::MetaRead])
+            .await;
         assert_eq!(answer.error(), (404, "not_found".to_owned()), "{id}");
     }
 }
@@ -60,12 +69,17 @@ async fn a_watched_job_streams_states_and_progress_and_ends() {
     let app = App::start().await;
     let job = enqueue(&app).await;
     let mut request = get(&job, &token(&[Scope::MetaWrite]));
-    request.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("accept", "text/event-stream".parse().unwrap());
     let work = async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         app.work("sync", async |running| {
             for entries in [1, 2] {
-                running.progress(&json!({"entries": entries})).await.unwrap();
+                running
+                    .progress(&json!({"entries": entries}))
+                    .await
+                    .unwrap();
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             }
             Ok(raw(&json!({"synced": 2})))
@@ -75,9 +89,17 @@ async fn a_watched_job_streams_states_and_progress_and_ends() {
     assert_eq!(answer.header("content-type"), "text/event-stream");
 
     let events = events(&answer.text());
-    let states: Vec<&Value> = events.iter().filter(|(name, _)| name == "state").map(|(_, job)| &job["state"]).collect();
+    let states: Vec<&Value> = events
+        .iter()
+        .filter(|(name, _)| name == "state")
+        .map(|(_, job)| &job["state"])
+        .collect();
     assert_eq!(states, ["available", "running", "completed"]);
-    assert!(events.iter().any(|(name, job)| name == "progress" && job["progress"]["entries"] == 2));
+    assert!(
+        events
+            .iter()
+            .any(|(name, job)| name == "progress" && job["progress"]["entries"] == 2)
+    );
     assert_eq!(events.last().unwrap().1["result"], json!({"synced": 2}));
 }
 
@@ -85,7 +107,9 @@ async fn a_watched_job_streams_states_and_progress_and_ends() {
 async fn a_shutdown_ends_streams() {
     let app = App::start().await;
     let mut request = get(&enqueue(&app).await, &token(&[Scope::MetaWrite]));
-    request.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("accept", "text/event-stream".parse().unwrap());
     let shutdown = async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         app.shutdown.cancel();

@@ -6,14 +6,18 @@ use sluice_api::auth::Scope;
 use crate::app::{Answer, App};
 
 async fn open(app: &App, path: &str) -> Answer {
-    app.send(Request::get(path).body(Body::empty()).unwrap()).await
+    app.send(Request::get(path).body(Body::empty()).unwrap())
+        .await
 }
 
 #[tokio::test]
 async fn readiness_names_the_part_that_is_down() {
     let mut app = App::start().await;
     let ready = open(&app, "/readyz").await;
-    assert_eq!((ready.status.as_u16(), ready.json()["status"].as_str()), (200, Some("ok")));
+    assert_eq!(
+        (ready.status.as_u16(), ready.json()["status"].as_str()),
+        (200, Some("ok"))
+    );
 
     app.stop_convex();
     let without_convex = open(&app, "/readyz").await;
@@ -30,9 +34,15 @@ async fn readiness_names_the_part_that_is_down() {
 #[tokio::test]
 async fn metrics_need_admin() {
     let app = App::start().await;
-    assert_eq!(open(&app, "/metrics").await.error(), (401, "unauthorized".to_owned()));
+    assert_eq!(
+        open(&app, "/metrics").await.error(),
+        (401, "unauthorized".to_owned())
+    );
     let scopes = [Scope::MetaRead, Scope::MetaWrite];
-    assert_eq!(app.get("/metrics", &scopes).await.error(), (403, "forbidden".to_owned()));
+    assert_eq!(
+        app.get("/metrics", &scopes).await.error(),
+        (403, "forbidden".to_owned())
+    );
     assert_eq!(app.get("/metrics", &[Scope::Admin]).await.status, 200);
 }
 
@@ -78,7 +88,10 @@ async fn the_docs_are_one_page_that_needs_nothing_else() {
     let app = App::start().await;
     let page = open(&app, "/docs").await;
     assert_eq!(page.status, 200);
-    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(
+        page.header("content-security-policy")
+            .starts_with("default-src 'none'")
+    );
     let text = page.text();
     assert!(text.contains("/api/v1/e/meta/sync") && text.contains("id=\"shape-SyncBody\""));
     assert!(!text.contains("http://") && !text.contains("https://"));
@@ -87,7 +100,10 @@ async fn the_docs_are_one_page_that_needs_nothing_else() {
 #[tokio::test]
 async fn unknown_routes_and_methods_are_answered_in_json() {
     let app = App::start().await;
-    assert_eq!(open(&app, "/nowhere").await.error(), (404, "not_found".to_owned()));
+    assert_eq!(
+        open(&app, "/nowhere").await.error(),
+        (404, "not_found".to_owned())
+    );
     let answer = open(&app, "/api/v1/e/meta/sync").await;
     assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()));
     assert_eq!(answer.header("allow"), "POST");
@@ -97,7 +113,10 @@ async fn unknown_routes_and_methods_are_answered_in_json() {
 async fn answers_carry_a_request_id_and_a_fit_one_is_kept() {
     let app = App::start().await;
     let with = async |id: &str| {
-        let request = Request::get("/healthz").header("x-request-id", id).body(Body::empty()).unwrap();
+        let request = Request::get("/healthz")
+            .header("x-request-id", id)
+            .body(Body::empty())
+            .unwrap();
         app.send(request).await.header("x-request-id").to_owned()
     };
     assert_eq!(with("trace-1.a_B").await, "trace-1.a_B");
@@ -125,8 +144,18 @@ async fn other_origins_may_call_only_when_configured() {
     assert_eq!(answer.header("access-control-allow-origin"), "");
 
     let cors_origins = vec!["https://app.example".parse().unwrap()];
-    let open = App::start_with(ApiConfig { cors_origins, ..ApiConfig::default() }).await;
+    let open = App::start_with(ApiConfig {
+        cors_origins,
+        ..ApiConfig::default()
+    })
+    .await;
     let answer = open.send(preflight()).await;
-    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
-    assert_eq!(answer.header("access-control-allow-headers"), "authorization");
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        "https://app.example"
+    );
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        "authorization"
+    );
 }

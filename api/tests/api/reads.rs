@@ -18,7 +18,9 @@ async fn sync(app: &App, ids: &[&str]) {
         .map(|&id| Entry {
             id: id.into(),
             doc_id: format!("doc-{id}").into(),
-            json: json!({"id": id, "user": USER, "dekEnc": "k"}).to_string().into(),
+            json: json!({"id": id, "user": USER, "dekEnc": "k"})
+                .to_string()
+                .into(),
         })
         .collect();
     let mut staging = app.cache.stage(USER, Overflow::Refuse).await.unwrap();
@@ -31,11 +33,17 @@ async fn an_entry_is_fetched_once_and_then_comes_from_the_cache() {
     let app = App::start().await;
     app.add_file("f1").await;
     let first = app.get(&path("f1"), READ).await;
-    assert_eq!((first.status.as_u16(), first.header("x-cache")), (200, "miss"));
+    assert_eq!(
+        (first.status.as_u16(), first.header("x-cache")),
+        (200, "miss")
+    );
     assert_eq!(first.json()["dekEnc"], "k");
 
     let second = app.get(&path("f1"), READ).await;
-    assert_eq!((second.status.as_u16(), second.header("x-cache")), (200, "hit"));
+    assert_eq!(
+        (second.status.as_u16(), second.header("x-cache")),
+        (200, "hit")
+    );
     assert_eq!(second.body, first.body);
     assert_eq!(second.header("content-type"), "application/json");
 }
@@ -67,7 +75,10 @@ async fn concurrent_misses_of_one_entry_cause_one_fetch() {
 #[tokio::test]
 async fn a_file_that_is_not_there_is_not_found_and_may_come_later() {
     let app = App::start().await;
-    assert_eq!(app.get(&path("f1"), READ).await.error(), (404, "not_found".to_owned()));
+    assert_eq!(
+        app.get(&path("f1"), READ).await.error(),
+        (404, "not_found".to_owned())
+    );
     app.add_file("f1").await;
     assert_eq!(app.get(&path("f1"), READ).await.status, 200);
 }
@@ -88,7 +99,12 @@ async fn users_read_their_own_entries_without_a_scope() {
     let app = App::start().await;
     app.add_file("f1").await;
     let own = token_of(USER, &[]);
-    for path in ["/api/v1/meta/f1", &path("f1"), "/api/v1/meta", &format!("/api/v1/meta?userId={USER}")] {
+    for path in [
+        "/api/v1/meta/f1",
+        &path("f1"),
+        "/api/v1/meta",
+        &format!("/api/v1/meta?userId={USER}"),
+    ] {
         assert_eq!(app.send(get(path, &own)).await.status, 200, "{path}");
     }
 }
@@ -104,7 +120,11 @@ async fn entries_of_others_need_meta_read() {
         assert!(answer.text().contains("meta:read"));
     }
     let own = app.send(get("/api/v1/meta/f1", &other)).await;
-    assert_eq!(own.error(), (404, "not_found".to_owned()), "somebody else's file under one's own name");
+    assert_eq!(
+        own.error(),
+        (404, "not_found".to_owned()),
+        "somebody else's file under one's own name"
+    );
 }
 
 #[tokio::test]
@@ -113,10 +133,16 @@ async fn a_listing_goes_page_by_page_without_keys() {
     sync(&app, &["f1", "f2", "f3"]).await;
     let list = format!("/api/v1/meta?userId={USER}&limit=2");
     let first = app.get(&list, READ).await.json();
-    assert_eq!(first["entries"], json!([{"id": "f1", "user": USER}, {"id": "f2", "user": USER}]));
+    assert_eq!(
+        first["entries"],
+        json!([{"id": "f1", "user": USER}, {"id": "f2", "user": USER}])
+    );
     assert_eq!(first["total"], 3);
     let cursor = first["cursor"].as_str().unwrap();
-    let second = app.get(&format!("{list}&cursor={cursor}"), READ).await.json();
+    let second = app
+        .get(&format!("{list}&cursor={cursor}"), READ)
+        .await
+        .json();
     assert_eq!(second["entries"], json!([{"id": "f3", "user": USER}]));
     assert_eq!(second["generation"], first["generation"]);
 }
@@ -129,7 +155,10 @@ async fn the_cursor_of_a_replaced_set_has_expired() {
     let first = app.get(&list, READ).await.json();
     sync(&app, &["f3", "f4"]).await;
     let next = format!("{list}&cursor={}", first["cursor"].as_str().unwrap());
-    assert_eq!(app.get(&next, READ).await.error(), (409, "cursor_expired".to_owned()));
+    assert_eq!(
+        app.get(&next, READ).await.error(),
+        (409, "cursor_expired".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -146,8 +175,16 @@ async fn malformed_queries_are_refused_by_field() {
         ("/api/v1/meta/f1?x=1", "x"),
     ] {
         let answer = app.get(path, READ).await;
-        assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{path}");
-        assert!(answer.json()["message"].as_str().unwrap().contains(named), "{}", answer.text());
+        assert_eq!(
+            answer.error(),
+            (400, "invalid_request".to_owned()),
+            "{path}"
+        );
+        assert!(
+            answer.json()["message"].as_str().unwrap().contains(named),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -157,5 +194,8 @@ async fn a_miss_without_convex_is_unavailable_and_a_hit_is_not() {
     sync(&app, &["f1"]).await;
     app.stop_convex();
     assert_eq!(app.get(&path("f1"), READ).await.status, 200);
-    assert_eq!(app.get(&path("f2"), READ).await.error(), (503, "unavailable".to_owned()));
+    assert_eq!(
+        app.get(&path("f2"), READ).await.error(),
+        (503, "unavailable".to_owned())
+    );
 }

@@ -14,18 +14,25 @@ const ENDPOINTS: [&str; 3] = ["sync", "prefetch", "invalidate"];
 #[tokio::test]
 async fn the_jobs_result_is_the_answer_verbatim() {
     let app = App::start().await;
-    app.work("sync", async |_| Ok(raw(&json!({"user": USER, "synced": 3, "skipped": 1}))));
+    app.work("sync", async |_| {
+        Ok(raw(&json!({"user": USER, "synced": 3, "skipped": 1})))
+    });
     let answer = app.post("sync", &sync_body()).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.json(), json!({"user": USER, "synced": 3, "skipped": 1}));
+    assert_eq!(
+        answer.json(),
+        json!({"user": USER, "synced": 3, "skipped": 1})
+    );
 }
 
 #[tokio::test]
 async fn the_job_gets_what_the_caller_asked_for() {
     let app = App::start().await;
     for queue in ENDPOINTS {
-        app.work(queue, async |running| Ok(raw(&running.payload::<Value>().unwrap())));
+        app.work(queue, async |running| {
+            Ok(raw(&running.payload::<Value>().unwrap()))
+        });
     }
     for (endpoint, body) in [
         ("sync", json!({"user": USER, "type": "mostOne"})),
@@ -52,7 +59,9 @@ async fn refusals_become_the_documented_errors() {
         ("unknown", 404, "user_not_found"),
         ("gone", 409, "invalidated"),
     ] {
-        let answer = app.post("sync", &json!({"user": user, "type": "allOne"})).await;
+        let answer = app
+            .post("sync", &json!({"user": user, "type": "allOne"}))
+            .await;
         assert_eq!(answer.error(), (status, error.to_owned()));
     }
 }
@@ -60,30 +69,45 @@ async fn refusals_become_the_documented_errors() {
 #[tokio::test]
 async fn a_dead_job_is_named_in_the_error() {
     let app = App::start().await;
-    app.work("sync", async |_| Err(JobError::Fatal("Convex said no".to_owned())));
+    app.work("sync", async |_| {
+        Err(JobError::Fatal("Convex said no".to_owned()))
+    });
     let answer = app.post("sync", &sync_body()).await;
     assert_eq!(answer.error(), (500, "job_failed".to_owned()));
     assert_eq!(answer.json()["message"], "Convex said no");
     let job = answer.json()["job"].as_str().unwrap().to_owned();
-    let job = app.get(&format!("/api/v1/jobs/{job}"), &[Scope::MetaRead]).await;
+    let job = app
+        .get(&format!("/api/v1/jobs/{job}"), &[Scope::MetaRead])
+        .await;
     assert_eq!(job.json()["state"], "dead");
 }
 
 #[tokio::test]
 async fn respond_async_is_answered_at_once_with_the_job() {
     let app = App::start().await;
-    let answer = app.send(post("sync", &sync_body()).header("prefer", "respond-async").build()).await;
+    let answer = app
+        .send(
+            post("sync", &sync_body())
+                .header("prefer", "respond-async")
+                .build(),
+        )
+        .await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("preference-applied"), "respond-async");
     let job = answer.json()["job"].as_str().unwrap().to_owned();
     assert_eq!(answer.header("location"), format!("/api/v1/jobs/{job}"));
-    let found = app.get(answer.header("location"), &[Scope::MetaWrite]).await;
+    let found = app
+        .get(answer.header("location"), &[Scope::MetaWrite])
+        .await;
     assert_eq!(found.json()["state"], "available");
 }
 
 #[tokio::test]
 async fn a_wait_that_runs_out_is_a_202() {
-    let config = ApiConfig { request_wait: Duration::from_millis(50), ..ApiConfig::default() };
+    let config = ApiConfig {
+        request_wait: Duration::from_millis(50),
+        ..ApiConfig::default()
+    };
     let app = App::start_with(config).await;
     assert_eq!(app.post("sync", &sync_body()).await.status, 202);
     let preferred = post("prefetch", &json!({"user": USER, "limit": 1})).header("prefer", "wait=0");
@@ -112,7 +136,10 @@ async fn an_idempotency_key_gets_the_first_job_again() {
         let request = post("invalidate", body)
             .header("idempotency-key", key)
             .header("prefer", "respond-async")
-            .header("authorization", &format!("Bearer {}", token_of(caller, &[Scope::MetaWrite])));
+            .header(
+                "authorization",
+                &format!("Bearer {}", token_of(caller, &[Scope::MetaWrite])),
+            );
         app.send(request.build()).await
     };
     let body = json!({"user": USER, "type": "OUT"});
@@ -122,13 +149,18 @@ async fn an_idempotency_key_gets_the_first_job_again() {
     assert_ne!(send("k1", &body, "b").await.json(), first, "another caller");
 
     let other = json!({"user": USER, "type": "DEL"});
-    assert_eq!(send("k1", &other, "a").await.error(), (422, "idempotency_key_reused".to_owned()));
+    assert_eq!(
+        send("k1", &other, "a").await.error(),
+        (422, "idempotency_key_reused".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn an_idempotency_key_counts_per_endpoint() {
     let app = App::start().await;
-    let sync = post("sync", &sync_body()).header("idempotency-key", "k").header("prefer", "respond-async");
+    let sync = post("sync", &sync_body())
+        .header("idempotency-key", "k")
+        .header("prefer", "respond-async");
     let prefetch = post("prefetch", &json!({"user": USER, "limit": 1}))
         .header("idempotency-key", "k")
         .header("prefer", "respond-async");
@@ -140,9 +172,19 @@ async fn an_idempotency_key_counts_per_endpoint() {
 async fn malformed_idempotency_keys_are_refused() {
     let app = App::start().await;
     for key in ["", &"k".repeat(256)] {
-        let answer = app.send(post("sync", &sync_body()).header("idempotency-key", key).build()).await;
+        let answer = app
+            .send(
+                post("sync", &sync_body())
+                    .header("idempotency-key", key)
+                    .build(),
+            )
+            .await;
         assert_eq!(answer.error(), (400, "invalid_request".to_owned()));
-        assert!(answer.text().contains("idempotency-key"), "{}", answer.text());
+        assert!(
+            answer.text().contains("idempotency-key"),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -150,12 +192,23 @@ async fn malformed_idempotency_keys_are_refused() {
 async fn malformed_bodies_are_refused_by_every_endpoint_and_start_no_job() {
     let app = App::start().await;
     for endpoint in ENDPOINTS {
-        for body in [json!({}), json!({"user": "", "type": "allOne", "limit": 1}), json!([])] {
+        for body in [
+            json!({}),
+            json!({"user": "", "type": "allOne", "limit": 1}),
+            json!([]),
+        ] {
             let answer = app.post(endpoint, &body).await;
-            assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{endpoint} {body}");
+            assert_eq!(
+                answer.error(),
+                (400, "invalid_request".to_owned()),
+                "{endpoint} {body}"
+            );
         }
         let plain = post(endpoint, &sync_body()).header("content-type", "text/plain");
-        assert_eq!(app.send(plain.build()).await.error(), (400, "invalid_request".to_owned()));
+        assert_eq!(
+            app.send(plain.build()).await.error(),
+            (400, "invalid_request".to_owned())
+        );
     }
     assert!(app.queues.queues().await.unwrap().is_empty());
 }
@@ -164,7 +217,10 @@ async fn malformed_bodies_are_refused_by_every_endpoint_and_start_no_job() {
 async fn a_body_that_is_too_long_is_refused_in_the_same_shape() {
     let app = App::start().await;
     let body = json!({"user": "u".repeat(sluice_api::MAX_BODY_BYTES), "type": "allOne"});
-    assert_eq!(app.post("sync", &body).await.error(), (413, "invalid_request".to_owned()));
+    assert_eq!(
+        app.post("sync", &body).await.error(),
+        (413, "invalid_request".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -181,10 +237,16 @@ async fn a_token_with_meta_write_is_needed_whatever_the_body() {
         assert!(answer.header("www-authenticate").starts_with("Bearer "));
 
         for token in [token(&[Scope::MetaRead, Scope::Admin]), token_of(USER, &[])] {
-            let request = post(endpoint, &json!({})).header("authorization", &format!("Bearer {token}"));
+            let request =
+                post(endpoint, &json!({})).header("authorization", &format!("Bearer {token}"));
             let answer = app.send(request.build()).await;
             assert_eq!(answer.error(), (403, "forbidden".to_owned()));
-            assert!(answer.json()["message"].as_str().unwrap().contains("meta:write"));
+            assert!(
+                answer.json()["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("meta:write")
+            );
         }
     }
 }

@@ -71,6 +71,10 @@ pub enum ConvexError {
     #[error("this needs the Convex functions to be deployed: {0}")]
     NeedsFunctions(String),
 
+    /// Someone else deletes the same files at the same time, and neither gets done.
+    #[error("the same files are being deleted by someone else")]
+    Contended,
+
     /// The temporary file that brings exported files into order failed.
     #[error("temporary file: {0}")]
     Spool(String),
@@ -83,17 +87,19 @@ pub enum ConvexError {
 impl ConvexError {
     /// Whether the same call may succeed a little later.
     ///
-    /// 408, 502, 503 and 504 are overload, conflict and restarts, 429 a rate limit. 500 is Convex's status for every error it did not
-    /// classify, most of them passing; it also answers a bad table name so, hence retries have to be bounded.
+    /// 408, 502, 503 and 504 are overload, conflict and restarts, 429 a rate limit. 500 is Convex's
+    /// status for every error it did not classify, most of them passing; it also answers a bad
+    /// table name so, hence retries have to be bounded.
     pub fn is_retryable(&self) -> bool {
         match self {
             ConvexError::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502..=504),
-            ConvexError::Transport(_) | ConvexError::Timeout(_) => true,
+            ConvexError::Transport(_) | ConvexError::Timeout(_) | ConvexError::Contended => true,
             _ => false,
         }
     }
 
-    /// The error for a refused request: `body` is `{"code","message"}`, or anything if a proxy answered.
+    /// The error for a refused request: `body` is `{"code","message"}`, or anything if a proxy
+    /// answered.
     pub(super) fn from_status(status: u16, body: &[u8]) -> ConvexError {
         #[derive(Deserialize)]
         struct ErrorBody {

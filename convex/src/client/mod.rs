@@ -30,7 +30,8 @@ pub use self::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For answers that are read whole: schemas and what functions return besides pages. Convex returns at most 16 MiB.
+/// For answers that are read whole: schemas and what functions return besides pages. Convex returns
+/// at most 16 MiB.
 const MAX_ANSWER: usize = 32 << 20;
 /// A table nobody has: its snapshot is empty and still tells the time.
 const NO_TABLE: &str = "sluice_no_such_table";
@@ -65,9 +66,9 @@ impl ClientConfig {
 
 /// A Convex deployment over HTTP. Cheap to clone; all clones share one pool of connections.
 ///
-/// Every call gives up on an attempt after [`ClientConfig::request_timeout`] of silence and repeats it up to
-/// [`ClientConfig::retries`] times with jittered exponential waits, or as long as `Retry-After` asks (30 s at most). All of its requests
-/// are idempotent, so repeating is safe.
+/// Every call gives up on an attempt after [`ClientConfig::request_timeout`] of silence and repeats
+/// it up to [`ClientConfig::retries`] times with jittered exponential waits, or as long as
+/// `Retry-After` asks (30 s at most). All of its requests are idempotent, so repeating is safe.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -101,7 +102,8 @@ pub struct DeltasRequest {
 }
 
 impl Client {
-    /// Opens no connection yet. Fails on a URL that is not http(s) and on a key that no header can carry.
+    /// Opens no connection yet. Fails on a URL that is not http(s) and on a key that no header can
+    /// carry.
     pub fn new(config: ClientConfig) -> Result<Client, ConvexError> {
         let ClientConfig {
             mut url,
@@ -185,7 +187,8 @@ impl Client {
         .await
     }
 
-    /// A page of a table's revisions, oldest first. [`ConvexError::CursorExpired`] when the cursor is too old.
+    /// A page of a table's revisions, oldest first. [`ConvexError::CursorExpired`] when the cursor
+    /// is too old.
     pub async fn document_deltas(
         &self,
         request: DeltasRequest,
@@ -228,7 +231,8 @@ impl Client {
         function_value(&call.send_whole(MAX_ANSWER).await?, path)
     }
 
-    /// Calls a mutation and reads what it returns. It must be idempotent: it runs again when its answer is lost.
+    /// Calls a mutation and reads what it returns. It must be idempotent: it runs again when its
+    /// answer is lost.
     pub async fn mutation<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -238,9 +242,10 @@ impl Client {
         function_value(&call.send_whole(MAX_ANSWER).await?, path)
     }
 
-    /// Inserts each record, or replaces the document with the same values in the fields of `primary_key` (which must be indexed, see
-    /// [`Self::add_primary_key_index`]). With a non-null field `_ab_cdc_deleted_at` that document is deleted instead; a record
-    /// that matches none is inserted even so. Keep a call below 20 MiB, and below 16,000 records for it to be atomic.
+    /// Inserts each record, or replaces the document with the same values in the fields of
+    /// `primary_key` (which must be indexed, see [`Self::add_primary_key_index`]). With a non-null
+    /// field `_ab_cdc_deleted_at` that document is deleted instead; a record that matches none is
+    /// inserted even so. Keep a call below 20 MiB, and below 16,000 records for it to be atomic.
     pub async fn import_records(
         &self,
         table: &str,
@@ -276,8 +281,9 @@ impl Client {
         .await
     }
 
-    /// Has the table indexed by these top-level fields, for [`Self::import_records`]. An index by other fields that an earlier call
-    /// made is replaced. [`Self::primary_key_index_ready`] tells when it can be used.
+    /// Has the table indexed by these top-level fields, for [`Self::import_records`]. An index by
+    /// other fields that an earlier call made is replaced. [`Self::primary_key_index_ready`] tells
+    /// when it can be used.
     pub async fn add_primary_key_index(
         &self,
         table: &str,

@@ -7,8 +7,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A server may ask for more than a job's patience; it gets no more than this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// How long to wait before the next attempt after `failures` (≥ 1) failed ones: exponential with full jitter, so that many
-/// clients that failed together do not come back together. What the server asked for comes first.
+/// How long to wait before the next attempt after `failures` (≥ 1) failed ones: exponential with
+/// full jitter, so that many clients that failed together do not come back together. What the
+/// server asked for comes first.
 pub(super) fn wait(failures: u32, retry_after: Option<Duration>) -> Duration {
     if let Some(asked) = retry_after {
         return asked.min(LONGEST_RETRY_AFTER) + jitter(FIRST_WAIT);

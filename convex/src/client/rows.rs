@@ -12,8 +12,8 @@ use super::{
 /// Documents have at most 1 MiB in Convex; as JSON, with every byte escaped, they stay below this.
 const MAX_DOCUMENT: usize = 8 << 20;
 
-/// One page being received: gives each document as a raw JSON slice while the body arrives. Holds one document and one
-/// network chunk at most.
+/// One page being received: gives each document as a raw JSON slice while the body arrives. Holds
+/// one document and one network chunk at most.
 pub struct RowStream<P> {
     call: Call,
     body: Body,
@@ -48,8 +48,8 @@ impl<P: PageEnd> RowStream<P> {
 
     /// The next document. After `None`, [`Self::finish`] tells how to go on.
     ///
-    /// A connection that breaks before the first document begins the page anew; one that breaks later is a retryable error, and it is
-    /// the caller who asks for the page again.
+    /// A connection that breaks before the first document begins the page anew; one that breaks
+    /// later is a retryable error, and it is the caller who asks for the page again.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ConvexError> {
         loop {
             match self.advance().await {
@@ -72,7 +72,8 @@ impl<P: PageEnd> RowStream<P> {
         }
     }
 
-    /// The whole page, begun anew as often as the connection breaks; for pages that are known to be small.
+    /// The whole page, begun anew as often as the connection breaks; for pages that are known to be
+    /// small.
     pub async fn page(mut self) -> Result<(Vec<Bytes>, P), ConvexError> {
         let mut rows = Vec::new();
         loop {
@@ -124,7 +125,8 @@ impl From<SliceError> for ConvexError {
 
 /// What stands around the documents of a page and tells how to go on.
 pub trait PageEnd: Sized {
-    /// Reads it from the envelope, in which the array of documents is empty. `path` names the function, if one was called.
+    /// Reads it from the envelope, in which the array of documents is empty. `path` names the
+    /// function, if one was called.
     fn parse(envelope: &[u8], path: &str) -> Result<Self, ConvexError>;
 }
 

@@ -1,9 +1,10 @@
 //! Cuts the documents out of a page of JSON while it is still arriving, without building a tree.
 //!
-//! Fed the body's chunks, it gives each element of the page's array as a slice of the chunk it came in (copied only when it
-//! straddles two). What surrounds the array, the envelope, is kept with the array left empty and goes to serde at the end.
-//! It holds one document and one chunk at most. It checks strings and brackets everywhere and separators around documents;
-//! the inside of a document is left to whoever reads its fields.
+//! Fed the body's chunks, it gives each element of the page's array as a slice of the chunk it came
+//! in (copied only when it straddles two). What surrounds the array, the envelope, is kept with the
+//! array left empty and goes to serde at the end. It holds one document and one chunk at most. It
+//! checks strings and brackets everywhere and separators around documents; the inside of a document
+//! is left to whoever reads its fields.
 
 use std::ops::Range;
 

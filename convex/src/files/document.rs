@@ -23,7 +23,8 @@ struct Fields {
     kept: usize,
 }
 
-/// A row of the export or of a function: one document of the `files` table, perhaps with metadata fields around it.
+/// A row of the export or of a function: one document of the `files` table, perhaps with metadata
+/// fields around it.
 pub(super) struct Document {
     raw: Bytes,
     fields: Fields,
@@ -107,7 +108,8 @@ impl Document {
         non_empty(self.text(value))
     }
 
-    /// The document without the members that are cut, and with an `id` at the front if one is given.
+    /// The document without the members that are cut, and with an `id` at the front if one is
+    /// given.
     fn clean_json(&self, id: Option<&str>) -> Bytes {
         let mut json = Vec::with_capacity(self.raw.len() + 48);
         json.push(b'{');
@@ -120,7 +122,8 @@ impl Document {
                 json.push(b',');
             }
         }
-        // Everything between two members that are cut, its outer commas and spaces trimmed, is a run of whole members.
+        // Everything between two members that are cut, its outer commas and spaces trimmed, is a
+        // run of whole members.
         let body = 1..self.raw.len() - 1;
         let starts = std::iter::once(body.start).chain(self.fields.cut.iter().map(|cut| cut.end));
         let ends = self

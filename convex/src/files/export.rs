@@ -1,5 +1,5 @@
-//! Files through the streaming export and import, which every deployment has. The export knows no user and no order of time, so
-//! every read walks the table: slow, but in bounded memory.
+//! Files through the streaming export and import, which every deployment has. The export knows no
+//! user and no order of time, so every read walks the table: slow, but in bounded memory.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -44,7 +44,8 @@ impl ExportFiles {
         ExportFiles { client }
     }
 
-    /// The `id`s of those of the documents that are the user's. The import cannot name a document without one.
+    /// The `id`s of those of the documents that are the user's. The import cannot name a document
+    /// without one.
     async fn own_ids(
         &self,
         user: &str,
@@ -87,9 +88,10 @@ impl ExportFiles {
         Ok(())
     }
 
-    /// Deletes by `id`. A deletion that matches nothing any more, because another one came between, is inserted by Convex as if it were a
-    /// document; the deltas since then show it, and deleting it once more removes it. If that is cut short, what was inserted is found as
-    /// a file of this user by whoever deletes the user's files next. Returns how many of `doc_ids` went.
+    /// Deletes by `id`. A deletion that matches nothing any more, because another one came between,
+    /// is inserted by Convex as if it were a document; the deltas since then show it, and deleting
+    /// it once more removes it. If that is cut short, what was inserted is found as a file of this
+    /// user by whoever deletes the user's files next. Returns how many of `doc_ids` went.
     async fn delete_by_id(
         &self,
         user: &str,
@@ -139,11 +141,11 @@ impl ExportFiles {
                 }
             }
             if inserted.is_empty() {
-                break;
+                return Ok(gone.len() as u64);
             }
             ids = inserted.into_values().collect();
         }
-        Ok(gone.len() as u64)
+        Err(ConvexError::Contended)
     }
 }
 
@@ -244,8 +246,9 @@ impl Files for ExportFiles {
     }
 }
 
-/// A walk over one user's documents as the table was when it began, in no useful order. A page whose connection breaks is asked
-/// for again from its beginning, so a document may come twice, in the same revision.
+/// A walk over one user's documents as the table was when it began, in no useful order. A page
+/// whose connection breaks is asked for again from its beginning, so a document may come twice, in
+/// the same revision.
 struct Walk<'a> {
     client: &'a Client,
     user: &'a str,
@@ -316,10 +319,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A file to keep: with bytes of its own, not a piece of a network chunk that it would hold in memory.
+/// A file to keep: with bytes of its own, not a piece of a network chunk that it would hold in
+/// memory.
 fn kept(document: &Document) -> Result<Option<File>, ConvexError> {
     Ok(document.file()?.map(|file| File {
         json: Bytes::copy_from_slice(&file.json),
         ..file
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,8 +72,8 @@ impl FunctionFiles {
 
 impl Files for FunctionFiles {
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
-        // Each page is read by a task, so that the next one arrives while this one is consumed: it is whole or not at all, and
-        // begins anew when its connection breaks.
+        // Each page is read by a task, so that the next one arrives while this one is consumed: it
+        // is whole or not at all, and begins anew when its connection breaks.
         let fetch = |cursor: Option<String>| {
             let (files, user) = (self.clone(), user.to_owned());
             AbortOnDropHandle::new(tokio::spawn(async move {

@@ -1,7 +1,8 @@
 //! The files of one user, as documents of the table `files`, and the changes to all of them.
 //!
-//! Two ways lead to them: [functions](functions) that use indexes, when they are deployed, and the streaming export and import,
-//! which every deployment has but which read the whole table. Both give the same files.
+//! Two ways lead to them: [functions](functions) that use indexes, when they are deployed, and the
+//! streaming export and import, which every deployment has but which read the whole table. Both
+//! give the same files.
 
 mod auto;
 mod changes;
@@ -37,7 +38,8 @@ pub struct File {
     pub user: Box<str>,
     /// `_creationTime`: ms since 1970, with a fraction.
     pub created: f64,
-    /// The document as a JSON object. Has `id` for certain, and none of `_component`, `_table`, `_ts` and `_deleted`.
+    /// The document as a JSON object. Has `id` for certain, and none of `_component`, `_table`,
+    /// `_ts` and `_deleted`.
     pub json: Bytes,
 }
 
@@ -64,12 +66,13 @@ pub struct ChangePage {
 
 /// The files of a deployment. Documents without a `user` (a non-empty string) are no files.
 pub trait Files: Send + Sync {
-    /// The user's files, newest first (by `_creationTime`, then `_id`), in batches of about 1 MB or 512 files. More is read
-    /// ahead while a batch is consumed, never more than three pages. A user without files gives an empty stream.
+    /// The user's files, newest first (by `_creationTime`, then `_id`), in batches of about 1 MB or
+    /// 512 files. More is read ahead while a batch is consumed, never more than three pages. A user
+    /// without files gives an empty stream.
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>>;
 
-    /// Those of the user's files that have these ids, in the order of `ids`. An id which no file has as its `id` may also be an
-    /// `_id`.
+    /// Those of the user's files that have these ids, in the order of `ids`. An id which no file
+    /// has as its `id` may also be an `_id`.
     fn get_many<'a>(
         &'a self,
         user: &'a str,
@@ -96,9 +99,10 @@ pub trait Files: Send + Sync {
     /// The deployment's present time, ns: the place to start [`Self::changes`] from.
     fn now(&self) -> BoxFuture<'_, Result<i64, ConvexError>>;
 
-    /// The changes to all users' files after `since` (ns), until none is known to follow; at least one page.
-    /// [`ConvexError::CursorExpired`] when Convex no longer remembers back to `since`. Emptying or replacing the whole table
-    /// by an import is not among the changes that Convex reports.
+    /// The changes to all users' files after `since` (ns), until none is known to follow; at least
+    /// one page. [`ConvexError::CursorExpired`] when Convex no longer remembers back to `since`.
+    /// Emptying or replacing the whole table by an import is not among the changes that Convex
+    /// reports.
     fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>>;
 }
 
@@ -109,7 +113,8 @@ pub enum FilesVia {
     Functions,
     /// The streaming export and import.
     Export,
-    /// The functions if the deployment knows them when first asked, else the export. Remembered until restart.
+    /// The functions if the deployment knows them when first asked, else the export. Remembered
+    /// until restart.
     #[default]
     Auto,
 }

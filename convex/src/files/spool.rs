@@ -34,7 +34,8 @@ impl Spool {
         Spool { files, written }
     }
 
-    /// Puts a file. An error of the disk shows in [`Self::newest_first`], which is next after `false`.
+    /// Puts a file. An error of the disk shows in [`Self::newest_first`], which is next after
+    /// `false`.
     pub async fn put(&self, file: File) -> bool {
         self.files.send(file).await.is_ok()
     }

@@ -184,6 +184,8 @@ impl Cache {
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
     pub async fn most_active(&self, user: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        // Valkey counts in i64.
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         if limit == 0 {
             return Ok(Vec::new());
         }

@@ -31,15 +31,15 @@ async fn a_released_lease_goes_to_the_next_reader() {
 
 #[tokio::test]
 async fn each_single_entry_expires_by_its_own_ttl() {
-    let store = Store::with_entry_ttl(Duration::from_millis(400));
+    let store = Store::with_entry_ttl(Duration::from_secs(1));
     store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     store.cache.fill("u", 0, &entry("b", "1")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(450)).await;
     assert!(store.look("u", "a").await.is_none());
     assert!(store.look("u", "b").await.is_some());
     assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 1);
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!store.cache.has_any("u").await.unwrap());
     assert_eq!(store.cache.invalidate("u", false).await.unwrap(), 0);
 }
@@ -63,16 +63,17 @@ async fn expired_entries_give_their_memory_back_as_others_are_written() {
 
 #[tokio::test]
 async fn an_amended_single_entry_keeps_its_expiry() {
-    let store = Store::with_entry_ttl(Duration::from_millis(300));
+    let store = Store::with_entry_ttl(Duration::from_secs(1));
     store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     store
         .cache
         .amend("u", &[put(entry("a", "2"))])
         .await
         .unwrap();
+    assert!(store.look("u", "a").await.is_some());
     store.assert_every_key_expires();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(550)).await;
     assert!(store.look("u", "a").await.is_none());
 }
 

@@ -200,3 +200,50 @@ fn a_document_over_the_limit_is_an_error_before_it_is_all_held() {
         Err(SliceError::TooLarge(64))
     );
 }
+
+/// Prints how fast pages of 1.5 KB documents are cut, beside serde_json finding the same slices in
+/// a body held whole: `cargo test --release -p sluice-convex throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    #[derive(serde::Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        values: Vec<&'a serde_json::value::RawValue>,
+    }
+    let measure = |what: &str, body: &Bytes, run: &dyn Fn() -> usize| {
+        let seconds = (0..5).map(|_| {
+            let started = std::time::Instant::now();
+            std::hint::black_box(run());
+            started.elapsed().as_secs_f64()
+        });
+        let best = seconds.fold(f64::INFINITY, f64::min);
+        println!("{what}: {:.0} MB/s", body.len() as f64 / best / 1e6);
+    };
+    for (kind, encrypted) in [("long strings", 1100), ("short strings", 40)] {
+        let document = |n: usize| {
+            json!({
+                "_component": "", "_creationTime": 1.7e12, "_id": "j57000820c20a1g7104gm2rc1m70ynr8", "_table": "files",
+                "_ts": 1_700_000_000_000_000_000u64, "id": format!("file-{n}"), "user": "usr_demo1", "size": n,
+                "filenameEnc": "A+/b".repeat(encrypted / 4), "dekEnc": "Zm9v".repeat(encrypted / 8),
+                "mimeType": "image/jpeg", "thumbs": { "mobile": "m", "web": "w", "webPre": "p" }, "uploadedDate": 1.7e12,
+            })
+        };
+        let documents: Vec<_> = (0..30_000).map(document).collect();
+        let body = Bytes::from(json!({ "values": documents, "hasMore": false }).to_string());
+        measure(&format!("{kind}, slicer"), &body, &|| {
+            let mut slicer = Slicer::new(RowsAt::Values, LIMIT);
+            let mut rows = 0;
+            for start in (0..body.len()).step_by(64 << 10) {
+                slicer.feed(body.slice(start..body.len().min(start + (64 << 10))));
+                while slicer.next_row().unwrap().is_some() {
+                    rows += 1;
+                }
+            }
+            rows
+        });
+        measure(&format!("{kind}, serde_json RawValue"), &body, &|| {
+            serde_json::from_slice::<Page>(&body).unwrap().values.len()
+        });
+    }
+}

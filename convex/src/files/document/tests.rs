@@ -36,7 +36,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Members of an exported document in any order; `id` is absent, a string, or something that cannot be an id.
+/// Members of an exported document in any order; `id` is absent, a string, or something that cannot
+/// be an id.
 fn members() -> impl Strategy<Value = Vec<(String, Value)>> {
     let id = prop_oneof![
         Just(None),
@@ -71,7 +72,8 @@ fn members() -> impl Strategy<Value = Vec<(String, Value)>> {
         .prop_shuffle()
 }
 
-/// Prints with `space` wherever JSON allows some; with `escape`, every character of a string as `\u`.
+/// Prints with `space` wherever JSON allows some; with `escape`, every character of a string as
+/// `\u`.
 fn print(members: &[(String, Value)], space: &str, escape: bool) -> String {
     let string = |text: &str| {
         if !escape {

@@ -1,0 +1,231 @@
+//! The functions of the embedded store.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Server, answer};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+fn file(user: &str, n: usize) -> Value {
+    json!({ "id": format!("file_{n}"), "user": user, "size": n, "filenameEnc": "x".repeat(100) })
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    page.as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["id"].as_str().unwrap())
+        .collect()
+}
+
+/// All pages of a user's files.
+async fn pages(server: &Server, user: &str, options: Value) -> Vec<Value> {
+    let mut pages = Vec::new();
+    let mut options = options;
+    options["cursor"] = Value::Null;
+    loop {
+        let answer = server
+            .query(
+                "files:byUser",
+                json!({ "user": user, "paginationOpts": options }),
+            )
+            .await;
+        assert_eq!(answer["status"], json!("success"), "{answer}");
+        let value = answer["value"].clone();
+        options["cursor"] = value["continueCursor"].clone();
+        let done = value["isDone"].as_bool().unwrap();
+        pages.push(value["page"].clone());
+        if done {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_users_files_come_newest_first_in_pages() {
+    let server = Server::start().await;
+    let records = (0..100).map(|n| file(if n % 3 == 0 { "a" } else { "b" }, n));
+    server.import("files", None, records).await;
+    let pages = pages(&server, "a", json!({ "numItems": 10 })).await;
+    assert_eq!(
+        pages.iter().map(|page| ids(page).len()).collect::<Vec<_>>(),
+        [10, 10, 10, 4]
+    );
+    let found: Vec<String> = pages.iter().flat_map(ids).map(str::to_owned).collect();
+    let expected: Vec<String> = (0..100)
+        .step_by(3)
+        .rev()
+        .map(|n| format!("file_{n}"))
+        .collect();
+    assert_eq!(found, expected);
+    assert!(pages[0][0].get("_ts").is_none() && pages[0][0]["_id"].is_string());
+}
+
+#[tokio::test]
+async fn a_page_stops_before_its_bytes_run_out_but_has_one_document() {
+    let server = Server::start().await;
+    server
+        .import("files", None, (0..10).map(|n| file("a", n)))
+        .await;
+    let all = pages(&server, "a", json!({ "numItems": 100 })).await;
+    let size = all[0][9].to_string().len();
+    let counts = async |bytes: usize| {
+        let pages = pages(
+            &server,
+            "a",
+            json!({ "numItems": 100, "maximumBytesRead": bytes }),
+        )
+        .await;
+        pages.iter().map(|page| ids(page).len()).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(4 * size + size / 2).await, [4, 4, 2]);
+    assert_eq!(counts(1).await, [1; 10]);
+}
+
+#[tokio::test]
+async fn pages_stay_whole_while_files_come_and_go() {
+    let server = Server::start().await;
+    server
+        .import("files", None, (0..6).map(|n| file("a", n)))
+        .await;
+    let page = async |cursor: Value| {
+        let options = json!({ "numItems": 2, "cursor": cursor });
+        server
+            .query(
+                "files:byUser",
+                json!({ "user": "a", "paginationOpts": options }),
+            )
+            .await["value"]
+            .clone()
+    };
+    let first = page(Value::Null).await;
+    assert_eq!(ids(&first["page"]), ["file_5", "file_4"]);
+    // The document under the cursor goes, a newer one comes.
+    server
+        .mutation(
+            "files:remove",
+            json!({ "user": "a", "docIds": [first["page"][1]["_id"]] }),
+        )
+        .await;
+    server.import("files", None, [file("a", 6)]).await;
+    let second = page(first["continueCursor"].clone()).await;
+    assert_eq!(ids(&second["page"]), ["file_3", "file_2"]);
+    let foreign = json!({ "user": "b", "paginationOpts": { "numItems": 2, "cursor": first["continueCursor"] } });
+    assert_eq!(
+        server.query("files:byUser", foreign).await["status"],
+        json!("error")
+    );
+}
+
+#[tokio::test]
+async fn files_are_found_by_id_and_by_document_id_of_their_user_only() {
+    let server = Server::start().await;
+    let mut unnamed = file("a", 9);
+    unnamed.as_object_mut().unwrap().remove("id");
+    server
+        .import(
+            "files",
+            None,
+            [file("a", 1), file("a", 2), file("b", 3), unnamed],
+        )
+        .await;
+    let documents = server.documents("files").await;
+    let id_of = |n: f64| documents.iter().find(|d| d["size"] == json!(n)).unwrap()["_id"].clone();
+    let wanted = json!([
+        "file_2",
+        "file_3",
+        id_of(9.0),
+        id_of(3.0),
+        "nothing",
+        "file_1"
+    ]);
+    let answer = server
+        .query("files:getMany", json!({ "user": "a", "ids": wanted }))
+        .await;
+    let sizes: Vec<f64> = answer["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["size"].as_f64().unwrap())
+        .collect();
+    assert_eq!(sizes, [2.0, 9.0, 1.0]);
+}
+
+#[tokio::test]
+async fn removing_is_idempotent_and_spares_other_users() {
+    let server = Server::start().await;
+    server
+        .import("files", None, [file("a", 1), file("a", 2), file("b", 3)])
+        .await;
+    let ids: Vec<Value> = server
+        .documents("files")
+        .await
+        .iter()
+        .map(|d| d["_id"].clone())
+        .collect();
+    let remove = async || {
+        server
+            .mutation("files:remove", json!({ "user": "a", "docIds": ids }))
+            .await
+    };
+    assert_eq!(remove().await["value"], json!({ "deleted": 2.0 }));
+    assert_eq!(remove().await["value"], json!({ "deleted": 0.0 }));
+    let left = server.documents("files").await;
+    assert_eq!((left.len(), &left[0]["user"]), (1, &json!("b")));
+    assert_eq!(
+        pages(&server, "a", json!({ "numItems": 5 })).await,
+        [json!([])]
+    );
+}
+
+#[tokio::test]
+async fn calls_that_go_wrong_are_answered_with_200_and_an_error() {
+    let server = Server::start().await;
+    let unknown = server.query("other:fn", json!({})).await;
+    assert_eq!(unknown["status"], json!("error"));
+    assert!(
+        unknown["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("Could not find public function")
+    );
+    for (path, args) in [
+        (
+            "files:byUser",
+            json!({ "user": 1, "paginationOpts": { "numItems": 1, "cursor": null } }),
+        ),
+        ("files:byUser", json!({ "user": "a" })),
+        (
+            "files:byUser",
+            json!({ "user": "a", "paginationOpts": { "numItems": 0, "cursor": null } }),
+        ),
+        ("files:getMany", json!({ "user": "a", "ids": [1] })),
+        ("files:remove", json!({ "user": "a", "docIds": [] })),
+    ] {
+        assert_eq!(
+            server.query(path, args).await["status"],
+            json!("error"),
+            "{path}"
+        );
+    }
+    let none = server
+        .query(
+            "files:byUser",
+            json!({ "user": "a", "paginationOpts": { "numItems": 1, "cursor": null } }),
+        )
+        .await;
+    assert_eq!(none["value"]["isDone"], json!(true));
+}
+
+#[tokio::test]
+async fn queries_go_by_get_too_and_args_may_be_an_array() {
+    let server = Server::start().await;
+    server.import("files", None, [file("a", 1)]).await;
+    let args = json!([{ "user": "a", "ids": ["file_1"] }]);
+    let request = server
+        .request(Method::GET, "/api/query")
+        .query(&[("path", "files:getMany"), ("args", &args.to_string())]);
+    let (status, body) = answer(request).await;
+    assert_eq!((status, body["value"].as_array().unwrap().len()), (200, 1));
+}

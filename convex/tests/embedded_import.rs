@@ -1,0 +1,282 @@
+//! The streaming import of the embedded store.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{IMPORT, Server, answer, import_body};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const INDEXES: &str = "/api/streaming_import/add_primary_key_indexes";
+const READY: &str = "/api/streaming_import/primary_key_indexes_ready";
+
+async fn code_of(server: &Server, body: Value) -> (u16, String) {
+    let (status, answer) = server.post(IMPORT, body).await;
+    (
+        status,
+        answer["code"].as_str().unwrap_or_default().to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn without_a_key_records_are_appended_and_all_numbers_are_floats() {
+    let server = Server::start().await;
+    let record = json!({ "n": 7, "big": 9007199254740993u64, "list": [1, null, true, "x"] });
+    server.import("t", None, [record.clone(), record]).await;
+    let documents = server.documents("t").await;
+    assert_eq!(documents.len(), 2);
+    assert_ne!(documents[0]["_id"], documents[1]["_id"]);
+    assert_ne!(documents[0]["_creationTime"], documents[1]["_creationTime"]);
+    assert_eq!(documents[0]["_ts"], documents[1]["_ts"]);
+    assert_eq!(documents[0]["big"], json!(9007199254740992.0));
+    assert_eq!(documents[0]["list"], json!([1.0, null, true, "x"]));
+}
+
+#[tokio::test]
+async fn a_primary_key_replaces_and_deletes() {
+    let server = Server::start().await;
+    server
+        .put(INDEXES, json!({ "indexes": { "t": [["a"], ["b", "c"]] } }))
+        .await;
+    let import = async |data: Value| {
+        let body = json!({
+            "tables": { "t": { "primaryKey": [["a"], ["b", "c"]], "jsonSchema": null } },
+            "messages": [{ "tableName": "t", "data": data }],
+        });
+        assert_eq!(server.post(IMPORT, body).await, (200, Value::Null));
+        server.documents("t").await
+    };
+    let first = import(json!({ "a": 1, "b": { "c": "x" }, "v": 1, "gone": true })).await;
+    import(json!({ "a": 1, "b": { "c": "y" }, "v": 2 })).await;
+    let now = import(json!({ "a": 1, "b": { "c": "x" }, "v": 3 })).await;
+    assert_eq!(now.len(), 2);
+    let replaced = now.iter().find(|d| d["_id"] == first[0]["_id"]).unwrap();
+    assert_eq!(
+        (&replaced["v"], &replaced["gone"]),
+        (&json!(3.0), &Value::Null)
+    );
+    assert_eq!(replaced["_creationTime"], first[0]["_creationTime"]);
+    assert!(replaced["_ts"].as_i64() > first[0]["_ts"].as_i64());
+    // A null mark deletes nothing; a real one does; one that meets no document inserts.
+    assert_eq!(
+        import(json!({ "a": 1, "b": { "c": "y" }, "_ab_cdc_deleted_at": null }))
+            .await
+            .len(),
+        2
+    );
+    assert_eq!(
+        import(json!({ "a": 1, "b": { "c": "y" }, "_ab_cdc_deleted_at": "now", "_ab_cdc_lsn": 4 }))
+            .await
+            .len(),
+        1
+    );
+    let now =
+        import(json!({ "a": 2, "b": { "c": "z" }, "_ab_cdc_deleted_at": "now", "_ab_cdc_lsn": 4 }))
+            .await;
+    assert_eq!(now.len(), 2);
+    assert!(
+        now.iter()
+            .all(|d| d.get("_ab_cdc_lsn").is_none() && d.get("_ab_cdc_deleted_at").is_none())
+    );
+}
+
+#[tokio::test]
+async fn names_are_repaired_at_any_depth() {
+    let server = Server::start().await;
+    let record = json!({
+        "_id": 1, "fine-as it.is": 2, "$tag": { "_nested": 3, "$integer": "x" }, "naïve": [{ "Ü": 4 }],
+        "source_id": 5,
+    });
+    server.import("my-stream!", None, [record]).await;
+    let documents = server.documents("source_my_stream").await;
+    let mut fields = documents[0].as_object().unwrap().clone();
+    fields.retain(|name, _| !name.starts_with('_'));
+    let expected = json!({
+        "source_id": 5.0, "source_source_id": 1.0, "fine-as it.is": 2.0,
+        "source_tag": { "source_nested": 3.0, "source_integer": "x" },
+        "source_na_ve": [{ "source_": 4.0 }],
+    });
+    assert_eq!(Value::Object(fields), expected);
+}
+
+#[tokio::test]
+async fn bad_imports_are_refused_before_anything_is_written() {
+    let server = Server::start().await;
+    let good = json!({ "tableName": "t", "data": { "n": 1 } });
+    let tables = json!({ "t": { "jsonSchema": {} } });
+    let keyed = |key: Value| json!({ "t": { "primaryKey": key, "jsonSchema": {} } });
+    let cases = [
+        (
+            json!({ "tables": tables, "messages": [good, { "tableName": "u", "data": {} }] }),
+            400,
+            "MissingStream",
+        ),
+        (
+            json!({ "tables": tables, "messages": [good, { "tableName": "t", "data": [] }] }),
+            500,
+            "InternalServerError",
+        ),
+        (
+            json!({ "tables": { "t": {} }, "messages": [good] }),
+            400,
+            "BadJsonBody",
+        ),
+        (json!({ "messages": [good] }), 400, "BadJsonBody"),
+        (
+            json!({ "tables": keyed(json!([])), "messages": [good] }),
+            400,
+            "EmptyPrimaryKey",
+        ),
+        (
+            json!({ "tables": keyed(json!([["k"]])), "messages": [good] }),
+            400,
+            "MissingPrimaryKeyValue",
+        ),
+        (
+            json!({ "tables": keyed(json!([["n"]])), "messages": [good] }),
+            400,
+            "IndexNotFoundError",
+        ),
+        (
+            json!({ "tables": keyed(json!([["a-b"]])), "messages": [] }),
+            500,
+            "InternalServerError",
+        ),
+        (
+            json!({ "tables": tables, "messages": [good, { "tableName": "t", "data": { "a": "x".repeat(1 << 20) } }] }),
+            400,
+            "ValueTooLargeError",
+        ),
+    ];
+    for (body, status, code) in cases {
+        assert_eq!(code_of(&server, body).await, (status, code.to_owned()));
+    }
+    assert_eq!(server.get("/api/json_schemas").await, (200, json!({})));
+}
+
+#[tokio::test]
+async fn large_imports_are_several_transactions() {
+    let server = Server::start().await;
+    server
+        .import("t", None, (0..16_001).map(|_| json!({})))
+        .await;
+    let documents = server.documents("t").await;
+    assert_eq!(documents.len(), 16_001);
+    let last = documents
+        .iter()
+        .map(|d| d["_ts"].as_i64().unwrap())
+        .max()
+        .unwrap();
+    assert_eq!(
+        documents
+            .iter()
+            .filter(|d| d["_ts"].as_i64() == Some(last))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_index_added_later_covers_the_documents_there_are() {
+    let server = Server::start().await;
+    server
+        .import("t", None, (0..50).map(|n| json!({ "k": n, "v": "old" })))
+        .await;
+    server.add_key("t", "k").await;
+    server
+        .import("t", Some("k"), [json!({ "k": 7, "v": "new" })])
+        .await;
+    let documents = server.documents("t").await;
+    assert_eq!(documents.len(), 50);
+    assert_eq!(
+        documents.iter().filter(|d| d["v"] == json!("new")).count(),
+        1
+    );
+    // Other fields: the index is rebuilt, and the old key is one no longer.
+    server.add_key("t", "v").await;
+    let old_key = import_body("t", Some("k"), [json!({ "k": 7 })]);
+    assert_eq!(
+        code_of(&server, old_key).await,
+        (400, "IndexNotFoundError".to_owned())
+    );
+    server
+        .import("t", Some("v"), [json!({ "v": "new", "k": 99 })])
+        .await;
+    assert_eq!(server.documents("t").await.len(), 50);
+}
+
+#[tokio::test]
+async fn an_index_outlives_the_clearing_of_its_table() {
+    let server = Server::start().await;
+    server.add_key("t", "k").await;
+    server.import("t", Some("k"), [json!({ "k": 1 })]).await;
+    server
+        .put(
+            "/api/streaming_import/clear_tables",
+            json!({ "tableNames": ["t"] }),
+        )
+        .await;
+    server
+        .import("t", Some("k"), [json!({ "k": 1 }), json!({ "k": 1 })])
+        .await;
+    assert_eq!(server.documents("t").await.len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_are_refused() {
+    let server = Server::start().await;
+    let many: Vec<Vec<String>> = (0..17).map(|n| vec![format!("f{n}")]).collect();
+    let cases = [
+        (json!([["a-b"]]), "InvalidPrimaryKey"),
+        (json!([["a"], ["a"]]), "InvalidPrimaryKey"),
+        (json!(many), "InvalidPrimaryKey"),
+        (json!([["_id"]]), "InvalidPrimaryKey"),
+        (json!([["_creationTime"]]), "IndexFieldsContainCreationTime"),
+        (json!([["_other"]]), "IndexFieldNameReserved"),
+    ];
+    for (key, code) in cases {
+        let (status, body) = server
+            .put(INDEXES, json!({ "indexes": { "t": key } }))
+            .await;
+        assert_eq!((status, body["code"].as_str().unwrap()), (400, code));
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_asked_by_a_get_with_a_body() {
+    let server = Server::start().await;
+    let ready = async |tables: Value| {
+        answer(
+            server
+                .request(Method::GET, READY)
+                .json(&json!({ "tables": tables })),
+        )
+        .await
+    };
+    assert_eq!(
+        ready(json!([])).await,
+        (200, json!({ "indexesReady": true }))
+    );
+    let (status, body) = ready(json!(["t"])).await;
+    assert_eq!((status, &body["code"]), (400, &json!("MissingIndex")));
+    server.add_key("t", "k").await;
+    assert_eq!(
+        ready(json!(["t"])).await,
+        (200, json!({ "indexesReady": true }))
+    );
+}
+
+#[tokio::test]
+async fn tables_are_never_replaced() {
+    let server = Server::start().await;
+    let path = "/api/streaming_import/replace_tables";
+    let (status, body) = server
+        .post(path, json!({ "tableNames": { "tmp": "final" } }))
+        .await;
+    assert_eq!(
+        (status, &body["code"]),
+        (400, &json!("OverwriteNotSupported"))
+    );
+    let (status, body) = server.post(path, json!({})).await;
+    assert_eq!((status, &body["code"]), (400, &json!("BadJsonBody")));
+}

@@ -1,0 +1,228 @@
+//! Adding jobs: deduplication, idempotency, limits, order, delay.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::*;
+use futures_util::future::join_all;
+use sluice_queue::{Finished, Idempotency, NewJob, PAYLOAD_LIMIT, QueueError, Running, State};
+use sluice_test_support::TestValkey;
+
+fn unique(key: &str) -> NewJob {
+    NewJob {
+        unique_key: Some(key.into()),
+        ..job(&())
+    }
+}
+
+fn idempotent(key: &str, fingerprint: &str) -> NewJob {
+    NewJob {
+        idempotency: Some(Idempotency {
+            key: key.into(),
+            fingerprint: fingerprint.into(),
+        }),
+        ..job(&())
+    }
+}
+
+#[tokio::test]
+async fn a_unique_key_answers_with_the_unfinished_job_and_is_free_after_its_end() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let first = queues.enqueue(unique("u1")).await.unwrap();
+    let second = queues.enqueue(unique("u1")).await.unwrap();
+    assert!(second.existing);
+    assert_eq!(second.id, first.id);
+    assert!(!queues.enqueue(unique("u2")).await.unwrap().existing);
+
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    finished(&queues, &first.id).await;
+    let third = queues.enqueue(unique("u1")).await.unwrap();
+    assert!(!third.existing);
+    assert_ne!(third.id, first.id);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_unique_key_holds_while_its_job_runs() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 2), async |running: Running| {
+        running.cancelled().cancelled().await;
+        Ok(json(&()))
+    });
+    let first = queues.enqueue(unique("u")).await.unwrap();
+    until(&queues, &first.id, |job| job.state == State::Running).await;
+    let second = queues.enqueue(unique("u")).await.unwrap();
+    assert!(second.existing && second.id == first.id);
+    queues.cancel(&first.id).await.unwrap();
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_enqueued_at_once_with_one_unique_key_one_is_new() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let answers = join_all((0..100).map(|_| queues.enqueue(unique("u")))).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.existing).count(), 1);
+    let ids: HashSet<_> = answers.into_iter().map(|answer| answer.id).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_answers_with_its_first_job_also_after_its_end() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&"done")));
+    let first = queues.enqueue(idempotent("k", "f")).await.unwrap();
+    finished(&queues, &first.id).await;
+    let again = queues.enqueue(idempotent("k", "f")).await.unwrap();
+    assert!(again.existing);
+    assert_eq!(again.id, first.id);
+    assert_eq!(result(&queues, &again.id).await, "\"done\"");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_with_another_fingerprint_is_refused() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let first = queues.enqueue(idempotent("k", "f")).await.unwrap().id;
+    match queues.enqueue(idempotent("k", "g")).await {
+        Err(QueueError::IdempotencyKeyReused { first: named }) => assert_eq!(named, first),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_met_a_unique_job_answers_with_that_job_ever_after() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let first = queues.enqueue(unique("u")).await.unwrap();
+    let both = NewJob {
+        unique_key: Some("u".into()),
+        ..idempotent("k", "f")
+    };
+    assert_eq!(queues.enqueue(both.clone()).await.unwrap().id, first.id);
+    assert!(queues.cancel(&first.id).await.unwrap());
+    assert_eq!(queues.enqueue(both).await.unwrap().id, first.id);
+}
+
+#[tokio::test]
+async fn what_a_queue_does_not_keep_is_refused_with_its_size() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let fits = "x".repeat(PAYLOAD_LIMIT - 2);
+    queues.enqueue(job(&fits)).await.unwrap();
+    match queues.enqueue(job(&(fits + "x"))).await {
+        Err(QueueError::TooLarge { what, bytes, limit }) => {
+            assert_eq!((what, bytes, limit), ("payload", PAYLOAD_LIMIT + 1, PAYLOAD_LIMIT));
+        }
+        other => panic!("{other:?}"),
+    }
+    for name in ["", "Sync", "a{b}", "a_b", "a:b"] {
+        let refused = queues.enqueue(NewJob::new(name, &()).unwrap()).await;
+        assert!(matches!(refused, Err(QueueError::InvalidQueue(_))), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_run_by_priority_then_in_the_order_of_enqueueing() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let mut last = None;
+    for (n, priority) in [(3, 5), (4, 5), (6, 9), (1, 0), (5, 5), (2, 0)] {
+        let next = NewJob {
+            priority,
+            ..job(&n)
+        };
+        let id = queues.enqueue(next).await.unwrap().id;
+        if n == 6 {
+            last = Some(id);
+        }
+    }
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let worker = work(&queues, fast("w", 1), move |running: Running| {
+        seen.lock().unwrap().push(running.payload::<u32>().unwrap());
+        async { Ok(json(&())) }
+    });
+    finished(&queues, &last.unwrap()).await;
+    worker.stop().await;
+    assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_delayed_job_waits_for_its_time() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    // A poll too slow to have any part in it: the worker must be woken, and know when the job is due.
+    let config = sluice_queue::WorkerConfig {
+        poll: LONG * 2,
+        ..fast("w", 1)
+    };
+    let worker = work(&queues, config, async |_| Ok(json(&())));
+    let first = queues.enqueue(job(&())).await.unwrap().id;
+    finished(&queues, &first).await;
+    let delayed = NewJob {
+        delay: Some(Duration::from_millis(400)),
+        ..job(&())
+    };
+    let id = queues.enqueue(delayed).await.unwrap().id;
+    let job = queues.get(&id).await.unwrap().unwrap();
+    assert_eq!(job.state, State::Scheduled);
+    assert_eq!(job.run_at, job.created_at + 400);
+    assert!(matches!(finished(&queues, &id).await, Finished::Completed(_)));
+    let job = queues.get(&id).await.unwrap().unwrap();
+    assert!(job.started_at.unwrap() >= job.run_at);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn every_key_of_a_queue_lies_in_its_slot() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    for n in 0..3 {
+        let next = NewJob {
+            unique_key: Some(format!("u{n}")),
+            group: Some("g".into()),
+            delay: (n == 2).then_some(LONG),
+            ..idempotent(&format!("k{n}"), "f")
+        };
+        let id = queues.enqueue(next).await.unwrap().id;
+        if n < 2 {
+            finished(&queues, &id).await;
+        }
+    }
+    worker.stop().await;
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query(&mut valkey.connection())
+        .unwrap();
+    assert!(keys.len() > 8, "{keys:?}");
+    for key in keys {
+        assert!(key.starts_with("sq1:{q}:") || key == "sq1:queues", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn scripts_survive_being_flushed() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    for _ in 0..3 {
+        let id = queues.enqueue(job(&())).await.unwrap().id;
+        finished(&queues, &id).await;
+        redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .exec(&mut valkey.connection())
+            .unwrap();
+    }
+    worker.stop().await;
+}
