@@ -63,7 +63,7 @@ fn operation_section(path: &str, method: &str, operation: &Value) -> Markup {
             h3 { code { (method.to_uppercase()) " " (path) } }
             p { strong { (text(&operation["summary"])) } }
             @for paragraph in text(&operation["description"]).split("\n\n").filter(|text| !text.is_empty()) {
-                p { (paragraph) }
+                p { (prose(paragraph)) }
             }
             p.quiet { (access(operation)) }
             @let parameters = array(&operation["parameters"]);
@@ -76,7 +76,7 @@ fn operation_section(path: &str, method: &str, operation: &Value) -> Markup {
                             tr {
                                 th scope="row" { code { (text(&parameter["name"])) } }
                                 td { (text(&parameter["in"])) }
-                                td { (text(&parameter["description"])) }
+                                td { (prose(text(&parameter["description"]))) }
                             }
                         }
                     }
@@ -92,7 +92,7 @@ fn operation_section(path: &str, method: &str, operation: &Value) -> Markup {
                     @for (status, response) in fields(&operation["responses"]) {
                         tr {
                             th scope="row" { (status) }
-                            td { (text(&response["description"])) }
+                            td { (prose(text(&response["description"]))) }
                             td { @for (kind, content) in fields(&response["content"]) { div { (shape(&content["schema"])) " " span.quiet { (kind) } } } }
                         }
                     }
@@ -106,7 +106,7 @@ fn schema_section(name: &str, schema: &Value) -> Markup {
     html! {
         article.card id={ "shape-" (name) } {
             h3 { (name) }
-            p { (text(&schema["description"])) }
+            p { (prose(text(&schema["description"]))) }
             table {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Type" } th scope="col" { "Meaning" } } }
                 tbody {
@@ -114,7 +114,7 @@ fn schema_section(name: &str, schema: &Value) -> Markup {
                         tr {
                             th scope="row" { code { (field) } }
                             td { (shape(schema_of_field)) }
-                            td { (text(&schema_of_field["description"])) }
+                            td { (prose(text(&schema_of_field["description"]))) }
                         }
                     }
                 }
@@ -161,6 +161,15 @@ fn shape(schema: &Value) -> Markup {
             "any JSON"
         } @else {
             (text(&schema["type"]))
+        }
+    }
+}
+
+/// Running text in which backquotes mark code.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

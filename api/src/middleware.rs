@@ -132,3 +132,20 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     tracing::error!(message, "a handler panicked");
     ApiError::Internal.into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_an_internal_error_that_does_not_tell_its_message() {
+        let response = panicked(Box::new("secret detail"));
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body(), usize::MAX).await;
+        let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+        assert!(body.starts_with(r#"{"error":"internal","#), "{body}");
+        assert!(!body.contains("secret detail"), "{body}");
+    }
+}

@@ -68,9 +68,9 @@ struct Sources {
 impl Auth {
     /// Checks the configuration. The JWKS address is not called before the first token that needs it.
     pub fn new(config: AuthConfig) -> Result<Self, AuthError> {
-        let secret = config.dev_secret.map(|secret| {
-            check_secret(secret.expose()).map(DecodingKey::from_secret)
-        });
+        let secret = config
+            .dev_secret
+            .map(|secret| check_secret(secret.expose()).map(DecodingKey::from_secret));
         let jwks = config
             .jwks_url
             .map(|url| Jwks::new(url, jwks::MIN_INTERVAL));

@@ -82,24 +82,8 @@ impl App {
         convex_requests.store(0, Ordering::SeqCst);
 
         let shutdown = CancellationToken::new();
-        let auth = Auth::new(AuthConfig {
-            dev_secret: Some(SECRET.into()),
-            ..AuthConfig::default()
-        })
-        .unwrap();
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let files = files(convex.clone(), FilesVia::Functions);
-        let state = AppState::new(
-            config,
-            queues.clone(),
-            cache.clone(),
-            files,
-            auth,
-            metrics,
-            shutdown.clone(),
-        );
         Self {
-            router: router(state),
+            router: node(config, &queues, &cache, &convex, &shutdown),
             queues,
             cache,
             convex,
@@ -109,6 +93,18 @@ impl App {
             convex_server,
             _convex_folder: folder,
         }
+    }
+
+    /// A second API process beside the first one.
+    pub fn another_node(&self) -> Router {
+        let config = ApiConfig::default();
+        node(
+            config,
+            &self.queues,
+            &self.cache,
+            &self.convex,
+            &self.shutdown,
+        )
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -165,6 +161,29 @@ impl App {
             .build(handler);
         tokio::spawn(async move { worker.run().await });
     }
+}
+
+/// The API of one process.
+fn node(
+    config: ApiConfig,
+    queues: &Queues,
+    cache: &Cache,
+    convex: &Client,
+    shutdown: &CancellationToken,
+) -> Router {
+    let auth = AuthConfig {
+        dev_secret: Some(SECRET.into()),
+        ..AuthConfig::default()
+    };
+    router(AppState::new(
+        config,
+        queues.clone(),
+        cache.clone(),
+        files(convex.clone(), FilesVia::Functions),
+        Auth::new(auth).unwrap(),
+        PrometheusBuilder::new().build_recorder().handle(),
+        shutdown.clone(),
+    ))
 }
 
 fn cache_config() -> CacheConfig {

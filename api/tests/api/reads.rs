@@ -1,8 +1,10 @@
 use std::sync::atomic::Ordering;
 
+use axum::Router;
 use serde_json::json;
 use sluice_api::auth::Scope;
 use sluice_store::cache::{Entry, Overflow};
+use tower::ServiceExt as _;
 
 use crate::app::{App, USER, get, token_of};
 
@@ -56,20 +58,42 @@ async fn an_entry_of_a_synced_set_says_so() {
     assert_eq!(app.convex_requests.load(Ordering::SeqCst), 0);
 }
 
+/// Sends 25 reads of one file to each of the nodes at once, and gives the requests to Convex that came of it.
+async fn fetches_of_concurrent_reads(app: &App, nodes: &[Router], status: u16) -> usize {
+    let before = app.convex_requests.load(Ordering::SeqCst);
+    let (path, token, mut readers) = (path("f1"), token_of("s", READ), Vec::new());
+    for node in nodes.iter().cycle().take(25 * nodes.len()) {
+        let read = node.clone().oneshot(get(&path, &token));
+        readers.push(tokio::spawn(read));
+    }
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap().status(), status);
+    }
+    app.convex_requests.load(Ordering::SeqCst) - before
+}
+
 #[tokio::test]
 async fn concurrent_misses_of_one_entry_cause_one_fetch() {
     let app = App::start().await;
     app.add_file("f1").await;
-    let before = app.convex_requests.load(Ordering::SeqCst);
-    let (path, mut readers) = (path("f1"), Vec::new());
-    for _ in 0..50 {
-        let (router, request) = (app.router.clone(), get(&path, &token_of("s", READ)));
-        readers.push(tokio::spawn(tower::ServiceExt::oneshot(router, request)));
-    }
-    for reader in readers {
-        assert_eq!(reader.await.unwrap().unwrap().status(), 200);
-    }
-    assert_eq!(app.convex_requests.load(Ordering::SeqCst) - before, 1);
+    let nodes = [app.router.clone()];
+    assert_eq!(fetches_of_concurrent_reads(&app, &nodes, 200).await, 1);
+}
+
+#[tokio::test]
+async fn concurrent_misses_at_several_nodes_cause_one_fetch() {
+    let app = App::start().await;
+    app.add_file("f1").await;
+    let nodes = [app.router.clone(), app.another_node()];
+    assert_eq!(fetches_of_concurrent_reads(&app, &nodes, 200).await, 1);
+}
+
+#[tokio::test]
+async fn concurrent_misses_share_that_there_is_no_such_file() {
+    let app = App::start().await;
+    let nodes = [app.router.clone()];
+    // One, but for reads that happen to begin after its end: nothing is kept of it.
+    assert!(fetches_of_concurrent_reads(&app, &nodes, 404).await < 10);
 }
 
 #[tokio::test]
