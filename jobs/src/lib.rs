@@ -14,11 +14,14 @@ mod invalidate;
 mod job;
 mod late_changes;
 mod prefetch;
-pub mod requests;
+mod requests;
 mod schedule;
 mod sync;
 mod workers;
 
 pub use context::Context;
+pub use requests::{
+    InvalidateRequest, InvalidateType, PrefetchRequest, Refusal, Request, SyncRequest, SyncType,
+};
 pub use schedule::ScheduleError;
 pub use workers::{JobsConfig, JobsError, run_workers};
