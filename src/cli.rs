@@ -131,7 +131,9 @@ fn explain(error: &Error) -> Option<String> {
         return None;
     }
     let rule = std::error::Error::source(error)?;
-    Some(format!("{key}: {rule} (set by {variable}, {flag} or sluice.toml)"))
+    Some(format!(
+        "{key}: {rule} (set by {variable}, {flag} or sluice.toml)"
+    ))
 }
 
 fn find(command: &clap::Command, flag: &str) -> Option<clap::Arg> {

@@ -123,7 +123,12 @@ impl ApiClient {
     /// Posts `body`, shows the job's progress and gives what it answered.
     ///
     /// A refusal, such as `limit_exceeded`, is a failure.
-    pub async fn run(&self, path: &str, label: &str, body: &Value) -> Result<Box<RawValue>, Failure> {
+    pub async fn run(
+        &self,
+        path: &str,
+        label: &str,
+        body: &Value,
+    ) -> Result<Box<RawValue>, Failure> {
         let url = self.url(path)?;
         // The same key in each attempt: a request that arrived though its answer was lost is not run twice.
         let key = format!("cli-{:032x}", rand::random::<u128>());
@@ -163,7 +168,11 @@ impl ApiClient {
         while fruitless < ATTEMPTS {
             fruitless += 1;
             let response = self
-                .send(|| self.http.get(url.clone()).header(ACCEPT, "text/event-stream"))
+                .send(|| {
+                    self.http
+                        .get(url.clone())
+                        .header(ACCEPT, "text/event-stream")
+                })
                 .await?;
             let mut events = response.bytes_stream().eventsource();
             while let Some(Ok(event)) = events.next().await {
@@ -209,10 +218,12 @@ impl ApiClient {
                     }
                     failure
                 }
-                Err(error) => {
-                    Failure::new(format!("cannot reach the API at {}: {}", self.api, chain(&error.without_url())))
-                        .hint("is `sluice dev` or `sluice serve` running? --api says where")
-                }
+                Err(error) => Failure::new(format!(
+                    "cannot reach the API at {}: {}",
+                    self.api,
+                    chain(&error.without_url())
+                ))
+                .hint("is `sluice dev` or `sluice serve` running? --api says where"),
             };
             attempt += 1;
             if attempt == ATTEMPTS {
@@ -271,9 +282,11 @@ fn token(settings: &ClientSettings, folder: &DataFolder, user: &str) -> Result<S
         .clone()
         .or_else(|| folder.existing_dev_secret())
         .ok_or_else(|| {
-            Failure::new("no token").hint("set SLUICE_TOKEN, or --data to the folder of a `sluice dev`")
+            Failure::new("no token")
+                .hint("set SLUICE_TOKEN, or --data to the folder of a `sluice dev`")
         })?;
-    let token = mint(secret.expose(), user, &Scope::ALL, TOKEN_LIFE).context("cannot mint a token")?;
+    let token =
+        mint(secret.expose(), user, &Scope::ALL, TOKEN_LIFE).context("cannot mint a token")?;
     Ok(Secret::from(token))
 }
 
@@ -291,9 +304,8 @@ async fn refusal(response: Response) -> Failure {
     let body: Value = response.json().await.unwrap_or_default();
     let failure = Failure::new(format!("the API says {status}: {}", reason(&body)));
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            failure.hint("set SLUICE_TOKEN, or --data to the folder of the `sluice dev` that is called")
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => failure
+            .hint("set SLUICE_TOKEN, or --data to the folder of the `sluice dev` that is called"),
         _ => failure,
     }
 }

@@ -204,8 +204,14 @@ mod tests {
         let folder = DataFolder::create(temporary.path()).unwrap();
         let held = folder.lock().unwrap();
         let refusal = folder.lock().err().unwrap().to_string();
-        assert!(refusal.contains(&std::process::id().to_string()), "{refusal}");
-        assert!(refusal.contains(&folder.0.display().to_string()), "{refusal}");
+        assert!(
+            refusal.contains(&std::process::id().to_string()),
+            "{refusal}"
+        );
+        assert!(
+            refusal.contains(&folder.0.display().to_string()),
+            "{refusal}"
+        );
         drop(held);
         folder.lock().unwrap();
     }

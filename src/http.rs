@@ -43,8 +43,8 @@ impl Server {
             }
         });
         let task = tokio::spawn(async move {
-            let server = axum::serve(listener, router)
-                .with_graceful_shutdown(stopped.cancelled_owned());
+            let server =
+                axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(error) = server.await {
                 error!(%address, error = chain(&error), "a server ended");
             }

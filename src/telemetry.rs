@@ -16,9 +16,7 @@ const SECONDS: &[f64] = &[
 ];
 
 /// Upper bounds of what has a size, in bytes: from an entry to a full set.
-const BYTES: &[f64] = &[
-    1e3, 1e4, 1e5, 5e5, 1e6, 5e6, 1e7, 5e7, 1e8, 2e8, 3e8, 4.5e8,
-];
+const BYTES: &[f64] = &[1e3, 1e4, 1e5, 5e5, 1e6, 5e6, 1e7, 5e7, 1e8, 2e8, 3e8, 4.5e8];
 
 /// How often histograms are tidied up, so that they stay small between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -48,7 +46,9 @@ pub fn start_logging(settings: &LogSettings, default_filter: &str) -> Result<(),
 pub fn start_metrics() -> Result<PrometheusHandle, Failure> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
-        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), BYTES))
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), BYTES)
+        })
         .context("cannot set the metrics' buckets")?
         .install_recorder()
         .context("cannot start to collect metrics")?;

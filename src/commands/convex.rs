@@ -18,8 +18,10 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// The embedded Convex-compatible store alone
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  SLUICE_CONVEX_KEY=… sluice convex --convex-listen 127.0.0.1:3210 --data /var/lib/sluice\n\n\
-    Without a key, one is made up and kept in the data folder (convex-key).")]
+#[command(
+    after_help = "Example:\n  SLUICE_CONVEX_KEY=… sluice convex --convex-listen 127.0.0.1:3210 --data /var/lib/sluice\n\n\
+    Without a key, one is made up and kept in the data folder (convex-key)."
+)]
 pub struct Convex {
     /// The address it listens on
     #[arg(

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sluice_api::auth::{Scope, mint};
 use sluice_api::AppState;
+use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_jobs::{JobsError, run_workers};
@@ -56,11 +56,21 @@ pub struct Dev {
     convex_port: Option<u16>,
 
     /// The Valkey server to run [default: valkey-server on PATH, else .valkey/bin/valkey-server]
-    #[arg(long, value_name = "FILE", env = "SLUICE_VALKEY_SERVER", help_heading = "Settings")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_VALKEY_SERVER",
+        help_heading = "Settings"
+    )]
     valkey_server: Option<PathBuf>,
 
     /// Valkey's JSON module [default: .valkey/lib/rejson.so, if it is there]
-    #[arg(long, value_name = "FILE", env = "SLUICE_JSON_MODULE", help_heading = "Settings")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_JSON_MODULE",
+        help_heading = "Settings"
+    )]
     json_module: Option<PathBuf>,
 
     #[command(flatten)]
@@ -95,7 +105,10 @@ impl Dev {
         // A process that was killed leaves its addresses behind.
         folder.remove_addresses();
 
-        let Some(parts) = shutdown.unless_requested(self.start(&folder, &shutdown)).await else {
+        let Some(parts) = shutdown
+            .unless_requested(self.start(&folder, &shutdown))
+            .await
+        else {
             return Ok(());
         };
         let mut parts = parts?;
@@ -203,7 +216,11 @@ impl Dev {
 
     /// Tells where everything is, with a token that opens it.
     fn announce(&self, addresses: &Addresses, secret: Option<&Secret>) -> Result<(), Failure> {
-        let user = if self.demo { demo::FIRST_USER } else { "developer" };
+        let user = if self.demo {
+            demo::FIRST_USER
+        } else {
+            "developer"
+        };
         let secret = secret.map_or("", Secret::expose);
         let token = mint(secret, user, &Scope::ALL, TOKEN_LIFE).context("cannot mint a token")?;
         let Addresses { api, convex, .. } = addresses;

@@ -70,9 +70,16 @@ impl Doctor {
         match &running {
             Some(addresses) => findings.ok(
                 "dev",
-                &format!("a `sluice dev` runs in {}: {}", self.data.data.display(), addresses.api),
+                &format!(
+                    "a `sluice dev` runs in {}: {}",
+                    self.data.data.display(),
+                    addresses.api
+                ),
             ),
-            None => findings.ok("dev", "none runs in the data folder; the settings alone count"),
+            None => findings.ok(
+                "dev",
+                "none runs in the data folder; the settings alone count",
+            ),
         }
         findings.ok(
             "limits",
@@ -84,11 +91,17 @@ impl Doctor {
 
         match self.valkey.or(running.as_ref()).url() {
             Ok(url) => check_valkey(&mut findings, url).await,
-            Err(failure) => findings.fail("valkey", &failure.to_string(), "nothing works without it"),
+            Err(failure) => {
+                findings.fail("valkey", &failure.to_string(), "nothing works without it")
+            }
         }
         match self.convex.or(running.as_ref()).client() {
             Ok(client) => check_convex(&mut findings, &client, self.files.via()).await,
-            Err(failure) => findings.fail("convex", &failure.to_string(), "nothing can be synced without it"),
+            Err(failure) => findings.fail(
+                "convex",
+                &failure.to_string(),
+                "nothing can be synced without it",
+            ),
         }
         let mut auth = self.auth;
         if running.is_some() && auth.dev.dev_secret.is_none() {
@@ -109,10 +122,18 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
     let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => {
-            return findings.fail("valkey", &chain(&error), "check SLUICE_VALKEY_URL and that it runs");
+            return findings.fail(
+                "valkey",
+                &chain(&error),
+                "check SLUICE_VALKEY_URL and that it runs",
+            );
         }
         Err(_) => {
-            return findings.fail("valkey", "no answer within 10 s", "check SLUICE_VALKEY_URL and the network");
+            return findings.fail(
+                "valkey",
+                "no answer within 10 s",
+                "check SLUICE_VALKEY_URL and the network",
+            );
         }
     };
     let ServerInfo {
@@ -177,10 +198,18 @@ async fn check_convex(findings: &mut Findings, client: &Client, via: FilesVia) {
             return findings.fail("convex", &chain(&error), "check SLUICE_CONVEX_KEY");
         }
         Ok(Err(error)) => {
-            return findings.fail("convex", &chain(&error), "check SLUICE_CONVEX_URL and that it runs");
+            return findings.fail(
+                "convex",
+                &chain(&error),
+                "check SLUICE_CONVEX_URL and that it runs",
+            );
         }
         Err(_) => {
-            return findings.fail("convex", "no answer within 10 s", "check SLUICE_CONVEX_URL and the network");
+            return findings.fail(
+                "convex",
+                "no answer within 10 s",
+                "check SLUICE_CONVEX_URL and the network",
+            );
         }
     }
     check_reader(findings, client, via).await;
@@ -189,7 +218,10 @@ async fn check_convex(findings: &mut Findings, client: &Client, via: FilesVia) {
 /// Which way a user's files are read. Tells it for the setting `auto`; the other two are what they say.
 async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
     if via == FilesVia::Export {
-        return findings.ok("files", "read through the streaming export, as files_via says");
+        return findings.ok(
+            "files",
+            "read through the streaming export, as files_via says",
+        );
     }
     // Asks for no file: it is answered at once where the functions are deployed.
     let nothing = json!({ "user": "", "ids": [] });
@@ -212,11 +244,19 @@ async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
 
 async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
     if let Err(failure) = auth.auth() {
-        return findings.fail("auth", &failure.to_string(), "the API does not start without it");
+        return findings.fail(
+            "auth",
+            &failure.to_string(),
+            "the API does not start without it",
+        );
     }
     if let Some(url) = &auth.jwks_url {
         match count_keys(url).await {
-            Ok(0) => findings.fail("auth", &format!("{url} has no keys"), "check SLUICE_JWKS_URL"),
+            Ok(0) => findings.fail(
+                "auth",
+                &format!("{url} has no keys"),
+                "check SLUICE_JWKS_URL",
+            ),
             Ok(keys) => findings.ok("auth", &format!("{keys} keys at {url}")),
             Err(failure) => findings.fail("auth", &failure.to_string(), "check SLUICE_JWKS_URL"),
         }
@@ -240,6 +280,9 @@ async fn count_keys(url: &Url) -> Result<usize, Failure> {
         let answer = client.get(url.clone()).send().await?.error_for_status()?;
         answer.json::<Value>().await
     };
-    let keys = ask.await.map_err(reqwest::Error::without_url).context(doing)?;
+    let keys = ask
+        .await
+        .map_err(reqwest::Error::without_url)
+        .context(doing)?;
     Ok(keys["keys"].as_array().map_or(0, Vec::len))
 }

@@ -40,7 +40,10 @@ impl Import {
             .canonicalize()
             .context(format!("cannot read {}", self.folder.display()))?;
         if !folder.is_dir() {
-            return Err(Failure::new(format!("{} is not a folder", folder.display())));
+            return Err(Failure::new(format!(
+                "{} is not a folder",
+                folder.display()
+            )));
         }
         let running = DataFolder::at(&self.data.data).addresses();
         let client = self.convex.or(running.as_ref()).client()?;
@@ -56,7 +59,10 @@ impl Import {
         .await;
         progress.finish();
         let imported = imported?;
-        println!("{}", json!({ "user": self.user, "imported": imported.files }));
+        println!(
+            "{}",
+            json!({ "user": self.user, "imported": imported.files })
+        );
         Ok(())
     }
 }

@@ -22,7 +22,9 @@ pub struct Jobs {
 
 impl Jobs {
     pub async fn run(self) -> Result<(), Failure> {
-        let job = ApiClient::new(&self.client, OPERATOR)?.job(&self.id).await?;
+        let job = ApiClient::new(&self.client, OPERATOR)?
+            .job(&self.id)
+            .await?;
         println!("{job}");
         Ok(())
     }

@@ -44,9 +44,11 @@ impl Token {
             .dev_secret
             .or_else(|| folder.existing_dev_secret())
             .ok_or_else(|| {
-                Failure::new(format!("there is no secret in {}", self.data.data.display())).hint(
-                    "start `sluice dev` once, or set SLUICE_DEV_SECRET to that of the API",
-                )
+                Failure::new(format!(
+                    "there is no secret in {}",
+                    self.data.data.display()
+                ))
+                .hint("start `sluice dev` once, or set SLUICE_DEV_SECRET to that of the API")
             })?;
         let token = mint(secret.expose(), &self.user, &self.scopes, self.ttl)
             .context("cannot mint a token")?;

@@ -73,7 +73,10 @@ impl Work {
         let server = match self.work_listen {
             Some(address) => {
                 let listener = Server::bind(address).await?;
-                Some(Server::start(listener, probes(metrics, app.queues.clone()))?)
+                Some(Server::start(
+                    listener,
+                    probes(metrics, app.queues.clone()),
+                )?)
             }
             None => None,
         };

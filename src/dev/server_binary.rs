@@ -33,8 +33,10 @@ pub fn find_server(set: Option<&Path>) -> Result<PathBuf, Failure> {
         .chain(installed(INSTALLED_SERVER))
         .find(|path| major_version(path).is_some_and(|major| major >= OLDEST_MAJOR))
         .ok_or_else(|| {
-            Failure::new(format!("no valkey-server of version {OLDEST_MAJOR} or later found"))
-                .hint("run `make install`, which puts one under .valkey/, or set SLUICE_VALKEY_SERVER")
+            Failure::new(format!(
+                "no valkey-server of version {OLDEST_MAJOR} or later found"
+            ))
+            .hint("run `make install`, which puts one under .valkey/, or set SLUICE_VALKEY_SERVER")
         })
 }
 

@@ -112,11 +112,7 @@ async fn prepare_table(client: &Client) -> Result<(), Failure> {
 }
 
 /// Ends early when nobody takes the batches any more.
-fn send_batches(
-    user: &str,
-    files: impl Iterator<Item = PathBuf>,
-    sender: &mpsc::Sender<Batch>,
-) {
+fn send_batches(user: &str, files: impl Iterator<Item = PathBuf>, sender: &mpsc::Sender<Batch>) {
     let mut batch = Batch::default();
     for file in files {
         // A file that is gone since it was listed, or that may not be looked at, is left out.

@@ -46,7 +46,8 @@ pub fn of_file(user: &str, path: &Path) -> Option<Box<RawValue>> {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     let name = path.file_name()?;
     let is_image = mime.type_() == mime_guess::mime::IMAGE;
-    let thumb = |kind: &str| is_image.then(|| format!("thumb_{}", hex(&digest(kind, user, path)[..12])));
+    let thumb =
+        |kind: &str| is_image.then(|| format!("thumb_{}", hex(&digest(kind, user, path)[..12])));
     let record = Record {
         id: format!("file_{}", hex(&digest("id", user, path)[..16])),
         filename_enc: STANDARD.encode(name.as_bytes()),
@@ -101,9 +102,16 @@ mod tests {
         assert_eq!(record["user"], "usr_a");
         assert_eq!(record["size"], 5);
         assert_eq!(record["mimeType"], "image/png");
-        let name = STANDARD.decode(record["filenameEnc"].as_str().unwrap()).unwrap();
+        let name = STANDARD
+            .decode(record["filenameEnc"].as_str().unwrap())
+            .unwrap();
         assert_eq!(name, "häuser.png".as_bytes());
-        assert!(record["thumbs"]["webPre"].as_str().unwrap().starts_with("thumb_"));
+        assert!(
+            record["thumbs"]["webPre"]
+                .as_str()
+                .unwrap()
+                .starts_with("thumb_")
+        );
         assert!(record["uploadedDate"].as_u64().unwrap() > 1_600_000_000_000);
         assert!(record["dekEnc"].is_string());
     }

@@ -40,9 +40,7 @@ pub enum FileError {
 /// Puts the file's values in as defaults of `command` and all its subcommands.
 pub fn apply(command: Command, arguments: &[OsString]) -> Result<Command, FileError> {
     let named = named_file(arguments);
-    let path = named
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match fs::read_to_string(&path) {
         Ok(text) => with_defaults(command, &path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(command),
@@ -148,24 +146,33 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        let error = read("valkey_url = 'redis://a'
-valky_pool = 3").unwrap_err();
+        let error = read(
+            "valkey_url = 'redis://a'
+valky_pool = 3",
+        )
+        .unwrap_err();
         assert!(matches!(&error, FileError::UnknownKey { key, .. } if key == "valky_pool"));
         assert!(error.to_string().contains("valky_pool"));
     }
 
     #[test]
     fn a_section_is_refused_by_name() {
-        let error = read("[listen]
-port = 1").unwrap_err();
+        let error = read(
+            "[listen]
+port = 1",
+        )
+        .unwrap_err();
         assert!(matches!(&error, FileError::NotAValue { key, .. } if key == "listen"));
     }
 
     #[test]
     fn a_syntax_error_names_its_line() {
-        let error = read("listen = '127.0.0.1:1'
+        let error = read(
+            "listen = '127.0.0.1:1'
 
-sync_ttl_secs = = 3").unwrap_err();
+sync_ttl_secs = = 3",
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("line 3"), "{error}");
     }
 
@@ -183,7 +190,9 @@ sync_ttl_secs = = 3").unwrap_err();
         collect_keys(&Cli::command(), &mut keys);
         for key in keys {
             assert!(
-                uncommented.lines().any(|line| line.starts_with(&format!("{key} ="))),
+                uncommented
+                    .lines()
+                    .any(|line| line.starts_with(&format!("{key} ="))),
                 "sluice.example.toml lacks {key}"
             );
         }

@@ -1,0 +1,101 @@
+//! How the API answers, and whom.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use sluice_api::ApiConfig;
+use sluice_api::auth::{Auth, AuthConfig};
+use sluice_convex::Secret;
+use url::Url;
+
+use super::HEADING;
+use super::values::{dev_secret, http_url};
+use crate::failure::{Context, Failure};
+
+/// How the API answers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub struct ApiSettings {
+    /// The address the API listens on
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SLUICE_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// How long a request waits for its job before it answers 202, in seconds (0 to 300)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SLUICE_REQUEST_WAIT_SECS",
+        default_value = "30",
+        value_parser = clap::value_parser!(u64).range(0..=300)
+    )]
+    pub request_wait_secs: u64,
+}
+
+impl ApiSettings {
+    /// As the API takes them.
+    pub fn config(&self) -> ApiConfig {
+        ApiConfig {
+            request_wait: Duration::from_secs(self.request_wait_secs),
+            ..ApiConfig::default()
+        }
+    }
+}
+
+/// Whose tokens the API accepts. At least one source of keys has to be set.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub struct AuthSettings {
+    /// Where the public keys of the tokens' issuer are
+    #[arg(long, value_name = "URL", env = "SLUICE_JWKS_URL", value_parser = http_url)]
+    pub jwks_url: Option<Url>,
+
+    /// The issuer that tokens must name (`iss`)
+    #[arg(long, value_name = "ISSUER", env = "SLUICE_JWT_ISSUER")]
+    pub jwt_issuer: Option<String>,
+
+    /// The audience that tokens must name (`aud`)
+    #[arg(long, value_name = "AUDIENCE", env = "SLUICE_JWT_AUDIENCE")]
+    pub jwt_audience: Option<String>,
+
+    #[command(flatten)]
+    pub dev: DevSecretSettings,
+}
+
+impl AuthSettings {
+    /// What checks tokens. Without any source of keys nobody could call the API, so that is refused.
+    pub fn auth(&self) -> Result<Auth, Failure> {
+        if self.jwks_url.is_none() && self.dev.dev_secret.is_none() {
+            return Err(Failure::new("no source of keys for tokens")
+                .hint("set SLUICE_JWKS_URL or, for development, SLUICE_DEV_SECRET"));
+        }
+        Auth::new(AuthConfig {
+            dev_secret: self.dev.dev_secret.clone(),
+            jwks_url: self.jwks_url.clone(),
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        })
+        .context("cannot check tokens with these settings")
+    }
+}
+
+/// The secret behind development tokens.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub struct DevSecretSettings {
+    /// The shared secret of development tokens, 32 bytes or more. Prefer the variable: flags are visible to other users
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "SLUICE_DEV_SECRET",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_parser = dev_secret
+    )]
+    pub dev_secret: Option<Secret>,
+}

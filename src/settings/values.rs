@@ -1,0 +1,76 @@
+//! What a value has to be like. Errors say the rule, never the value: it may be secret.
+
+use sluice_convex::Secret;
+use url::Url;
+
+use super::connections::ValkeyUrl;
+
+/// HS256 asks for a key at least as long as its hash.
+const SHORTEST_SECRET: usize = 32;
+
+/// A whole number from 1 to `MAX`.
+pub(super) fn at_most<const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=MAX).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from 1 to {MAX}")),
+    }
+}
+
+/// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at once".
+pub(super) fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=31_536_000)
+}
+
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    match text.trim() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(Secret::from(text.to_owned())),
+    }
+}
+
+pub(super) fn dev_secret(text: &str) -> Result<Secret, String> {
+    let secret = secret(text)?;
+    if secret.expose().len() < SHORTEST_SECRET {
+        return Err(format!("must have at least {SHORTEST_SECRET} bytes"));
+    }
+    Ok(secret)
+}
+
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    url_of(text, &["http", "https"])
+}
+
+pub(super) fn valkey_url(text: &str) -> Result<ValkeyUrl, String> {
+    url_of(text, &["redis", "rediss"]).map(|_| ValkeyUrl(text.to_owned()))
+}
+
+/// An address with one of `schemes`. The text stays out of the errors: it may hold a password.
+fn url_of(text: &str, schemes: &[&str]) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if schemes.contains(&url.scheme()) && url.has_host() {
+        Ok(url)
+    } else {
+        Err(format!("must start with {}://", schemes.join(":// or ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_short_development_secret_is_refused() {
+        assert!(dev_secret(&"x".repeat(31)).is_err());
+        assert!(dev_secret(&"x".repeat(32)).is_ok());
+    }
+
+    #[test]
+    fn an_address_needs_its_scheme_and_a_host() {
+        assert!(http_url("https://name-1.convex.cloud").is_ok());
+        assert!(http_url("ftp://host").is_err());
+        assert!(valkey_url("redis://127.0.0.1:6379").is_ok());
+        assert!(valkey_url("127.0.0.1:6379").is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! Which source of a setting wins. `sluice doctor` tells the limit that counts.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The line about limits, from a process whose environment holds nothing but `variables`.
+fn limits(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .arg("doctor")
+        .args(flags)
+        .current_dir(folder)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.contains("limits"));
+    line.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let variable = [("SLUICE_SYNC_LIMIT_BYTES", "300")];
+    let flag = ["--sync-limit-bytes", "400"];
+    let limits = |variables: &[_], flags: &[_]| limits(folder.path(), variables, flags);
+
+    assert!(limits(&[], &[]).contains(" 450000000 bytes"));
+    fs::write(folder.path().join("sluice.toml"), "sync_limit_bytes = 200").unwrap();
+    assert!(limits(&[], &[]).contains(" 200 bytes"));
+    assert!(limits(&variable, &[]).contains(" 300 bytes"));
+    assert!(limits(&variable, &flag).contains(" 400 bytes"));
+}
+
+#[test]
+fn a_file_of_another_name_is_read_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("sluice.toml"), "sync_limit_bytes = 200").unwrap();
+    let other = folder.path().join("other.toml");
+    fs::write(&other, "sync_limit_bytes = 500").unwrap();
+    let other = other.to_str().unwrap();
+    assert!(limits(folder.path(), &[], &["--config", other]).contains(" 500 bytes"));
+    assert!(limits(folder.path(), &[("SLUICE_CONFIG", other)], &[]).contains(" 500 bytes"));
+}
