@@ -31,8 +31,13 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = embedded.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
+        Server::at(&url)
+    }
+
+    /// A store that runs somewhere else.
+    pub fn at(url: &str) -> Server {
         Server {
-            url,
+            url: url.to_owned(),
             http: reqwest::Client::new(),
             dir: None,
         }
