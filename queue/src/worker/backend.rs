@@ -18,10 +18,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::WorkerConfig;
 use super::fetch::Fetcher;
 use super::layer::{Ending, LeaseLayer, record};
 use super::running::Running;
-use super::WorkerConfig;
 use crate::Queues;
 
 /// Feeds an apalis worker with the jobs of one queue. It never fails: while Valkey is away it waits.
@@ -89,7 +89,8 @@ impl ValkeyBackend {
                     stop,
                 } => {
                     drop(stop);
-                    self.feed = Feed::Closing(hand_back(self.queues.clone(), jobs, fetcher).boxed());
+                    self.feed =
+                        Feed::Closing(hand_back(self.queues.clone(), jobs, fetcher).boxed());
                 }
                 Feed::Closing(mut closing) => {
                     if closing.poll_unpin(context).is_pending() {

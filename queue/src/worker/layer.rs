@@ -78,7 +78,10 @@ where
         let progress = task.args.progress.clone();
         let attempt = task.args.attempt();
         let span = tracing::info_span!("job", id = %lease.id, attempt);
-        let run = self.handler.call(task).map(|result| result.map_err(Into::into));
+        let run = self
+            .handler
+            .call(task)
+            .map(|result| result.map_err(Into::into));
         let mut run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
         async move {
             let begun = Instant::now();
@@ -135,7 +138,9 @@ impl Ending {
     }
 }
 
-fn flatten(result: Result<Result<Box<RawValue>, BoxDynError>, JoinError>) -> Result<Box<RawValue>, JobError> {
+fn flatten(
+    result: Result<Result<Box<RawValue>, BoxDynError>, JoinError>,
+) -> Result<Box<RawValue>, JobError> {
     match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(match error.downcast::<JobError>() {
@@ -167,7 +172,9 @@ fn ending(
     match (result, stop) {
         (Some(Ok(value) | Err(JobError::Refuse(value))), _) if value.get().len() > RESULT_LIMIT => {
             let bytes = value.get().len();
-            Ending::Dead(format!("the result has {bytes} bytes, the limit is {RESULT_LIMIT}"))
+            Ending::Dead(format!(
+                "the result has {bytes} bytes, the limit is {RESULT_LIMIT}"
+            ))
         }
         (Some(Ok(value)), _) => Ending::Completed(value),
         (Some(Err(JobError::Refuse(reason))), _) => Ending::Refused(reason),

@@ -189,12 +189,7 @@ async fn send_later(queues: Queues, lease: Arc<Lease>, progress: Arc<Progress>) 
     }
 }
 
-async fn save(
-    queues: &Queues,
-    lease: &Lease,
-    field: &str,
-    value: &str,
-) -> Result<(), QueueError> {
+async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Result<(), QueueError> {
     let shared = &queues.shared;
     let kept: bool = shared
         .lane
