@@ -26,18 +26,20 @@
 //! # The life of a job
 //!
 //! ```text
-//!              delay                         fetch                     result, refusal
-//!  enqueue ─┬────────► scheduled ─┐    ┌───────────────► running ──────────────────────► completed
-//!           │                 due │    │                  │ │ │
-//!           │                     ▼    │    released,     │ │ │  fatal, or the last
-//!           └─────────────────► available ◄── rescued ────┘ │ │  attempt used up
-//!                                 ▲   ▲                     │ └────────────────────────► dead
-//!                             due │   │ retry by operator   │ failed
-//!                          retrying   │ (dead, cancelled,   │
-//!                                 ▲   │  refused)           │
-//!                                 └───┼─────────────────────┘
-//!                                     └─────────────────────────────────────────────────
-//!  scheduled, available, retrying: cancelled at once; running: through its token ──────► cancelled
+//!            delayed               due
+//!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
+//!     │                                ▼      ▼                     │       result or refusal
+//!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
+//!                                      ▲      ▲                 │   │  fatal, last attempt
+//!                                  due │      │                 │   └─────────────────────► dead
+//!                                      │      └─ by operator    │ failed
+//!                                      │         (dead,         │
+//!                                  retrying       cancelled,    │
+//!                                      ▲          refused)      │
+//!                                      └────────────────────────┘
+//!
+//!  scheduled, available, retrying ─── cancel, at once ───────────┐
+//!  running ─── cancel, through its token ────────────────────────┴─────────────────────────► cancelled
 //! ```
 //!
 //! Every transition is one Lua script in `lua/queue/`; none takes more than one step from here, so a process may die
