@@ -304,6 +304,41 @@ async fn a_running_job_survives_an_absence_of_valkey_that_is_longer_than_its_lea
 }
 
 #[tokio::test]
+async fn leases_that_ran_out_while_nobody_could_fetch_may_still_be_extended() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let config = WorkerConfig {
+        poll: LONG * 2,
+        ..fast("running", 1)
+    };
+    let running = work(&queues, config, async |running: Running| {
+        running.cancelled().cancelled().await;
+        Ok(json(&running.attempt()))
+    });
+    let id = queues.enqueue(job(&())).await.unwrap().id;
+    until(&queues, &id, |job| job.state == State::Running).await;
+    let member = id.as_str().split_once('_').unwrap().1;
+    redis::pipe()
+        .atomic()
+        .cmd("ZADD")
+        .arg("sq1:{q}:running")
+        .arg(1)
+        .arg(member)
+        .cmd("HSET")
+        .arg("sq1:{q}:meta")
+        .arg("fetched_at")
+        .arg(1)
+        .exec(&mut valkey.connection())
+        .unwrap();
+    let other = work(&queues, fast("other", 1), async |_| Ok(json(&"stolen")));
+    sleep(Duration::from_secs(2)).await;
+    queues.cancel(&id).await.unwrap();
+    assert_eq!(result(&queues, &id).await, "1");
+    running.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
 async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
     let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
     let queues = queues(&valkey).await;
@@ -329,6 +364,11 @@ async fn a_fetch_whose_answer_is_lost_costs_no_attempt() {
         ..QueueConfig::default()
     };
     let queues = queues_with(&valkey, config).await;
+    // The server must know the scripts, or all that gets lost is its asking for them.
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    let first = queues.enqueue(job(&())).await.unwrap().id;
+    finished(&queues, &first).await;
+    worker.stop().await;
     let once = NewJob {
         max_attempts: 1,
         ..job(&())
