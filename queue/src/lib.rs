@@ -64,6 +64,18 @@
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
+//! # Metrics
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
+//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
+//! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
+//! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
+//! | `sluice_queue_command_seconds` | histogram | `command` |
+//! | `sluice_queue_command_retries_total` | counter | `command` |
+//! | `sluice_queue_heartbeats_failed_total`, `sluice_queue_subscription_lost_total` | counter | |
+//!
 //! # apalis
 //!
 //! apalis drives the worker: its task, layers, events, monitor. Fetching, heartbeats and runs are tasks of the backend's
