@@ -3,14 +3,30 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
+--          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, { job... } } with each job as
 --          { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
--- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each
+-- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each;
+--          O(jobs that run) after a lost answer
 
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
 
 call('ZADD', root .. 'workers', now, ARGV[3])
 call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+
+-- What a lost answer leased was never started: it goes back as if it had not been fetched.
+if ARGV[6] == '1' then
+  for _, id in ipairs(call('ZRANGE', root .. 'running', 0, -1)) do
+    local key = root .. 'job:' .. id
+    local job = call('HMGET', key, 'token', 'priority', 'seat')
+    if job[1] == token then
+      call('ZREM', root .. 'running', id)
+      call('HINCRBY', key, 'attempts', -1)
+      call('HSET', key, 'state', 'available')
+      offer(id, job[2], job[3])
+    end
+  end
+end
 
 local function due(set)
   return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)

@@ -28,9 +28,10 @@ pub struct NewJob {
     /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried keeps its place, so
     /// the next ones wait until it succeeds or its attempts are used up. A delayed job joins the line when it is due.
     pub group: Option<String>,
-    /// 0 (first) to 9 (last). Default 5. Within a group the order of enqueueing counts, not the priority.
+    /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of enqueueing counts, not
+    /// the priority.
     pub priority: u8,
-    /// How often the job may be started, crashes of its worker included, before it is dead. Default 8.
+    /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8.
     pub max_attempts: u32,
     /// How long the job waits at least.
     pub delay: Option<Duration>,
@@ -68,7 +69,7 @@ impl NewJob {
         })
     }
 
-    /// Refuses what a queue does not keep. Priorities beyond 9 and zero attempts are put right where they are sent.
+    /// Refuses what a queue does not keep.
     pub(crate) fn check(&self) -> Result<(), QueueError> {
         crate::id::check_queue(&self.queue)?;
         check_size("payload", self.payload.get().len(), PAYLOAD_LIMIT)?;

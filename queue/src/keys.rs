@@ -63,6 +63,9 @@ const CHUNK: usize = 100;
 /// How many jobs one fetch leases at most.
 pub(crate) const FETCH_LIMIT: usize = 500;
 
+/// How many jobs one page of a list has at most.
+pub const PAGE_LIMIT: u64 = 500;
+
 /// A worker that was not seen for this long counts as gone.
 const WORKER_GONE: Duration = Duration::from_secs(10);
 

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::QueueError;
 use crate::script::Script;
 
-/// How often a command is sent before its caller hears of the failure.
+/// How often a command that is safe to do twice is sent before its caller hears of the failure.
 const ATTEMPTS: u32 = 6;
 
 /// The mean pause before the second attempt; it doubles with each further one.
@@ -43,33 +43,63 @@ impl Lane {
         }
     }
 
-    /// Runs a script by its SHA, and by its text when the server does not know it (yet, or since a SCRIPT FLUSH).
+    /// Runs a script that is safe to run twice.
     pub async fn script<T: FromRedisValue>(
         &self,
         script: &Script,
         root: &str,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<T, QueueError> {
+        self.evaluate(script, root, arguments, ATTEMPTS).await
+    }
+
+    /// Runs a script that is not; whether it ran when this fails is not known.
+    pub async fn script_once<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        root: &str,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, QueueError> {
+        self.evaluate(script, root, arguments, 1).await
+    }
+
+    /// Sends a command that is safe to do twice.
+    pub async fn command<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        command: &Cmd,
+    ) -> Result<T, QueueError> {
+        self.send_up_to(ATTEMPTS, name, command).await
+    }
+
+    /// By its SHA, and by its text when the server does not know it (yet, or since a SCRIPT FLUSH).
+    async fn evaluate<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        root: &str,
+        arguments: impl Fn(&mut Cmd),
+        attempts: u32,
+    ) -> Result<T, QueueError> {
         let mut by_sha = redis::cmd("EVALSHA");
         by_sha.arg(&script.sha).arg(1).arg(root);
         arguments(&mut by_sha);
-        match self.command(script.name, &by_sha).await {
+        match self.send_up_to(attempts, script.name, &by_sha).await {
             Err(QueueError::Valkey(error))
                 if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
             {
                 let mut by_text = redis::cmd("EVAL");
                 by_text.arg(&script.source).arg(1).arg(root);
                 arguments(&mut by_text);
-                self.command(script.name, &by_text).await
+                self.send_up_to(attempts, script.name, &by_text).await
             }
             answer => answer,
         }
     }
 
-    /// Sends a command, and again after a pause when the connection broke or the server is still loading. So what is
-    /// sent must be safe to do twice; every script of a queue is.
-    pub async fn command<T: FromRedisValue>(
+    /// Sends a command, and again after a pause when the connection broke or the server is still loading.
+    async fn send_up_to<T: FromRedisValue>(
         &self,
+        attempts: u32,
         name: &'static str,
         command: &Cmd,
     ) -> Result<T, QueueError> {
@@ -77,7 +107,7 @@ impl Lane {
         let mut attempt = 1;
         let answer = loop {
             match self.send(command).await {
-                Err(error) if is_transient(&error) && attempt < ATTEMPTS => {
+                Err(error) if is_transient(&error) && attempt < attempts => {
                     metrics::counter!("sluice_queue_command_retries_total", "command" => name)
                         .increment(1);
                     tokio::time::sleep(jittered(FIRST_PAUSE * 2_u32.pow(attempt - 1))).await;

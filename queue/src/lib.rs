@@ -1,4 +1,88 @@
-//! placeholder docs
+//! A job queue on Valkey, as a backend for [apalis](https://docs.rs/apalis) workers.
+//!
+//! [`Queues`] is the handle: it adds jobs, waits for and watches them, lists, cancels and retries them, and makes the
+//! [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a [`HandlerResult`].
+//!
+//! ```no_run
+//! # async fn example(pool: deadpool_redis::Pool) -> Result<(), Box<dyn std::error::Error>> {
+//! use apalis::prelude::WorkerBuilder;
+//! use sluice_queue::*;
+//!
+//! let queues = Queues::connect("redis://127.0.0.1", pool, QueueConfig::default()).await?;
+//! let worker = WorkerBuilder::new("greeter")
+//!     .backend(queues.backend("greet", WorkerConfig::new("greeter", 10)))
+//!     .build(async |running: Running| {
+//!         let name: String = running.payload().map_err(|e| JobError::Fatal(e.to_string()))?;
+//!         HandlerResult::Ok(serde_json::value::to_raw_value(&format!("hello {name}")).unwrap())
+//!     });
+//! tokio::spawn(worker.run());
+//!
+//! let id = queues.enqueue(NewJob::new("greet", &"you")?).await?.id;
+//! println!("{:?}", queues.wait(&id, std::time::Duration::from_secs(30)).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The life of a job
+//!
+//! ```text
+//!            delayed               due
+//!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
+//!     │                                ▼      ▼                     │       result or refusal
+//!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
+//!                                      ▲      ▲                 │   │  fatal, last attempt
+//!                                  due │      │                 │   └─────────────────────► dead
+//!                                      │      └─ by operator    │ failed
+//!                                      │         (dead,         │
+//!                                  retrying       cancelled,    │
+//!                                      ▲          refused)      │
+//!                                      └────────────────────────┘
+//!
+//!  scheduled, available, retrying ─── cancel, at once ───────────┐
+//!  running ─── cancel, through its token ────────────────────────┴─────────────────────────► cancelled
+//! ```
+//!
+//! Every transition is one Lua script in `lua/queue/`; none takes more than one step from here, so a process may die
+//! anywhere. [`keys`] lists every key, structure and time-out.
+//!
+//! # What is guaranteed
+//!
+//! - **At least once.** A job that was enqueued runs until it is completed, cancelled or dead. A worker holds a *lease* on
+//!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
+//!   a worker dies its leases run out (after 6 s) and any live worker with the next fetch (each 2 s) takes over.
+//! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
+//!   What was fetched and never started (a drain, a lost answer) is not counted.
+//! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report progress or save a
+//!   checkpoint; its [cancellation token](Running::cancelled) fires, and the handler is dropped [`STOP_GRACE`] later.
+//!   Outside effects of a handler must be idempotent, or fenced in their turn.
+//! - **An absence of Valkey costs no lease**: when nobody could fetch for longer than a lease, workers get half a lease to
+//!   extend theirs before anything is taken from them. Ends of runs are recorded when it is back, for up to a minute.
+//! - **Order.** By priority, then first come first served; released, rescued and retried jobs go back to the place they
+//!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
+//!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
+//!   pauses last; a delayed job joins the group when it is due.
+//! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
+//!   poll behind it makes up for whatever it may miss.
+//!
+//! # Metrics
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
+//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
+//! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
+//! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
+//! | `sluice_queue_command_seconds` | histogram | `command` |
+//! | `sluice_queue_command_retries_total` | counter | `command` |
+//! | `sluice_queue_heartbeats_failed_total`, `sluice_queue_subscription_lost_total` | counter | |
+//!
+//! # apalis
+//!
+//! apalis drives the worker: its task, layers, events, monitor. Fetching, heartbeats and runs are tasks of the backend's
+//! own, because apalis runs all handlers of a worker inside of one task and does not poll the backend while they end.
+//! So `WorkerConfig::concurrency` is the bound that counts, handlers run in parallel, and a panic is a failed attempt
+//! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
+
 mod error;
 mod events;
 mod id;
@@ -13,8 +97,8 @@ pub use error::QueueError;
 pub use id::JobId;
 pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, QueueStats, State};
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT,
-    Retention, STOP_GRACE,
+    CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
+    RESULT_LIMIT, Retention, STOP_GRACE,
 };
 pub use queues::{QueueConfig, Queues};
 pub use worker::{

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::events::{Hub, listen};
 use crate::id::check_queue;
 use crate::job::{Enqueued, Finished, JobView, NewJob, QueueStats, State};
-use crate::keys::{CONNECT_TIMEOUT, QUEUES, Retention, SLOW_POLL, root};
+use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, QUEUES, Retention, SLOW_POLL, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
 use crate::worker::Workers;
@@ -256,7 +256,7 @@ impl Queues {
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
-    /// available ones those that wait for their group come first. Costs O(log n + page).
+    /// available ones those that wait for their group come first. At most [`PAGE_LIMIT`]; costs O(log n + page).
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
@@ -268,6 +268,7 @@ impl Queues {
         limit: u64,
     ) -> Result<Vec<JobView>, QueueError> {
         check_queue(queue)?;
+        let limit = limit.min(PAGE_LIMIT);
         if limit == 0 {
             return Ok(Vec::new());
         }

@@ -121,13 +121,19 @@ async fn what_a_queue_does_not_keep_is_refused_with_its_size() {
     queues.enqueue(job(&fits)).await.unwrap();
     match queues.enqueue(job(&(fits + "x"))).await {
         Err(QueueError::TooLarge { what, bytes, limit }) => {
-            assert_eq!((what, bytes, limit), ("payload", PAYLOAD_LIMIT + 1, PAYLOAD_LIMIT));
+            assert_eq!(
+                (what, bytes, limit),
+                ("payload", PAYLOAD_LIMIT + 1, PAYLOAD_LIMIT)
+            );
         }
         other => panic!("{other:?}"),
     }
     for name in ["", "Sync", "a{b}", "a_b", "a:b"] {
         let refused = queues.enqueue(NewJob::new(name, &()).unwrap()).await;
-        assert!(matches!(refused, Err(QueueError::InvalidQueue(_))), "{name}");
+        assert!(
+            matches!(refused, Err(QueueError::InvalidQueue(_))),
+            "{name}"
+        );
     }
 }
 
@@ -177,7 +183,10 @@ async fn a_delayed_job_waits_for_its_time() {
     let job = queues.get(&id).await.unwrap().unwrap();
     assert_eq!(job.state, State::Scheduled);
     assert_eq!(job.run_at, job.created_at + 400);
-    assert!(matches!(finished(&queues, &id).await, Finished::Completed(_)));
+    assert!(matches!(
+        finished(&queues, &id).await,
+        Finished::Completed(_)
+    ));
     let job = queues.get(&id).await.unwrap().unwrap();
     assert!(job.started_at.unwrap() >= job.run_at);
     worker.stop().await;

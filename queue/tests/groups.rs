@@ -55,7 +55,13 @@ async fn groups_run_one_at_a_time_in_order_and_side_by_side() {
             async move {
                 let name: String = running.payload().unwrap();
                 let group = name.chars().next().unwrap();
-                let before = log.lock().unwrap().entry(group).or_default().0.replace(name.clone());
+                let before = log
+                    .lock()
+                    .unwrap()
+                    .entry(group)
+                    .or_default()
+                    .0
+                    .replace(name.clone());
                 assert_eq!(before, None, "two of one group run");
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let mut log = log.lock().unwrap();

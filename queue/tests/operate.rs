@@ -24,7 +24,10 @@ async fn lists_are_paged_newest_first_and_counts_agree() {
     ids.reverse();
     let mut seen = Vec::new();
     for offset in (0..30).step_by(10) {
-        let page = queues.list("q", State::Available, offset, 10).await.unwrap();
+        let page = queues
+            .list("q", State::Available, offset, 10)
+            .await
+            .unwrap();
         seen.extend(page.into_iter().map(|job| job.id));
     }
     assert_eq!(seen, ids);
@@ -40,9 +43,8 @@ async fn lists_are_paged_newest_first_and_counts_agree() {
 async fn live_workers_are_counted_and_gone_ones_are_not() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let workers = ["same", "same"].map(|name| {
-        work(&queues, fast(name, 1), async |_| Ok(json(&())))
-    });
+    let workers =
+        ["same", "same"].map(|name| work(&queues, fast(name, 1), async |_| Ok(json(&()))));
     let begun = std::time::Instant::now();
     while queues.queues().await.unwrap().first().map(|it| it.workers) != Some(2) {
         assert!(begun.elapsed() < LONG);
@@ -96,7 +98,11 @@ async fn finished_jobs_beyond_the_count_are_forgotten_the_oldest_first() {
     let listed = queues.list("q", State::Completed, 0, 100).await.unwrap();
     assert_eq!(listed.len(), 5);
     assert_eq!(listed[0].payload.get(), "19");
-    assert_eq!(job_keys(&valkey), 6, "and the one that an idempotency key leads to");
+    assert_eq!(
+        job_keys(&valkey),
+        6,
+        "and the one that an idempotency key leads to"
+    );
     assert_eq!(queues.enqueue(idempotent).await.unwrap().id, promised);
     assert_eq!(result(&queues, &promised).await, "null");
     worker.stop().await;
@@ -125,7 +131,13 @@ fn commands(valkey: &TestValkey) -> u64 {
     stats
         .lines()
         .filter(|line| line.starts_with("cmdstat_eval") || line.starts_with("cmdstat_ping"))
-        .map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap())
+        .map(|line| {
+            line.split(['=', ','])
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        })
         .sum()
 }
 
@@ -134,7 +146,9 @@ async fn a_process_with_three_idle_queues_sends_at_most_two_commands_a_second() 
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let workers = ["sync", "prefetch", "invalidate"].map(|queue| {
-        work_on(&queues, queue, WorkerConfig::new("w", 4), async |_| Ok(json(&())))
+        work_on(&queues, queue, WorkerConfig::new("w", 4), async |_| {
+            Ok(json(&()))
+        })
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = commands(&valkey);

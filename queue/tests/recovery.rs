@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use apalis::prelude::{Monitor, WorkerBuilder};
 use common::*;
 use sluice_queue::{
-    Finished, JobError, JobId, NewJob, QueueConfig, QueueError, Queues, Running, State,
-    WorkerConfig,
+    Finished, HandlerResult, JobError, JobId, NewJob, QueueConfig, QueueError, Queues, Running,
+    State, WorkerConfig,
 };
 use sluice_test_support::TestValkey;
 use tokio::sync::mpsc;
@@ -30,12 +31,16 @@ async fn worker_process() {
     let queues = Queues::connect(&url, pool, QueueConfig::default())
         .await
         .unwrap();
-    let worker = work(&queues, WorkerConfig::new("child", 4), async |running: Running| {
-        if running.payload::<String>().unwrap() == "poison" {
-            std::process::abort();
-        }
-        std::future::pending().await
-    });
+    let worker = work(
+        &queues,
+        WorkerConfig::new("child", 4),
+        async |running: Running| {
+            if running.payload::<String>().unwrap() == "poison" {
+                std::process::abort();
+            }
+            std::future::pending().await
+        },
+    );
     worker.running.await.unwrap();
 }
 
@@ -78,9 +83,11 @@ async fn the_jobs_of_a_killed_worker_run_elsewhere_within_ten_seconds() {
     for id in [&first, &other] {
         until(&queues, id, |job| job.state == State::Running).await;
     }
-    let worker = work(&queues, WorkerConfig::new("w", 4), async |running: Running| {
-        Ok(json(&running.attempt()))
-    });
+    let worker = work(
+        &queues,
+        WorkerConfig::new("w", 4),
+        async |running: Running| Ok(json(&running.attempt())),
+    );
     sleep(Duration::from_secs(1)).await;
     // SIGKILL.
     drop(child);
@@ -88,7 +95,11 @@ async fn the_jobs_of_a_killed_worker_run_elsewhere_within_ten_seconds() {
     assert_eq!(result(&queues, &first).await, "2", "the crash counts");
     assert_eq!(result(&queues, &other).await, "2");
     assert_eq!(result(&queues, &second).await, "1", "the group goes on");
-    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        killed.elapsed()
+    );
     let errors = queues.get(&first).await.unwrap().unwrap().errors;
     assert_eq!(errors[0].message, "the lease of worker child ran out");
     worker.stop().await;
@@ -111,7 +122,10 @@ async fn a_job_that_kills_its_workers_becomes_a_dead_letter() {
         assert!(!died.await.unwrap().success());
     }
     let worker = work(&queues, WorkerConfig::new("w", 1), async |_| Ok(json(&())));
-    assert!(matches!(finished(&queues, &poison).await, Finished::Dead { .. }));
+    assert!(matches!(
+        finished(&queues, &poison).await,
+        Finished::Dead { .. }
+    ));
     assert_eq!(result(&queues, &next).await, "null");
     let dead = queues.get(&poison).await.unwrap().unwrap();
     assert_eq!((dead.attempts, dead.errors.len()), (2, 2));
@@ -124,7 +138,7 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
     let valkey = TestValkey::start();
     let observer = queues(&valkey).await;
     let id = observer.enqueue(job(&())).await.unwrap().id;
-    let url = valkey.url();
+    let (url, busy_id) = (valkey.url(), id.clone());
     let busy = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -141,18 +155,15 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
                 std::thread::sleep(Duration::from_secs(3));
                 Ok(json(&running.attempt()))
             });
-            finished(&queues, &id).await;
+            finished(&queues, &busy_id).await;
             worker.stop().await;
-            id
-        })
+        });
     });
+    until(&observer, &id, |job| job.state == State::Running).await;
     let idle = work(&observer, fast("idle", 1), async |_| Ok(json(&"stolen")));
-    let id = tokio::task::spawn_blocking(move || busy.join().unwrap())
-        .await
-        .unwrap();
-    // Whichever of the two was first to fetch it, nobody took it over.
-    let job = observer.get(&id).await.unwrap().unwrap();
-    assert_eq!((job.attempts, job.errors.len()), (1, 0));
+    assert_eq!(result(&observer, &id).await, "1");
+    let ended = tokio::task::spawn_blocking(move || busy.join().unwrap());
+    ended.await.unwrap();
     idle.stop().await;
 }
 
@@ -196,8 +207,14 @@ async fn a_worker_that_lost_its_lease_is_told_and_cannot_write_any_more() {
     until(&queues, &id, |job| job.state == State::Running).await;
     expire_lease(&valkey, &queues, &id).await;
     let (checkpoint, progress) = stale.recv().await.unwrap();
-    assert!(matches!(checkpoint, Err(QueueError::LeaseLost(_))), "{checkpoint:?}");
-    assert!(matches!(progress, Err(QueueError::LeaseLost(_))), "{progress:?}");
+    assert!(
+        matches!(checkpoint, Err(QueueError::LeaseLost(_))),
+        "{checkpoint:?}"
+    );
+    assert!(
+        matches!(progress, Err(QueueError::LeaseLost(_))),
+        "{progress:?}"
+    );
     assert_eq!(result(&queues, &id).await, "\"fresh\"");
     worker.stop().await;
 }
@@ -258,7 +275,10 @@ async fn events_arrive_again_after_a_restart_of_valkey() {
 async fn a_running_job_survives_an_absence_of_valkey_that_is_longer_than_its_lease() {
     let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
     let queues = queues(&valkey).await;
-    let (release, running_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (release, running_once) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let (released, runs) = (release.clone(), running_once.clone());
     let worker = work(&queues, fast("w", 3), move |running: Running| {
         let released = released.clone();
@@ -284,6 +304,41 @@ async fn a_running_job_survives_an_absence_of_valkey_that_is_longer_than_its_lea
 }
 
 #[tokio::test]
+async fn leases_that_ran_out_while_nobody_could_fetch_may_still_be_extended() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let config = WorkerConfig {
+        poll: LONG * 2,
+        ..fast("running", 1)
+    };
+    let running = work(&queues, config, async |running: Running| {
+        running.cancelled().cancelled().await;
+        Ok(json(&running.attempt()))
+    });
+    let id = queues.enqueue(job(&())).await.unwrap().id;
+    until(&queues, &id, |job| job.state == State::Running).await;
+    let member = id.as_str().split_once('_').unwrap().1;
+    redis::pipe()
+        .atomic()
+        .cmd("ZADD")
+        .arg("sq1:{q}:running")
+        .arg(1)
+        .arg(member)
+        .cmd("HSET")
+        .arg("sq1:{q}:meta")
+        .arg("fetched_at")
+        .arg(1)
+        .exec(&mut valkey.connection())
+        .unwrap();
+    let other = work(&queues, fast("other", 1), async |_| Ok(json(&"stolen")));
+    sleep(Duration::from_secs(2)).await;
+    queues.cancel(&id).await.unwrap();
+    assert_eq!(result(&queues, &id).await, "1");
+    running.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
 async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
     let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
     let queues = queues(&valkey).await;
@@ -299,6 +354,70 @@ async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
     let job = until(&queues, &id, |job| job.state == State::Completed).await;
     assert_eq!((job.result.unwrap().get(), job.attempts), ("\"kept\"", 1));
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_whose_answer_is_lost_costs_no_attempt() {
+    let valkey = TestValkey::start_with(&["--enable-debug-command", "yes"]);
+    let config = QueueConfig {
+        response_timeout: Duration::from_millis(200),
+        ..QueueConfig::default()
+    };
+    let queues = queues_with(&valkey, config).await;
+    // The server must know the scripts, or all that gets lost is its asking for them.
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    let first = queues.enqueue(job(&())).await.unwrap().id;
+    finished(&queues, &first).await;
+    worker.stop().await;
+    let once = NewJob {
+        max_attempts: 1,
+        ..job(&())
+    };
+    let id = queues.enqueue(once).await.unwrap().id;
+    let mut connection = valkey.connection();
+    let asleep = std::thread::spawn(move || {
+        redis::cmd("DEBUG")
+            .arg("SLEEP")
+            .arg(0.5)
+            .exec(&mut connection)
+            .unwrap();
+    });
+    sleep(Duration::from_millis(100)).await;
+    // Its first fetch reaches a server that will answer when nobody listens any more.
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&"ran")));
+    assert_eq!(result(&queues, &id).await, "\"ran\"");
+    let job = queues.get(&id).await.unwrap().unwrap();
+    assert_eq!((job.attempts, job.errors.len()), (1, 0));
+    asleep.join().unwrap();
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_monitor_runs_workers_and_ends_after_a_drain() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let handle = queues.clone();
+    let monitor = Monitor::new().register(move |_| {
+        WorkerBuilder::new("monitored")
+            .backend(handle.backend("q", fast("monitored", 2)))
+            .build(async |running: Running| {
+                running.cancelled().cancelled().await;
+                HandlerResult::Err(JobError::Cancelled)
+            })
+    });
+    let context = monitor.context();
+    let running = tokio::spawn(monitor.run());
+    let id = queues.enqueue(job(&())).await.unwrap().id;
+    until(&queues, &id, |job| job.state == State::Running).await;
+    queues.drain(Duration::ZERO).await;
+    context.shutdown().unwrap();
+    tokio::time::timeout(LONG, running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let job = queues.get(&id).await.unwrap().unwrap();
+    assert_eq!((job.state, job.attempts), (State::Available, 0));
 }
 
 #[tokio::test]

@@ -42,12 +42,14 @@ async fn waiting_for_a_job_ends_with_the_limit_or_when_there_is_none() {
 async fn a_failed_job_is_tried_again_until_it_succeeds() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |running: Running| {
-        match running.attempt() {
+    let worker = work(
+        &queues,
+        fast("w", 1),
+        async |running: Running| match running.attempt() {
             3 => Ok(json(&"at last")),
             n => Err(JobError::Retry(format!("failure {n}"))),
-        }
-    });
+        },
+    );
     let id = queues.enqueue(job(&())).await.unwrap().id;
     assert_eq!(result(&queues, &id).await, "\"at last\"");
     let job = queues.get(&id).await.unwrap().unwrap();
@@ -100,14 +102,16 @@ async fn a_job_that_keeps_failing_becomes_a_dead_letter_and_can_be_retried() {
 async fn fatal_errors_panics_and_oversized_results_are_told_apart() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 4), async |running: Running| {
-        match running.payload::<String>().unwrap().as_str() {
+    let worker = work(
+        &queues,
+        fast("w", 4),
+        async |running: Running| match running.payload::<String>().unwrap().as_str() {
             "fatal" => Err(JobError::Fatal("never".into())),
             "panic" if running.attempt() == 1 => panic!("oops"),
             "panic" => Ok(json(&"recovered")),
             _ => Ok(json(&"x".repeat(RESULT_LIMIT))),
-        }
-    });
+        },
+    );
     let mut ids = Vec::new();
     for kind in ["fatal", "panic", "huge"] {
         ids.push(queues.enqueue(job(&kind)).await.unwrap().id);
@@ -126,12 +130,14 @@ async fn fatal_errors_panics_and_oversized_results_are_told_apart() {
 async fn a_refused_job_is_completed_with_its_reason_and_not_tried_again() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |running: Running| {
-        match running.attempt() {
+    let worker = work(
+        &queues,
+        fast("w", 1),
+        async |running: Running| match running.attempt() {
             1 => Err(JobError::Refuse(json(&"limit_exceeded"))),
             _ => Ok(json(&())),
-        }
-    });
+        },
+    );
     let id = queues.enqueue(job(&())).await.unwrap().id;
     match finished(&queues, &id).await {
         Finished::Refused(reason) => assert_eq!(reason.get(), "\"limit_exceeded\""),
@@ -187,11 +193,20 @@ async fn whoever_watches_sees_progress_and_the_end() {
         }
         Ok(json(&"done"))
     });
-    let seen: Vec<_> = watching.await.unwrap().into_iter().map(Result::unwrap).collect();
+    let seen: Vec<_> = watching
+        .await
+        .unwrap()
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(seen.first().unwrap().state, State::Available);
     let last = seen.last().unwrap();
     assert_eq!(last.state, State::Completed);
-    assert_eq!(last.progress.as_ref().unwrap().get(), "99", "the last value is kept");
+    assert_eq!(
+        last.progress.as_ref().unwrap().get(),
+        "99",
+        "the last value is kept"
+    );
     let progress: Vec<u32> = seen
         .iter()
         .filter_map(|job| job.progress.as_ref())
@@ -230,15 +245,17 @@ async fn the_last_progress_before_a_long_silence_is_shown_during_it() {
 async fn a_checkpoint_is_there_for_the_next_attempt() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |running: Running| {
-        match running.checkpoint::<u32>() {
+    let worker = work(
+        &queues,
+        fast("w", 1),
+        async |running: Running| match running.checkpoint::<u32>() {
             None => {
                 running.save_checkpoint(&7).await.unwrap();
                 Err(JobError::Retry("half-way".into()))
             }
             Some(saved) => Ok(json(&saved)),
-        }
-    });
+        },
+    );
     let id = queues.enqueue(job(&())).await.unwrap().id;
     assert_eq!(result(&queues, &id).await, "7");
     worker.stop().await;

@@ -34,7 +34,9 @@ async fn no_op_jobs_per_second_and_latency() {
     report("enqueued by 100 callers", begun.elapsed());
 
     let begun = Instant::now();
-    let worker = work(&queues, WorkerConfig::new("w", 100), async |_| Ok(json(&())));
+    let worker = work(&queues, WorkerConfig::new("w", 100), async |_| {
+        Ok(json(&()))
+    });
     loop {
         let stats = queues.queues().await.unwrap().remove(0);
         if stats.available + stats.running == 0 {

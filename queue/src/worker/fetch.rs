@@ -45,6 +45,22 @@ type Row = (
     Option<String>,
 );
 
+/// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
+/// a lost one leased.
+struct Token {
+    text: String,
+    lost: bool,
+}
+
+impl Token {
+    fn new() -> Self {
+        Self {
+            text: Ulid::generate().to_string(),
+            lost: false,
+        }
+    }
+}
+
 impl Fetcher {
     /// Runs until the backend is closed or the process drains. Between fetches it waits for an event, for the time when
     /// the next job is due, or for the slow poll, whichever is first.
@@ -59,6 +75,7 @@ impl Fetcher {
             }
         };
         let instance = format!("{}@{}", self.config.name, Ulid::generate());
+        let mut token = Token::new();
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
         loop {
@@ -72,12 +89,14 @@ impl Fetcher {
                 }
             }
             events.borrow_and_update();
-            let pause = match self.fetch(free, &instance).await {
+            let pause = match self.fetch(free, &instance, &token).await {
                 Ok(pause) => {
                     pause_after_failure = PAUSES.0;
+                    token = Token::new();
                     pause
                 }
                 Err(error) => {
+                    token.lost = true;
                     tracing::warn!(%error, queue = self.queue, "cannot fetch jobs");
                     let pause = jittered(pause_after_failure);
                     pause_after_failure = (pause_after_failure * 2).min(PAUSES.1);
@@ -118,22 +137,23 @@ impl Fetcher {
         &self,
         mut free: Option<OwnedSemaphorePermit>,
         instance: &str,
+        token: &Token,
     ) -> Result<Duration, QueueError> {
         let shared = &self.queues.shared;
         self.queues.register(&self.queue).await?;
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let token = Ulid::generate().to_string();
         let (next_in, rescued, buried, rows): (i64, u64, u64, Vec<Row>) = shared
             .lane
-            .script(&shared.scripts.fetch, &root(&self.queue), |command| {
+            .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
                     .arg(wanted)
                     .arg(&self.config.name)
                     .arg(instance)
                     .arg(millis(self.config.lease))
-                    .arg(&token);
+                    .arg(&token.text)
+                    .arg(u8::from(token.lost));
             })
             .await?;
 
@@ -147,7 +167,7 @@ impl Fetcher {
         let full = rows.len() == wanted;
         for row in rows {
             if let Some(permit) = free.as_mut().and_then(|free| free.split(1)) {
-                self.pass_on(row, &token, permit).await;
+                self.pass_on(row, &token.text, permit).await;
             }
         }
         Ok(match u64::try_from(next_in) {
