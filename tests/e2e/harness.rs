@@ -66,7 +66,7 @@ impl Drop for Process {
 pub struct Deployment {
     pub valkey: TestValkey,
     pub convex: Process,
-    pub api: Process,
+    _api: Process,
     pub workers: Vec<Process>,
     pub client: Client,
     settings: Vec<(String, String)>,
@@ -118,7 +118,7 @@ impl Deployment {
         Self {
             valkey,
             convex,
-            api,
+            _api: api,
             workers: Vec::new(),
             client,
             settings: all,
@@ -222,6 +222,11 @@ impl Client {
 
     fn service_token(&self) -> String {
         self.token("service", "meta:read meta:write admin", 600)
+    }
+
+    /// The address of a page of the API node.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.api)
     }
 
     /// Any request to the API, without a token.
