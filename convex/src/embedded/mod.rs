@@ -7,9 +7,16 @@
 //! - Every transaction has a timestamp (ns since the epoch) later than all before it, across restarts and clock changes.
 //! - A snapshot shows one moment, however long its pages take to read and whatever is written meanwhile.
 //!
-//! How a request flows: [`http`] checks it and hands reads to a blocking thread with a [`store::Reader`] of its own
-//! ([`snapshot`], [`deltas`], [`functions`]), writes ([`import`], [`functions`]) to the one [`writer`] as a
-//! [`transaction::Transaction`]. Documents are stored as the text they are served as ([`document`]).
+//! How a request flows: `http` checks it and hands reads to a blocking thread with a `store::Reader` of its own
+//! (`snapshot`, `deltas`, `functions`), writes (`import`, `functions`) to the one `writer` as a
+//! `transaction::Transaction`. Documents are stored as the text they are served as (`document`).
+//!
+//! | metric | what |
+//! |---|---|
+//! | `sluice_convex_embedded_requests_total` {route, status}, `…_request_seconds` {route} | requests, until their head is answered |
+//! | `sluice_convex_embedded_commits_total` {outcome}, `…_commit_seconds` | flushes to the disk |
+//! | `sluice_convex_embedded_commit_transactions` | requests that shared a flush |
+//! | `sluice_convex_embedded_rows_read_total` | rows of tables and indexes looked at |
 
 mod auth;
 mod catalog;

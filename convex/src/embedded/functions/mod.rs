@@ -1,19 +1,22 @@
 //! The Convex functions that read and delete one user's files by index, answered natively: `files:byUser`, `files:getMany` and
 //! `files:remove`. Each costs what the files it touches cost, whatever else the table holds.
 
+mod args;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::params;
 
-use super::catalog::{FILES, FILES_BY_USER, FILES_BY_USER_ID, ROOT, Tablet};
-use super::document;
-use super::error::RequestError;
-use super::id::DocumentId;
-use super::index_key::{SUFFIX_BYTES, end_of, prefix};
-use super::page::PageSink;
-use super::store::{Reader, current_revision};
-use super::transaction::Transaction;
-use super::value::{Format, Object, Value, write_string};
+use self::args::{count, invalid, is_string, missing, normalize, string, strings};
+use crate::embedded::catalog::{FILES, FILES_BY_USER, FILES_BY_USER_ID, ROOT, Tablet};
+use crate::embedded::document;
+use crate::embedded::error::RequestError;
+use crate::embedded::id::DocumentId;
+use crate::embedded::index_key::{SUFFIX_BYTES, end_of, prefix};
+use crate::embedded::page::PageSink;
+use crate::embedded::store::{Reader, current_revision};
+use crate::embedded::transaction::Transaction;
+use crate::embedded::value::{Format, Object, Value, write_string};
 
 /// What one call may read, in documents and in bytes of them.
 const MAX_DOCUMENTS: usize = 16_384;
@@ -304,127 +307,5 @@ fn find_file(
     Ok(owned.then_some((text, tagged)))
 }
 
-/// `files.js:byUser` and `files:byUser` are the same function.
-fn normalize(path: &str) -> String {
-    match path.split_once(':') {
-        Some((module, function)) => format!(
-            "{}:{function}",
-            module.strip_suffix(".js").unwrap_or(module)
-        ),
-        None => path.to_owned(),
-    }
-}
-
-fn missing(path: &str) -> String {
-    format!(
-        "Could not find public function for '{path}'. This server has files:byUser, files:getMany and files:remove."
-    )
-}
-
-fn invalid(name: &str, expected: &str) -> String {
-    format!("ArgumentValidationError: `{name}` must be {expected}.")
-}
-
-fn is_string(value: &Value, text: &str) -> bool {
-    matches!(value, Value::String(value) if value == text)
-}
-
-fn string(args: &Object, name: &str) -> Result<String, String> {
-    match args.get(name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(invalid(name, "a string")),
-    }
-}
-
-fn strings(args: &Object, name: &str) -> Result<Vec<String>, String> {
-    let expected = || invalid(name, "an array of strings");
-    let Some(Value::Array(items)) = args.get(name) else {
-        return Err(expected());
-    };
-    let strings = items.iter().map(|item| match item {
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(expected()),
-    });
-    strings.collect()
-}
-
-fn count(options: &Object, name: &str) -> Result<Option<usize>, String> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Float64(number)) if *number >= 1.0 => Ok(Some(*number as usize)),
-        Some(Value::Int64(number)) if *number >= 1 => {
-            Ok(Some(usize::try_from(*number).unwrap_or(usize::MAX)))
-        }
-        Some(_) => Err(invalid(
-            &format!("paginationOpts.{name}"),
-            "a number of at least 1",
-        )),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::embedded::document::Draft;
-    use crate::embedded::store::Store;
-    use crate::embedded::writer::Writer;
-
-    fn object(json: serde_json::Value) -> Object {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn rows_for(
-        store: &std::sync::Arc<Store>,
-        path: &str,
-        args: serde_json::Value,
-    ) -> (u64, serde_json::Value) {
-        let reader = store.reader().unwrap();
-        let mut sink = PageSink::detached();
-        let query = Query::parse(path, object(args)).unwrap();
-        query
-            .run(&reader, Format::Clean, &mut sink)
-            .map_err(|_| "failed")
-            .unwrap();
-        (
-            reader.rows_touched(),
-            serde_json::from_slice(sink.text()).unwrap(),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_users_files_cost_the_same_whatever_else_the_table_holds() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, db) = Store::open(&dir.path().join("db")).unwrap();
-        let writer = Writer::start(store.clone(), db, std::time::Duration::MAX).unwrap();
-        let insert = async |user: &'static str, count: usize| {
-            let insert = writer.write(move |transaction| {
-                let files = transaction.table(FILES);
-                for n in 0..count {
-                    let fields =
-                        object(serde_json::json!({ "user": user, "id": format!("{user}_{n}") }));
-                    transaction.insert(files, &Draft::new(fields)?);
-                }
-                Ok(())
-            });
-            insert.await.unwrap();
-        };
-        insert("a", 10).await;
-        let page =
-            serde_json::json!({ "user": "a", "paginationOpts": { "numItems": 5, "cursor": null } });
-        let many = serde_json::json!({ "user": "a", "ids": ["a_1", "a_2"] });
-        let alone = (
-            rows_for(&store, "files:byUser", page.clone()),
-            rows_for(&store, "files:getMany", many.clone()),
-        );
-        // One row more than the page has, to know that there is more.
-        assert_eq!((alone.0.0, alone.1.0), (6, 2));
-        insert("b", 5000).await;
-        insert("Z", 5000).await;
-        let crowded = (
-            rows_for(&store, "files:byUser", page),
-            rows_for(&store, "files:getMany", many),
-        );
-        assert_eq!(crowded, alone);
-    }
-}
+mod tests;
