@@ -10,7 +10,7 @@ use sluice_store::cache::{Cache, CacheConfig};
 
 use crate::failure::{Context, Failure};
 use crate::settings::JobSettings;
-use crate::shutdown::DRAIN;
+use crate::shutdown::JOB_GRACE;
 
 /// What both the API and the workers stand on. Cheap to clone.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ pub fn jobs_config(settings: &JobSettings) -> JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
         prefetch_schedule: settings.prefetch_schedule.clone(),
-        drain: DRAIN,
+        drain: JOB_GRACE,
     }
 }
 

@@ -13,7 +13,10 @@ use crate::failure::{Context, Failure};
 /// How long running jobs and requests may take to come to an end after the signal.
 ///
 /// Everything has to be over within 10 s, and what they rest on is stopped after them.
-pub const DRAIN: Duration = Duration::from_secs(8);
+pub const DRAIN: Duration = Duration::from_secs(7);
+
+/// How much of [`DRAIN`] jobs may run on for; the rest is for handing back those that did not end.
+pub const JOB_GRACE: Duration = Duration::from_secs(4);
 
 /// What a shell reports for a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;

@@ -26,7 +26,8 @@ pub struct JobsConfig {
     pub worker_name: String,
     /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
     pub prefetch_schedule: Option<String>,
-    /// How long running jobs may go on after the shutdown began. What runs longer is given back to the queue.
+    /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop and goes back to the
+    /// queue, which takes up to 4 s more.
     pub drain: Duration,
 }
 
@@ -57,7 +58,7 @@ pub async fn run_workers(
         files,
         queues,
     };
-    let mut monitor = Monitor::new().shutdown_timeout(config.drain);
+    let mut monitor = Monitor::new();
     monitor = serve::<Sync>(monitor, &context, &config);
     monitor = serve::<Prefetch>(monitor, &context, &config);
     monitor = serve::<Invalidate>(monitor, &context, &config);
@@ -77,6 +78,7 @@ pub async fn run_workers(
     monitor
         .run_with_signal(async move {
             shutdown.cancelled().await;
+            context.queues.drain(config.drain).await;
             Ok(())
         })
         .await

@@ -13,11 +13,20 @@ const GUARDED: [(&str, &str, &str); 7] = [
     ("POST", "/api/v1/e/meta/invalidate", "meta:write"),
     ("GET", "/api/v1/meta/ann-0?userId=ann", "meta:read"),
     ("GET", "/api/v1/meta?userId=ann", "meta:read"),
-    ("GET", "/api/v1/jobs/sync_01j00000000000000000000000", "meta:read"),
+    (
+        "GET",
+        "/api/v1/jobs/sync_01j00000000000000000000000",
+        "meta:read",
+    ),
     ("GET", "/metrics", "admin"),
 ];
 
-async fn call(client: &Client, method: &str, path: &str, token: Option<&str>) -> (StatusCode, String) {
+async fn call(
+    client: &Client,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+) -> (StatusCode, String) {
     let mut request = client.request(method, path);
     if method == "POST" {
         request = request.json(&json!({"user": "ann", "type": "OUT", "limit": 1}));
@@ -38,8 +47,13 @@ async fn a_missing_broken_expired_or_forged_token_is_refused_everywhere() {
     let deployment = Deployment::without_workers(&[]).await;
     let client = &deployment.client;
     let expired = client.token("service", "meta:read meta:write admin", -3600);
-    let forged = Client::new("http://unused", "http://unused", "", "another secret of much the same length")
-        .token("service", "meta:read meta:write admin", 600);
+    let forged = Client::new(
+        "http://unused",
+        "http://unused",
+        "",
+        "another secret of much the same length",
+    )
+    .token("service", "meta:read meta:write admin", 600);
     let unsigned = {
         let token = client.token("service", "admin", 600);
         let mut parts = token.split('.');
@@ -55,10 +69,21 @@ async fn a_missing_broken_expired_or_forged_token_is_refused_everywhere() {
     )
     .unwrap();
     for (method, path, _) in GUARDED {
-        let tokens = [None, Some("garbage"), Some(&*expired), Some(&*forged), Some(&*unsigned), Some(&*endless)];
+        let tokens = [
+            None,
+            Some("garbage"),
+            Some(&*expired),
+            Some(&*forged),
+            Some(&*unsigned),
+            Some(&*endless),
+        ];
         for token in tokens {
             let (status, body) = call(client, method, path, token).await;
-            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path} {token:?}: {body}");
+            assert_eq!(
+                status,
+                StatusCode::UNAUTHORIZED,
+                "{method} {path} {token:?}: {body}"
+            );
             assert_eq!(error(&body), "unauthorized", "{method} {path}");
         }
     }
@@ -77,12 +102,22 @@ async fn each_call_needs_its_scope() {
             let enough = scope == needed
                 || (path.contains("/jobs/") && ["meta:write", "admin"].contains(&scope));
             if enough {
-                assert!(status != StatusCode::FORBIDDEN && status != StatusCode::UNAUTHORIZED, "{path} {scope}: {body}");
+                assert!(
+                    status != StatusCode::FORBIDDEN && status != StatusCode::UNAUTHORIZED,
+                    "{path} {scope}: {body}"
+                );
             } else if path.contains("/jobs/") {
                 // Whose job it is decides here, and this one is nobody's.
-                assert!(status == StatusCode::FORBIDDEN || status == StatusCode::NOT_FOUND, "{path} {scope}: {body}");
+                assert!(
+                    status == StatusCode::FORBIDDEN || status == StatusCode::NOT_FOUND,
+                    "{path} {scope}: {body}"
+                );
             } else {
-                assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} with {scope:?}: {body}");
+                assert_eq!(
+                    status,
+                    StatusCode::FORBIDDEN,
+                    "{method} {path} with {scope:?}: {body}"
+                );
                 assert_eq!(error(&body), "forbidden");
             }
         }
@@ -102,13 +137,24 @@ async fn health_needs_no_token() {
 async fn readiness_names_the_part_that_is_down() {
     let mut deployment = Deployment::without_workers(&[]).await;
     deployment.valkey.kill();
-    let answer = deployment.client.request("GET", "/readyz").send().await.unwrap();
+    let answer = deployment
+        .client
+        .request("GET", "/readyz")
+        .send()
+        .await
+        .unwrap();
     let (status, body) = read(answer).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.to_string().contains("valkey"), "{body}");
     let (status, _) = call(&deployment.client, "GET", "/healthz", None).await;
     assert_eq!(status, StatusCode::OK);
-    let answer = deployment.client.post("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let answer = deployment
+        .client
+        .post("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     let (status, body) = read(answer).await;
-    assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
+    );
 }

@@ -41,11 +41,15 @@ impl Session {
             &format!("--user-data-dir={}", profile.path().display()),
         ];
         let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
-        let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+        let mut builder =
+            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let mut browser = None;
         eventually("the browser is up", async || {
-            browser = builder.connect(&format!("http://127.0.0.1:{port}")).await.ok();
+            browser = builder
+                .connect(&format!("http://127.0.0.1:{port}"))
+                .await
+                .ok();
             browser.is_some()
         })
         .await;
@@ -64,7 +68,10 @@ impl Session {
     }
 
     async fn open(&self, deployment: &Deployment, path: &str) {
-        self.browser.goto(&deployment.client.address(path)).await.unwrap();
+        self.browser
+            .goto(&deployment.client.address(path))
+            .await
+            .unwrap();
     }
 
     async fn find(&self, selector: &str) -> fantoccini::elements::Element {
@@ -86,7 +93,10 @@ impl Session {
 
     /// Waits until the page shows `text`, without a reload.
     async fn shows(&self, text: &str) {
-        eventually(&format!("the page shows {text:?}"), async || self.text().await.contains(text)).await;
+        eventually(&format!("the page shows {text:?}"), async || {
+            self.text().await.contains(text)
+        })
+        .await;
     }
 
     async fn close(mut self) {
@@ -111,14 +121,20 @@ async fn an_operator_watches_a_job_run_and_finds_it_in_its_queue() {
     let page_bytes = 900_000;
     proxy.hold_after(page_bytes);
     client.import(&files("ann", 4500)).await;
-    let id = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
-    session.open(&deployment, &format!("/board/jobs/{id}")).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    session
+        .open(&deployment, &format!("/board/jobs/{id}"))
+        .await;
     session.shows("running").await;
     proxy.open();
     session.shows("completed").await;
     session.shows("\"synced\": 4500").await;
 
-    session.open(&deployment, "/board/queues/sync?state=completed").await;
+    session
+        .open(&deployment, "/board/queues/sync?state=completed")
+        .await;
     session.shows(&id).await;
     session.close().await;
 }
@@ -128,11 +144,15 @@ async fn an_operator_cancels_a_waiting_job_and_retries_it() {
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();
     client.import(&files("ann", 10)).await;
-    let id = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     let session = Session::start().await;
     session.log_in(&deployment, "admin").await;
     session.shows("sync").await;
-    session.open(&deployment, &format!("/board/jobs/{id}")).await;
+    session
+        .open(&deployment, &format!("/board/jobs/{id}"))
+        .await;
     session.shows("available").await;
     session.press("#cancel").await;
     session.shows("cancelled").await;
@@ -150,7 +170,11 @@ async fn the_board_is_closed_to_everybody_else() {
     let session = Session::start().await;
     session.log_in(&deployment, "meta:read meta:write").await;
     session.shows("Not logged in").await;
-    for path in ["/board", "/board/queues/sync", "/board/jobs/sync_01j00000000000000000000000"] {
+    for path in [
+        "/board",
+        "/board/queues/sync",
+        "/board/jobs/sync_01j00000000000000000000000",
+    ] {
         session.open(&deployment, path).await;
         session.find("#token").await;
     }

@@ -13,7 +13,9 @@ async fn a_worker_killed_thirty_times_in_a_sync_leaves_the_old_set_or_the_new_on
     let client = deployment.client.clone();
     let count = 3000;
     let version = |version: u64| -> Vec<Value> {
-        (0..count).map(|n| file("ann", &format!("ann-{n}"), version)).collect()
+        (0..count)
+            .map(|n| file("ann", &format!("ann-{n}"), version))
+            .collect()
     };
     client.import(&version(0)).await;
     client.sync("ann", "allOne").await;
@@ -21,7 +23,9 @@ async fn a_worker_killed_thirty_times_in_a_sync_leaves_the_old_set_or_the_new_on
     let mut rescued = 0;
     for round in 1..=30_u64 {
         client.import(&version(round)).await;
-        let job = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+        let job = client
+            .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+            .await;
         // From before the start to after the end of a sync of this size.
         tokio::time::sleep(Duration::from_millis(round * 37 % 300)).await;
         deployment.workers.clear();
@@ -29,15 +33,31 @@ async fn a_worker_killed_thirty_times_in_a_sync_leaves_the_old_set_or_the_new_on
         let entries = client.list("ann").await.unwrap();
         assert_eq!(entries.len(), count, "round {round}");
         let first = entries[0]["size"].as_f64().unwrap() as u64;
-        assert!(first == round || first == round - 1, "round {round} shows version {first}");
-        assert!(entries.iter().all(|entry| entry["size"] == entries[0]["size"]), "a mixed set");
+        assert!(
+            first == round || first == round - 1,
+            "round {round} shows version {first}"
+        );
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry["size"] == entries[0]["size"]),
+            "a mixed set"
+        );
 
         deployment.add_worker();
         let view = client.finished(&job).await;
-        assert_eq!(view["result"], json!({"user": "ann", "synced": count, "skipped": 0}), "{view}");
+        assert_eq!(
+            view["result"],
+            json!({"user": "ann", "synced": count, "skipped": 0}),
+            "{view}"
+        );
         rescued += u64::from(view["attempts"].as_u64() > Some(1));
         let entries = client.list("ann").await.unwrap();
-        assert!(entries.iter().all(|entry| entry["size"].as_f64() == Some(round as f64)));
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry["size"].as_f64() == Some(round as f64))
+        );
     }
     assert!(rescued > 0, "no kill ever hit a running sync");
 }
@@ -50,16 +70,26 @@ async fn another_worker_takes_over_within_ten_seconds() {
     let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
     let mut doomed = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
     proxy.hold_after(100_000);
-    let job = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let job = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     proxy.held().await;
     deployment.add_worker();
     doomed.kill();
 
     let begun = std::time::Instant::now();
     let view = client.finished(&job).await;
-    assert_eq!((&view["result"]["synced"], &view["attempts"]), (&json!(2000), &json!(2)), "{view}");
+    assert_eq!(
+        (&view["result"]["synced"], &view["attempts"]),
+        (&json!(2000), &json!(2)),
+        "{view}"
+    );
     // The promise is ten seconds to the new start; the run itself and a busy machine come on top.
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -74,8 +104,13 @@ async fn a_deletion_interrupted_half_way_is_finished_by_another_worker() {
 
     let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
     let mut doomed = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
-    let job = client.enqueue("invalidate", &json!({"user": "ann", "type": "DEL"})).await;
-    eventually("a part of the documents is gone", async || client.convex_count("ann").await < 2500).await;
+    let job = client
+        .enqueue("invalidate", &json!({"user": "ann", "type": "DEL"}))
+        .await;
+    eventually("a part of the documents is gone", async || {
+        client.convex_count("ann").await < 2500
+    })
+    .await;
     doomed.kill();
     let left = client.convex_count("ann").await;
 
@@ -96,7 +131,9 @@ async fn a_deletion_interrupted_half_way_is_finished_by_another_worker() {
 async fn the_store_keeps_every_acknowledged_import_through_kills() {
     let mut deployment = Deployment::without_workers(&[]).await;
     for round in 1..=5 {
-        let documents: Vec<Value> = (0..50).map(|n| file("ann", &format!("ann-{round}-{n}"), n)).collect();
+        let documents: Vec<Value> = (0..50)
+            .map(|n| file("ann", &format!("ann-{round}-{n}"), n))
+            .collect();
         deployment.client.import(&documents).await;
         deployment.restart_convex_after_kill().await;
         assert_eq!(deployment.client.convex_count("ann").await, round * 50);

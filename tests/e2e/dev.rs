@@ -18,19 +18,36 @@ struct Dev {
 impl Dev {
     async fn start(folder: &Path, more: &[&str]) -> Self {
         let data = folder.to_str().unwrap();
-        let process = Process::start(&[&["dev", "--port", "0", "--data", data], more].concat(), &[]);
+        // A process that was killed leaves its addresses behind.
+        let _ = std::fs::remove_file(folder.join("addresses.json"));
+        let process = Process::start(
+            &[&["dev", "--port", "0", "--data", data], more].concat(),
+            &[],
+        );
         let mut addresses = Value::Null;
         eventually("addresses.json is written", async || {
             let text = std::fs::read_to_string(folder.join("addresses.json"));
-            addresses = text.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+            addresses = text
+                .ok()
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default();
             addresses.is_object()
         })
         .await;
         let text = |name: &str| addresses[name].as_str().unwrap().to_owned();
         let secret = std::fs::read_to_string(folder.join("dev-secret")).unwrap();
-        let client = Client::new(&text("api"), &text("convex"), &text("convex_key"), secret.trim());
+        let client = Client::new(
+            &text("api"),
+            &text("convex"),
+            &text("convex_key"),
+            secret.trim(),
+        );
         client.wait_until_ready().await;
-        Self { process, addresses, client }
+        Self {
+            process,
+            addresses,
+            client,
+        }
     }
 
     fn valkey_answers(&self) -> bool {
@@ -84,7 +101,10 @@ async fn a_second_start_in_one_folder_is_refused() {
     let second = sluice(&["dev", "--port", "0", "--data", data]);
     assert!(!second.status.success());
     let message = String::from_utf8(second.stderr).unwrap();
-    assert!(message.contains(data) && message.contains(&dev.process.pid().to_string()), "{message}");
+    assert!(
+        message.contains(data) && message.contains(&dev.process.pid().to_string()),
+        "{message}"
+    );
     assert!(dev.valkey_answers());
 }
 
@@ -93,7 +113,13 @@ async fn ctrl_c_drains_running_jobs() {
     let folder = tempfile::tempdir().unwrap();
     let mut dev = Dev::start(folder.path(), &[]).await;
     dev.client.import(&files("ann", 5000)).await;
-    let id = dev.client.enqueue("sync", &serde_json::json!({"user": "ann", "type": "allOne"})).await;
+    let id = dev
+        .client
+        .enqueue(
+            "sync",
+            &serde_json::json!({"user": "ann", "type": "allOne"}),
+        )
+        .await;
     let took = dev.process.end("INT");
     assert!(took < Duration::from_secs(10), "{took:?}");
     let dev = Dev::start(folder.path(), &[]).await;
@@ -105,7 +131,10 @@ async fn the_demo_holds_real_files_of_two_users_and_the_commands_serve_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let dev = Dev::start(folder.path(), &["--demo"]).await;
-    eventually("the demo is loaded", async || dev.client.convex_count("usr_demo2").await > 100).await;
+    eventually("the demo is loaded", async || {
+        dev.client.convex_count("usr_demo2").await > 100
+    })
+    .await;
 
     for kind in ["allOne", "allTwo", "mostOne", "mostTwo"] {
         let output = sluice(&["sync", "usr_demo2", "--type", kind, "--data", data]);
@@ -124,7 +153,11 @@ async fn the_demo_holds_real_files_of_two_users_and_the_commands_serve_it() {
 
     let output = sluice(&["sync", "nobody", "--type", "allOne", "--data", data]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("user_not_found"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("user_not_found")
+    );
     let output = sluice(&["doctor", "--data", data]);
     assert!(output.status.success(), "{output:?}");
 }
@@ -139,14 +172,36 @@ async fn a_folder_of_ones_own_is_imported() {
     }
     let dev = Dev::start(folder.path(), &[]).await;
     for _ in 0..2 {
-        let output = sluice(&["import", own.path().to_str().unwrap(), "--user", "ann", "--data", data]);
+        let output = sluice(&[
+            "import",
+            own.path().to_str().unwrap(),
+            "--user",
+            "ann",
+            "--data",
+            data,
+        ]);
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(dev.client.convex_count("ann").await, 12, "importing again replaces");
+        assert_eq!(
+            dev.client.convex_count("ann").await,
+            12,
+            "importing again replaces"
+        );
     }
     dev.client.sync("ann", "allOne").await;
     let entries = dev.client.list("ann").await.unwrap();
-    for field in ["id", "filenameEnc", "size", "user", "mimeType", "thumbs", "uploadedDate"] {
-        assert!(entries.iter().all(|entry| entry.get(field).is_some()), "{field}");
+    for field in [
+        "id",
+        "filenameEnc",
+        "size",
+        "user",
+        "mimeType",
+        "thumbs",
+        "uploadedDate",
+    ] {
+        assert!(
+            entries.iter().all(|entry| entry.get(field).is_some()),
+            "{field}"
+        );
     }
     assert!(entries.iter().all(|entry| entry["mimeType"] == "image/png"));
 }
@@ -155,23 +210,46 @@ async fn a_folder_of_ones_own_is_imported() {
 async fn a_setting_out_of_bounds_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(["dev", "--port", "0", "--data", folder.path().to_str().unwrap()])
+        .args([
+            "dev",
+            "--port",
+            "0",
+            "--data",
+            folder.path().to_str().unwrap(),
+        ])
         .env("SLUICE_SYNC_LIMIT_BYTES", "450000001")
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(!output.status.success());
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.to_lowercase().contains("sync_limit_bytes"), "{message}");
+    assert!(
+        message.to_lowercase().contains("sync_limit_bytes"),
+        "{message}"
+    );
 }
 
 #[test]
 fn every_command_explains_itself() {
-    let commands = ["dev", "serve", "work", "convex", "import", "sync", "prefetch", "invalidate", "token", "doctor"];
+    let commands = [
+        "dev",
+        "serve",
+        "work",
+        "convex",
+        "import",
+        "sync",
+        "prefetch",
+        "invalidate",
+        "token",
+        "doctor",
+    ];
     let overview = String::from_utf8(sluice(&["--help"]).stdout).unwrap();
     for command in commands {
         assert!(overview.contains(command), "{overview}");
         let output = sluice(&[command, "--help"]);
-        assert!(output.status.success() && output.stdout.len() > 100, "{command}");
+        assert!(
+            output.status.success() && output.stdout.len() > 100,
+            "{command}"
+        );
     }
 }

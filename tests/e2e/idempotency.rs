@@ -12,7 +12,9 @@ async fn respond_async_answers_202_with_the_job_and_its_place() {
     let client = &deployment.client;
     client.import(&files("ann", 10)).await;
     let body = json!({"user": "ann", "type": "allOne"});
-    let answer = client.post_with("sync", &body, &[("prefer", "respond-async")]).await;
+    let answer = client
+        .post_with("sync", &body, &[("prefer", "respond-async")])
+        .await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
     let id: Value = answer.json().await.unwrap();
@@ -20,7 +22,10 @@ async fn respond_async_answers_202_with_the_job_and_its_place() {
     assert_eq!(location, format!("/api/v1/jobs/{id}"));
     let view = client.finished(id).await;
     assert_eq!(view["state"], "completed");
-    assert_eq!(view["result"], json!({"user": "ann", "synced": 10, "skipped": 0}));
+    assert_eq!(
+        view["result"],
+        json!({"user": "ann", "synced": 10, "skipped": 0})
+    );
     assert_eq!(view["progress"]["entries"], 10);
 }
 
@@ -28,10 +33,15 @@ async fn respond_async_answers_202_with_the_job_and_its_place() {
 async fn a_wait_that_runs_out_answers_202() {
     let deployment = Deployment::without_workers(&[("SLUICE_REQUEST_WAIT_SECS", "1")]).await;
     let client = &deployment.client;
-    let answer = client.post("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let answer = client
+        .post("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     let (status, body) = read(answer).await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    assert_eq!(client.job(body["job"].as_str().unwrap()).await["state"], "available");
+    assert_eq!(
+        client.job(body["job"].as_str().unwrap()).await["state"],
+        "available"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +69,9 @@ async fn a_job_streams_its_progress_until_it_ends() {
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();
     client.import(&files("ann", 3000)).await;
-    let id = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     let answer = client
         .request("GET", &format!("/api/v1/jobs/{id}"))
         .bearer_auth(client.token("ann", "", 60))
@@ -82,7 +94,12 @@ async fn a_job_streams_its_progress_until_it_ends() {
         .collect();
     assert_eq!(views.first().unwrap()["state"], "available");
     assert_eq!(views.last().unwrap()["state"], "completed");
-    assert!(views.iter().any(|view| view["progress"]["entries"].as_u64() > Some(0)), "{text}");
+    assert!(
+        views
+            .iter()
+            .any(|view| view["progress"]["entries"].as_u64() > Some(0)),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +108,9 @@ async fn an_outage_of_convex_is_retried_until_it_is_over() {
     let client = deployment.client.clone();
     client.import(&files("ann", 10)).await;
     deployment.convex.kill();
-    let id = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     crate::harness::eventually("an attempt has failed", async || {
         let view = client.job(&id).await;
         !view["errors"].as_array().unwrap().is_empty()

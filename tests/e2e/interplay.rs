@@ -18,7 +18,9 @@ async fn a_reader_never_sees_a_mixed_set_during_fifty_syncs() {
     let deployment = Deployment::start().await;
     let client = deployment.client.clone();
     let versions = |version: u64| -> Vec<Value> {
-        (0..400).map(|n| file("ann", &format!("ann-{n}"), version)).collect()
+        (0..400)
+            .map(|n| file("ann", &format!("ann-{n}"), version))
+            .collect()
     };
     client.import(&versions(0)).await;
     client.sync("ann", "allOne").await;
@@ -31,11 +33,18 @@ async fn a_reader_never_sees_a_mixed_set_during_fifty_syncs() {
         let mut looks = 0;
         while stopped.try_recv().is_err() {
             // A walk that a commit interrupts is told so and starts over.
-            let Ok(entries) = reader.list("ann").await else { continue };
+            let Ok(entries) = reader.list("ann").await else {
+                continue;
+            };
             looks += 1;
             assert_eq!(entries.len(), 400);
             let first = entries[0]["size"].as_f64().unwrap();
-            assert!(entries.iter().all(|entry| entry["size"].as_f64() == Some(first)), "a mixed set");
+            assert!(
+                entries
+                    .iter()
+                    .all(|entry| entry["size"].as_f64() == Some(first)),
+                "a mixed set"
+            );
             seen.insert(first as u64);
         }
         (looks, seen)
@@ -48,7 +57,10 @@ async fn a_reader_never_sees_a_mixed_set_during_fifty_syncs() {
     }
     stop.send(()).unwrap();
     let (looks, seen) = reading.await.unwrap();
-    assert!(looks > 50 && seen.len() > 10, "the reader looked {looks} times and saw {seen:?}");
+    assert!(
+        looks > 50 && seen.len() > 10,
+        "the reader looked {looks} times and saw {seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -79,13 +91,23 @@ async fn a_sync_of_another_type_follows_the_running_one() {
     deployment.add_worker();
     proxy.hold_after(100_000);
 
-    let first = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let first = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     // Both workers may take the first job; only the one behind the proxy stands still.
-    let second = client.enqueue("sync", &json!({"user": "ann", "type": "mostTwo"})).await;
+    let second = client
+        .enqueue("sync", &json!({"user": "ann", "type": "mostTwo"}))
+        .await;
     assert_ne!(first, second);
     proxy.open();
-    let (first, second) = (client.finished(&first).await, client.finished(&second).await);
-    assert!(first["finished_at"].as_u64() <= second["started_at"].as_u64(), "{first} {second}");
+    let (first, second) = (
+        client.finished(&first).await,
+        client.finished(&second).await,
+    );
+    assert!(
+        first["finished_at"].as_u64() <= second["started_at"].as_u64(),
+        "{first} {second}"
+    );
     assert_eq!(client.listed_ids("ann").await.len(), 5);
 }
 
@@ -97,7 +119,9 @@ async fn an_invalidate_during_a_sync_is_not_undone_by_it() {
         client.import(&files("ann", 2000)).await;
         let (stalled, proxy) = stalling_worker(&deployment).await;
         proxy.hold_after(100_000);
-        let job = client.enqueue("sync", &json!({"user": "ann", "type": "allTwo"})).await;
+        let job = client
+            .enqueue("sync", &json!({"user": "ann", "type": "allTwo"}))
+            .await;
         proxy.held().await;
         deployment.workers.push(stalled);
         deployment.add_worker();
@@ -119,12 +143,18 @@ async fn a_file_that_changes_during_a_sync_is_cached_as_it_is_now() {
     let (worker, proxy) = stalling_worker(&deployment).await;
     deployment.workers.push(worker);
     proxy.hold_after(300_000);
-    let job = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let job = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     proxy.held().await;
 
     // The newest are read first: these two were already read, and the oldest not yet.
-    client.import(&[file("ann", "ann-1999", 777), file("ann", "ann-0", 778)]).await;
-    client.import(&[file("ann", "ann-new", 779), file("ben", "ann-1997", 780)]).await;
+    client
+        .import(&[file("ann", "ann-1999", 777), file("ann", "ann-0", 778)])
+        .await;
+    client
+        .import(&[file("ann", "ann-new", 779), file("ben", "ann-1997", 780)])
+        .await;
     client.delete_from_convex(&["ann-1998"]).await;
     proxy.open();
     let view = client.finished(&job).await;
@@ -152,7 +182,9 @@ async fn a_sync_outlives_a_restart_of_valkey() {
     let (worker, proxy) = stalling_worker(&deployment).await;
     deployment.workers.push(worker);
     proxy.hold_after(300_000);
-    let job = client.enqueue("sync", &json!({"user": "ann", "type": "allOne"})).await;
+    let job = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
     proxy.held().await;
     deployment.valkey.restart();
     proxy.open();
@@ -166,7 +198,10 @@ async fn a_sync_outlives_a_restart_of_valkey() {
         found && view["state"] == "completed"
     })
     .await;
-    assert_eq!(view["result"], json!({"user": "ann", "synced": 2000, "skipped": 0}));
+    assert_eq!(
+        view["result"],
+        json!({"user": "ann", "synced": 2000, "skipped": 0})
+    );
     assert_eq!(client.listed_ids("ann").await.len(), 2000);
 }
 
@@ -177,7 +212,10 @@ async fn jobs_run_after_valkey_forgot_its_scripts() {
     client.import(&files("ann", 50)).await;
     client.sync("ann", "allOne").await;
     let mut valkey = deployment.valkey.connection();
-    redis::cmd("SCRIPT").arg("FLUSH").query::<()>(&mut valkey).unwrap();
+    redis::cmd("SCRIPT")
+        .arg("FLUSH")
+        .query::<()>(&mut valkey)
+        .unwrap();
     let (status, _) = client.sync("ann", "allOne").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(client.cache_state("ann", "ann-3").await, "bulk");

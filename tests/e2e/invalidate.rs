@@ -12,7 +12,13 @@ async fn log_out_drops_every_entry_and_leaves_convex_alone() {
     client.import(&files("ann", 30)).await;
     client.sync("ann", "allOne").await;
     let answer = client.invalidate("ann", "OUT").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 30})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "type": "OUT", "invalidated": 30})
+        )
+    );
     assert!(client.listed_ids("ann").await.is_empty());
     assert_eq!(client.convex_count("ann").await, 30);
     assert_eq!(client.cache_state("ann", "ann-3").await, "miss");
@@ -27,7 +33,13 @@ async fn log_out_drops_entries_that_were_cached_singly() {
         client.cache_state("ann", id).await;
     }
     let answer = client.invalidate("ann", "OUT").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 3})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "type": "OUT", "invalidated": 3})
+        )
+    );
     assert_eq!(client.cache_state("ann", "ann-1").await, "miss");
 }
 
@@ -37,7 +49,13 @@ async fn log_out_of_a_user_with_nothing_cached_invalidates_nothing() {
     let client = &deployment.client;
     client.import(&files("ann", 2)).await;
     let answer = client.invalidate("ann", "OUT").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "type": "OUT", "invalidated": 0})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "type": "OUT", "invalidated": 0})
+        )
+    );
 }
 
 #[tokio::test]
@@ -55,7 +73,10 @@ async fn a_deletion_empties_valkey_and_convex_of_this_user_only() {
     assert_eq!(client.convex_count("ben").await, 7);
     assert_eq!(client.listed_ids("ben").await.len(), 7);
     let mut valkey = deployment.valkey.connection();
-    let left: Vec<String> = redis::cmd("KEYS").arg("sm1:{ann}:*").query(&mut valkey).unwrap();
+    let left: Vec<String> = redis::cmd("KEYS")
+        .arg("sm1:{ann}:*")
+        .query(&mut valkey)
+        .unwrap();
     let left: Vec<_> = left.iter().filter(|key| !key.ends_with(":epoch")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -66,6 +87,9 @@ async fn an_unknown_user_is_not_found() {
     let client = &deployment.client;
     for kind in ["OUT", "DEL"] {
         let (status, body) = client.invalidate("nobody", kind).await;
-        assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("user_not_found")));
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::NOT_FOUND, &json!("user_not_found"))
+        );
     }
 }

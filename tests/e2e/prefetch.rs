@@ -17,7 +17,10 @@ async fn the_most_frequently_read_files_go_into_the_cache() {
     }
     client.invalidate("ann", "OUT").await;
     let answer = client.prefetch("ann", 2).await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "prefetched": 2})));
+    assert_eq!(
+        answer,
+        (StatusCode::OK, json!({"user": "ann", "prefetched": 2}))
+    );
     let mut cached = client.listed_ids("ann").await;
     cached.sort();
     assert_eq!(cached, ["ann-1", "ann-2"]);
@@ -31,7 +34,10 @@ async fn fewer_are_prefetched_when_fewer_were_read() {
     client.import(&files("ann", 5)).await;
     client.cache_state("ann", "ann-4").await;
     let answer = client.prefetch("ann", 100).await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "prefetched": 1})));
+    assert_eq!(
+        answer,
+        (StatusCode::OK, json!({"user": "ann", "prefetched": 1}))
+    );
 }
 
 #[tokio::test]
@@ -50,5 +56,8 @@ async fn an_entry_is_refreshed_to_what_convex_holds_now() {
 async fn an_unknown_user_is_not_found() {
     let deployment = Deployment::start().await;
     let (status, body) = deployment.client.prefetch("nobody", 3).await;
-    assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("user_not_found")));
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::NOT_FOUND, &json!("user_not_found"))
+    );
 }

@@ -32,7 +32,10 @@ async fn a_file_of_nobody_or_of_somebody_else_is_not_found() {
     client.import(&files("ann", 1)).await;
     for (user, id) in [("ann", "no-such-file"), ("ben", "ann-0")] {
         let (status, body) = read(client.entry(user, id).await).await;
-        assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("not_found")));
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::NOT_FOUND, &json!("not_found"))
+        );
     }
 }
 
@@ -51,7 +54,7 @@ async fn concurrent_misses_of_one_file_cause_one_fetch() {
     let metrics = client.get("/metrics").await.text().await.unwrap();
     let fetches: f64 = metrics
         .lines()
-        .filter(|line| line.starts_with("sluice_meta_fetches_total"))
+        .filter(|line| line.starts_with("sluice_entry_fetches_total"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum();
     assert_eq!(fetches, 1.0, "{metrics}");
@@ -74,7 +77,10 @@ async fn a_listing_is_paged_and_leaves_out_the_keys() {
             assert!(entry.get("dekEnc").is_none() && entry.get("filenameEnc").is_some());
             ids.insert(entry["id"].as_str().unwrap().to_owned());
         }
-        path = format!("/api/v1/meta?userId=ann&limit=10&cursor={}", page["cursor"].as_str().unwrap_or(""));
+        path = format!(
+            "/api/v1/meta?userId=ann&limit=10&cursor={}",
+            page["cursor"].as_str().unwrap_or("")
+        );
         assert_eq!(page["cursor"].is_null(), expected == 5);
     }
     assert_eq!(ids.len(), 25);
@@ -91,8 +97,17 @@ async fn users_read_their_own_entries_without_a_scope() {
         request.send().await.unwrap().status()
     };
     assert_eq!(status("/api/v1/meta/ann-0").await, StatusCode::OK);
-    assert_eq!(status("/api/v1/meta/ann-0?userId=ann").await, StatusCode::OK);
+    assert_eq!(
+        status("/api/v1/meta/ann-0?userId=ann").await,
+        StatusCode::OK
+    );
     assert_eq!(status("/api/v1/meta").await, StatusCode::OK);
-    assert_eq!(status("/api/v1/meta/ann-0?userId=ben").await, StatusCode::FORBIDDEN);
-    assert_eq!(status("/api/v1/meta?userId=ben").await, StatusCode::FORBIDDEN);
+    assert_eq!(
+        status("/api/v1/meta/ann-0?userId=ben").await,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        status("/api/v1/meta?userId=ben").await,
+        StatusCode::FORBIDDEN
+    );
 }

@@ -24,17 +24,25 @@ fn set_limit(deployment: &mut Deployment, bytes: usize) {
 async fn each_type_loads_every_file_of_a_small_user_into_the_bulk_set() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
-    client.import(&files("ann", 300)).await;
     client.import(&files("somebody-else", 20)).await;
     for kind in ["allOne", "allTwo", "mostOne", "mostTwo"] {
-        let answer = client.sync("ann", kind).await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 300, "skipped": 0})));
-        assert_eq!(client.cache_state("ann", "ann-7").await, "bulk");
-        let mut listed = client.listed_ids("ann").await;
-        listed.sort();
-        let mut expected: Vec<String> = (0..300).map(|n| format!("ann-{n}")).collect();
-        expected.sort();
-        assert_eq!(listed, expected, "{kind}");
+        // A user each: the read below would make its file the only active one.
+        let user = format!("ann-{kind}");
+        client.import(&files(&user, 300)).await;
+        let answer = client.sync(&user, kind).await;
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": user, "synced": 300, "skipped": 0})
+            )
+        );
+        assert_eq!(
+            client.cache_state(&user, &format!("{user}-7")).await,
+            "bulk"
+        );
+        let newest_first: Vec<String> = (0..300).rev().map(|n| format!("{user}-{n}")).collect();
+        assert_eq!(client.listed_ids(&user).await, newest_first);
     }
 }
 
@@ -51,13 +59,28 @@ async fn the_cap_bites_at_the_exact_byte() {
 
     set_limit(&mut deployment, total);
     let answer = client.sync("ann", "allOne").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 40, "skipped": 0})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "synced": 40, "skipped": 0})
+        )
+    );
 
     set_limit(&mut deployment, total - 1);
     let (status, body) = client.sync("ann", "allOne").await;
-    assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!("limit_exceeded")));
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::BAD_REQUEST, &json!("limit_exceeded"))
+    );
     let answer = client.sync("ann", "allTwo").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 39, "skipped": 1})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "synced": 39, "skipped": 1})
+        )
+    );
 }
 
 #[tokio::test]
@@ -67,12 +90,22 @@ async fn a_type_that_may_not_skip_leaves_untouched_what_readers_saw() {
     client.import(&files("ann", 10)).await;
     client.sync("ann", "allOne").await;
     let before = client.list("ann").await.unwrap();
-    client.import(&(10..20).map(|n| file("ann", &format!("ann-{n}"), n)).collect::<Vec<_>>()).await;
+    client
+        .import(
+            &(10..20)
+                .map(|n| file("ann", &format!("ann-{n}"), n))
+                .collect::<Vec<_>>(),
+        )
+        .await;
 
     set_limit(&mut deployment, 1000);
     for kind in ["allOne", "mostOne"] {
         let (status, body) = client.sync("ann", kind).await;
-        assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!("limit_exceeded")), "{kind}");
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::BAD_REQUEST, &json!("limit_exceeded")),
+            "{kind}"
+        );
         assert_eq!(client.list("ann").await.unwrap(), before, "{kind}");
     }
 }
@@ -95,7 +128,10 @@ async fn what_does_not_fit_is_skipped_while_smaller_files_after_it_still_go_in()
     for kind in ["allTwo", "mostTwo"] {
         let (status, body) = client.sync("ann", kind).await;
         let skipped = u64::from(kind == "allTwo");
-        assert_eq!((status, &body["synced"], &body["skipped"]), (StatusCode::OK, &json!(5), &json!(skipped)));
+        assert_eq!(
+            (status, &body["synced"], &body["skipped"]),
+            (StatusCode::OK, &json!(5), &json!(skipped))
+        );
         assert!(!client.listed_ids("ann").await.contains(&"ann-3".to_owned()));
     }
 }
@@ -106,7 +142,10 @@ async fn room_goes_to_the_most_active_files_first_and_then_to_the_newest() {
     let client = deployment.client.clone();
     client.import(&files("ann", 9)).await;
     client.sync("ann", "allOne").await;
-    assert_eq!(client.listed_ids("ann").await[..3], ["ann-8", "ann-7", "ann-6"]);
+    assert_eq!(
+        client.listed_ids("ann").await[..3],
+        ["ann-8", "ann-7", "ann-6"]
+    );
 
     // All entries are of one length, so that the limit is a number of files.
     let one = counted_bytes(&client, "ann", "ann-2").await;
@@ -120,11 +159,23 @@ async fn room_goes_to_the_most_active_files_first_and_then_to_the_newest() {
     let expected = ["ann-2", "ann-4", "ann-0", "ann-8", "ann-7"];
     for _ in 0..2 {
         let answer = client.sync("ann", "allTwo").await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 5, "skipped": 4})));
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "synced": 5, "skipped": 4})
+            )
+        );
         assert_eq!(client.listed_ids("ann").await, expected);
     }
     let answer = client.sync("ann", "mostTwo").await;
-    assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 3, "skipped": 0})));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "synced": 3, "skipped": 0})
+        )
+    );
     assert_eq!(client.listed_ids("ann").await, expected[..3]);
 }
 
@@ -135,8 +186,17 @@ async fn the_most_active_group_has_a_size_and_falls_back_to_the_newest_files() {
     client.import(&files("ann", 12)).await;
     for kind in ["mostOne", "mostTwo"] {
         let answer = client.sync("ann", kind).await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 4, "skipped": 0})));
-        assert_eq!(client.listed_ids("ann").await, ["ann-11", "ann-10", "ann-9", "ann-8"]);
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "synced": 4, "skipped": 0})
+            )
+        );
+        assert_eq!(
+            client.listed_ids("ann").await,
+            ["ann-11", "ann-10", "ann-9", "ann-8"]
+        );
     }
 }
 
@@ -147,13 +207,20 @@ async fn a_user_without_files_is_not_found() {
     client.import(&files("ann", 1)).await;
     for kind in ["allOne", "allTwo", "mostOne", "mostTwo"] {
         let (status, body) = client.sync("nobody", kind).await;
-        assert_eq!((status, &body["error"]), (StatusCode::NOT_FOUND, &json!("user_not_found")), "{kind}");
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::NOT_FOUND, &json!("user_not_found")),
+            "{kind}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_sync_replaces_scattered_entries_and_lives_longer_than_they_do() {
-    let settings = [("SLUICE_ENTRY_TTL_SECS", "2"), ("SLUICE_SYNC_TTL_SECS", "600")];
+    let settings = [
+        ("SLUICE_ENTRY_TTL_SECS", "2"),
+        ("SLUICE_SYNC_TTL_SECS", "600"),
+    ];
     let deployment = Deployment::start_with(&settings).await;
     let client = &deployment.client;
     client.import(&files("ann", 3)).await;
@@ -178,7 +245,13 @@ async fn the_same_set_results_whichever_way_the_files_are_read() {
         let worker = deployment.worker_with(&[("SLUICE_FILES_VIA", way)]);
         deployment.workers.push(worker);
         let answer = client.sync("ann", "allTwo").await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 1500, "skipped": 0})));
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "synced": 1500, "skipped": 0})
+            )
+        );
         sets.push(client.list("ann").await.unwrap());
     }
     assert_eq!(sets[0], sets[1]);

@@ -31,14 +31,25 @@ async fn every_malformed_body_names_its_field() {
         ("invalidate", json!({"type": "OUT"}), "user"),
         ("invalidate", json!({"user": "ann"}), "type"),
         ("invalidate", json!({"user": "ann", "type": "out"}), "type"),
-        ("invalidate", json!({"user": "ann", "type": "allOne"}), "type"),
+        (
+            "invalidate",
+            json!({"user": "ann", "type": "allOne"}),
+            "type",
+        ),
     ];
     for (operation, body, field) in cases {
         let (status, answer) = read(client.post(operation, &body).await).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{operation} {body}: {answer}");
+        assert_eq!(
+            status,
+            StatusCode::BAD_REQUEST,
+            "{operation} {body}: {answer}"
+        );
         assert_eq!(answer["error"], "invalid_request", "{operation} {body}");
         let message = answer["message"].as_str().unwrap();
-        assert!(message.contains(field), "{operation} {body}: {message:?} does not name {field}");
+        assert!(
+            message.contains(field),
+            "{operation} {body}: {message:?} does not name {field}"
+        );
     }
 }
 
@@ -47,7 +58,15 @@ async fn a_body_that_is_no_json_object_is_refused() {
     let deployment = Deployment::without_workers(&[]).await;
     let client = &deployment.client;
     let token = client.token("service", "meta:write", 600);
-    for body in ["", "{", "[]", "null", "\"ann\"", "{\"user\":\"ann\",\"type\":\"allOne\"} more", "{\"user\":\"\\ud800\"}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"ann\"",
+        "{\"user\":\"ann\",\"type\":\"allOne\"} more",
+        "{\"user\":\"\\ud800\"}",
+    ] {
         for operation in ["sync", "prefetch", "invalidate"] {
             let request = client
                 .request("POST", &format!("/api/v1/e/meta/{operation}"))
@@ -55,7 +74,11 @@ async fn a_body_that_is_no_json_object_is_refused() {
                 .header("content-type", "application/json")
                 .body(body);
             let (status, answer) = read(request.send().await.unwrap()).await;
-            assert_eq!(status, StatusCode::BAD_REQUEST, "{operation} {body:?}: {answer}");
+            assert_eq!(
+                status,
+                StatusCode::BAD_REQUEST,
+                "{operation} {body:?}: {answer}"
+            );
             assert_eq!(answer["error"], "invalid_request");
             assert!(answer["message"].is_string());
         }
@@ -74,15 +97,25 @@ async fn malformed_queries_and_headers_name_their_field() {
         ("/api/v1/meta?userId=", "userId"),
     ] {
         let (status, answer) = read(client.get(path).await).await;
-        assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")), "{path}");
-        assert!(answer["message"].as_str().unwrap().contains(field), "{path}: {answer}");
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request")),
+            "{path}"
+        );
+        assert!(
+            answer["message"].as_str().unwrap().contains(field),
+            "{path}: {answer}"
+        );
     }
     let long = "k".repeat(300);
     let body = json!({"user": "ann", "type": "allOne"});
-    let answer = client.post_with("sync", &body, &[("idempotency-key", &long)]).await;
+    let answer = client
+        .post_with("sync", &body, &[("idempotency-key", &long)])
+        .await;
     let (status, answer) = read(answer).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(answer["message"].as_str().unwrap().contains("Idempotency-Key"), "{answer}");
+    let message = answer["message"].as_str().unwrap().to_lowercase();
+    assert!(message.contains("idempotency-key"), "{answer}");
 }
 
 #[tokio::test]
@@ -95,7 +128,11 @@ async fn unknown_jobs_and_paths_answer_404_in_the_same_shape() {
         "/api/v1/nothing",
     ] {
         let (status, answer) = read(client.get(path).await).await;
-        assert_eq!((status, &answer["error"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{path}");
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::NOT_FOUND, &json!("not_found")),
+            "{path}"
+        );
     }
     let (status, answer): (_, Value) = read(client.get("/api/v1/e/meta/sync").await).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);

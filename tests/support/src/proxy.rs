@@ -1,23 +1,30 @@
-//! A TCP proxy on 127.0.0.1 that can hold back or cut what flows through it, to catch a transfer half-way.
+//! A TCP proxy on 127.0.0.1 that can hold back what flows through it, to catch a transfer half-way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Bytes that are never reached: nothing is held back.
+/// A count of bytes that is never reached: nothing is held back.
 const OPEN: u64 = u64::MAX;
 
 /// Forwards connections to one address. Ends with the runtime that it was started on.
 pub struct Proxy {
     port: u16,
-    /// The count of answered bytes at which the flow stops.
+    /// The count of answered bytes at which a connection is held back.
     limit: watch::Sender<u64>,
-    /// Raised to drop all connections.
-    cuts: watch::Sender<u64>,
-    answered: Arc<AtomicU64>,
+    flow: Arc<Flow>,
+}
+
+/// What all connections have answered together.
+#[derive(Default)]
+struct Flow {
+    answered: AtomicU64,
+    /// Whether a connection is held back; the others go on.
+    held: AtomicBool,
 }
 
 impl Proxy {
@@ -29,25 +36,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let (limit, _) = watch::channel(OPEN);
-        let (cuts, _) = watch::channel(0);
-        let answered = Arc::new(AtomicU64::new(0));
+        let flow = Arc::new(Flow::default());
         let proxy = Self {
             port,
             limit: limit.clone(),
-            cuts: cuts.clone(),
-            answered: answered.clone(),
+            flow: flow.clone(),
         };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (target, answered) = (target.clone(), answered.clone());
-                let (limit, mut cuts) = (limit.subscribe(), cuts.subscribe());
-                tokio::spawn(async move {
-                    cuts.mark_unchanged();
-                    tokio::select! {
-                        () = forward(client, target, limit, answered) => {}
-                        _ = cuts.changed() => {}
-                    }
-                });
+                tokio::spawn(forward(
+                    client,
+                    target.clone(),
+                    limit.subscribe(),
+                    flow.clone(),
+                ));
             }
         });
         proxy
@@ -58,16 +60,16 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Lets `bytes` more of the answers pass, then holds the rest back until [`Proxy::open`].
+    /// Lets `bytes` more of the answers pass, then holds the connection that is answering back until [`Proxy::open`].
     pub fn hold_after(&self, bytes: u64) {
-        let limit = self.answered.load(Ordering::SeqCst) + bytes;
+        let limit = self.flow.answered.load(Ordering::SeqCst) + bytes;
         self.limit.send_replace(limit);
     }
 
-    /// Waits until the flow stands still because of [`Proxy::hold_after`].
+    /// Waits until a connection is held back.
     pub async fn held(&self) {
-        while self.answered.load(Ordering::SeqCst) < *self.limit.borrow() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        while !self.flow.held.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -75,18 +77,13 @@ impl Proxy {
     pub fn open(&self) {
         self.limit.send_replace(OPEN);
     }
-
-    /// Drops every connection that is open now.
-    pub fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
-    }
 }
 
 async fn forward(
     client: TcpStream,
     target: String,
     mut limit: watch::Receiver<u64>,
-    answered: Arc<AtomicU64>,
+    flow: Arc<Flow>,
 ) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
@@ -100,10 +97,16 @@ async fn forward(
     let answering = async move {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            let total = answered.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
-            if limit.wait_for(|&limit| total < limit).await.is_err()
-                || to_client.write_all(&buffer[..read]).await.is_err()
-            {
+            let total = flow.answered.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
+            let is_over = total >= *limit.borrow();
+            if is_over && !flow.held.swap(true, Ordering::SeqCst) {
+                let opened = limit.wait_for(|&limit| limit == OPEN).await.is_ok();
+                flow.held.store(false, Ordering::SeqCst);
+                if !opened {
+                    return;
+                }
+            }
+            if to_client.write_all(&buffer[..read]).await.is_err() {
                 return;
             }
         }
