@@ -77,3 +77,17 @@ async fn forgotten_ids_leave_the_ranking() {
     assert_eq!(store.cache.most_active("u", 10).await.unwrap(), ["a"]);
     store.cache.forget_activity("u", &[]).await.unwrap();
 }
+
+#[tokio::test]
+async fn users_who_read_lately_are_listed_until_their_entries_would_have_expired() {
+    let store = Store::with_entry_ttl(Duration::from_secs(2));
+    store.cache.read("ann", "a", true).await.unwrap();
+    store.cache.read("ann", "b", true).await.unwrap();
+    store.cache.read("seen-by-nobody", "a", false).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    store.cache.read("ben", "a", true).await.unwrap();
+    assert_eq!(store.cache.recent_users(10).await.unwrap(), ["ben", "ann"]);
+    assert_eq!(store.cache.recent_users(1).await.unwrap(), ["ben"]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(store.cache.recent_users(10).await.unwrap().is_empty());
+}

@@ -62,7 +62,7 @@ async fn all_keys_of_a_user_share_one_slot_of_a_cluster() {
     let store = Store { server, cache };
     for user in ODD_USERS {
         use_everything(&store, user).await;
-        let keys: Vec<String> = connection.keys("*").unwrap();
+        let keys: Vec<String> = connection.keys("sm1:{*").unwrap();
         assert_eq!(keys.len(), 15, "{keys:#?}");
         let slots: std::collections::HashSet<u16> = keys
             .iter()
