@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Deployment, file, files};
+use crate::harness::{Deployment, eventually, file, files};
 
 #[tokio::test]
 async fn the_most_frequently_read_files_go_into_the_cache() {
@@ -60,4 +60,19 @@ async fn an_unknown_user_is_not_found() {
         (status, &body["error"]),
         (StatusCode::NOT_FOUND, &json!("user_not_found"))
     );
+}
+
+#[tokio::test]
+async fn the_schedule_refreshes_what_is_read_without_being_asked() {
+    let deployment = Deployment::start_with(&[("SLUICE_PREFETCH_SCHEDULE", "* * * * * *")]).await;
+    let client = &deployment.client;
+    client.import(&files("ann", 3)).await;
+    client.cache_state("ann", "ann-0").await;
+    client.import(&[file("ann", "ann-0", 4711)]).await;
+    eventually("the entry is refreshed", async || {
+        let entry: serde_json::Value = client.entry("ann", "ann-0").await.json().await.unwrap();
+        entry["size"].as_f64() == Some(4711.0)
+    })
+    .await;
+    assert_eq!(client.cache_state("ann", "ann-0").await, "hit");
 }

@@ -116,6 +116,11 @@ async fn fetch(
         nothing => {
             // The others need not wait for what will not come. If this fails, the lease runs out by itself.
             let _ = state.cache.release_fetch(user, id).await;
+            if matches!(nothing, Ok(None)) {
+                // The access was recorded before it was known that there is no such file; it must not rank.
+                let ids = std::slice::from_ref(id);
+                let _ = state.cache.forget_activity(user, ids).await;
+            }
             return Ok(nothing?.map(|file| file.json));
         }
     };
