@@ -83,7 +83,11 @@ async fn users_who_read_lately_are_listed_until_their_entries_would_have_expired
     let store = Store::with_entry_ttl(Duration::from_secs(2));
     store.cache.read("ann", "a", true).await.unwrap();
     store.cache.read("ann", "b", true).await.unwrap();
-    store.cache.read("seen-by-nobody", "a", false).await.unwrap();
+    store
+        .cache
+        .read("seen-by-nobody", "a", false)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     store.cache.read("ben", "a", true).await.unwrap();
     assert_eq!(store.cache.recent_users(10).await.unwrap(), ["ben", "ann"]);
