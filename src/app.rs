@@ -47,7 +47,7 @@ pub fn jobs_config(settings: &JobSettings) -> JobsConfig {
     JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
-        prefetch_schedule: settings.prefetch_schedule.clone(),
+        prefetch_schedule: Some(settings.prefetch_schedule.clone()).filter(|cron| cron != "off"),
         drain: JOB_GRACE,
     }
 }

@@ -47,7 +47,7 @@ impl DataFolder {
 
     /// Makes sure that no other process works in the folder.
     pub fn lock(&self) -> Result<FolderLock, Failure> {
-        let path = self.0.join("lock");
+        let path = self.lock_file();
         let doing = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -119,6 +119,11 @@ impl DataFolder {
     /// Where the parts of the `sluice dev` that uses this folder are, if one is ready.
     pub fn addresses(&self) -> Option<Addresses> {
         let text = fs::read(self.addresses_file()).ok()?;
+        // One that was killed leaves the file behind, but not its lock.
+        let lock = fs::File::open(self.lock_file()).ok()?;
+        if lock.try_lock_shared().is_ok() {
+            return None;
+        }
         serde_json::from_slice(&text).ok()
     }
 
@@ -131,6 +136,10 @@ impl DataFolder {
     /// Takes the addresses back; it does not matter whether there were any.
     pub fn remove_addresses(&self) {
         let _ = fs::remove_file(self.addresses_file());
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
     fn addresses_file(&self) -> PathBuf {

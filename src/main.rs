@@ -9,6 +9,7 @@ mod dev;
 mod failure;
 mod http;
 mod import;
+mod output;
 mod progress;
 mod settings;
 mod shutdown;

@@ -19,7 +19,8 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
-use values::{at_most, seconds};
+pub use values::user;
+use values::{at_most, schedule, seconds};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";
@@ -149,7 +150,13 @@ pub struct JobSettings {
     )]
     pub concurrency: usize,
 
-    /// When hot entries are refreshed, as a cron expression with seconds such as `0 */30 * * * *`; never when not set
-    #[arg(long, value_name = "CRON", env = "SLUICE_PREFETCH_SCHEDULE")]
-    pub prefetch_schedule: Option<String>,
+    /// When hot entries are refreshed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PREFETCH_SCHEDULE",
+        default_value = "0 */15 * * * *",
+        value_parser = schedule
+    )]
+    pub prefetch_schedule: String,
 }

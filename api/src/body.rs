@@ -76,8 +76,11 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The rule for user ids, wherever one comes in.
-pub(crate) fn check_user(user: &str) -> Result<(), &'static str> {
+/// The rule for user ids, wherever one comes in: 1 to 256 bytes, no control characters.
+///
+/// # Errors
+/// The part of the rule that is broken.
+pub fn check_user(user: &str) -> Result<(), &'static str> {
     if user.is_empty() || user.len() > MAX_USER_BYTES {
         Err("must be 1 to 256 bytes long")
     } else if user.chars().any(char::is_control) {

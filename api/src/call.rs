@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use sluice_jobs::{Refusal, Request};
 use sluice_queue::{Finished, Idempotency, JobId};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::auth::MetaWriter;
@@ -22,6 +23,9 @@ use crate::prefer::Prefer;
 use crate::{ApiError, AppState};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// How long enqueueing may take at least, however short the caller's patience. The job may be there all the same: a
+/// repeated request finds it by its idempotency key.
+const ENQUEUE_PATIENCE: Duration = Duration::from_secs(5);
 const PREFERENCE_APPLIED: &str = "preference-applied";
 /// `00-`, 32 digits of trace, 16 of span, 2 of flags.
 const TRACEPARENT_BYTES: usize = 55;
@@ -71,11 +75,15 @@ impl Call {
     ) -> Result<Response, ApiError> {
         let mut job = request.into_job(self.idempotency(body)?)?;
         job.trace = self.trace;
-        let job = state.queues.enqueue(job).await?.id;
+        let longest = state.config.request_wait;
+        let patience = self.prefer.patience(longest);
+        let enqueued = timeout(patience.max(ENQUEUE_PATIENCE), state.queues.enqueue(job)).await;
+        let job = enqueued
+            .map_err(|_| ApiError::Unavailable("the queue"))??
+            .id;
         tracing::info!(%job, "enqueued");
 
-        let longest = state.config.request_wait;
-        let finished = wait(state, &job, self.prefer.patience(longest)).await?;
+        let finished = wait(state, &job, patience).await?;
         let applied = self
             .prefer
             .applied(longest)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::answers::Job;
 use crate::auth::{Caller, Scope};
 use crate::openapi::ReadErrors;
+use crate::query::Segment;
 use crate::{ApiError, AppState};
 
 /// Quiet streams carry a comment this often, so that proxies keep them open.
@@ -45,7 +46,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 async fn job(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let job = find(&state, &id).await?;

@@ -27,6 +27,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use body::check_user;
 pub use error::ApiError;
 pub use state::{ApiConfig, AppState};
 

@@ -1,6 +1,6 @@
-//! Query strings: as [`crate::body`], whatever is wrong is told by field and rule.
+//! Query strings and path segments: as [`crate::body`], whatever is wrong is told by field and rule.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,21 @@ where
             .map_err(|rejection| {
                 ApiError::InvalidRequest(format!("query: {}", rejection.body_text()))
             })
+    }
+}
+
+/// The one variable segment of the path.
+pub(crate) struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let segment = Path::<String>::from_request_parts(parts, state).await;
+        let Path(segment) = segment.map_err(|_| {
+            ApiError::InvalidRequest("path: must be UTF-8 when percent-decoded".to_owned())
+        })?;
+        Ok(Self(segment))
     }
 }
 

@@ -47,6 +47,12 @@ impl From<Failure> for JobError {
             }
             Failure::Cancelled => return Self::Cancelled,
             Failure::Store(error) => error.is_retryable(),
+            // A refused key is the operator's to mend, and no reason to give up a deletion meanwhile.
+            Failure::Convex(ConvexError::Unauthorized { .. } | ConvexError::Forbidden { .. }) => {
+                true
+            }
+            // The next attempt begins at a time that Convex still remembers.
+            Failure::Convex(ConvexError::CursorExpired { .. }) => true,
             Failure::Convex(error) => error.is_retryable(),
             Failure::StagingLost | Failure::Queue(_) => true,
             Failure::Payload(_) => false,

@@ -98,13 +98,20 @@ async fn delete_documents(
     running: &Running,
     checkpoint: &mut Checkpoint,
 ) -> Result<(), Failure> {
+    // What an earlier attempt was deleting counts as deleted, whichever of the two did it.
+    let mut begun_before = true;
     loop {
         stop_if_cancelled(running)?;
         if !checkpoint.pending.is_empty() {
-            context.files.delete(user, &checkpoint.pending).await?;
-            checkpoint.deleted += checkpoint.pending.len() as u64;
+            let deleted = context.files.delete(user, &checkpoint.pending).await?;
+            checkpoint.deleted += if begun_before {
+                checkpoint.pending.len() as u64
+            } else {
+                deleted
+            };
             checkpoint.pending.clear();
         }
+        begun_before = false;
         // Saved with the count of those before, and before their own deletion begins.
         checkpoint.pending = context.files.list_ids(user, DOCUMENTS_PER_STEP).await?;
         running.save_checkpoint(&*checkpoint).await?;

@@ -14,6 +14,7 @@ mod invalidate;
 mod job;
 mod late_changes;
 mod prefetch;
+mod ranking;
 mod requests;
 mod schedule;
 mod sync;
@@ -23,5 +24,5 @@ pub use context::Context;
 pub use requests::{
     InvalidateRequest, InvalidateType, PrefetchRequest, Refusal, Request, SyncRequest, SyncType,
 };
-pub use schedule::ScheduleError;
+pub use schedule::{ScheduleError, parse_schedule};
 pub use workers::{JobsConfig, JobsError, run_workers};

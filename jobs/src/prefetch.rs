@@ -1,5 +1,6 @@
 //! `prefetch`: refreshes the entries that are read most, before they expire.
 
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use sluice_queue::Running;
 use sluice_store::cache::Entry;
@@ -8,11 +9,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
 use crate::late_changes::{LateChanges, entry};
+use crate::ranking::most_active;
 use crate::requests::{PrefetchRequest, Refusal};
-use crate::sync::missing;
-
-/// How many files are fetched and written at once.
-const FILES_PER_STEP: usize = 200;
 
 /// The job behind `POST /api/v1/e/meta/prefetch`.
 pub(crate) struct Prefetch;
@@ -49,13 +47,14 @@ impl Job for Prefetch {
 
         let mut found = false;
         let mut prefetched = 0;
-        let ids = cache.most_active(user, request.limit as usize).await?;
-        for ids in ids.chunks(FILES_PER_STEP) {
+        let mut left = request.limit as usize;
+        let mut batches = most_active(context, user);
+        while left > 0
+            && let Some(mut hot) = batches.try_next().await?
+        {
             stop_if_cancelled(running)?;
-            let hot = files.get_many(user, ids).await?;
-            if hot.len() < ids.len() {
-                cache.forget_activity(user, &missing(ids, &hot)).await?;
-            }
+            hot.truncate(left);
+            left -= hot.len();
             found |= !hot.is_empty();
             let entries: Vec<Entry> = hot.into_iter().map(entry).collect();
             prefetched += cache.prefetch(user, epoch, &entries).await?;

@@ -32,7 +32,10 @@ pub struct ScheduleError {
 }
 
 /// Reads a cron expression with a seconds field, e.g. `0 */15 * * * *`; times are UTC.
-pub(crate) fn parse(expression: &str) -> Result<Schedule, ScheduleError> {
+///
+/// # Errors
+/// When it is not one.
+pub fn parse_schedule(expression: &str) -> Result<Schedule, ScheduleError> {
     Schedule::from_str(expression).map_err(|reason| ScheduleError {
         expression: expression.to_owned(),
         reason,

@@ -5,6 +5,7 @@
 //! one script puts the staging set in the place of the live one. Readers see the old set until then.
 
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
 use serde::Serialize;
 use sluice_convex::files::File;
 use sluice_queue::Running;
@@ -14,10 +15,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
 use crate::late_changes::{LateChanges, entry};
+use crate::ranking::most_active;
 use crate::requests::{Refusal, SyncRequest, SyncType};
-
-/// How many files are fetched by id at once.
-const IDS_PER_FETCH: usize = 200;
 
 /// The job behind `POST /api/v1/e/meta/sync`.
 pub(crate) struct Sync;
@@ -127,14 +126,20 @@ struct Load<'a> {
 impl Load<'_> {
     /// Fills the staging set and brings it up to date. `false` when Convex has no file of this user.
     async fn fill(&mut self, whole: bool, late: &mut LateChanges<'_>) -> Result<bool, Failure> {
-        let found_active = self.most_active(whole).await?;
-        let found = if whole {
-            self.newest(usize::MAX).await? || found_active
-        } else if found_active {
-            true
+        let limit = if whole {
+            usize::MAX
         } else {
-            self.newest(self.group_size()).await?
+            self.context.cache.config().most_active_limit as usize
         };
+        let context = self.context;
+        let mut found = self
+            .push_all(most_active(context, self.user), limit)
+            .await?;
+        if whole || !found {
+            found |= self
+                .push_all(context.files.newest_first(self.user), limit)
+                .await?;
+        }
         if !found {
             return Ok(false);
         }
@@ -144,33 +149,16 @@ impl Load<'_> {
         Ok(true)
     }
 
-    /// Stages the files with an access score, best first, and forgets the scores of files that no longer exist.
-    /// `false` when there are none.
-    async fn most_active(&mut self, whole: bool) -> Result<bool, Failure> {
-        let limit = if whole { usize::MAX } else { self.group_size() };
-        let cache = &self.context.cache;
-        let mut found = false;
-        for ids in cache
-            .most_active(self.user, limit)
-            .await?
-            .chunks(IDS_PER_FETCH)
-        {
-            let files = self.context.files.get_many(self.user, ids).await?;
-            if files.len() < ids.len() {
-                cache
-                    .forget_activity(self.user, &missing(ids, &files))
-                    .await?;
-            }
-            found |= !files.is_empty();
-            self.push(files).await?;
-        }
-        Ok(found)
-    }
-
-    /// Stages the newest files, at most `limit` of them. `false` when there are none.
-    async fn newest(&mut self, limit: usize) -> Result<bool, Failure> {
+    /// Stages the first `limit` files of `batches`. `false` when there are none.
+    async fn push_all<E>(
+        &mut self,
+        mut batches: BoxStream<'_, Result<Vec<File>, E>>,
+        limit: usize,
+    ) -> Result<bool, Failure>
+    where
+        Failure: From<E>,
+    {
         let mut left = limit;
-        let mut batches = self.context.files.newest_first(self.user);
         while left > 0
             && let Some(mut batch) = batches.try_next().await?
         {
@@ -196,17 +184,4 @@ impl Load<'_> {
         };
         Ok(self.running.progress(&progress).await?)
     }
-
-    fn group_size(&self) -> usize {
-        self.context.cache.config().most_active_limit as usize
-    }
-}
-
-/// The ids that no file answered to.
-pub(crate) fn missing(ids: &[String], files: &[File]) -> Vec<String> {
-    let found: std::collections::HashSet<&str> = files.iter().map(|file| &*file.id).collect();
-    ids.iter()
-        .filter(|id| !found.contains(id.as_str()))
-        .cloned()
-        .collect()
 }

@@ -64,7 +64,7 @@ pub async fn run_workers(
     monitor = serve::<Invalidate>(monitor, &context, &config);
     if let Some(expression) = &config.prefetch_schedule {
         monitor = serve::<Sweep>(monitor, &context, &config);
-        let schedule = schedule::parse(expression)?;
+        let schedule = schedule::parse_schedule(expression)?;
         let queues = context.queues.clone();
         monitor = monitor.register(move |_| {
             WorkerBuilder::new("cron")

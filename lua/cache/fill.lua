@@ -1,5 +1,6 @@
 -- Writes fetched entries as single ones with a TTL each, and drops their fetch leases.
--- An id which is in the live set gets no second copy: its entry there is refreshed or left alone.
+-- An id which is in the live set gets no second copy: its entry there is refreshed or left alone. Only one that is to be
+-- refreshed in a set that ends before the new entry would moves out of it, to be a single one.
 --
 -- KEYS  1 epoch  2 live info  3 live entries  4 single entries  5 single expiry  6 single docs
 --       7.. fetch lease of each entry
@@ -26,12 +27,27 @@ end
 local expired = call('ZRANGEBYSCORE', KEYS[5], '-inf', now_us, 'LIMIT', 0, 2 * #KEYS)
 for _, id in ipairs(expired) do drop_single(id) end
 
--- Refreshes an entry of the live set, or takes it out when the set would grow past its limit.
+local ttl_ms = math.ceil(tonumber(ARGV[2]) / 1000)
+local ends_early = ARGV[4] == '1' and call('PTTL', KEYS[3]) < ttl_ms
+
+-- Takes an entry out of the live set; its place in the order stays.
+local function leave_live(id, old_length)
+  call('HSET', KEYS[3], id, '')
+  call('HINCRBY', KEYS[2], 'bytes', -old_length - #id)
+  call('HINCRBY', KEYS[2], 'entries', -1)
+  call('HSET', KEYS[2], 'complete', 0)
+end
+
+-- Refreshes an entry of the live set, or takes it out when the set would grow past its limit or ends too early.
 local function refresh_live(id, json, old_length)
   local bytes = call('HGET', KEYS[2], 'bytes')
   -- Without its counters (evicted) the set is on its way out: what it holds cannot be kept up to date.
   if not bytes then
     call('UNLINK', KEYS[3])
+    return false
+  end
+  if ends_early then
+    leave_live(id, old_length)
     return false
   end
   bytes = tonumber(bytes) - old_length + #json
@@ -40,11 +56,8 @@ local function refresh_live(id, json, old_length)
     call('HSET', KEYS[2], 'bytes', bytes)
     return true
   end
-  call('HSET', KEYS[3], id, '')
-  call('HINCRBY', KEYS[2], 'bytes', -old_length - #id)
-  call('HINCRBY', KEYS[2], 'entries', -1)
+  leave_live(id, old_length)
   call('HINCRBY', KEYS[2], 'skipped', 1)
-  call('HSET', KEYS[2], 'complete', 0)
   return false
 end
 
@@ -67,6 +80,5 @@ for entry = 1, #KEYS - 6 do
     written = written + 1
   end
 end
-local ttl_ms = math.ceil(tonumber(ARGV[2]) / 1000) + 1000
-for key = 4, 6 do call('PEXPIRE', KEYS[key], ttl_ms) end
+for key = 4, 6 do call('PEXPIRE', KEYS[key], ttl_ms + 1000) end
 return {0, written}

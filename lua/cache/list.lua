@@ -6,6 +6,7 @@
 --       4 epoch and 5 generation the cursor was made in; '' for the first page
 -- Returns {0, epoch, generation, total, next phase ('' at the end), next position, {JSON...}}; 1 in the first place when
 --       the epoch or the generation is another one by now.
+-- A page ends early, with a cursor, once it holds 1 MiB: others wait for as long as it takes to copy.
 -- Cost  O(entries of the page), plus at most 10 pages of removed entries passed over.
 local call = redis.call
 local limit, phase, position = tonumber(ARGV[1]), ARGV[2], ARGV[3]
@@ -16,18 +17,23 @@ local time = call('TIME')
 local now_us = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
 local total = tonumber(info[2] or 0) + call('ZCOUNT', KEYS[6], now_us, '+inf')
 
-local page = {}
+local page, bytes, most_bytes = {}, 0, 1048576
+local function add(json)
+  page[#page + 1] = json
+  bytes = bytes + #json
+end
+
 if phase == 'live' then
   local index, rounds = tonumber(position), 0
-  while #page < limit and rounds < 10 do
+  while #page < limit and bytes < most_bytes and rounds < 10 do
     local wanted = limit - #page
     local ids = call('LRANGE', KEYS[4], index, index + wanted - 1)
-    if #ids > 0 then
-      for _, json in ipairs(call('HMGET', KEYS[3], unpack(ids))) do
-        if json and json ~= '' then page[#page + 1] = json end
-      end
+    for _, id in ipairs(ids) do
+      if bytes >= most_bytes then break end
+      local json = call('HGET', KEYS[3], id)
+      if json and json ~= '' then add(json) end
+      index = index + 1
     end
-    index = index + #ids
     rounds = rounds + 1
     if #ids < wanted then break end
   end
@@ -38,14 +44,15 @@ end
 if phase == 'single' then
   -- What has expired is not listed, wherever the former page ended.
   if tonumber(position) < tonumber(now_us) then position = now_us end
-  local wanted = limit - #page
+  local wanted = bytes < most_bytes and limit - #page or 0
   local found = {}
   if wanted > 0 then
     found = call('ZRANGEBYSCORE', KEYS[6], '(' .. position, '+inf', 'WITHSCORES', 'LIMIT', 0, wanted)
   end
   for at = 1, #found, 2 do
+    if bytes >= most_bytes then break end
     local json = call('HGET', KEYS[5], found[at])
-    if json then page[#page + 1] = json end
+    if json then add(json) end
     position = found[at + 1]
   end
   if call('ZCOUNT', KEYS[6], '(' .. position, '+inf') == 0 then phase = '' end

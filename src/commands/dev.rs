@@ -19,6 +19,7 @@ use crate::data_folder::{Addresses, DataFolder};
 use crate::dev::{PrivateValkey, demo};
 use crate::failure::{Context, Failure, chain};
 use crate::http::Server;
+use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
     DevSecretSettings, FilesSettings, JobSettings, PoolSettings,
@@ -224,7 +225,7 @@ impl Dev {
         let secret = secret.map_or("", Secret::expose);
         let token = mint(secret, user, &Scope::ALL, TOKEN_LIFE).context("cannot mint a token")?;
         let Addresses { api, convex, .. } = addresses;
-        println!(
+        output::line(format_args!(
             "API         {api}\n\
              board       {api}/board\n\
              reference   {api}/docs\n\
@@ -234,7 +235,7 @@ impl Dev {
              The token is {user}'s, with every scope, for {} h; `sluice token` mints others. Ctrl-C stops.",
             self.data.data.display(),
             TOKEN_LIFE.as_secs() / 3600,
-        );
+        ));
         Ok(())
     }
 }

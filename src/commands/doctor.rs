@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure, chain};
+use crate::output;
 use crate::settings::{
     AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ValkeySettings,
 };
@@ -49,16 +50,16 @@ struct Findings {
 
 impl Findings {
     fn ok(&self, what: &str, found: &str) {
-        println!("ok    {what:<10} {found}");
+        output::line(format_args!("ok    {what:<10} {found}"));
     }
 
     fn warn(&self, what: &str, found: &str, mend: &str) {
-        println!("warn  {what:<10} {found}; {mend}");
+        output::line(format_args!("warn  {what:<10} {found}; {mend}"));
     }
 
     fn fail(&mut self, what: &str, found: &str, mend: &str) {
         self.failed += 1;
-        println!("fail  {what:<10} {found}; {mend}");
+        output::line(format_args!("fail  {what:<10} {found}; {mend}"));
     }
 }
 

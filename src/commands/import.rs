@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure};
 use crate::import::{files_below, import};
+use crate::output;
 use crate::progress::Progress;
 use crate::settings::{ConvexSettings, DataSettings};
 
@@ -22,7 +23,7 @@ pub struct Import {
     folder: PathBuf,
 
     /// Whose files they become
-    #[arg(long, value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
     #[command(flatten)]
@@ -59,10 +60,10 @@ impl Import {
         .await;
         progress.finish();
         let imported = imported?;
-        println!(
+        output::line(format_args!(
             "{}",
             json!({ "user": self.user, "imported": imported.files })
-        );
+        ));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
+use crate::output;
 
 /// Drop a user's entries from Valkey, and from Convex when the account is deleted
 #[derive(Args, Debug)]
@@ -43,7 +44,7 @@ impl Invalidate {
                 &json!({ "user": self.user, "type": kind }),
             )
             .await?;
-        println!("{answer}");
+        output::line(answer);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
+use crate::output;
 
 /// On whose behalf an operator's token is minted.
 const OPERATOR: &str = "operator";
@@ -25,7 +26,7 @@ impl Jobs {
         let job = ApiClient::new(&self.client, OPERATOR)?
             .job(&self.id)
             .await?;
-        println!("{job}");
+        output::line(job);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
+use crate::output;
 
 /// Refresh a user's most frequently read entries
 #[derive(Args, Debug)]
@@ -30,7 +31,7 @@ impl Prefetch {
                 &json!({ "user": self.user, "limit": self.limit }),
             )
             .await?;
-        println!("{answer}");
+        output::line(answer);
         Ok(())
     }
 }

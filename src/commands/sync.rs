@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
+use crate::output;
 
 /// Load a user's metadata into Valkey as one set
 #[derive(Args, Debug)]
@@ -48,7 +49,7 @@ impl Sync {
                 &json!({ "user": self.user, "type": kind }),
             )
             .await?;
-        println!("{answer}");
+        output::line(answer);
         Ok(())
     }
 }

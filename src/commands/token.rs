@@ -7,6 +7,7 @@ use sluice_api::auth::{Scope, mint};
 
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure};
+use crate::output;
 use crate::settings::{DataSettings, DevSecretSettings};
 
 /// Mint a development token
@@ -18,7 +19,7 @@ use crate::settings::{DataSettings, DevSecretSettings};
     It is signed with SLUICE_DEV_SECRET or, without it, the secret of the `sluice dev` in the data folder.")]
 pub struct Token {
     /// The user it speaks for (`sub`), who may read their own entries without any scope
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
     /// What else it allows: meta:read, meta:write or admin; may be given several times
@@ -52,7 +53,7 @@ impl Token {
             })?;
         let token = mint(secret.expose(), &self.user, &self.scopes, self.ttl)
             .context("cannot mint a token")?;
-        println!("{token}");
+        output::line(token);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use sluice_convex::Client;
 
 use crate::failure::Failure;
 use crate::import::{files_below, import};
+use crate::output;
 
 /// A user, how many files at most, and where they are looked for: folders further on count when the first have too few.
 struct DemoUser {
@@ -40,7 +41,10 @@ pub async fn load(client: &Client) -> Result<(), Failure> {
             .flat_map(|folder| files_below(Path::new(folder)))
             .take(user.files);
         let imported = import(client, user.name, files, |_| {}).await?;
-        println!("demo data   {} files of {}", imported.files, user.name);
+        output::line(format_args!(
+            "demo data   {} files of {}",
+            imported.files, user.name
+        ));
     }
     Ok(())
 }

@@ -16,6 +16,20 @@ pub(super) fn at_most<const MAX: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A user id as the API takes it.
+pub fn user(text: &str) -> Result<String, String> {
+    sluice_api::check_user(text)?;
+    Ok(text.to_owned())
+}
+
+/// A cron expression with seconds, or `off`.
+pub(super) fn schedule(text: &str) -> Result<String, String> {
+    if text != "off" {
+        sluice_jobs::parse_schedule(text).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
 /// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at once".
 pub(super) fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=31_536_000)

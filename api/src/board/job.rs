@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -14,23 +14,24 @@ use sluice_queue::{JobView, State as JobState};
 
 use super::session::{Operator, SameOrigin};
 use super::{Live, PageError, moment, page, span};
+use crate::query::Segment;
 use crate::{ApiError, AppState, jobs};
 
 pub(super) async fn show(
     _operator: Operator,
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Segment, ApiError>,
 ) -> Result<Response, PageError> {
-    Ok(job_page(&jobs::find(&state, &id).await?, None))
+    Ok(job_page(&jobs::find(&state, &id?.0).await?, None))
 }
 
 /// The changing part of the page, as server-sent events, until the job is over; then one named `end`.
 pub(super) async fn live(
     _operator: Operator,
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Segment, ApiError>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let id = jobs::find(&state, &id).await?.id;
+    let id = jobs::find(&state, &id?.0).await?.id;
     let fragments = jobs::changes(&state, &id).flat_map(|job| {
         let fragment = Event::default()
             .json_data(content(&job, None).into_string())
@@ -48,9 +49,9 @@ pub(super) async fn retry(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Segment, ApiError>,
 ) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id).await?;
+    let job = jobs::find(&state, &id?.0).await?;
     let done = state.queues.retry(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to retry");
     Ok(acted(
@@ -64,9 +65,9 @@ pub(super) async fn cancel(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Segment, ApiError>,
 ) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id).await?;
+    let job = jobs::find(&state, &id?.0).await?;
     let done = state.queues.cancel(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to cancel");
     Ok(acted(

@@ -1,7 +1,7 @@
 //! All queues, and the jobs of one by state.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -9,8 +9,11 @@ use sluice_queue::{JobView, QueueStats, State as JobState};
 
 use super::session::Operator;
 use super::{Live, PageError, moment, page, span};
+use crate::query::Segment;
 use crate::{ApiError, AppState};
 
+/// Far beyond any list, and within what Valkey counts in.
+const MAX_OFFSET: u64 = 1 << 40;
 /// Jobs on a page.
 const PAGE_SIZE: u64 = 25;
 
@@ -82,9 +85,10 @@ pub(super) struct Selection {
 pub(super) async fn queue(
     _operator: Operator,
     State(state): State<AppState>,
-    Path(name): Path<String>,
+    name: Result<Segment, ApiError>,
     selection: Result<Query<Selection>, QueryRejection>,
 ) -> Result<Response, PageError> {
+    let Segment(name) = name?;
     let queues = state.queues.queues().await?;
     let stats = queues
         .iter()
@@ -92,7 +96,11 @@ pub(super) async fn queue(
         .ok_or(ApiError::NotFound)?;
     let Query(selection) = selection.map_err(|_| ApiError::NotFound)?;
     let shown = selection.state.unwrap_or_else(|| most_pressing(stats));
-    let offset = selection.page.saturating_mul(PAGE_SIZE);
+    let offset = selection
+        .page
+        .checked_mul(PAGE_SIZE)
+        .filter(|&offset| offset <= MAX_OFFSET)
+        .ok_or(ApiError::NotFound)?;
     let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
     let content = html! {
         nav.tabs aria-label="States" {

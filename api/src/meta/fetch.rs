@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sluice_store::cache::{Entry, Lookup};
 use tokio::time::Instant;
 
@@ -110,15 +110,15 @@ async fn fetch(
         }
     }
     metrics::counter!("sluice_entry_fetches_total").increment(1);
-    let found = state.files.get_many(user, std::slice::from_ref(id)).await;
-    let file = match found.map(|files| files.into_iter().next()) {
+    let ids = std::slice::from_ref(id);
+    let found = state.files.get_many(user, ids).try_next().await;
+    let file = match found.map(|batch| batch.and_then(|files| files.into_iter().next())) {
         Ok(Some(file)) => file,
         nothing => {
             // The others need not wait for what will not come. If this fails, the lease runs out by itself.
             let _ = state.cache.release_fetch(user, id).await;
             if matches!(nothing, Ok(None)) {
                 // The access was recorded before it was known that there is no such file; it must not rank.
-                let ids = std::slice::from_ref(id);
                 let _ = state.cache.forget_activity(user, ids).await;
             }
             return Ok(nothing?.map(|file| file.json));

@@ -1,21 +1,25 @@
 //! `GET /api/v1/meta/{fileId}`: one entry, from the cache or through it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 use sluice_store::cache::Source;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use crate::answers::Entry;
 use crate::auth::Caller;
 use crate::openapi::ReadErrors;
-use crate::query::{Params, reader};
+use crate::query::{Params, Segment, reader};
 use crate::{ApiError, AppState};
 
+/// How long the cache may take to look an entry up, its own retries included.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest file id, in bytes.
 const MAX_ID_BYTES: usize = 1024;
 
@@ -46,7 +50,7 @@ pub(crate) struct ReadParams {
 pub(crate) async fn read(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Params(params): Params<ReadParams>,
 ) -> Result<Response, ApiError> {
     let user = reader(&caller, params.user_id)?;
@@ -55,7 +59,8 @@ pub(crate) async fn read(
             "fileId: must not be longer than {MAX_ID_BYTES} bytes"
         )));
     }
-    let mut lookup = state.cache.read(&user, &id, true).await?;
+    let lookup = timeout(PATIENCE, state.cache.read(&user, &id, true)).await;
+    let mut lookup = lookup.map_err(|_| ApiError::Unavailable("the cache"))??;
     let (x_cache, json) = match lookup.hit.take() {
         Some((Source::Bulk, json)) => ("bulk", json),
         Some((Source::Single, json)) => ("hit", json),

@@ -101,7 +101,8 @@ impl Cache {
         self.valkey.query("release_fetch", &cmd, None).await
     }
 
-    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead.
+    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead,
+    /// unless that set expires earlier: then the entry leaves it.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when the user was invalidated since `epoch`.
