@@ -1,5 +1,5 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. Attempts are counted here, so that a crash counts too.
+-- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
@@ -52,7 +52,7 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after')
+local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
 local rescue_after = tonumber(meta[2] or 0)
 if meta[1] and now - meta[1] > lease then
   rescue_after = now + math.floor(lease / 2)
@@ -85,8 +85,9 @@ end
 
 for state in pairs(KEEP) do trim(state, CHUNK) end
 
+local paused = meta[3]
 local jobs = {}
-if want > 0 then
+if want > 0 and not paused then
   local popped = call('ZPOPMIN', root .. 'available', want)
   local leased = {}
   for i = 1, #popped, 2 do
@@ -118,6 +119,6 @@ upcoming('retrying', 0)
 upcoming('running', rescue_after)
 
 -- Others need to know only of what this worker left.
-wake = wake and call('ZCARD', root .. 'available') > 0
+wake = wake and not paused and call('ZCARD', root .. 'available') > 0
 announce()
 return { next_in, rescued, buried, jobs }

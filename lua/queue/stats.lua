@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the queue's root
 -- Returns  { scheduled, available, running, retrying, completed, cancelled, dead, live workers,
---            ms that the next job in line has waited (-1: none) }
+--            ms that the next job in line has waited (-1: none), when the queue was paused (-1: it is not) }
 -- Cost     O(log w) of the workers, else O(1)
 
 local function count(set) return call('ZCARD', root .. set) end
@@ -15,4 +15,5 @@ return {
   count('scheduled'), count('available') + count('held'), count('running'), count('retrying'),
   count('completed'), count('cancelled'), count('dead'),
   call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'), waited,
+  tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
 }

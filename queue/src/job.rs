@@ -356,4 +356,6 @@ pub struct QueueStats {
     pub workers: u64,
     /// How long the job that is next in line has waited, in milliseconds.
     pub oldest_waiting_ms: Option<u64>,
+    /// When the queue was paused, in milliseconds since 1970, if it is.
+    pub paused_at: Option<u64>,
 }

@@ -61,6 +61,8 @@
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
+//! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
+//!   nothing from what runs.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!

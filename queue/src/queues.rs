@@ -213,46 +213,42 @@ impl Queues {
         names.sort_unstable();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
-            let (counts, oldest) = self.counts(&name).await?;
-            let [
-                scheduled,
-                available,
-                running,
-                retrying,
-                completed,
-                cancelled,
-                dead,
-                workers,
-            ] = counts;
-            all.push(QueueStats {
-                name,
-                scheduled,
-                available,
-                running,
-                retrying,
-                completed,
-                cancelled,
-                dead,
-                workers,
-                oldest_waiting_ms: u64::try_from(oldest).ok(),
-            });
+            all.push(self.stats(name).await?);
         }
         Ok(all)
     }
 
-    async fn counts(&self, queue: &str) -> Result<([u64; 8], i64), QueueError> {
-        let numbers: Vec<i64> = self
+    async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
+        let scripts = &self.shared.scripts;
+        let numbers: [i64; 10] = self
             .shared
             .lane
-            .script(&self.shared.scripts.stats, &root(queue), |_| {})
+            .script(&scripts.stats, &root(&name), |_| {})
             .await?;
-        let malformed = || QueueError::Malformed("counts".into());
-        let (&oldest, counts) = numbers.split_last().ok_or_else(malformed)?;
-        let counts: Vec<u64> = counts
-            .iter()
-            .map(|&it| u64::try_from(it).unwrap_or(0))
-            .collect();
-        Ok((counts.try_into().map_err(|_| malformed())?, oldest))
+        let [counts @ .., oldest_waiting, paused_at] = numbers;
+        let [
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+        ] = counts.map(i64::unsigned_abs);
+        Ok(QueueStats {
+            name,
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+            oldest_waiting_ms: u64::try_from(oldest_waiting).ok(),
+            paused_at: u64::try_from(paused_at).ok(),
+        })
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
@@ -344,6 +340,37 @@ impl Queues {
             })
             .await?;
         yes_or_no(answer, id)
+    }
+
+    /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
+    /// delayed ones join the line, lost workers' jobs are rescued; [`QueueStats::paused_at`] shows it.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn pause(&self, queue: &str) -> Result<(), QueueError> {
+        self.set_paused(queue, true).await
+    }
+
+    /// Gives out jobs again; does nothing when the queue is not paused.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn resume(&self, queue: &str) -> Result<(), QueueError> {
+        self.set_paused(queue, false).await
+    }
+
+    async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {
+        check_queue(queue)?;
+        self.register(queue).await?;
+        let scripts = &self.shared.scripts;
+        let _: i64 = self
+            .shared
+            .lane
+            .script(&scripts.pause, &root(queue), |command| {
+                command.arg(u8::from(paused));
+            })
+            .await?;
+        Ok(())
     }
 
     /// Whether Valkey answers and events arrive.

@@ -28,7 +28,7 @@ macro_rules! scripts {
 }
 
 scripts!(
-    enqueue, fetch, heartbeat, finish, save, cancel, retry, stats
+    enqueue, fetch, heartbeat, finish, save, cancel, retry, pause, stats
 );
 
 fn script(name: &'static str, constants: &str, body: &str) -> Script {
