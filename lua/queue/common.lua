@@ -73,11 +73,8 @@ local function trim(state, chunk)
   end
 end
 
--- Ends a job: it gives up its unique key, and the next of its group moves up. Whoever calls this has taken the job
--- out of the set of its former state. At most two older jobs are forgotten, so a finished state never outgrows its count.
-local function conclude(id, state, group, unique)
-  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
-  call('ZADD', root .. state, now, id)
+-- Lets go of what an unfinished job holds: its unique key, and its place in its group, whose next one moves up.
+local function let_go(id, group, unique)
   if unique and call('GET', root .. 'unique:' .. unique) == id then
     call('DEL', root .. 'unique:' .. unique)
   end
@@ -85,12 +82,20 @@ local function conclude(id, state, group, unique)
     local line = root .. 'group:' .. group
     call('ZREM', line, id)
     local head = call('ZRANGE', line, 0, 0)[1]
-    -- The head is held only if the job that ended was the head before.
+    -- The head is held only if the job that left was the head before.
     if head and call('ZREM', root .. 'held', head) == 1 then
       local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
       if next_job[1] then offer(head, next_job[1], next_job[2]) end
     end
   end
+end
+
+-- Ends a job. Whoever calls this has taken it out of the set of its former state. At most two older jobs are forgotten,
+-- so a finished state never outgrows its count.
+local function conclude(id, state, group, unique)
+  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
+  call('ZADD', root .. state, now, id)
+  let_go(id, group, unique)
   moved[#moved + 1] = id
   trim(state, 2)
 end

@@ -26,7 +26,8 @@ end
 
 if idempotency ~= '' then
   local known = call('HMGET', root .. 'idempotency:' .. idempotency, 'job', 'fingerprint')
-  if known[1] then
+  -- A job that is gone was deleted; its keys are free again.
+  if known[1] and call('EXISTS', root .. 'job:' .. known[1]) == 1 then
     return { known[2] == ARGV[7] and 'existing' or 'conflict', known[1] }
   end
 end

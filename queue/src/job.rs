@@ -150,6 +150,19 @@ impl State {
         }
     }
 
+    /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the earlier to the later ones.
+    pub(crate) fn sets(&self) -> &[&'static str] {
+        match self {
+            Self::Scheduled => &["scheduled"],
+            Self::Available => &["held", "available"],
+            Self::Running => &["running"],
+            Self::Retrying => &["retrying"],
+            Self::Completed => &["completed"],
+            Self::Cancelled => &["cancelled"],
+            Self::Dead => &["dead"],
+        }
+    }
+
     /// Whether the job has ended.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Dead)

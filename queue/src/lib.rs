@@ -91,6 +91,7 @@ mod id;
 mod job;
 pub mod keys;
 mod lane;
+mod operate;
 mod queues;
 mod script;
 mod worker;
@@ -102,6 +103,7 @@ pub use keys::{
     CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
     RESULT_LIMIT, Retention, STOP_GRACE,
 };
+pub use operate::JobFilter;
 pub use queues::{QueueConfig, Queues};
 pub use worker::{
     Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,

@@ -269,13 +269,9 @@ impl Queues {
             return Ok(Vec::new());
         }
         let root = root(queue);
-        let sets: &[&str] = match state {
-            State::Available => &["held", "available"],
-            _ => &[state.as_str()],
-        };
         let mut connection = self.pooled().await?;
         let (mut skip, mut jobs) = (offset, Vec::<String>::new());
-        for set in sets {
+        for set in state.sets() {
             let left = limit - jobs.len() as u64;
             let (page, size): (Vec<String>, u64) = redis::pipe()
                 .cmd("ZREVRANGE")
@@ -306,71 +302,6 @@ impl Queues {
                 JobView::read(JobId::from_parts(queue, job), hash).transpose()
             })
             .collect()
-    }
-
-    /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
-    /// these, or another job has its unique key by now.
-    ///
-    /// # Errors
-    /// [`QueueError::NotFound`], and when Valkey does not answer.
-    pub async fn retry(&self, id: &JobId) -> Result<bool, QueueError> {
-        let scripts = &self.shared.scripts;
-        let answer: i64 = self
-            .shared
-            .lane
-            .script(&scripts.retry, &root(id.queue()), |command| {
-                command.arg(id.job());
-            })
-            .await?;
-        yes_or_no(answer, id)
-    }
-
-    /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
-    /// False when it has ended before.
-    ///
-    /// # Errors
-    /// [`QueueError::NotFound`], and when Valkey does not answer.
-    pub async fn cancel(&self, id: &JobId) -> Result<bool, QueueError> {
-        let scripts = &self.shared.scripts;
-        let answer: i64 = self
-            .shared
-            .lane
-            .script(&scripts.cancel, &root(id.queue()), |command| {
-                command.arg(id.job());
-            })
-            .await?;
-        yes_or_no(answer, id)
-    }
-
-    /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
-    /// delayed ones join the line, lost workers' jobs are rescued; [`QueueStats::paused_at`] shows it.
-    ///
-    /// # Errors
-    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
-    pub async fn pause(&self, queue: &str) -> Result<(), QueueError> {
-        self.set_paused(queue, true).await
-    }
-
-    /// Gives out jobs again; does nothing when the queue is not paused.
-    ///
-    /// # Errors
-    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
-    pub async fn resume(&self, queue: &str) -> Result<(), QueueError> {
-        self.set_paused(queue, false).await
-    }
-
-    async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {
-        check_queue(queue)?;
-        self.register(queue).await?;
-        let scripts = &self.shared.scripts;
-        let _: i64 = self
-            .shared
-            .lane
-            .script(&scripts.pause, &root(queue), |command| {
-                command.arg(u8::from(paused));
-            })
-            .await?;
-        Ok(())
     }
 
     /// Whether Valkey answers and events arrive.
@@ -408,12 +339,5 @@ impl Queues {
     async fn pooled(&self) -> Result<deadpool_redis::Connection, QueueError> {
         let connection = timeout(self.shared.response_timeout, self.shared.pool.get()).await;
         Ok(connection.map_err(|_| QueueError::Timeout("the connection pool"))??)
-    }
-}
-
-fn yes_or_no(answer: i64, id: &JobId) -> Result<bool, QueueError> {
-    match answer {
-        -1 => Err(QueueError::NotFound(id.clone())),
-        answer => Ok(answer == 1),
     }
 }
