@@ -60,6 +60,12 @@ const ERRORS_LIMIT: usize = 16 * 1024;
 /// How many jobs one fetch promotes, retries, rescues and forgets at most, each.
 const CHUNK: usize = 100;
 
+/// How many jobs one script adds at most.
+pub(crate) const ENQUEUE_LIMIT: usize = 200;
+
+/// How many bytes of payload one script adds at most, unless a single job has more.
+pub(crate) const ENQUEUE_BYTES: usize = 1024 * 1024;
+
 /// How many jobs one fetch leases at most.
 pub(crate) const FETCH_LIMIT: usize = 500;
 

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::events::{Hub, listen};
 use crate::id::check_queue;
-use crate::job::{Enqueued, Finished, JobView, NewJob, QueueStats, State};
+use crate::job::{Finished, JobView, QueueStats, State};
 use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, QUEUES, Retention, SLOW_POLL, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
@@ -93,55 +93,6 @@ impl Queues {
                 _listener: AbortOnDropHandle::new(listener),
             }),
         })
-    }
-
-    /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
-    ///
-    /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
-    /// does not answer; then the job may have been added all the same.
-    pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        job.check()?;
-        self.register(&job.queue).await?;
-        let id = JobId::new(&job.queue);
-        let delay = job
-            .delay
-            .map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-        let (key, fingerprint) = job
-            .idempotency
-            .as_ref()
-            .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
-            .unwrap_or_default();
-        let (outcome, found): (String, String) = self
-            .shared
-            .lane
-            .script(&self.shared.scripts.enqueue, &root(&job.queue), |command| {
-                command
-                    .arg(id.job())
-                    .arg(job.payload.get())
-                    .arg(job.version)
-                    .arg(optional(&job.user))
-                    .arg(optional(&job.unique_key))
-                    .arg(key)
-                    .arg(fingerprint)
-                    .arg(optional(&job.group))
-                    .arg(job.priority.min(9))
-                    .arg(job.max_attempts.max(1))
-                    .arg(delay)
-                    .arg(optional(&job.trace));
-            })
-            .await?;
-        let found = JobId::from_parts(&job.queue, &found);
-        metrics::counter!("sluice_queue_enqueued_total", "queue" => job.queue, "outcome" => outcome.clone())
-            .increment(1);
-        match outcome.as_str() {
-            "conflict" => Err(QueueError::IdempotencyKeyReused { first: found }),
-            outcome => Ok(Enqueued {
-                id: found,
-                existing: outcome == "existing",
-            }),
-        }
     }
 
     /// Waits for the end of a job. None when `limit` ran out before.

@@ -117,7 +117,11 @@ async fn dead_letters_are_retried_by_the_kind_of_their_error_and_each_once() {
         counted.fetch_add(1, Ordering::SeqCst);
         let n: u32 = running.payload().unwrap();
         async move {
-            let kind = if n % 2 == 0 { "time-out" } else { "bad [input" };
+            let kind = if n.is_multiple_of(2) {
+                "time-out"
+            } else {
+                "bad [input"
+            };
             Err(JobError::Fatal(format!("{kind} of {n}")))
         }
     });

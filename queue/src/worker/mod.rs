@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::ValkeyBackend;
+pub(crate) use heartbeat::millis;
 pub use layer::{LeaseLayer, LeaseService};
 pub use running::{HandlerResult, JobError, Running};
 
