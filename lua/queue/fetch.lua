@@ -4,12 +4,15 @@
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
--- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, { job... } } with each job as
---          { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
--- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each;
+--          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, { job... } } with each
+--          job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+-- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
+--          aside about as many;
 --          O(jobs that run) after a lost answer
 
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local version = tonumber(ARGV[7])
 
 call('ZADD', root .. 'workers', now, ARGV[3])
 call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
@@ -86,15 +89,29 @@ end
 for state in pairs(KEEP) do trim(state, CHUNK) end
 
 local paused = meta[3]
-local jobs = {}
-if want > 0 and not paused then
-  local popped = call('ZPOPMIN', root .. 'available', want)
-  local leased = {}
+if paused then want = 0 end
+
+-- What an older worker set aside goes back to its place.
+if want > 0 then
+  for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, want)) do
+    local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
+    call('ZREM', root .. 'newer', id)
+    if job[1] then offer(id, job[1], job[2]) end
+  end
+end
+
+local jobs, leased, aside = {}, {}, 0
+while #jobs < want and aside < CHUNK do
+  local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
+  if #popped == 0 then break end
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
     local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
-    if job[1] then
+    if job[1] and tonumber(job[2]) > version then
+      aside = aside + 1
+      call('ZADD', root .. 'newer', job[2], id)
+    elseif job[1] then
       local attempts = job[4] + 1
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
       leased[#leased + 1] = now + lease
@@ -103,8 +120,8 @@ if want > 0 and not paused then
       jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8] }
     end
   end
-  if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
 end
+if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
 
 local next_in = -1
 local function upcoming(set, not_before)
@@ -118,7 +135,10 @@ upcoming('scheduled', 0)
 upcoming('retrying', 0)
 upcoming('running', rescue_after)
 
+-- This worker has more to look through, behind what it set aside.
+if #jobs < want and aside >= CHUNK then next_in = 0 end
+
 -- Others need to know only of what this worker left.
-wake = wake and not paused and call('ZCARD', root .. 'available') > 0
+wake = aside > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
-return { next_in, rescued, buried, jobs }
+return { next_in, rescued, buried, aside, jobs }

@@ -6,7 +6,10 @@ local operations = {}
 -- Takes a job that does not run out of the set of its state.
 local function withdraw(id, state)
   call('ZREM', root .. state, id)
-  if state == 'available' then call('ZREM', root .. 'held', id) end
+  if state == 'available' then
+    call('ZREM', root .. 'held', id)
+    call('ZREM', root .. 'newer', id)
+  end
 end
 
 -- Cancels a job that waits at once, and one that runs through its worker.

@@ -12,7 +12,7 @@ local head = call('ZRANGE', root .. 'available', 0, 0)[1]
 if head then waited = now - (call('HGET', root .. 'job:' .. head, 'run_at') or now) end
 
 return {
-  count('scheduled'), count('available') + count('held'), count('running'), count('retrying'),
+  count('scheduled'), count('available') + count('held') + count('newer'), count('running'), count('retrying'),
   count('completed'), count('cancelled'), count('dead'),
   call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'), waited,
   tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),

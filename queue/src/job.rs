@@ -15,7 +15,8 @@ use crate::{JobId, QueueError};
 pub struct NewJob {
     /// The queue's name: `a-z`, `0-9` and `-`.
     pub queue: String,
-    /// The version of the payload's shape. Default 1.
+    /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
+    /// [`WorkerConfig::version`](crate::WorkerConfig::version).
     pub version: u32,
     /// What the handler gets, at most [`PAYLOAD_LIMIT`] bytes.
     pub payload: Box<RawValue>,
@@ -111,7 +112,7 @@ pub struct Enqueued {
 pub enum State {
     /// Waits for its time.
     Scheduled,
-    /// Waits for a worker, or for another job of its group to end.
+    /// Waits for a worker (that knows its version), or for another job of its group to end.
     Available,
     /// A worker has it.
     Running,
@@ -154,7 +155,7 @@ impl State {
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {
             Self::Scheduled => &["scheduled"],
-            Self::Available => &["held", "available"],
+            Self::Available => &["held", "newer", "available"],
             Self::Running => &["running"],
             Self::Retrying => &["retrying"],
             Self::Completed => &["completed"],

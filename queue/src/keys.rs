@@ -10,6 +10,7 @@
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
+//! | `newer` | zset, score = payload version | jobs that wait for a worker that knows their version; their state is `available` too |
 //! | `running` | zset, score = when the lease runs out | leased jobs |
 //! | `retrying` | zset, score = when due | failed jobs that wait for their next attempt |
 //! | `completed`, `cancelled`, `dead` | zset, score = when finished | finished jobs, bounded by [`Retention`] |

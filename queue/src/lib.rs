@@ -63,6 +63,9 @@
 //!   pauses last; a delayed job joins the group when it is due.
 //! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
 //!   nothing from what runs.
+//! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
+//!   sets newer jobs aside, once each; the next worker that knows them puts them back. Among those that were set aside
+//!   the order of creation counts.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -73,6 +76,7 @@
 //! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
+//! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
 //! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
 //! | `sluice_queue_command_seconds` | histogram | `command` |
 //! | `sluice_queue_command_retries_total` | counter | `command` |

@@ -203,7 +203,7 @@ impl Queues {
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
-    /// available ones those that wait for their group come first. At most [`PAGE_LIMIT`]; costs O(log n + page).
+    /// available ones those that wait for their group come first, then those that wait for a newer worker. At most [`PAGE_LIMIT`]; costs O(log n + page).
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.

@@ -144,7 +144,7 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let (next_in, rescued, buried, rows): (i64, u64, u64, Vec<Row>) = shared
+        let (next_in, rescued, buried, aside, rows): (i64, u64, u64, u64, Vec<Row>) = shared
             .lane
             .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
@@ -153,7 +153,8 @@ impl Fetcher {
                     .arg(instance)
                     .arg(millis(self.config.lease))
                     .arg(&token.text)
-                    .arg(u8::from(token.lost));
+                    .arg(u8::from(token.lost))
+                    .arg(self.config.version);
             })
             .await?;
 
@@ -163,6 +164,15 @@ impl Fetcher {
                 metrics::counter!("sluice_queue_rescued_total", "queue" => self.queue.clone(), "outcome" => outcome)
                     .increment(count);
             }
+        }
+        if aside > 0 {
+            tracing::info!(
+                queue = self.queue,
+                aside,
+                "set jobs aside for a newer worker"
+            );
+            metrics::counter!("sluice_queue_set_aside_total", "queue" => self.queue.clone())
+                .increment(aside);
         }
         let full = rows.len() == wanted;
         for row in rows {
