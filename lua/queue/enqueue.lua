@@ -31,7 +31,7 @@ local function enqueue(id, payload, version, user, unique, idempotency, fingerpr
 
   if unique ~= '' then
     local holder = call('GET', root .. 'unique:' .. unique)
-    if holder then
+    if holder and call('EXISTS', root .. 'job:' .. holder) == 1 then
       remember(idempotency, fingerprint, holder)
       return { 'existing', holder }
     end

@@ -5,10 +5,10 @@
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
--- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, { job... } } with each
---          job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
+--          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
---          aside about as many;
+--          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
 
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
@@ -67,9 +67,9 @@ local rescued, buried = 0, 0
 if now >= rescue_after then
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker')
+    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker', 'state')
     call('ZREM', root .. 'running', id)
-    if job[1] then
+    if job[9] == 'running' then
       call('HDEL', key, 'token')
       note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
       if job[7] then
@@ -87,6 +87,7 @@ if now >= rescue_after then
 end
 
 for state in pairs(KEEP) do trim(state, CHUNK) end
+local mended = reconcile(lease)
 
 local paused = meta[3]
 if paused then want = 0 end
@@ -141,4 +142,4 @@ if #jobs < want and aside >= CHUNK then next_in = 0 end
 -- Others need to know only of what this worker left.
 wake = aside > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
-return { next_in, rescued, buried, aside, jobs }
+return { next_in, rescued, buried, aside, mended, jobs }

@@ -18,7 +18,7 @@
 //! | `unique:<key>` | string | the unfinished job with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `reconciled_at`, `reconcile_cursor` |
 //! | `events` | channel | `wake`; `moved <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
@@ -60,6 +60,12 @@ const ERRORS_LIMIT: usize = 16 * 1024;
 
 /// How many jobs one fetch promotes, retries, rescues and forgets at most, each.
 const CHUNK: usize = 100;
+
+/// The least time between two steps of the reconciler, over all workers of a queue.
+const RECONCILE: Duration = Duration::from_secs(1);
+
+/// How many of the server's keys one step of the reconciler passes.
+const SCAN_COUNT: usize = 500;
 
 /// How many jobs one script adds at most.
 pub(crate) const ENQUEUE_LIMIT: usize = 200;
@@ -153,9 +159,10 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}",
+        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
+        RECONCILE.as_millis(),
     );
     lua
 }

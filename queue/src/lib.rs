@@ -57,6 +57,8 @@
 //!   Outside effects of a handler must be idempotent, or fenced in their turn.
 //! - **An absence of Valkey costs no lease**: when nobody could fetch for longer than a lease, workers get half a lease to
 //!   extend theirs before anything is taken from them. Ends of runs are recorded when it is back, for up to a minute.
+//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what somebody deleted: running jobs without a
+//!   lease, leases without a job, jobs that are in no list, groups whose first job is gone.
 //! - **Order.** By priority, then first come first served; released, rescued and retried jobs go back to the place they
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
@@ -77,6 +79,7 @@
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
+//! | `sluice_queue_mended_total` | counter, jobs with damaged keys | `queue` |
 //! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
 //! | `sluice_queue_command_seconds` | histogram | `command` |
 //! | `sluice_queue_command_retries_total` | counter | `command` |

@@ -29,7 +29,7 @@ macro_rules! scripts {
 
 scripts! {
     enqueue: ["common", "enqueue"],
-    fetch: ["common", "fetch"],
+    fetch: ["common", "reconcile", "fetch"],
     heartbeat: ["common", "heartbeat"],
     finish: ["common", "finish"],
     save: ["common", "save"],

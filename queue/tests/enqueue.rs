@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::*;
 use futures_util::future::join_all;
-use sluice_queue::{Finished, Idempotency, NewJob, PAYLOAD_LIMIT, QueueError, Running, State};
+use sluice_queue::{
+    Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueError, Running, State,
+};
 use sluice_test_support::TestValkey;
 
 fn unique(key: &str) -> NewJob {
@@ -295,4 +297,43 @@ async fn many_large_jobs_are_added_at_once() {
             .all(|answer| !answer.as_ref().unwrap().existing)
     );
     assert_eq!(queues.queues().await.unwrap()[0].available, 40);
+}
+
+#[tokio::test]
+async fn a_server_in_cluster_mode_takes_every_script() {
+    let valkey = TestValkey::start_with(&["--cluster-enabled", "yes"]);
+    redis::cmd("CLUSTER")
+        .arg("ADDSLOTSRANGE")
+        .arg(0)
+        .arg(16383)
+        .exec(&mut valkey.connection())
+        .unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let info: String = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query(&mut valkey.connection())
+            .unwrap();
+        if info.contains("cluster_state:ok") {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "{info}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), async |running: Running| {
+        running.progress(&1).await.unwrap();
+        // A heartbeat passes.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(json(&()))
+    });
+    let id = queues.enqueue(unique("u")).await.unwrap().id;
+    assert_eq!(result(&queues, &id).await, "null");
+    queues.pause("q").await.unwrap();
+    let id = queues.enqueue(unique("u")).await.unwrap().id;
+    assert!(queues.cancel(&id).await.unwrap());
+    let filter = JobFilter::new("q", State::Cancelled);
+    assert_eq!(queues.delete_all(&filter).await.unwrap(), 1);
+    assert_eq!(queues.queues().await.unwrap()[0].completed, 1);
+    worker.stop().await;
 }
