@@ -1,5 +1,6 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing.
+-- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing, one with a
+-- limit no more than that; jobs of users who have no place left are set aside until they do.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
@@ -55,7 +56,7 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
+local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at', 'limit')
 local rescue_after = tonumber(meta[2] or 0)
 if meta[1] and now - meta[1] > lease then
   rescue_after = now + math.floor(lease / 2)
@@ -89,8 +90,9 @@ end
 for state in pairs(KEEP) do trim(state, CHUNK) end
 local mended = reconcile(lease)
 
-local paused = meta[3]
+local paused, limit = meta[3], tonumber(meta[4])
 if paused then want = 0 end
+if limit then want = math.min(want, limit - call('ZCARD', root .. 'running')) end
 
 -- What an older worker set aside goes back to its place.
 if want > 0 then
@@ -101,8 +103,9 @@ if want > 0 then
   end
 end
 
-local jobs, leased, aside = {}, {}, 0
-while #jobs < want and aside < CHUNK do
+-- A job may be in line without a place when the limit was set after it joined.
+local jobs, leased, newer, crowded = {}, {}, 0, 0
+while #jobs < want and newer + crowded < CHUNK do
   local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
   if #popped == 0 then break end
   for i = 1, #popped, 2 do
@@ -110,8 +113,12 @@ while #jobs < want and aside < CHUNK do
     local key = root .. 'job:' .. id
     local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
     if job[1] and tonumber(job[2]) > version then
-      aside = aside + 1
+      newer = newer + 1
       call('ZADD', root .. 'newer', job[2], id)
+      give_up_place(id)
+    elseif job[1] and not take_place(id) then
+      crowded = crowded + 1
+      crowd(id, job[3], popped[i + 1])
     elseif job[1] then
       local attempts = job[4] + 1
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
@@ -137,9 +144,9 @@ upcoming('retrying', 0)
 upcoming('running', rescue_after)
 
 -- This worker has more to look through, behind what it set aside.
-if #jobs < want and aside >= CHUNK then next_in = 0 end
+if #jobs < want and newer + crowded >= CHUNK then next_in = 0 end
 
 -- Others need to know only of what this worker left.
-wake = aside > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
+wake = newer > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
-return { next_in, rescued, buried, aside, mended, jobs }
+return { next_in, rescued, buried, newer, mended, jobs }

@@ -9,6 +9,9 @@ local function withdraw(id, state)
   if state == 'available' then
     call('ZREM', root .. 'held', id)
     call('ZREM', root .. 'newer', id)
+    if call('ZREM', root .. 'crowded', id) == 1 then
+      call('ZREM', root .. 'crowded:' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+    end
   end
 end
 
@@ -54,8 +57,8 @@ function operations.delete(id)
   if not state then return -1 end
   if state == 'running' then return 0 end
   withdraw(id, state)
-  call('UNLINK', key)
   if not KEEP[state] then let_go(id, job[2], job[3]) end
+  call('UNLINK', key)
   moved[#moved + 1] = id
   return 1
 end

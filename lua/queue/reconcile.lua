@@ -23,7 +23,7 @@ end
 
 local function is_listed(id, state, key)
   if state == 'available' then
-    for _, set in ipairs({ 'available', 'held', 'newer' }) do
+    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded' }) do
       if call('ZSCORE', root .. set, id) then return true end
     end
     return false
@@ -57,10 +57,27 @@ local function mend_group(id, job)
   return mended
 end
 
+-- Sees to it that a job that waits for a place of its user is in the user's line, and that the places are taken by jobs
+-- that are there. Returns whether it was not so.
+local function mend_places(id, user)
+  local score = user and call('ZSCORE', root .. 'crowded', id)
+  if not score then return false end
+  local mended = call('ZADD', root .. 'crowded:' .. user, 'NX', score, id) == 1
+  for _, holder in ipairs(call('SMEMBERS', root .. 'places:' .. user)) do
+    local state = call('HGET', root .. 'job:' .. holder, 'state')
+    if state ~= 'running' and state ~= 'available' then
+      call('SREM', root .. 'places:' .. user, holder)
+      mended = true
+    end
+  end
+  admit(user)
+  return mended
+end
+
 -- Returns whether there was something to mend.
 local function mend(id, lease)
   local key = root .. 'job:' .. id
-  local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at')
+  local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at', 'user')
   local state = fields[1]
   local job = { priority = fields[2], seat = fields[3], group = fields[4], run_at = fields[5] }
   if not state then
@@ -69,6 +86,7 @@ local function mend(id, lease)
   end
   local in_line = state == 'available' or state == 'running' or state == 'retrying'
   local mended = in_line and job.group and mend_group(id, job)
+  mended = mend_places(id, fields[6]) or mended
   if not is_listed(id, state, key) then
     relist(id, state, job, lease)
     mended = true

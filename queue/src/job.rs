@@ -112,7 +112,7 @@ pub struct Enqueued {
 pub enum State {
     /// Waits for its time.
     Scheduled,
-    /// Waits for a worker (that knows its version), or for another job of its group to end.
+    /// Waits for a worker (that knows its version), or for another job of its group or user to end.
     Available,
     /// A worker has it.
     Running,
@@ -155,7 +155,7 @@ impl State {
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {
             Self::Scheduled => &["scheduled"],
-            Self::Available => &["held", "newer", "available"],
+            Self::Available => &["held", "newer", "crowded", "available"],
             Self::Running => &["running"],
             Self::Retrying => &["retrying"],
             Self::Completed => &["completed"],
@@ -372,4 +372,8 @@ pub struct QueueStats {
     pub oldest_waiting_ms: Option<u64>,
     /// When the queue was paused, in milliseconds since 1970, if it is.
     pub paused_at: Option<u64>,
+    /// How many jobs may run at a time, over all workers.
+    pub limit: Option<u64>,
+    /// How many jobs of one user may run at a time, over all workers.
+    pub user_limit: Option<u64>,
 }

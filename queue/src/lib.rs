@@ -68,6 +68,8 @@
 //! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
 //!   sets newer jobs aside, once each; the next worker that knows them puts them back. Among those that were set aside
 //!   the order of creation counts.
+//! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and of each user in it, run at
+//!   a time. Users at their limit take turns; their jobs cost nothing while they wait.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -111,7 +113,7 @@ pub use keys::{
     CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
     RESULT_LIMIT, Retention, STOP_GRACE,
 };
-pub use operate::JobFilter;
+pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
 pub use worker::{
     Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,

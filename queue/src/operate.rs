@@ -29,6 +29,15 @@ impl JobFilter {
     }
 }
 
+/// How many jobs of a queue run at a time, over all workers. The default is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// All jobs together. 0 counts as 1; to run none, [pause](Queues::pause) the queue.
+    pub all: Option<u32>,
+    /// Those of each user; jobs without a user are not limited. 0 counts as 1.
+    pub per_user: Option<u32>,
+}
+
 impl Queues {
     /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
     /// these, or another job has its unique key by now.
@@ -102,6 +111,30 @@ impl Queues {
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn resume(&self, queue: &str) -> Result<(), QueueError> {
         self.set_paused(queue, false).await
+    }
+
+    /// Limits how many jobs run at a time, in all processes and until it is set again; [`QueueStats`](crate::QueueStats)
+    /// shows it. What runs goes on: a limit takes effect as jobs start and end.
+    ///
+    /// Under a limit per user, users take turns: no more jobs of a user than the limit says are in line at all, and each
+    /// that ends lets the next one join the line, at its end. So however many jobs a user has, others wait for no more of
+    /// them than the limit.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn set_limits(&self, queue: &str, limits: Limits) -> Result<(), QueueError> {
+        check_queue(queue)?;
+        self.register(queue).await?;
+        let scripts = &self.shared.scripts;
+        let text = |limit: Option<u32>| limit.map_or_else(String::new, |it| it.max(1).to_string());
+        let _: i64 = self
+            .shared
+            .lane
+            .script(&scripts.limit, &root(queue), |command| {
+                command.arg(text(limits.all)).arg(text(limits.per_user));
+            })
+            .await?;
+        Ok(())
     }
 
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {

@@ -171,12 +171,13 @@ impl Queues {
 
     async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
         let scripts = &self.shared.scripts;
-        let numbers: [i64; 10] = self
+        let numbers: [i64; 12] = self
             .shared
             .lane
             .script(&scripts.stats, &root(&name), |_| {})
             .await?;
-        let [counts @ .., oldest_waiting, paused_at] = numbers;
+        let [counts @ .., oldest_waiting, paused_at, limit, user_limit] = numbers;
+        let optional = |number: i64| u64::try_from(number).ok();
         let [
             scheduled,
             available,
@@ -197,13 +198,16 @@ impl Queues {
             cancelled,
             dead,
             workers,
-            oldest_waiting_ms: u64::try_from(oldest_waiting).ok(),
-            paused_at: u64::try_from(paused_at).ok(),
+            oldest_waiting_ms: optional(oldest_waiting),
+            paused_at: optional(paused_at),
+            limit: optional(limit),
+            user_limit: optional(user_limit),
         })
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
-    /// available ones those that wait for their group come first, then those that wait for a newer worker. At most [`PAGE_LIMIT`]; costs O(log n + page).
+    /// available ones those that wait for their group come first, then those that wait for a newer worker, then those that wait
+    /// for others of their user. At most [`PAGE_LIMIT`]; costs O(log n + page).
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.

@@ -36,6 +36,7 @@ scripts! {
     operate: ["common", "operations", "operate"],
     sweep: ["common", "operations", "sweep"],
     pause: ["common", "pause"],
+    limit: ["common", "limit"],
     stats: ["common", "stats"],
 }
 
