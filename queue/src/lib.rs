@@ -101,6 +101,8 @@ mod id;
 mod job;
 pub mod keys;
 mod lane;
+#[cfg(test)]
+mod model;
 mod operate;
 mod queues;
 mod script;
