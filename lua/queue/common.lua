@@ -14,12 +14,39 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local wake = false -- workers have something new to look for
 local moved = {}   -- jobs whose state changed, for whoever watches them
 
+local limit_per_user -- false: none, nil: not read yet
+
+-- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
+-- has none and one is left. Returns whether it may be in line, and its user.
+local function take_place(id)
+  if limit_per_user == nil then
+    limit_per_user = tonumber(call('HGET', root .. 'meta', 'user_limit')) or false
+  end
+  if not limit_per_user then return true end
+  local user = call('HGET', root .. 'job:' .. id, 'user')
+  if not user then return true end
+  local places = root .. 'places:' .. user
+  if call('SISMEMBER', places, id) == 1 then return true end
+  if call('SCARD', places) >= limit_per_user then return false, user end
+  call('SADD', places, id)
+  return true
+end
+
+-- Sets a job aside until another one of its user gives up its place.
+local function crowd(id, user, score)
+  call('ZADD', root .. 'crowded', score, id)
+  call('ZADD', root .. 'crowded:' .. user, score, id)
+end
+
 -- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
 -- a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
-  call('ZADD', root .. 'available', priority * SEATS + seat, id)
-  if call('ZCARD', root .. 'available') == 1 then wake = true end
+  local score = priority * SEATS + seat
   moved[#moved + 1] = id
+  local has_place, user = take_place(id)
+  if not has_place then return crowd(id, user, score) end
+  call('ZADD', root .. 'available', score, id)
+  if call('ZCARD', root .. 'available') == 1 then wake = true end
 end
 
 -- Gives a job the next place in line. Of a group only the first in line is offered, the others are held.
@@ -44,6 +71,28 @@ local function park(id, set, at)
   call('ZADD', root .. set, at, id)
   if call('ZRANGE', root .. set, 0, 0)[1] == id then wake = true end
   moved[#moved + 1] = id
+end
+
+-- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So users take turns.
+local function admit(user)
+  local limit = tonumber(call('HGET', root .. 'meta', 'user_limit') or CHUNK)
+  local places = root .. 'places:' .. user
+  while call('SCARD', places) < limit do
+    local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
+    if not id then return end
+    call('ZREM', root .. 'crowded', id)
+    local priority = call('HGET', root .. 'job:' .. id, 'priority')
+    if priority then
+      call('SADD', places, id)
+      offer(id, priority, call('HINCRBY', root .. 'meta', 'seat', 1))
+    end
+  end
+end
+
+-- Gives up the place that a job may have among those of its user, to the user's next job.
+local function give_up_place(id)
+  local user = call('HGET', root .. 'job:' .. id, 'user')
+  if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
 -- Removes a finished job, at once or when the last idempotency key that points to it has run out.
@@ -73,11 +122,10 @@ local function trim(state, chunk)
   end
 end
 
--- Ends a job: it gives up its unique key, and the next of its group moves up. Whoever calls this has taken the job
--- out of the set of its former state. At most two older jobs are forgotten, so a finished state never outgrows its count.
-local function conclude(id, state, group, unique)
-  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
-  call('ZADD', root .. state, now, id)
+-- Lets go of what an unfinished job holds: its unique key, its place among its user's, and its place in its group, whose
+-- next one moves up.
+local function let_go(id, group, unique)
+  give_up_place(id)
   if unique and call('GET', root .. 'unique:' .. unique) == id then
     call('DEL', root .. 'unique:' .. unique)
   end
@@ -85,12 +133,20 @@ local function conclude(id, state, group, unique)
     local line = root .. 'group:' .. group
     call('ZREM', line, id)
     local head = call('ZRANGE', line, 0, 0)[1]
-    -- The head is held only if the job that ended was the head before.
+    -- The head is held only if the job that left was the head before.
     if head and call('ZREM', root .. 'held', head) == 1 then
       local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
       if next_job[1] then offer(head, next_job[1], next_job[2]) end
     end
   end
+end
+
+-- Ends a job. Whoever calls this has taken it out of the set of its former state. At most two older jobs are forgotten,
+-- so a finished state never outgrows its count.
+local function conclude(id, state, group, unique)
+  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
+  call('ZADD', root .. state, now, id)
+  let_go(id, group, unique)
   moved[#moved + 1] = id
   trim(state, 2)
 end

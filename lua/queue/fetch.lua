@@ -1,15 +1,19 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. Attempts are counted here, so that a crash counts too.
+-- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing, one with a
+-- limit no more than that; jobs of users who have no place left are set aside until they do.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
--- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, { job... } } with each job as
---          { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
--- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each;
+--          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
+--          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+-- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
+--          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
 
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local version = tonumber(ARGV[7])
 
 call('ZADD', root .. 'workers', now, ARGV[3])
 call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
@@ -52,7 +56,7 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after')
+local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at', 'limit')
 local rescue_after = tonumber(meta[2] or 0)
 if meta[1] and now - meta[1] > lease then
   rescue_after = now + math.floor(lease / 2)
@@ -64,9 +68,9 @@ local rescued, buried = 0, 0
 if now >= rescue_after then
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker')
+    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker', 'state')
     call('ZREM', root .. 'running', id)
-    if job[1] then
+    if job[9] == 'running' then
       call('HDEL', key, 'token')
       note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
       if job[7] then
@@ -84,16 +88,38 @@ if now >= rescue_after then
 end
 
 for state in pairs(KEEP) do trim(state, CHUNK) end
+local mended = reconcile(lease)
 
-local jobs = {}
+local paused, limit = meta[3], tonumber(meta[4])
+if paused then want = 0 end
+if limit then want = math.min(want, limit - call('ZCARD', root .. 'running')) end
+
+-- What an older worker set aside goes back to its place.
 if want > 0 then
-  local popped = call('ZPOPMIN', root .. 'available', want)
-  local leased = {}
+  for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, want)) do
+    local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
+    call('ZREM', root .. 'newer', id)
+    if job[1] then offer(id, job[1], job[2]) end
+  end
+end
+
+-- A job may be in line without a place when the limit was set after it joined.
+local jobs, leased, newer, crowded = {}, {}, 0, 0
+while #jobs < want and newer + crowded < CHUNK do
+  local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
+  if #popped == 0 then break end
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
     local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
-    if job[1] then
+    if job[1] and tonumber(job[2]) > version then
+      newer = newer + 1
+      call('ZADD', root .. 'newer', job[2], id)
+      give_up_place(id)
+    elseif job[1] and not take_place(id) then
+      crowded = crowded + 1
+      crowd(id, job[3], popped[i + 1])
+    elseif job[1] then
       local attempts = job[4] + 1
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
       leased[#leased + 1] = now + lease
@@ -102,8 +128,8 @@ if want > 0 then
       jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8] }
     end
   end
-  if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
 end
+if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
 
 local next_in = -1
 local function upcoming(set, not_before)
@@ -117,7 +143,10 @@ upcoming('scheduled', 0)
 upcoming('retrying', 0)
 upcoming('running', rescue_after)
 
+-- This worker has more to look through, behind what it set aside.
+if #jobs < want and newer + crowded >= CHUNK then next_in = 0 end
+
 -- Others need to know only of what this worker left.
-wake = wake and call('ZCARD', root .. 'available') > 0
+wake = newer > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
-return { next_in, rescued, buried, jobs }
+return { next_in, rescued, buried, newer, mended, jobs }

@@ -40,6 +40,7 @@ elseif outcome == 'retry' then
     state = 'dead'
   else
     park(id, 'retrying', now + tonumber(ARGV[5]))
+    give_up_place(id)
   end
 elseif outcome == 'released' then
   call('HSET', key, 'attempts', job[5] - 1)
@@ -55,5 +56,8 @@ else
 end
 
 if state then conclude(id, state, group, unique) end
+
+-- Under a limit of the queue, whoever has a free slot may have found no job for it before.
+if call('HGET', root .. 'meta', 'limit') and call('ZCARD', root .. 'available') > 0 then wake = true end
 announce()
 return state or (outcome == 'retry' and 'retrying' or 'available')

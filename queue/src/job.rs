@@ -15,7 +15,8 @@ use crate::{JobId, QueueError};
 pub struct NewJob {
     /// The queue's name: `a-z`, `0-9` and `-`.
     pub queue: String,
-    /// The version of the payload's shape. Default 1.
+    /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
+    /// [`WorkerConfig::version`](crate::WorkerConfig::version).
     pub version: u32,
     /// What the handler gets, at most [`PAYLOAD_LIMIT`] bytes.
     pub payload: Box<RawValue>,
@@ -111,7 +112,7 @@ pub struct Enqueued {
 pub enum State {
     /// Waits for its time.
     Scheduled,
-    /// Waits for a worker, or for another job of its group to end.
+    /// Waits for a worker (that knows its version), or for another job of its group or user to end.
     Available,
     /// A worker has it.
     Running,
@@ -147,6 +148,19 @@ impl State {
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
             Self::Dead => "dead",
+        }
+    }
+
+    /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the earlier to the later ones.
+    pub(crate) fn sets(&self) -> &[&'static str] {
+        match self {
+            Self::Scheduled => &["scheduled"],
+            Self::Available => &["held", "newer", "crowded", "available"],
+            Self::Running => &["running"],
+            Self::Retrying => &["retrying"],
+            Self::Completed => &["completed"],
+            Self::Cancelled => &["cancelled"],
+            Self::Dead => &["dead"],
         }
     }
 
@@ -356,4 +370,10 @@ pub struct QueueStats {
     pub workers: u64,
     /// How long the job that is next in line has waited, in milliseconds.
     pub oldest_waiting_ms: Option<u64>,
+    /// When the queue was paused, in milliseconds since 1970, if it is.
+    pub paused_at: Option<u64>,
+    /// How many jobs may run at a time, over all workers.
+    pub limit: Option<u64>,
+    /// How many jobs of one user may run at a time, over all workers.
+    pub user_limit: Option<u64>,
 }

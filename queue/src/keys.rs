@@ -10,6 +10,10 @@
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
+//! | `newer` | zset, score = payload version | jobs that wait for a worker that knows their version; their state is `available` too |
+//! | `crowded` | zset, score as `available` | jobs that wait for others of their user to end; their state is `available` too |
+//! | `crowded:<user>` | zset, score as `available` | those of one user, in the order in which they join the line again |
+//! | `places:<user>` | set | under a limit per user, the user's jobs that are in line or run |
 //! | `running` | zset, score = when the lease runs out | leased jobs |
 //! | `retrying` | zset, score = when due | failed jobs that wait for their next attempt |
 //! | `completed`, `cancelled`, `dead` | zset, score = when finished | finished jobs, bounded by [`Retention`] |
@@ -17,7 +21,7 @@
 //! | `unique:<key>` | string | the unfinished job with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`; `reconciled_at`, `reconcile_cursor` |
 //! | `events` | channel | `wake`; `moved <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
@@ -59,6 +63,18 @@ const ERRORS_LIMIT: usize = 16 * 1024;
 
 /// How many jobs one fetch promotes, retries, rescues and forgets at most, each.
 const CHUNK: usize = 100;
+
+/// The least time between two steps of the reconciler, over all workers of a queue.
+const RECONCILE: Duration = Duration::from_secs(1);
+
+/// How many of the server's keys one step of the reconciler passes.
+const SCAN_COUNT: usize = 500;
+
+/// How many jobs one script adds at most.
+pub(crate) const ENQUEUE_LIMIT: usize = 200;
+
+/// How many bytes of payload one script adds at most, unless a single job has more.
+pub(crate) const ENQUEUE_BYTES: usize = 1024 * 1024;
 
 /// How many jobs one fetch leases at most.
 pub(crate) const FETCH_LIMIT: usize = 500;
@@ -146,9 +162,10 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}",
+        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
+        RECONCILE.as_millis(),
     );
     lua
 }

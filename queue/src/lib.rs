@@ -57,10 +57,19 @@
 //!   Outside effects of a handler must be idempotent, or fenced in their turn.
 //! - **An absence of Valkey costs no lease**: when nobody could fetch for longer than a lease, workers get half a lease to
 //!   extend theirs before anything is taken from them. Ends of runs are recorded when it is back, for up to a minute.
+//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what somebody deleted: running jobs without a
+//!   lease, leases without a job, jobs that are in no list, groups whose first job is gone.
 //! - **Order.** By priority, then first come first served; released, rescued and retried jobs go back to the place they
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
+//! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
+//!   nothing from what runs.
+//! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
+//!   sets newer jobs aside, once each; the next worker that knows them puts them back. Among those that were set aside
+//!   the order of creation counts.
+//! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and of each user in it, run at
+//!   a time. Users at their limit take turns; their jobs cost nothing while they wait.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -71,6 +80,8 @@
 //! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
+//! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
+//! | `sluice_queue_mended_total` | counter, jobs with damaged keys | `queue` |
 //! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
 //! | `sluice_queue_command_seconds` | histogram | `command` |
 //! | `sluice_queue_command_retries_total` | counter | `command` |
@@ -83,12 +94,16 @@
 //! So `WorkerConfig::concurrency` is the bound that counts, handlers run in parallel, and a panic is a failed attempt
 //! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
 
+mod enqueue;
 mod error;
 mod events;
 mod id;
 mod job;
 pub mod keys;
 mod lane;
+#[cfg(test)]
+mod model;
+mod operate;
 mod queues;
 mod script;
 mod worker;
@@ -100,6 +115,7 @@ pub use keys::{
     CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
     RESULT_LIMIT, Retention, STOP_GRACE,
 };
+pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
 pub use worker::{
     Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::events::{Hub, listen};
 use crate::id::check_queue;
-use crate::job::{Enqueued, Finished, JobView, NewJob, QueueStats, State};
+use crate::job::{Finished, JobView, QueueStats, State};
 use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, QUEUES, Retention, SLOW_POLL, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
@@ -95,55 +95,6 @@ impl Queues {
         })
     }
 
-    /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
-    ///
-    /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
-    /// does not answer; then the job may have been added all the same.
-    pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        job.check()?;
-        self.register(&job.queue).await?;
-        let id = JobId::new(&job.queue);
-        let delay = job
-            .delay
-            .map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-        let (key, fingerprint) = job
-            .idempotency
-            .as_ref()
-            .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
-            .unwrap_or_default();
-        let (outcome, found): (String, String) = self
-            .shared
-            .lane
-            .script(&self.shared.scripts.enqueue, &root(&job.queue), |command| {
-                command
-                    .arg(id.job())
-                    .arg(job.payload.get())
-                    .arg(job.version)
-                    .arg(optional(&job.user))
-                    .arg(optional(&job.unique_key))
-                    .arg(key)
-                    .arg(fingerprint)
-                    .arg(optional(&job.group))
-                    .arg(job.priority.min(9))
-                    .arg(job.max_attempts.max(1))
-                    .arg(delay)
-                    .arg(optional(&job.trace));
-            })
-            .await?;
-        let found = JobId::from_parts(&job.queue, &found);
-        metrics::counter!("sluice_queue_enqueued_total", "queue" => job.queue, "outcome" => outcome.clone())
-            .increment(1);
-        match outcome.as_str() {
-            "conflict" => Err(QueueError::IdempotencyKeyReused { first: found }),
-            outcome => Ok(Enqueued {
-                id: found,
-                existing: outcome == "existing",
-            }),
-        }
-    }
-
     /// Waits for the end of a job. None when `limit` ran out before.
     ///
     /// # Errors
@@ -213,50 +164,50 @@ impl Queues {
         names.sort_unstable();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
-            let (counts, oldest) = self.counts(&name).await?;
-            let [
-                scheduled,
-                available,
-                running,
-                retrying,
-                completed,
-                cancelled,
-                dead,
-                workers,
-            ] = counts;
-            all.push(QueueStats {
-                name,
-                scheduled,
-                available,
-                running,
-                retrying,
-                completed,
-                cancelled,
-                dead,
-                workers,
-                oldest_waiting_ms: u64::try_from(oldest).ok(),
-            });
+            all.push(self.stats(name).await?);
         }
         Ok(all)
     }
 
-    async fn counts(&self, queue: &str) -> Result<([u64; 8], i64), QueueError> {
-        let numbers: Vec<i64> = self
+    async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
+        let scripts = &self.shared.scripts;
+        let numbers: [i64; 12] = self
             .shared
             .lane
-            .script(&self.shared.scripts.stats, &root(queue), |_| {})
+            .script(&scripts.stats, &root(&name), |_| {})
             .await?;
-        let malformed = || QueueError::Malformed("counts".into());
-        let (&oldest, counts) = numbers.split_last().ok_or_else(malformed)?;
-        let counts: Vec<u64> = counts
-            .iter()
-            .map(|&it| u64::try_from(it).unwrap_or(0))
-            .collect();
-        Ok((counts.try_into().map_err(|_| malformed())?, oldest))
+        let [counts @ .., oldest_waiting, paused_at, limit, user_limit] = numbers;
+        let optional = |number: i64| u64::try_from(number).ok();
+        let [
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+        ] = counts.map(i64::unsigned_abs);
+        Ok(QueueStats {
+            name,
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+            oldest_waiting_ms: optional(oldest_waiting),
+            paused_at: optional(paused_at),
+            limit: optional(limit),
+            user_limit: optional(user_limit),
+        })
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
-    /// available ones those that wait for their group come first. At most [`PAGE_LIMIT`]; costs O(log n + page).
+    /// available ones those that wait for their group come first, then those that wait for a newer worker, then those that wait
+    /// for others of their user. At most [`PAGE_LIMIT`]; costs O(log n + page).
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
@@ -273,13 +224,9 @@ impl Queues {
             return Ok(Vec::new());
         }
         let root = root(queue);
-        let sets: &[&str] = match state {
-            State::Available => &["held", "available"],
-            _ => &[state.as_str()],
-        };
         let mut connection = self.pooled().await?;
         let (mut skip, mut jobs) = (offset, Vec::<String>::new());
-        for set in sets {
+        for set in state.sets() {
             let left = limit - jobs.len() as u64;
             let (page, size): (Vec<String>, u64) = redis::pipe()
                 .cmd("ZREVRANGE")
@@ -310,40 +257,6 @@ impl Queues {
                 JobView::read(JobId::from_parts(queue, job), hash).transpose()
             })
             .collect()
-    }
-
-    /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
-    /// these, or another job has its unique key by now.
-    ///
-    /// # Errors
-    /// [`QueueError::NotFound`], and when Valkey does not answer.
-    pub async fn retry(&self, id: &JobId) -> Result<bool, QueueError> {
-        let scripts = &self.shared.scripts;
-        let answer: i64 = self
-            .shared
-            .lane
-            .script(&scripts.retry, &root(id.queue()), |command| {
-                command.arg(id.job());
-            })
-            .await?;
-        yes_or_no(answer, id)
-    }
-
-    /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
-    /// False when it has ended before.
-    ///
-    /// # Errors
-    /// [`QueueError::NotFound`], and when Valkey does not answer.
-    pub async fn cancel(&self, id: &JobId) -> Result<bool, QueueError> {
-        let scripts = &self.shared.scripts;
-        let answer: i64 = self
-            .shared
-            .lane
-            .script(&scripts.cancel, &root(id.queue()), |command| {
-                command.arg(id.job());
-            })
-            .await?;
-        yes_or_no(answer, id)
     }
 
     /// Whether Valkey answers and events arrive.
@@ -381,12 +294,5 @@ impl Queues {
     async fn pooled(&self) -> Result<deadpool_redis::Connection, QueueError> {
         let connection = timeout(self.shared.response_timeout, self.shared.pool.get()).await;
         Ok(connection.map_err(|_| QueueError::Timeout("the connection pool"))??)
-    }
-}
-
-fn yes_or_no(answer: i64, id: &JobId) -> Result<bool, QueueError> {
-    match answer {
-        -1 => Err(QueueError::NotFound(id.clone())),
-        answer => Ok(answer == 1),
     }
 }

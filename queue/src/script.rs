@@ -10,7 +10,7 @@ pub(crate) struct Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident),+) => {
+    ($($name:ident: [$($part:literal),+]),+ $(,)?) => {
         /// The scripts of a queue; each is headed by its KEYS, ARGV, return value and cost in `lua/queue/`.
         pub(crate) struct Scripts { $(pub $name: Script),+ }
 
@@ -20,20 +20,28 @@ macro_rules! scripts {
                 Self { $($name: script(
                     stringify!($name),
                     &constants,
-                    include_str!(concat!("../../lua/queue/", stringify!($name), ".lua")),
+                    concat!($(include_str!(concat!("../../lua/queue/", $part, ".lua"))),+),
                 )),+ }
             }
         }
     };
 }
 
-scripts!(
-    enqueue, fetch, heartbeat, finish, save, cancel, retry, stats
-);
+scripts! {
+    enqueue: ["common", "enqueue"],
+    fetch: ["common", "reconcile", "fetch"],
+    heartbeat: ["common", "heartbeat"],
+    finish: ["common", "finish"],
+    save: ["common", "save"],
+    operate: ["common", "operations", "operate"],
+    sweep: ["common", "operations", "sweep"],
+    pause: ["common", "pause"],
+    limit: ["common", "limit"],
+    stats: ["common", "stats"],
+}
 
 fn script(name: &'static str, constants: &str, body: &str) -> Script {
-    let common = include_str!("../../lua/queue/common.lua");
-    let source = format!("{constants}{common}{body}");
+    let source = format!("{constants}{body}");
     let sha = redis::Script::new(&source).get_hash().to_owned();
     Script { name, source, sha }
 }

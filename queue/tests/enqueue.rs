@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::*;
 use futures_util::future::join_all;
-use sluice_queue::{Finished, Idempotency, NewJob, PAYLOAD_LIMIT, QueueError, Running, State};
+use sluice_queue::{
+    Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueError, Running, State,
+};
 use sluice_test_support::TestValkey;
 
 fn unique(key: &str) -> NewJob {
@@ -233,5 +235,105 @@ async fn scripts_survive_being_flushed() {
             .exec(&mut valkey.connection())
             .unwrap();
     }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn many_jobs_are_added_at_once_in_their_order_and_each_gets_its_answer() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let mut jobs: Vec<_> = (0..450).map(|n| job(&n)).collect();
+    jobs.push(unique("u"));
+    jobs.push(unique("u"));
+    jobs.push(idempotent("k", "f"));
+    jobs.push(idempotent("k", "g"));
+    jobs.push(NewJob::new("other", &()).unwrap());
+    let answers = queues.enqueue_all(&jobs).await.unwrap();
+    assert_eq!(answers.len(), jobs.len());
+
+    let id = |n: usize| answers[n].as_ref().unwrap().id.clone();
+    let ids: HashSet<_> = (0..450).map(id).collect();
+    assert_eq!(ids.len(), 450);
+    assert!(answers[451].as_ref().unwrap().existing);
+    assert_eq!(id(451), id(450));
+    assert!(matches!(
+        &answers[453],
+        Err(QueueError::IdempotencyKeyReused { first }) if *first == id(452)
+    ));
+    assert_eq!(id(454).queue(), "other");
+
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let worker = work(&queues, fast("w", 1), move |running: Running| {
+        seen.lock().unwrap().push(running.id().clone());
+        async { Ok(json(&())) }
+    });
+    finished(&queues, &id(452)).await;
+    worker.stop().await;
+    let expected: Vec<_> = (0..=452).filter(|&n| n != 451).map(id).collect();
+    assert_eq!(*order.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn of_many_jobs_with_a_bad_one_none_is_added() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let too_large = job(&"x".repeat(PAYLOAD_LIMIT));
+    let refused = queues.enqueue_all(&[job(&1), too_large]).await;
+    assert!(matches!(refused, Err(QueueError::TooLarge { .. })));
+    assert!(queues.queues().await.unwrap().is_empty());
+    assert!(queues.enqueue_all(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn many_large_jobs_are_added_at_once() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let large = job(&"x".repeat(PAYLOAD_LIMIT - 2));
+    let answers = queues.enqueue_all(&vec![large; 40]).await.unwrap();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| !answer.as_ref().unwrap().existing)
+    );
+    assert_eq!(queues.queues().await.unwrap()[0].available, 40);
+}
+
+#[tokio::test]
+async fn a_server_in_cluster_mode_takes_every_script() {
+    let valkey = TestValkey::start_with(&["--cluster-enabled", "yes"]);
+    redis::cmd("CLUSTER")
+        .arg("ADDSLOTSRANGE")
+        .arg(0)
+        .arg(16383)
+        .exec(&mut valkey.connection())
+        .unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let info: String = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query(&mut valkey.connection())
+            .unwrap();
+        if info.contains("cluster_state:ok") {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "{info}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), async |running: Running| {
+        running.progress(&1).await.unwrap();
+        // A heartbeat passes.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(json(&()))
+    });
+    let id = queues.enqueue(unique("u")).await.unwrap().id;
+    assert_eq!(result(&queues, &id).await, "null");
+    queues.pause("q").await.unwrap();
+    let id = queues.enqueue(unique("u")).await.unwrap().id;
+    assert!(queues.cancel(&id).await.unwrap());
+    let filter = JobFilter::new("q", State::Cancelled);
+    assert_eq!(queues.delete_all(&filter).await.unwrap(), 1);
+    assert_eq!(queues.queues().await.unwrap()[0].completed, 1);
     worker.stop().await;
 }

@@ -144,18 +144,20 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let (next_in, rescued, buried, rows): (i64, u64, u64, Vec<Row>) = shared
-            .lane
-            .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
-                command
-                    .arg(wanted)
-                    .arg(&self.config.name)
-                    .arg(instance)
-                    .arg(millis(self.config.lease))
-                    .arg(&token.text)
-                    .arg(u8::from(token.lost));
-            })
-            .await?;
+        let (next_in, rescued, buried, aside, mended, rows): (i64, u64, u64, u64, u64, Vec<Row>) =
+            shared
+                .lane
+                .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
+                    command
+                        .arg(wanted)
+                        .arg(&self.config.name)
+                        .arg(instance)
+                        .arg(millis(self.config.lease))
+                        .arg(&token.text)
+                        .arg(u8::from(token.lost))
+                        .arg(self.config.version);
+                })
+                .await?;
 
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
             if count > 0 {
@@ -163,6 +165,24 @@ impl Fetcher {
                 metrics::counter!("sluice_queue_rescued_total", "queue" => self.queue.clone(), "outcome" => outcome)
                     .increment(count);
             }
+        }
+        if aside > 0 {
+            tracing::info!(
+                queue = self.queue,
+                aside,
+                "set jobs aside for a newer worker"
+            );
+            metrics::counter!("sluice_queue_set_aside_total", "queue" => self.queue.clone())
+                .increment(aside);
+        }
+        if mended > 0 {
+            tracing::warn!(
+                queue = self.queue,
+                mended,
+                "found jobs whose keys were damaged"
+            );
+            metrics::counter!("sluice_queue_mended_total", "queue" => self.queue.clone())
+                .increment(mended);
         }
         let full = rows.len() == wanted;
         for row in rows {

@@ -95,6 +95,6 @@ async fn extend(
 }
 
 /// A duration as scripts take it.
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

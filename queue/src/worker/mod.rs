@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::ValkeyBackend;
+pub(crate) use heartbeat::millis;
 pub use layer::{LeaseLayer, LeaseService};
 pub use running::{HandlerResult, JobError, Running};
 
@@ -39,6 +40,9 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// When failed jobs are tried again.
     pub backoff: Backoff,
+    /// The highest payload version that the handler knows. Jobs of newer ones are set aside, at no cost of an attempt,
+    /// until a worker that knows them fetches. Default: all versions.
+    pub version: u32,
 }
 
 impl WorkerConfig {
@@ -50,6 +54,7 @@ impl WorkerConfig {
             lease: Duration::from_secs(6),
             poll: Duration::from_secs(2),
             backoff: Backoff::default(),
+            version: u32::MAX,
         }
     }
 }

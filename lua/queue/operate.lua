@@ -1,0 +1,10 @@
+-- Cancels, retries or deletes one job.
+--
+-- KEYS[1]  the queue's root
+-- ARGV     1 operation of operations.lua  2 id
+-- Returns  what the operation returns: 1, 0 or -1
+-- Cost     O(log n)
+
+local answer = operations[ARGV[1]](ARGV[2])
+announce()
+return answer

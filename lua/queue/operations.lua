@@ -1,0 +1,64 @@
+-- What an operator may do to a job; placed behind common.lua in the scripts that need it. Each operation returns 1 when
+-- it was done, 0 when the job's state does not allow it, -1 when there is no such job. Cost: O(log n).
+
+local operations = {}
+
+-- Takes a job that does not run out of the set of its state.
+local function withdraw(id, state)
+  call('ZREM', root .. state, id)
+  if state == 'available' then
+    call('ZREM', root .. 'held', id)
+    call('ZREM', root .. 'newer', id)
+    if call('ZREM', root .. 'crowded', id) == 1 then
+      call('ZREM', root .. 'crowded:' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+    end
+  end
+end
+
+-- Cancels a job that waits at once, and one that runs through its worker.
+function operations.cancel(id)
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'state', 'group', 'unique')
+  local state = job[1]
+  if not state then return -1 end
+  if KEEP[state] then return 0 end
+  if state == 'running' then
+    call('HSET', key, 'cancel', 1)
+    call('PUBLISH', root .. 'events', 'cancel ' .. id)
+    return 1
+  end
+  withdraw(id, state)
+  conclude(id, 'cancelled', job[2], job[3])
+  return 1
+end
+
+-- Puts a job that ended without a result back in line, with all its attempts before it; not if another one has its
+-- unique key by now.
+function operations.retry(id)
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'state', 'priority', 'group', 'unique', 'error')
+  local state = job[1]
+  if not state then return -1 end
+  if not KEEP[state] or (state == 'completed' and not job[5]) then return 0 end
+  if job[4] and not call('SET', root .. 'unique:' .. job[4], id, 'NX') then return 0 end
+  withdraw(id, state)
+  call('PERSIST', key)
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'started_at', 'worker', 'token', 'cancel')
+  call('HSET', key, 'attempts', 0, 'run_at', now)
+  line_up(id, job[2], job[3])
+  return 1
+end
+
+-- Removes a job that does not run, and with it what its idempotency keys lead to.
+function operations.delete(id)
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'state', 'group', 'unique')
+  local state = job[1]
+  if not state then return -1 end
+  if state == 'running' then return 0 end
+  withdraw(id, state)
+  if not KEEP[state] then let_go(id, job[2], job[3]) end
+  call('UNLINK', key)
+  moved[#moved + 1] = id
+  return 1
+end

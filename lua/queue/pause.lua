@@ -1,0 +1,14 @@
+-- Pauses a queue or lets it go on. A paused queue gives out no job; what runs goes on, and what is due joins the line.
+--
+-- KEYS[1]  the queue's root
+-- ARGV     1 "1" to pause, "0" to resume
+-- Returns  1, or 0 when it was so already
+-- Cost     O(1)
+
+local meta = root .. 'meta'
+if ARGV[1] == '1' then return call('HSETNX', meta, 'paused_at', now) end
+
+local resumed = call('HDEL', meta, 'paused_at')
+wake = resumed == 1
+announce()
+return resumed

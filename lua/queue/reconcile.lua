@@ -1,0 +1,109 @@
+-- Finds and mends what the scripts alone cannot bring about: keys that somebody deleted, or that were lost with a part of
+-- the data. Placed between common.lua and fetch.lua, which takes one step at most every RECONCILE_MS, whichever worker
+-- it is that fetches; so a pass over all jobs needs no command of its own. Cost of a step: O(SCAN_COUNT).
+
+-- Puts a job that is in none of its state's sets back where it belongs. A running one gets a lease, so that its worker,
+-- should it live, can extend it.
+local function relist(id, state, job, lease)
+  if state == 'running' then
+    call('ZADD', root .. 'running', now + lease, id)
+  elseif state == 'available' then
+    if job.group and call('ZRANGE', root .. 'group:' .. job.group, 0, 0)[1] ~= id then
+      call('ZADD', root .. 'held', job.seat, id)
+    else
+      offer(id, job.priority, job.seat)
+    end
+  elseif KEEP[state] then
+    forget(id)
+  else
+    call('ZADD', root .. state, job.run_at, id)
+    wake = true
+  end
+end
+
+local function is_listed(id, state, key)
+  if state == 'available' then
+    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded' }) do
+      if call('ZSCORE', root .. set, id) then return true end
+    end
+    return false
+  end
+  -- A finished job that is not listed any more has a time to live, for as long as an idempotency key leads to it.
+  return call('ZSCORE', root .. state, id) or (KEEP[state] and call('PTTL', key) >= 0)
+end
+
+-- Sees to it that a job of a group has its place in it, and that those before it are there. Returns whether it was not so.
+local function mend_group(id, job)
+  local line = root .. 'group:' .. job.group
+  local mended = call('ZADD', line, 'NX', job.seat, id) == 1
+  local head = call('ZRANGE', line, 0, 0)[1]
+  while head ~= id do
+    local state = call('HGET', root .. 'job:' .. head, 'state')
+    if state and not KEEP[state] and state ~= 'scheduled' then return mended end
+    call('ZREM', line, head)
+    mended = true
+    head = call('ZRANGE', line, 0, 0)[1]
+  end
+  -- The one behind it may have been offered while this one was missing.
+  local second = call('ZRANGE', line, 1, 1, 'WITHSCORES')
+  if second[1] and call('ZREM', root .. 'available', second[1]) == 1 then
+    call('ZADD', root .. 'held', second[2], second[1])
+    mended = true
+  end
+  if call('ZREM', root .. 'held', id) == 1 then
+    offer(id, job.priority, job.seat)
+    mended = true
+  end
+  return mended
+end
+
+-- Sees to it that a job that waits for a place of its user is in the user's line, and that the places are taken by jobs
+-- that are there. Returns whether it was not so.
+local function mend_places(id, user)
+  local score = user and call('ZSCORE', root .. 'crowded', id)
+  if not score then return false end
+  local mended = call('ZADD', root .. 'crowded:' .. user, 'NX', score, id) == 1
+  for _, holder in ipairs(call('SMEMBERS', root .. 'places:' .. user)) do
+    local state = call('HGET', root .. 'job:' .. holder, 'state')
+    if state ~= 'running' and state ~= 'available' then
+      call('SREM', root .. 'places:' .. user, holder)
+      mended = true
+    end
+  end
+  admit(user)
+  return mended
+end
+
+-- Returns whether there was something to mend.
+local function mend(id, lease)
+  local key = root .. 'job:' .. id
+  local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at', 'user')
+  local state = fields[1]
+  local job = { priority = fields[2], seat = fields[3], group = fields[4], run_at = fields[5] }
+  if not state then
+    call('UNLINK', key)
+    return true
+  end
+  local in_line = state == 'available' or state == 'running' or state == 'retrying'
+  local mended = in_line and job.group and mend_group(id, job)
+  mended = mend_places(id, fields[6]) or mended
+  if not is_listed(id, state, key) then
+    relist(id, state, job, lease)
+    mended = true
+  end
+  return mended
+end
+
+-- Takes the next step if it is time. Returns how many jobs were mended.
+local function reconcile(lease)
+  local meta = call('HMGET', root .. 'meta', 'reconciled_at', 'reconcile_cursor')
+  if meta[1] and now - meta[1] < RECONCILE_MS then return 0 end
+  local prefix = root .. 'job:'
+  local page = call('SCAN', meta[2] or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)
+  call('HSET', root .. 'meta', 'reconciled_at', now, 'reconcile_cursor', page[1])
+  local mended = 0
+  for _, key in ipairs(page[2]) do
+    if mend(string.sub(key, #prefix + 1), lease) then mended = mended + 1 end
+  end
+  return mended
+end

@@ -1,0 +1,45 @@
+-- One step of an operation on all jobs of a state, or on those of a user or with an error.
+--
+-- KEYS[1]  the queue's root
+-- ARGV     1 operation of operations.lua  2 the set that is walked  3 user ('' any)
+--          4 text that the error of the last attempt, or of the refusal, contains ('' any)
+--          5 when the walk began ('' now): jobs that were added or ended later are left out, so that it ends
+--          6 score and 7 id of the last job of the step before ('' none)
+-- Returns  { jobs done, when the walk began, score and id of the last job looked at ('' when the set is at its end) }
+-- Cost     O(log n) for each of the CHUNK jobs it looks at
+
+local operation, set, user, text = operations[ARGV[1]], root .. ARGV[2], ARGV[3], ARGV[4]
+local began = ARGV[5] ~= '' and tonumber(ARGV[5]) or now
+local score, last = ARGV[6], ARGV[7]
+
+-- The last job may have left the set, or be back in another place. A bookmark that sorts right behind it, put there for
+-- a moment, tells where to go on.
+local from = 0
+if last ~= '' then
+  local bookmark = last .. '!'
+  call('ZADD', set, score, bookmark)
+  from = call('ZRANK', set, bookmark)
+  call('ZREM', set, bookmark)
+end
+
+local function concerns(id)
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'user', 'created_at', 'finished_at')
+  if not job[2] or tonumber(job[3] or job[2]) > began then return false end
+  if user ~= '' and job[1] ~= user then return false end
+  if text == '' then return true end
+  local errors = call('HMGET', key, 'error', 'errors')
+  local attempt = string.match(errors[2] or '', '([^\n]*)\n$')
+  local message = errors[1] or (attempt and cjson.decode(attempt).message) or ''
+  return string.find(message, text, 1, true) ~= nil
+end
+
+local done = 0
+local page = call('ZRANGE', set, from, from + CHUNK - 1, 'WITHSCORES')
+for i = 1, #page, 2 do
+  last, score = page[i], page[i + 1]
+  if concerns(last) and operation(last) == 1 then done = done + 1 end
+end
+announce()
+if #page < 2 * CHUNK then last = '' end
+return { done, began, score, last }

@@ -1,0 +1,201 @@
+//! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter matches.
+
+use crate::id::check_queue;
+use crate::keys::root;
+use crate::{JobId, QueueError, Queues, State};
+
+/// Which jobs an operation is for. [`JobFilter::new`] matches all of a state; the fields are there to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFilter {
+    /// The queue.
+    pub queue: String,
+    /// The state they are in.
+    pub state: State,
+    /// Only those on behalf of this user.
+    pub user: Option<String>,
+    /// Only those whose last error, or refusal as JSON, contains this text.
+    pub error: Option<String>,
+}
+
+impl JobFilter {
+    /// All jobs of `queue` in `state`.
+    pub fn new(queue: impl Into<String>, state: State) -> Self {
+        Self {
+            queue: queue.into(),
+            state,
+            user: None,
+            error: None,
+        }
+    }
+}
+
+/// How many jobs of a queue run at a time, over all workers. The default is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// All jobs together. 0 counts as 1; to run none, [pause](Queues::pause) the queue.
+    pub all: Option<u32>,
+    /// Those of each user; jobs without a user are not limited. 0 counts as 1.
+    pub per_user: Option<u32>,
+}
+
+impl Queues {
+    /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
+    /// these, or another job has its unique key by now.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn retry(&self, id: &JobId) -> Result<bool, QueueError> {
+        self.operate("retry", id).await
+    }
+
+    /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
+    /// False when it has ended before.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn cancel(&self, id: &JobId) -> Result<bool, QueueError> {
+        self.operate("cancel", id).await
+    }
+
+    /// Removes a job with all that is known of it. Whoever waits for it gets [`QueueError::NotFound`]; its unique and
+    /// idempotency keys are free again. False when it runs: cancel it first.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn delete(&self, id: &JobId) -> Result<bool, QueueError> {
+        self.operate("delete", id).await
+    }
+
+    /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line.
+    ///
+    /// Works in bounded steps, between which workers get their turn. Jobs that were added or ended after the call began
+    /// are left alone, so a job that is retried and dies again is not retried twice. After an error some are done; the
+    /// same call does the others.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn retry_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
+        self.sweep("retry", filter).await
+    }
+
+    /// [`Queues::cancel`] for all jobs that the filter matches. Returns how many are or will be cancelled.
+    /// Works as [`Queues::retry_all`] does.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn cancel_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
+        self.sweep("cancel", filter).await
+    }
+
+    /// [`Queues::delete`] for all jobs that the filter matches. Returns how many are gone.
+    /// Works as [`Queues::retry_all`] does.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn delete_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
+        self.sweep("delete", filter).await
+    }
+
+    /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
+    /// delayed ones join the line, lost workers' jobs are rescued; [`QueueStats::paused_at`] shows it.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn pause(&self, queue: &str) -> Result<(), QueueError> {
+        self.set_paused(queue, true).await
+    }
+
+    /// Gives out jobs again; does nothing when the queue is not paused.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn resume(&self, queue: &str) -> Result<(), QueueError> {
+        self.set_paused(queue, false).await
+    }
+
+    /// Limits how many jobs run at a time, in all processes and until it is set again; [`QueueStats`](crate::QueueStats)
+    /// shows it. What runs goes on: a limit takes effect as jobs start and end.
+    ///
+    /// Under a limit per user, users take turns: no more jobs of a user than the limit says are in line at all, and each
+    /// that ends lets the next one join the line, at its end. So however many jobs a user has, others wait for no more of
+    /// them than the limit.
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn set_limits(&self, queue: &str, limits: Limits) -> Result<(), QueueError> {
+        check_queue(queue)?;
+        self.register(queue).await?;
+        let scripts = &self.shared.scripts;
+        let text = |limit: Option<u32>| limit.map_or_else(String::new, |it| it.max(1).to_string());
+        let _: i64 = self
+            .shared
+            .lane
+            .script(&scripts.limit, &root(queue), |command| {
+                command.arg(text(limits.all)).arg(text(limits.per_user));
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {
+        check_queue(queue)?;
+        self.register(queue).await?;
+        let scripts = &self.shared.scripts;
+        let _: i64 = self
+            .shared
+            .lane
+            .script(&scripts.pause, &root(queue), |command| {
+                command.arg(u8::from(paused));
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn operate(&self, operation: &str, id: &JobId) -> Result<bool, QueueError> {
+        let scripts = &self.shared.scripts;
+        let answer: i64 = self
+            .shared
+            .lane
+            .script(&scripts.operate, &root(id.queue()), |command| {
+                command.arg(operation).arg(id.job());
+            })
+            .await?;
+        match answer {
+            -1 => Err(QueueError::NotFound(id.clone())),
+            answer => Ok(answer == 1),
+        }
+    }
+
+    async fn sweep(&self, operation: &str, filter: &JobFilter) -> Result<u64, QueueError> {
+        check_queue(&filter.queue)?;
+        let root = root(&filter.queue);
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let mut total = 0;
+        let mut began = String::new();
+        for set in filter.state.sets() {
+            let (mut score, mut last) = (String::new(), String::new());
+            loop {
+                let done: u64;
+                (done, began, score, last) = self
+                    .shared
+                    .lane
+                    .script(&self.shared.scripts.sweep, &root, |command| {
+                        command
+                            .arg(operation)
+                            .arg(set)
+                            .arg(text(&filter.user))
+                            .arg(text(&filter.error))
+                            .arg(&began)
+                            .arg(&score)
+                            .arg(&last);
+                    })
+                    .await?;
+                total += done;
+                if last.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(total)
+    }
+}
