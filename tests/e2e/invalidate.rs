@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Deployment, files};
+use crate::harness::{Deployment, eventually, files};
 
 #[tokio::test]
 async fn log_out_drops_every_entry_and_leaves_convex_alone() {
@@ -92,4 +92,22 @@ async fn an_unknown_user_is_not_found() {
             (StatusCode::NOT_FOUND, &json!("user_not_found"))
         );
     }
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_a_key_that_convex_takes() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 3)).await;
+    let wrong = deployment.worker_with(&[("SLUICE_CONVEX_KEY", "dev:tests|not-the-key")]);
+    let id = client.enqueue("invalidate", &json!({"user": "ann", "type": "DEL"})).await;
+    eventually("an attempt has failed", async || {
+        !client.job(&id).await["errors"].as_array().unwrap().is_empty()
+    })
+    .await;
+    drop(wrong);
+    deployment.add_worker();
+    let view = client.finished(&id).await;
+    assert_eq!(view["result"]["deleted"], 3, "{view}");
+    assert_eq!(client.convex_count("ann").await, 0);
 }

@@ -213,6 +213,15 @@ pub(super) async fn record(
     };
     metrics::counter!("sluice_queue_jobs_total", "queue" => lease.id.queue().to_owned(), "outcome" => outcome)
         .increment(1);
+    match &ending {
+        Ending::Retry { message, .. } if outcome == "retry" => {
+            tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
+        }
+        Ending::Retry { message, .. } | Ending::Dead(message) => {
+            tracing::error!(job = %lease.id, outcome, error = message, "the job failed");
+        }
+        _ => {}
+    }
 }
 
 async fn finish(

@@ -2,7 +2,7 @@
 
 use sluice_store::StoreError;
 
-use crate::support::{Store, entry, put, remove};
+use crate::support::{Store, entry, entry_of_size, put, remove};
 
 #[tokio::test]
 async fn pages_give_the_bulk_set_in_rank_order_and_then_the_single_entries() {
@@ -102,4 +102,19 @@ async fn a_text_that_is_no_cursor_is_refused() {
         let refused = store.cache.list("u", Some(text), 1).await;
         assert!(matches!(refused, Err(StoreError::InvalidCursor)), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_page_ends_early_when_its_entries_are_large() {
+    let store = Store::start();
+    let large = |id: &str| entry_of_size(id, 400_000);
+    let bulk = [large("a"), large("b"), large("c"), large("d"), large("e")];
+    store.sync("u", "mostOne", &bulk).await;
+    let single = [large("s"), large("t"), large("v"), large("w")];
+    store.cache.prefetch("u", 0, &single).await.unwrap();
+
+    let expected: Vec<_> = bulk.iter().chain(&single).map(|entry| entry.json.clone()).collect();
+    assert_eq!(store.list_all("u", 1_000).await, expected);
+    let first = store.cache.list("u", None, 1_000).await.unwrap();
+    assert_eq!((first.entries.len(), first.total), (3, 9));
 }

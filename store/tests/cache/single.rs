@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluice_store::StoreError;
-use sluice_store::cache::{Overflow, Source};
+use sluice_store::cache::{CacheConfig, Overflow, Source};
 
 use crate::support::{Store, entry, entry_of_doc, entry_of_size, put, remove};
 
@@ -172,4 +172,26 @@ async fn a_single_entry_whose_id_changes_is_found_under_the_new_id_only() {
     assert!(store.look("u", "a").await.is_some());
     store.cache.amend("u", &[remove("doc")]).await.unwrap();
     assert!(!store.cache.has_any("u").await.unwrap());
+}
+
+#[tokio::test]
+async fn prefetch_moves_an_entry_out_of_a_set_that_ends_before_it_would() {
+    let store = Store::with(CacheConfig {
+        sync_ttl: Duration::from_secs(2),
+        entry_ttl: Duration::from_secs(60),
+        ..CacheConfig::default()
+    });
+    let set = [entry_of_doc("a", "doc-a", "1"), entry("b", "1")];
+    store.sync("u", "allTwo", &set).await;
+    let newer = entry_of_doc("a", "doc-a", "2");
+    assert_eq!(store.cache.prefetch("u", 0, &[newer]).await.unwrap(), 1);
+    assert_eq!(store.look("u", "a").await, Some((Source::Single, Bytes::from("2"))));
+    assert_eq!(store.look("u", "b").await, Some((Source::Bulk, Bytes::from("1"))));
+    assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
+
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    assert_eq!(store.look("u", "b").await, None);
+    assert_eq!(store.look("u", "a").await, Some((Source::Single, Bytes::from("2"))));
+    store.cache.amend("u", &[remove("doc-a")]).await.unwrap();
+    assert_eq!(store.look("u", "a").await, None);
 }
