@@ -28,7 +28,7 @@ use self::{
 pub use self::{
     config::ClientConfig,
     error::ConvexError,
-    rows::{DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd},
+    rows::{AnsweredEnd, DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd},
     secret::Secret,
 };
 
@@ -179,12 +179,12 @@ impl Client {
         .await
     }
 
-    /// Calls a query that returns documents, as an array or as a page. `path` is `module:function`.
-    pub async fn query(
+    /// Calls a query that returns documents in its field `page`. `path` is `module:function`.
+    pub async fn query<P: PageEnd>(
         &self,
         path: &str,
         args: &impl Serialize,
-    ) -> Result<RowStream<QueryEnd>, ConvexError> {
+    ) -> Result<RowStream<P>, ConvexError> {
         let call = self.call("query", Method::POST, Some(function_body(path, args)?));
         RowStream::open(
             call,

@@ -149,11 +149,18 @@ pub struct DeltasEnd {
     pub has_more: bool,
 }
 
-/// The end of a function's page, or of a plain array that a function returned.
+/// The end of a page as Convex's `paginate` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryEnd {
     /// Where the next page begins; `None` after the last.
     pub cursor: Option<String>,
+}
+
+/// The end of a page of what was asked for by name, which may have answered only the first names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnsweredEnd {
+    /// How many of the names were looked for, whether anything has them or not.
+    pub answered: usize,
 }
 
 impl PageEnd for SnapshotEnd {
@@ -191,12 +198,6 @@ impl PageEnd for DeltasEnd {
 impl PageEnd for QueryEnd {
     fn parse(envelope: &[u8], path: &str) -> Result<Self, ConvexError> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Value {
-            Paged(Page),
-            Plain([(); 0]),
-        }
-        #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
             #[serde(rename = "page")]
@@ -204,15 +205,25 @@ impl PageEnd for QueryEnd {
             is_done: bool,
             continue_cursor: String,
         }
-        Ok(match function_value(envelope, path)? {
-            Value::Paged(Page {
-                is_done: false,
-                continue_cursor,
-                ..
-            }) => QueryEnd {
-                cursor: Some(continue_cursor),
-            },
-            Value::Paged(_) | Value::Plain(_) => QueryEnd { cursor: None },
+        let page: Page = function_value(envelope, path)?;
+        Ok(QueryEnd {
+            cursor: (!page.is_done).then_some(page.continue_cursor),
+        })
+    }
+}
+
+impl PageEnd for AnsweredEnd {
+    fn parse(envelope: &[u8], path: &str) -> Result<Self, ConvexError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(rename = "page")]
+            _page: [(); 0],
+            /// A Convex number: `3.0`.
+            answered: f64,
+        }
+        let Page { answered, .. } = function_value(envelope, path)?;
+        Ok(AnsweredEnd {
+            answered: answered as usize,
         })
     }
 }

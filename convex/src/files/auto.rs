@@ -1,7 +1,7 @@
-use async_stream::stream;
+use async_stream::try_stream;
 use futures_util::{
     future::BoxFuture,
-    stream::{BoxStream, StreamExt},
+    stream::{BoxStream, StreamExt, TryStreamExt},
 };
 use tokio::sync::OnceCell;
 
@@ -46,15 +46,10 @@ impl AutoFiles {
 
 impl Files for AutoFiles {
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
-        stream! {
-            match self.decide().await {
-                Ok(files) => {
-                    let mut batches = files.newest_first(user);
-                    while let Some(batch) = batches.next().await {
-                        yield batch;
-                    }
-                }
-                Err(error) => yield Err(error),
+        try_stream! {
+            let mut batches = self.decide().await?.newest_first(user);
+            while let Some(batch) = batches.try_next().await? {
+                yield batch;
             }
         }
         .boxed()
@@ -64,8 +59,14 @@ impl Files for AutoFiles {
         &'a self,
         user: &'a str,
         ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<File>, ConvexError>> {
-        Box::pin(async move { self.decide().await?.get_many(user, ids).await })
+    ) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
+        try_stream! {
+            let mut batches = self.decide().await?.get_many(user, ids);
+            while let Some(batch) = batches.try_next().await? {
+                yield batch;
+            }
+        }
+        .boxed()
     }
 
     fn any<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<bool, ConvexError>> {

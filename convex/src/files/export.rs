@@ -1,35 +1,23 @@
 //! Files through the streaming export and import, which every deployment has. The export knows no
 //! user and no order of time, so every read walks the table: slow, but in bounded memory.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+mod delete;
+
+use std::collections::{HashMap, HashSet};
 
 use async_stream::try_stream;
-use bytes::Bytes;
 use futures_util::{
     future::BoxFuture,
-    stream::{BoxStream, StreamExt, TryStreamExt},
+    stream::{BoxStream, StreamExt},
 };
-use serde::{Serialize, de::IgnoredAny};
-use tokio::time::{Instant, sleep};
 
 use super::{
-    ChangePage, File, FileChange, Files, TABLE, changes::changes, document::Document, spool::Spool,
+    ChangePage, File, Files,
+    changes::changes,
+    spool::{Rank, Spool},
     walk::Walk,
 };
 use crate::{Client, ConvexError};
-
-/// With the owner in the key, a deletion can never reach another user's file.
-const PRIMARY_KEY: [&str; 2] = ["user", "id"];
-/// Deletions in one import call.
-const CHUNK: usize = 1000;
-/// How long to wait for the primary key index to be built.
-const INDEX_TIMEOUT: Duration = Duration::from_secs(120);
-const INDEX_POLL: Duration = Duration::from_millis(250);
-/// How often deletion records that were inserted instead are deleted.
-const CLEANUPS: u32 = 4;
 
 pub(super) struct ExportFiles {
     client: Client,
@@ -40,114 +28,33 @@ impl ExportFiles {
         ExportFiles { client }
     }
 
-    /// The `id`s of those of the documents that are the user's. The import cannot name a document
-    /// without one.
-    async fn own_ids(
-        &self,
-        user: &str,
-        doc_ids: &[String],
-    ) -> Result<HashSet<String>, ConvexError> {
-        let mut wanted: HashSet<&str> = doc_ids.iter().map(String::as_str).collect();
-        let mut ids = HashSet::new();
-        let mut nameless = 0;
-        let mut walk = Walk::begin(&self.client, user).await?;
-        while !wanted.is_empty()
+    /// Those of the user's files that have these ids, each at the places where it is asked for.
+    async fn spool_by_place(&self, user: &str, ids: &[String]) -> Result<Spool, ConvexError> {
+        let mut missing: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, id) in ids.iter().enumerate() {
+            missing.entry(id).or_default().push(place);
+        }
+        let spool = Spool::create();
+        if missing.is_empty() {
+            return Ok(spool);
+        }
+        let mut walk = Walk::of_user(&self.client, user).await?;
+        while !missing.is_empty()
             && let Some(document) = walk.next().await?
         {
-            if wanted.remove(&*document.doc_id()?) {
-                match document.own_id()? {
-                    Some(id) => drop(ids.insert(id.into_owned())),
-                    None => nameless += 1,
+            let by_id = document.own_id()?.and_then(|id| missing.remove(&*id));
+            let mut places = by_id.unwrap_or_default();
+            // A file with this `id` may still come, and be put in the place of one with this `_id`.
+            places.extend(missing.get(&*document.doc_id()?).into_iter().flatten());
+            for place in places {
+                if let Some(file) = document.file()?
+                    && !spool.put(Rank::by_place(place), file).await
+                {
+                    return Ok(spool);
                 }
             }
         }
-        if ids.is_empty() && nameless > 0 {
-            let reason = format!(
-                "{nameless} files have no `id`, by which alone the streaming import can delete"
-            );
-            return Err(ConvexError::NeedsFunctions(reason));
-        }
-        Ok(ids)
-    }
-
-    async fn ready_index(&self) -> Result<(), ConvexError> {
-        self.client
-            .add_primary_key_index(TABLE, &PRIMARY_KEY)
-            .await?;
-        let deadline = Instant::now() + INDEX_TIMEOUT;
-        while !self.client.primary_key_index_ready(TABLE).await? {
-            if Instant::now() > deadline {
-                return Err(ConvexError::Timeout("build the primary key index"));
-            }
-            sleep(INDEX_POLL).await;
-        }
-        Ok(())
-    }
-
-    /// Deletes by `id`. Returns how many of `doc_ids` went.
-    ///
-    /// A deletion that matches nothing any more, because another one came between or because it was
-    /// sent again when its answer was lost, is inserted by Convex as if it were a document. The
-    /// deltas since then show it, and deleting it once more removes it. If that is cut short, what
-    /// was inserted is found as a file of this user by whoever deletes the user's files next.
-    async fn delete_by_id(
-        &self,
-        user: &str,
-        mut ids: HashSet<String>,
-        doc_ids: &[String],
-    ) -> Result<u64, ConvexError> {
-        #[derive(Serialize)]
-        struct Deletion<'a> {
-            user: &'a str,
-            id: &'a str,
-            #[serde(rename = "_ab_cdc_deleted_at")]
-            deleted_at: i64,
-        }
-        let asked: HashSet<&str> = doc_ids.iter().map(String::as_str).collect();
-        let mut gone: HashSet<Box<str>> = HashSet::new();
-        for _ in 0..CLEANUPS {
-            let before = self.client.now().await?;
-            let deletions: Vec<_> = ids
-                .iter()
-                .map(|id| Deletion {
-                    user,
-                    id,
-                    deleted_at: before,
-                })
-                .collect();
-            for chunk in deletions.chunks(CHUNK) {
-                self.client
-                    .import_records(TABLE, &PRIMARY_KEY, chunk)
-                    .await?;
-            }
-            let mut inserted: HashMap<Box<str>, String> = HashMap::new();
-            let mut pages = self.changes(before);
-            while let Some(page) = pages.try_next().await? {
-                for change in page.changes {
-                    match change {
-                        FileChange::Put(file)
-                            if &*file.user == user
-                                && ids.contains(&*file.id)
-                                && is_deletion(&file) =>
-                        {
-                            inserted.insert(file.doc_id, file.id.into());
-                        }
-                        FileChange::Put(_) => {}
-                        FileChange::Removed { doc_id } => {
-                            inserted.remove(&doc_id);
-                            if asked.contains(&*doc_id) {
-                                gone.insert(doc_id);
-                            }
-                        }
-                    }
-                }
-            }
-            if inserted.is_empty() {
-                return Ok(gone.len() as u64);
-            }
-            ids = inserted.into_values().collect();
-        }
-        Err(ConvexError::Contended)
+        Ok(spool)
     }
 }
 
@@ -155,14 +62,14 @@ impl Files for ExportFiles {
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
         try_stream! {
             let spool = Spool::create();
-            let mut walk = Walk::begin(&self.client, user).await?;
+            let mut walk = Walk::of_user(&self.client, user).await?;
             while let Some(document) = walk.next().await? {
                 let Some(file) = document.file()? else { continue };
-                if !spool.put(file).await {
+                if !spool.put(Rank::by_age(&file), file).await {
                     break;
                 }
             }
-            let mut batches = spool.newest_first().await?;
+            let mut batches = spool.highest_first().await?;
             while let Some(batch) = batches.recv().await {
                 yield batch?;
             }
@@ -174,33 +81,15 @@ impl Files for ExportFiles {
         &'a self,
         user: &'a str,
         ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<File>, ConvexError>> {
-        Box::pin(async move {
-            let mut missing: HashSet<&str> = ids.iter().map(String::as_str).collect();
-            let mut by_id = HashMap::new();
-            let mut by_doc_id = HashMap::new();
-            let mut walk = Walk::begin(&self.client, user).await?;
-            while !missing.is_empty()
-                && let Some(document) = walk.next().await?
-            {
-                let doc_id = document.doc_id()?;
-                if let Some(own_id) = document.own_id()?
-                    && missing.remove(&*own_id)
-                {
-                    by_id.insert(own_id.into_owned(), kept(&document)?);
-                } else if missing.contains(&*doc_id) {
-                    by_doc_id.insert(doc_id.into_owned(), kept(&document)?);
-                }
+    ) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
+        try_stream! {
+            let spool = self.spool_by_place(user, ids).await?;
+            let mut batches = spool.highest_first().await?;
+            while let Some(batch) = batches.recv().await {
+                yield batch?;
             }
-            let file = |id| {
-                by_id
-                    .get(id)
-                    .or_else(|| by_doc_id.get(id))
-                    .cloned()
-                    .flatten()
-            };
-            Ok(ids.iter().filter_map(file).collect())
-        })
+        }
+        .boxed()
     }
 
     fn any<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<bool, ConvexError>> {
@@ -214,7 +103,7 @@ impl Files for ExportFiles {
     ) -> BoxFuture<'a, Result<Vec<String>, ConvexError>> {
         Box::pin(async move {
             let mut ids = HashSet::new();
-            let mut walk = Walk::begin(&self.client, user).await?;
+            let mut walk = Walk::of_user(&self.client, user).await?;
             while ids.len() < limit
                 && let Some(document) = walk.next().await?
             {
@@ -229,14 +118,7 @@ impl Files for ExportFiles {
         user: &'a str,
         doc_ids: &'a [String],
     ) -> BoxFuture<'a, Result<u64, ConvexError>> {
-        Box::pin(async move {
-            let ids = self.own_ids(user, doc_ids).await?;
-            if ids.is_empty() {
-                return Ok(0);
-            }
-            self.ready_index().await?;
-            self.delete_by_id(user, ids, doc_ids).await
-        })
+        Box::pin(self.delete_documents(user, doc_ids))
     }
 
     fn now(&self) -> BoxFuture<'_, Result<i64, ConvexError>> {
@@ -247,21 +129,3 @@ impl Files for ExportFiles {
         changes(&self.client, since)
     }
 }
-
-/// Whether a document is what became of a deletion: it has no fields but those that one has.
-fn is_deletion(file: &File) -> bool {
-    serde_json::from_slice::<HashMap<&str, IgnoredAny>>(&file.json)
-        .is_ok_and(|fields| fields.len() == ["_id", "_creationTime", "user", "id"].len())
-}
-
-/// A file to keep: with bytes of its own, not a piece of a network chunk that it would hold in
-/// memory.
-fn kept(document: &Document) -> Result<Option<File>, ConvexError> {
-    Ok(document.file()?.map(|file| File {
-        json: Bytes::copy_from_slice(&file.json),
-        ..file
-    }))
-}
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Batch, ChangePage, File, Files, changes::changes, document::Document};
 use crate::{
     Client, ConvexError,
-    client::{QueryEnd, RowStream},
+    client::{AnsweredEnd, QueryEnd, RowStream},
 };
 
 const BY_USER: &str = "files:byUser";
@@ -23,10 +23,10 @@ const REMOVE: &str = "files:remove";
 /// A page ends at so many documents or bytes; a query may read 16 MiB and 32,000 documents.
 const PAGE_FILES: usize = 4000;
 const PAGE_BYTES: usize = 4 << 20;
-/// So few documents stay below a call's limits unless they are larger than 128 KiB on average.
-const CHUNK: usize = 128;
-/// Chunks of [`Files::get_many`] under way at once.
-const CHUNKS_AT_ONCE: usize = 4;
+/// Documents named in one call. The functions answer fewer of them when they are large.
+const CHUNK: usize = 256;
+/// Chunks of [`Files::get_many`] under way at once: so many pages of at most 12 MiB.
+const CHUNKS_AT_ONCE: usize = 2;
 
 #[derive(Clone)]
 pub(super) struct FunctionFiles {
@@ -40,8 +40,7 @@ impl FunctionFiles {
 
     /// Whether the deployment has the functions.
     pub async fn deployed(&self) -> Result<bool, ConvexError> {
-        let nothing: [String; 0] = [];
-        match self.get_chunk("", &nothing).await {
+        match self.get_page("", &[]).await {
             Ok(_) => Ok(true),
             Err(ConvexError::FunctionMissing { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -61,12 +60,26 @@ impl FunctionFiles {
             .await
     }
 
-    async fn get_chunk(&self, user: &str, ids: &[String]) -> Result<Vec<Bytes>, ConvexError> {
-        let rows = self
-            .client
-            .query(GET_MANY, &json!({ "user": user, "ids": ids }))
-            .await?;
-        Ok(rows.page().await?.0)
+    /// The files of the first of these ids, and how many ids that answers.
+    async fn get_page(
+        &self,
+        user: &str,
+        ids: &[String],
+    ) -> Result<(Vec<Bytes>, usize), ConvexError> {
+        let args = json!({ "user": user, "ids": ids });
+        let page = self.client.query::<AnsweredEnd>(GET_MANY, &args).await?;
+        let (rows, end) = page.page().await?;
+        Ok((rows, checked(end.answered, ids.len())?))
+    }
+}
+
+/// How many of `asked` ids a function has answered: all or some, and at least one.
+fn checked(answered: usize, asked: usize) -> Result<usize, ConvexError> {
+    if (asked.min(1)..=asked).contains(&answered) {
+        Ok(answered)
+    } else {
+        let message = format!("{answered} of {asked} ids are answered");
+        Err(ConvexError::Malformed(message))
     }
 }
 
@@ -109,21 +122,42 @@ impl Files for FunctionFiles {
         &'a self,
         user: &'a str,
         ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<File>, ConvexError>> {
-        Box::pin(async move {
-            let calls: Vec<_> = ids
-                .chunks(CHUNK)
-                .map(|chunk| self.get_chunk(user, chunk))
-                .collect();
-            let mut chunks = stream::iter(calls).buffered(CHUNKS_AT_ONCE);
-            let mut files = Vec::new();
-            while let Some(rows) = chunks.try_next().await? {
-                for row in rows {
-                    files.extend(Document::read(row)?.file()?);
+    ) -> BoxStream<'a, Result<Vec<File>, ConvexError>> {
+        // By tasks, as above. What a chunk's first page has left over is asked for in its turn.
+        let fetch = move |chunk: &[String]| {
+            let (files, user, chunk) = (self.clone(), user.to_owned(), chunk.to_vec());
+            let task = tokio::spawn(async move {
+                let (rows, answered) = files.get_page(&user, &chunk).await?;
+                Ok::<_, ConvexError>((rows, chunk[answered..].to_vec()))
+            });
+            let task = AbortOnDropHandle::new(task);
+            async {
+                task.await
+                    .map_err(|error| ConvexError::Transport(error.to_string()))?
+            }
+        };
+        try_stream! {
+            let mut chunks = stream::iter(ids.chunks(CHUNK).map(fetch)).buffered(CHUNKS_AT_ONCE);
+            let mut batch = Batch::default();
+            while let Some((mut rows, mut left)) = chunks.try_next().await? {
+                loop {
+                    for row in rows {
+                        let file = Document::read(row)?.file()?;
+                        if let Some(full) = file.and_then(|file| batch.push(file)) {
+                            yield full;
+                        }
+                    }
+                    if left.is_empty() {
+                        break;
+                    }
+                    (rows, left) = fetch(&left).await?;
                 }
             }
-            Ok(files)
-        })
+            if let Some(rest) = batch.rest() {
+                yield rest;
+            }
+        }
+        .boxed()
     }
 
     fn any<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<bool, ConvexError>> {
@@ -174,13 +208,17 @@ impl Files for FunctionFiles {
         struct Removed {
             /// A Convex number: `3.0`.
             deleted: f64,
+            answered: f64,
         }
         Box::pin(async move {
             let mut total = 0;
-            for chunk in doc_ids.chunks(CHUNK) {
+            let mut left = doc_ids;
+            while !left.is_empty() {
+                let chunk = &left[..left.len().min(CHUNK)];
                 let args = json!({ "user": user, "docIds": chunk });
-                let Removed { deleted } = self.client.mutation(REMOVE, &args).await?;
-                total += deleted as u64;
+                let removed: Removed = self.client.mutation(REMOVE, &args).await?;
+                total += removed.deleted as u64;
+                left = &left[checked(removed.answered as usize, chunk.len())?..];
             }
             Ok(total)
         })

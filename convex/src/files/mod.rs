@@ -72,13 +72,14 @@ pub trait Files: Send + Sync {
     /// without files gives an empty stream.
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>>;
 
-    /// Those of the user's files that have these ids, in the order of `ids`. An id which no file
-    /// has as its `id` may also be an `_id`.
+    /// Those of the user's files that have these ids, in the order of `ids`, in batches of about 1
+    /// MB or 512 files. An id which no file has as its `id` may also be an `_id`; one that no file
+    /// has is left out. Memory does not grow with the number of ids or the size of their files.
     fn get_many<'a>(
         &'a self,
         user: &'a str,
         ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<File>, ConvexError>>;
+    ) -> BoxStream<'a, Result<Vec<File>, ConvexError>>;
 
     /// Whether the user has a file at all.
     fn any<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<bool, ConvexError>>;

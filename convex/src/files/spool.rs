@@ -1,5 +1,5 @@
 //! A temporary database that brings one user's files into order, so that memory does not grow with
-//! their number.
+//! their number or size.
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -18,12 +18,36 @@ const WAITING_FILES: usize = 16;
 const SCHEMA: &str = "
     PRAGMA journal_mode = OFF;
     PRAGMA cache_size = -16384; -- KiB
-    CREATE TABLE files (created REAL NOT NULL, doc_id TEXT NOT NULL, json BLOB NOT NULL);
-    CREATE UNIQUE INDEX newest ON files (created, doc_id);";
+    CREATE TABLE files (major REAL NOT NULL, minor TEXT NOT NULL, json BLOB NOT NULL);
+    CREATE UNIQUE INDEX ranks ON files (major, minor);";
 
-/// The writing half. What is put twice is kept once.
+/// Where a file stands among the others: the highest comes first.
+pub(super) struct Rank {
+    major: f64,
+    minor: Box<str>,
+}
+
+impl Rank {
+    /// The newest file comes first.
+    pub fn by_age(file: &File) -> Rank {
+        Rank {
+            major: file.created,
+            minor: file.doc_id.clone(),
+        }
+    }
+
+    /// The lowest place comes first.
+    pub fn by_place(place: usize) -> Rank {
+        Rank {
+            major: -(place as f64),
+            minor: Box::default(),
+        }
+    }
+}
+
+/// The writing half. Of files with the same rank, the last one put is kept.
 pub(super) struct Spool {
-    files: mpsc::Sender<File>,
+    files: mpsc::Sender<(Rank, File)>,
     written: JoinHandle<rusqlite::Result<Connection>>,
 }
 
@@ -34,14 +58,14 @@ impl Spool {
         Spool { files, written }
     }
 
-    /// Puts a file. An error of the disk shows in [`Self::newest_first`], which is next after
+    /// Puts a file. An error of the disk shows in [`Self::highest_first`], which is next after
     /// `false`.
-    pub async fn put(&self, file: File) -> bool {
-        self.files.send(file).await.is_ok()
+    pub async fn put(&self, rank: Rank, file: File) -> bool {
+        self.files.send((rank, file)).await.is_ok()
     }
 
-    /// Ends the writing and gives the files in batches, newest first.
-    pub async fn newest_first(
+    /// Ends the writing and gives the files in batches, from the highest rank to the lowest.
+    pub async fn highest_first(
         self,
     ) -> Result<mpsc::Receiver<Result<Vec<File>, ConvexError>>, ConvexError> {
         drop(self.files);
@@ -57,15 +81,15 @@ impl Spool {
     }
 }
 
-fn write(mut waiting: mpsc::Receiver<File>) -> rusqlite::Result<Connection> {
+fn write(mut waiting: mpsc::Receiver<(Rank, File)>) -> rusqlite::Result<Connection> {
     // The empty name stands for a private file in the system's temporary folder, which SQLite
     // unlinks as soon as it is open: it goes with the process, whatever ends that.
     let database = Connection::open("")?;
     database.execute_batch(SCHEMA)?;
     database.execute_batch("BEGIN")?;
-    let mut insert = database.prepare("INSERT OR IGNORE INTO files VALUES (?, ?, ?)")?;
-    while let Some(file) = waiting.blocking_recv() {
-        insert.execute((file.created, &*file.doc_id, &*file.json))?;
+    let mut insert = database.prepare("INSERT OR REPLACE INTO files VALUES (?, ?, ?)")?;
+    while let Some((rank, file)) = waiting.blocking_recv() {
+        insert.execute((rank.major, &*rank.minor, &*file.json))?;
     }
     drop(insert);
     database.execute_batch("COMMIT")?;
@@ -77,7 +101,7 @@ fn read(
     batches: &mpsc::Sender<Result<Vec<File>, ConvexError>>,
 ) -> Result<(), ConvexError> {
     let mut select = database
-        .prepare("SELECT json FROM files INDEXED BY newest ORDER BY created DESC, doc_id DESC")
+        .prepare("SELECT json FROM files INDEXED BY ranks ORDER BY major DESC, minor DESC")
         .map_err(failed)?;
     let mut rows = select.query(()).map_err(failed)?;
     let mut batch = Batch::default();

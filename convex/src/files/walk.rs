@@ -7,12 +7,12 @@ use crate::{
 /// How often a page that breaks in the middle is asked for again.
 const PAGE_RETRIES: u32 = 4;
 
-/// A walk over one user's documents as the table was when it began, in no useful order. A page
-/// whose connection breaks is asked for again from its beginning, so a document may come twice, in
+/// A walk over documents as the table was when it began, in no useful order. A page whose connection breaks is asked for again from its beginning, so a document may come twice, in
 /// the same revision.
 pub(super) struct Walk<'a> {
     client: &'a Client,
-    user: &'a str,
+    /// Whose documents to give; `None`: all.
+    user: Option<&'a str>,
     snapshot: i64,
     /// Where the present page began.
     cursor: Option<String>,
@@ -22,7 +22,17 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub async fn begin(client: &'a Client, user: &'a str) -> Result<Walk<'a>, ConvexError> {
+    /// Over one user's documents.
+    pub async fn of_user(client: &'a Client, user: &'a str) -> Result<Walk<'a>, ConvexError> {
+        Walk::begin(client, Some(user)).await
+    }
+
+    /// Over everybody's documents, and nobody's.
+    pub async fn of_all(client: &'a Client) -> Result<Walk<'a>, ConvexError> {
+        Walk::begin(client, None).await
+    }
+
+    async fn begin(client: &'a Client, user: Option<&'a str>) -> Result<Walk<'a>, ConvexError> {
         // Fixed beforehand, so that asking for the first page again shows the same table.
         let snapshot = client.now().await?;
         let mut walk = Walk {
@@ -37,6 +47,11 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
+    /// The time at which the table is seen, ns.
+    pub fn snapshot(&self) -> i64 {
+        self.snapshot
+    }
+
     async fn open_page(&mut self) -> Result<(), ConvexError> {
         let request = SnapshotRequest {
             table: TABLE.to_owned(),
@@ -47,7 +62,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The next of the user's documents; `None` at the end of the table.
+    /// The next document; `None` at the end of the table.
     pub async fn next(&mut self) -> Result<Option<Document>, ConvexError> {
         while let Some(rows) = &mut self.rows {
             match rows.next().await {
@@ -77,6 +92,6 @@ impl<'a> Walk<'a> {
 
     fn wants(&self, document: &Document) -> Result<bool, ConvexError> {
         let here = document.table()?.is_none_or(|table| table == TABLE);
-        Ok(here && document.user()?.is_some_and(|user| user == self.user))
+        Ok(here && (self.user.is_none() || document.user()?.as_deref() == self.user))
     }
 }

@@ -21,6 +21,8 @@ use crate::embedded::value::{Format, Object, Value, write_string};
 /// What one call may read, in documents and in bytes of them.
 const MAX_DOCUMENTS: usize = 16_384;
 const MAX_BYTES: usize = 8 << 20;
+/// `files:getMany` and `files:remove` stop after the document with which they have read so many bytes.
+const ENOUGH_BYTES: usize = 4 << 20;
 /// The cursor after the last document.
 const END_CURSOR: &str = "_end";
 
@@ -105,31 +107,37 @@ impl Mutation {
     pub fn run(&self, transaction: &mut Transaction) -> Result<Value, RequestError> {
         let Mutation::Remove { user, ids } = self;
         let Some(tablet) = transaction.catalog().table(ROOT, FILES).cloned() else {
-            return Ok(removed(0));
+            return Ok(removed(0, ids.len()));
         };
-        let mut deleted = 0;
+        let (mut deleted, mut answered, mut bytes) = (0, 0, 0);
         for id in ids {
+            if bytes >= ENOUGH_BYTES {
+                break;
+            }
+            answered += 1;
             let id = DocumentId::parse(id).filter(|id| id.table == tablet.number);
             let Some(id) = id else { continue };
-            if let Some(current) = transaction.get(tablet.id, id.internal)?
-                && current
-                    .fields
-                    .get("user")
-                    .is_some_and(|owner| is_string(owner, user))
-            {
+            let Some(current) = transaction.get(tablet.id, id.internal)? else {
+                continue;
+            };
+            bytes += current.bytes;
+            let owner = current.fields.get("user");
+            if owner.is_some_and(|owner| is_string(owner, user)) {
                 transaction.delete(tablet.id, &current);
                 deleted += 1;
             }
         }
-        Ok(removed(deleted))
+        Ok(removed(deleted, answered))
     }
 }
 
-fn removed(count: u32) -> Value {
-    Value::Object(Object::from([(
-        "deleted".to_owned(),
-        Value::Float64(count.into()),
-    )]))
+/// How many documents were deleted, and how many of the ids looked at.
+fn removed(deleted: usize, answered: usize) -> Value {
+    let count = |name: &str, count: usize| (name.to_owned(), Value::Float64(count as f64));
+    Value::Object(Object::from([
+        count("deleted", deleted),
+        count("answered", answered),
+    ]))
 }
 
 impl ByUser {
@@ -242,6 +250,7 @@ fn cursor_text(key: &[u8], start: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(key.get(4..).unwrap_or_default())
 }
 
+/// Writes the files that are found, and how many of the ids were looked for.
 fn get_many(
     reader: &Reader,
     user: &str,
@@ -249,26 +258,28 @@ fn get_many(
     format: Format,
     sink: &mut PageSink,
 ) -> Result<(), FunctionError> {
-    sink.push("[");
+    sink.push("{\"page\":[");
+    let mut answered = ids.len();
     if let Some(tablet) = reader.state.catalog.table(ROOT, FILES) {
         let (mut bytes, mut separator) = (0, "");
-        for id in ids {
+        for (place, id) in ids.iter().enumerate() {
+            if bytes >= ENOUGH_BYTES {
+                answered = place;
+                break;
+            }
             let Some((text, tagged)) = find_file(reader, tablet, user, id)? else {
                 continue;
             };
             bytes += text.len();
-            if bytes > 2 * MAX_BYTES {
-                return Err(FunctionError::Thrown(format!(
-                    "Too many bytes read in a single function execution (limit: {} bytes).",
-                    2 * MAX_BYTES
-                )));
-            }
             sink.push(separator);
             document::write(&text, tagged, format, sink.text())?;
+            sink.flush_full()?;
             separator = ",";
         }
     }
-    sink.push("]");
+    sink.push("],\"answered\":");
+    Value::Float64(answered as f64).write(format, sink.text());
+    sink.push("}");
     Ok(())
 }
 

@@ -105,6 +105,7 @@ impl Transaction<'_> {
                 let current = Current {
                     internal_id: read_id(row, 0)?,
                     fields: stored.fields()?,
+                    bytes: stored.text.len(),
                 };
                 let key = index_key::key(
                     index,

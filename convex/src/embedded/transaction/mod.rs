@@ -46,6 +46,8 @@ struct Write {
 pub(super) struct Current {
     pub internal_id: u128,
     pub fields: Object,
+    /// The length of its stored text.
+    pub bytes: usize,
 }
 
 impl Current {
@@ -202,16 +204,19 @@ impl<'a> Transaction<'a> {
         tablet: TabletId,
         internal_id: u128,
     ) -> Result<Option<Current>, RequestError> {
-        let stored = match self.documents.get(&internal_id) {
-            Some(write) => write.stored.as_ref().map(Stored::fields).transpose()?,
-            None => current_revision(self.db, tablet, internal_id)?
-                .map(|(text, tagged)| Stored { text, tagged }.fields())
-                .transpose()?,
+        let current = |stored: &Stored| {
+            Ok(Current {
+                internal_id,
+                fields: stored.fields()?,
+                bytes: stored.text.len(),
+            })
         };
-        Ok(stored.map(|fields| Current {
-            internal_id,
-            fields,
-        }))
+        match self.documents.get(&internal_id) {
+            Some(write) => write.stored.as_ref().map(current).transpose(),
+            None => current_revision(self.db, tablet, internal_id)?
+                .map(|(text, tagged)| current(&Stored { text, tagged }))
+                .transpose(),
+        }
     }
 
     /// Adds a document.

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    ClientConfig,
+    Client, ClientConfig,
     embedded::{Embedded, EmbeddedConfig},
+    files::document::Document,
 };
 
 #[tokio::test]
@@ -25,14 +27,14 @@ async fn a_deletion_that_came_too_late_leaves_nothing_behind() {
     let documents = ["gone", "here", "kept"].map(|id| json!({ "user": "u", "id": id }));
     files
         .client
-        .import_records(TABLE, &PRIMARY_KEY, &documents[1..])
+        .import_records(TABLE, &BY_OWNER, &documents[1..])
         .await
         .unwrap();
     let all = files.list_ids("u", 10).await.unwrap();
 
     // As if "gone" had been deleted by someone else after this one looked.
     let ids = HashSet::from(["gone".to_owned(), "here".to_owned()]);
-    assert_eq!(files.delete_by_id("u", ids, &all).await.unwrap(), 1);
+    assert_eq!(files.delete_by(&BY_OWNER, "u", ids, &all).await.unwrap(), 1);
 
     let left: Vec<_> = files.newest_first("u").try_collect().await.unwrap();
     let left: Vec<_> = left.concat().into_iter().map(|file| file.id).collect();
