@@ -14,20 +14,23 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local wake = false -- workers have something new to look for
 local moved = {}   -- jobs whose state changed, for whoever watches them
 
-local limit_per_user -- false: none, nil: not read yet
+local limits -- once read: of all jobs, of each user's; false means none, 0 that there was one
+
+local function limit_of(which)
+  limits = limits or call('HMGET', root .. 'meta', 'limit', 'user_limit')
+  return tonumber(limits[which])
+end
 
 -- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
 -- has none and one is left. Returns whether it may be in line, and its user.
 local function take_place(id)
-  if limit_per_user == nil then
-    limit_per_user = tonumber(call('HGET', root .. 'meta', 'user_limit')) or false
-  end
-  if not limit_per_user then return true end
+  local limit = limit_of(2) or 0
+  if limit == 0 then return true end
   local user = call('HGET', root .. 'job:' .. id, 'user')
   if not user then return true end
   local places = root .. 'places:' .. user
   if call('SISMEMBER', places, id) == 1 then return true end
-  if call('SCARD', places) >= limit_per_user then return false, user end
+  if call('SCARD', places) >= limit then return false, user end
   call('SADD', places, id)
   return true
 end
@@ -75,7 +78,8 @@ end
 
 -- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So users take turns.
 local function admit(user)
-  local limit = tonumber(call('HGET', root .. 'meta', 'user_limit') or CHUNK)
+  local limit = limit_of(2) or 0
+  if limit == 0 then limit = CHUNK end
   local places = root .. 'places:' .. user
   while call('SCARD', places) < limit do
     local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
@@ -91,6 +95,7 @@ end
 
 -- Gives up the place that a job may have among those of its user, to the user's next job.
 local function give_up_place(id)
+  if not limit_of(2) then return end
   local user = call('HGET', root .. 'job:' .. id, 'user')
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end

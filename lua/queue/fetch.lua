@@ -56,7 +56,7 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at', 'limit')
+local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
 local rescue_after = tonumber(meta[2] or 0)
 if meta[1] and now - meta[1] > lease then
   rescue_after = now + math.floor(lease / 2)
@@ -90,7 +90,7 @@ end
 for state in pairs(KEEP) do trim(state, CHUNK) end
 local mended = reconcile(lease)
 
-local paused, limit = meta[3], tonumber(meta[4])
+local paused, limit = meta[3], limit_of(1)
 if paused then want = 0 end
 if limit then want = math.min(want, limit - call('ZCARD', root .. 'running')) end
 

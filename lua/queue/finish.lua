@@ -58,6 +58,6 @@ end
 if state then conclude(id, state, group, unique) end
 
 -- Under a limit of the queue, whoever has a free slot may have found no job for it before.
-if call('HGET', root .. 'meta', 'limit') and call('ZCARD', root .. 'available') > 0 then wake = true end
+if limit_of(1) and call('ZCARD', root .. 'available') > 0 then wake = true end
 announce()
 return state or (outcome == 'retry' and 'retrying' or 'available')

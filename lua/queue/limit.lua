@@ -5,12 +5,13 @@
 -- Returns  1
 -- Cost     O(log n) for each of the CHUNK jobs that it lets join the line at most, for each user
 
-for i, field in ipairs({ 'limit', 'user_limit' }) do
-  if ARGV[i] == '' then
-    call('HDEL', root .. 'meta', field)
-  else
-    call('HSET', root .. 'meta', field, ARGV[i])
-  end
+local meta = root .. 'meta'
+if ARGV[1] == '' then call('HDEL', meta, 'limit') else call('HSET', meta, 'limit', ARGV[1]) end
+if ARGV[2] ~= '' then
+  call('HSET', meta, 'user_limit', ARGV[2])
+elseif call('HEXISTS', meta, 'user_limit') == 1 then
+  -- Not deleted, for jobs still have their places to give up.
+  call('HSET', meta, 'user_limit', 0)
 end
 
 -- A higher limit lets jobs that waited join the line at once; should there be very many, as others end.

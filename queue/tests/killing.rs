@@ -1,0 +1,157 @@
+//! Worker processes that are killed and stopped at random while they work off a queue.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sluice_queue::{Finished, JobError, NewJob, QueueConfig, Queues, Running};
+use sluice_test_support::TestValkey;
+use tokio::time::sleep;
+
+const URL: &str = "SLUICE_QUEUE_TEST_URL";
+
+/// The recorded history: `<job>/<attempt>` for each effect that a handler had.
+const EFFECTS: &str = "test:effects";
+
+const JOBS: usize = 1500;
+const WORKERS: usize = 3;
+const BLOWS: usize = 16;
+
+/// Not a test: one of the workers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a part of other tests, in a process of its own"]
+async fn victim_process() {
+    let url = std::env::var(URL).expect("only for other tests");
+    let pool = deadpool_redis::Config::from_url(&url)
+        .create_pool(Some(deadpool_redis::Runtime::Tokio1))
+        .unwrap();
+    let queues = Queues::connect(&url, pool, QueueConfig::default())
+        .await
+        .unwrap();
+    let client = redis::Client::open(url).unwrap();
+    let effects = client.get_multiplexed_async_connection().await.unwrap();
+    let worker = work(&queues, fast("victim", 6), move |running: Running| {
+        let mut effects = effects.clone();
+        async move {
+            sleep(Duration::from_millis(rand::random_range(0..60))).await;
+            let effect = format!("{}/{}", running.id(), running.attempt());
+            let _: i64 = redis::cmd("RPUSH")
+                .arg(EFFECTS)
+                .arg(effect)
+                .query_async(&mut effects)
+                .await
+                .unwrap();
+            sleep(Duration::from_millis(rand::random_range(0..60))).await;
+            match rand::random_range(0..10) {
+                0 => Err(JobError::Retry("bad luck".into())),
+                _ => Ok(json(&running.attempt())),
+            }
+        }
+    });
+    worker.running.await.unwrap();
+}
+
+struct Victim(Child);
+
+impl Victim {
+    fn start(valkey: &TestValkey) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "victim_process"])
+            .env(URL, valkey.url())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.0.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_than_attempts() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let mut victims: Vec<_> = (0..WORKERS).map(|_| Victim::start(&valkey)).collect();
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|n| NewJob {
+            group: (n % 20 == 0).then(|| format!("g{}", n % 7)),
+            max_attempts: if n % 10 == 0 { 2 } else { 20 },
+            ..job(&n)
+        })
+        .collect();
+    let ids: Vec<_> = queues
+        .enqueue_all(&jobs)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|answer| answer.unwrap().id)
+        .collect();
+
+    for _ in 0..BLOWS {
+        sleep(Duration::from_millis(rng.random_range(50..400))).await;
+        let victim = rng.random_range(0..WORKERS);
+        if rng.random_bool(0.3) {
+            // Longer than the lease.
+            victims[victim].signal("STOP");
+            sleep(Duration::from_millis(1200)).await;
+            victims[victim].signal("CONT");
+        } else {
+            victims[victim] = Victim::start(&valkey);
+        }
+    }
+
+    let mut attempts = HashMap::new();
+    for id in &ids {
+        let end = finished(&queues, id).await;
+        let job = queues.get(id).await.unwrap().unwrap();
+        match end {
+            // The run that completed it is the last one that began: nobody took it up again, and no stale run got through.
+            Finished::Completed(result) => {
+                assert_eq!(result.get(), job.attempts.to_string(), "{id}");
+            }
+            Finished::Dead { .. } => assert_eq!(job.attempts, job.max_attempts, "{id}"),
+            other => panic!("{id} ended as {other:?}"),
+        }
+        attempts.insert(id.to_string(), job.attempts);
+    }
+    drop(victims);
+    let effects: Vec<String> = redis::cmd("LRANGE")
+        .arg(EFFECTS)
+        .arg(0)
+        .arg(-1)
+        .query(&mut valkey.connection())
+        .unwrap();
+    let distinct: HashSet<_> = effects.iter().collect();
+    assert_eq!(distinct.len(), effects.len(), "an attempt was run twice");
+    for effect in &effects {
+        let (id, attempt) = effect.split_once('/').unwrap();
+        assert!(attempt.parse::<u32>().unwrap() <= attempts[id], "{effect}");
+    }
+    let again = attempts.values().filter(|&&attempts| attempts > 1).count();
+    println!("{again} jobs ran more than once");
+    let stats = queues.queues().await.unwrap().remove(0);
+    let open = stats.scheduled + stats.available + stats.running + stats.retrying;
+    assert_eq!((open, stats.completed + stats.dead), (0, JOBS as u64));
+}
