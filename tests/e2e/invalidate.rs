@@ -100,9 +100,14 @@ async fn a_deletion_waits_for_a_key_that_convex_takes() {
     let client = deployment.client.clone();
     client.import(&files("ann", 3)).await;
     let wrong = deployment.worker_with(&[("SLUICE_CONVEX_KEY", "dev:tests|not-the-key")]);
-    let id = client.enqueue("invalidate", &json!({"user": "ann", "type": "DEL"})).await;
+    let id = client
+        .enqueue("invalidate", &json!({"user": "ann", "type": "DEL"}))
+        .await;
     eventually("an attempt has failed", async || {
-        !client.job(&id).await["errors"].as_array().unwrap().is_empty()
+        !client.job(&id).await["errors"]
+            .as_array()
+            .unwrap()
+            .is_empty()
     })
     .await;
     drop(wrong);

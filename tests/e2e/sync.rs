@@ -266,10 +266,18 @@ async fn scores_of_deleted_files_give_way_to_the_next_active_ones() {
         client.cache_state("ann", &format!("ann-{n}")).await;
     }
     // The last ones read rank first.
-    client.delete_from_convex(&["ann-5", "ann-4", "ann-3"]).await;
+    client
+        .delete_from_convex(&["ann-5", "ann-4", "ann-3"])
+        .await;
     for _ in 0..2 {
         let answer = client.sync("ann", "mostOne").await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 3, "skipped": 0})));
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "synced": 3, "skipped": 0})
+            )
+        );
         assert_eq!(client.listed_ids("ann").await, ["ann-2", "ann-1", "ann-0"]);
     }
 }
@@ -292,9 +300,18 @@ async fn active_files_of_the_largest_size_are_synced_and_prefetched() {
         deployment.workers.clear();
         let worker = deployment.worker_with(&[("SLUICE_FILES_VIA", way)]);
         deployment.workers.push(worker);
-        assert_eq!(client.prefetch("ann", 20).await.1, json!({"user": "ann", "prefetched": 20}));
+        assert_eq!(
+            client.prefetch("ann", 20).await.1,
+            json!({"user": "ann", "prefetched": 20})
+        );
         let answer = client.sync("ann", "allTwo").await;
-        assert_eq!(answer, (StatusCode::OK, json!({"user": "ann", "synced": 20, "skipped": 0})));
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "synced": 20, "skipped": 0})
+            )
+        );
         let best_first: Vec<String> = (0..20).rev().map(|n| format!("ann-{n}")).collect();
         assert_eq!(client.listed_ids("ann").await, best_first, "{way}");
     }

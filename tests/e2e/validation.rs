@@ -108,7 +108,10 @@ async fn malformed_queries_and_headers_name_their_field() {
         );
     }
     let (status, answer) = read(client.get("/api/v1/meta/%ff?userId=ann").await).await;
-    assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")));
+    assert_eq!(
+        (status, &answer["error"]),
+        (StatusCode::BAD_REQUEST, &json!("invalid_request"))
+    );
     let long = "k".repeat(300);
     let body = json!({"user": "ann", "type": "allOne"});
     let answer = client

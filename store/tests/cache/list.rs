@@ -113,7 +113,11 @@ async fn a_page_ends_early_when_its_entries_are_large() {
     let single = [large("s"), large("t"), large("v"), large("w")];
     store.cache.prefetch("u", 0, &single).await.unwrap();
 
-    let expected: Vec<_> = bulk.iter().chain(&single).map(|entry| entry.json.clone()).collect();
+    let expected: Vec<_> = bulk
+        .iter()
+        .chain(&single)
+        .map(|entry| entry.json.clone())
+        .collect();
     assert_eq!(store.list_all("u", 1_000).await, expected);
     let first = store.cache.list("u", None, 1_000).await.unwrap();
     assert_eq!((first.entries.len(), first.total), (3, 9));

@@ -185,13 +185,22 @@ async fn prefetch_moves_an_entry_out_of_a_set_that_ends_before_it_would() {
     store.sync("u", "allTwo", &set).await;
     let newer = entry_of_doc("a", "doc-a", "2");
     assert_eq!(store.cache.prefetch("u", 0, &[newer]).await.unwrap(), 1);
-    assert_eq!(store.look("u", "a").await, Some((Source::Single, Bytes::from("2"))));
-    assert_eq!(store.look("u", "b").await, Some((Source::Bulk, Bytes::from("1"))));
+    assert_eq!(
+        store.look("u", "a").await,
+        Some((Source::Single, Bytes::from("2")))
+    );
+    assert_eq!(
+        store.look("u", "b").await,
+        Some((Source::Bulk, Bytes::from("1")))
+    );
     assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
 
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     assert_eq!(store.look("u", "b").await, None);
-    assert_eq!(store.look("u", "a").await, Some((Source::Single, Bytes::from("2"))));
+    assert_eq!(
+        store.look("u", "a").await,
+        Some((Source::Single, Bytes::from("2")))
+    );
     store.cache.amend("u", &[remove("doc-a")]).await.unwrap();
     assert_eq!(store.look("u", "a").await, None);
 }
