@@ -58,8 +58,11 @@ export const remove = internalMutation({
     let deleted = 0;
     let answered = 0;
     let bytes = 0;
-    while (answered < docIds.length && bytes < ENOUGH_BYTES) {
-      const file = await get(ctx, docIds[answered]);
+    for (const id of docIds) {
+      if (bytes >= ENOUGH_BYTES) {
+        break;
+      }
+      const file = await get(ctx, id);
       if (file?.user === user) {
         await ctx.db.delete(file._id);
         deleted += 1;

@@ -143,7 +143,9 @@ async fn files_are_found_by_id_and_by_document_id_of_their_user_only() {
     let answer = server
         .query("files:getMany", json!({ "user": "a", "ids": wanted }))
         .await;
-    let sizes: Vec<f64> = answer["value"]
+    let value = &answer["value"];
+    assert_eq!(value["answered"], json!(6.0));
+    let sizes: Vec<f64> = value["page"]
         .as_array()
         .unwrap()
         .iter()
@@ -169,14 +171,53 @@ async fn removing_is_idempotent_and_spares_other_users() {
             .mutation("files:remove", json!({ "user": "a", "docIds": ids }))
             .await
     };
-    assert_eq!(remove().await["value"], json!({ "deleted": 2.0 }));
-    assert_eq!(remove().await["value"], json!({ "deleted": 0.0 }));
+    assert_eq!(
+        remove().await["value"],
+        json!({ "deleted": 2.0, "answered": 3.0 })
+    );
+    assert_eq!(
+        remove().await["value"],
+        json!({ "deleted": 0.0, "answered": 3.0 })
+    );
     let left = server.documents("files").await;
     assert_eq!((left.len(), &left[0]["user"]), (1, &json!("b")));
     assert_eq!(
         pages(&server, "a", json!({ "numItems": 5 })).await,
         [json!([])]
     );
+}
+
+#[tokio::test]
+async fn of_large_files_a_call_answers_the_first_few() {
+    let server = Server::start().await;
+    let large = |n: usize| json!({ "id": format!("file_{n}"), "user": "a", "thumb": "x".repeat(1_000_000) });
+    for n in 0..9 {
+        server.import("files", None, [large(n)]).await;
+    }
+    let wanted: Vec<String> = (0..9).map(|n| format!("file_{n}")).collect();
+    let mut doc_ids = Vec::new();
+    let mut calls = Vec::new();
+    while doc_ids.len() < 9 {
+        let left = &wanted[doc_ids.len()..];
+        let answer = server
+            .query("files:getMany", json!({ "user": "a", "ids": left }))
+            .await;
+        let page = answer["value"]["page"].as_array().unwrap();
+        assert_eq!(answer["value"]["answered"], json!(page.len() as f64));
+        assert_eq!(ids(&answer["value"]["page"]), left[..page.len()]);
+        doc_ids.extend(page.iter().map(|file| file["_id"].clone()));
+        calls.push(page.len());
+    }
+    assert_eq!(calls, [5, 4]);
+    let remove = async |ids: &[Value]| {
+        let args = json!({ "user": "a", "docIds": ids });
+        server.mutation("files:remove", args).await["value"].clone()
+    };
+    let some = json!({ "deleted": 5.0, "answered": 5.0 });
+    assert_eq!(remove(&doc_ids).await, some);
+    // What is gone costs nothing.
+    let rest = json!({ "deleted": 4.0, "answered": 9.0 });
+    assert_eq!(remove(&doc_ids).await, rest);
 }
 
 #[tokio::test]
@@ -227,5 +268,6 @@ async fn queries_go_by_get_too_and_args_may_be_an_array() {
         .request(Method::GET, "/api/query")
         .query(&[("path", "files:getMany"), ("args", &args.to_string())]);
     let (status, body) = answer(request).await;
-    assert_eq!((status, body["value"].as_array().unwrap().len()), (200, 1));
+    let found = body["value"]["page"].as_array().unwrap().len();
+    assert_eq!((status, found), (200, 1));
 }

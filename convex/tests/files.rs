@@ -5,7 +5,7 @@ mod deployment;
 
 use std::collections::{HashMap, HashSet};
 
-use deployment::Deployment;
+use deployment::{BY_OWNER, Deployment};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use sluice_convex::{ChangePage, ConvexError, File, FileChange, Files};
@@ -36,11 +36,21 @@ fn documents(count: usize) -> Vec<Value> {
 
 async fn newest_first(files: &dyn Files, user: &str) -> Vec<File> {
     let batches: Vec<Vec<File>> = files.newest_first(user).try_collect().await.unwrap();
+    checked(batches)
+}
+
+fn checked(batches: Vec<Vec<File>>) -> Vec<File> {
     for batch in &batches {
         let bytes: usize = batch.iter().map(|file| file.json.len()).sum();
         assert!(!batch.is_empty() && batch.len() <= 512 && bytes < 3 << 20);
     }
     batches.concat()
+}
+
+/// The files in the order they come in, and that the batches are small.
+async fn get_many(files: &dyn Files, user: &str, ids: &[String]) -> Vec<File> {
+    let batches: Vec<Vec<File>> = files.get_many(user, ids).try_collect().await.unwrap();
+    checked(batches)
 }
 
 /// With the JSON as a value: the ways differ in the order of members.
@@ -103,17 +113,65 @@ async fn files_are_got_by_id_in_the_order_asked_for() {
     ids.extend(theirs.iter().take(5).map(|file| file.doc_id.to_string()));
     let expected: Vec<_> = mine.into_iter().rev().collect();
     for files in [&functions, &export] {
-        let got = files.get_many(user, &ids).await.unwrap();
+        let got = get_many(&**files, user, &ids).await;
         assert_eq!(comparable(&got), comparable(&expected));
-        assert_eq!(files.get_many(user, &[]).await.unwrap(), []);
-        assert_eq!(files.get_many("nobody", &ids[..1]).await.unwrap(), []);
+        assert_eq!(get_many(&**files, user, &[]).await, []);
+        assert_eq!(get_many(&**files, "nobody", &ids[..1]).await, []);
     }
-    let by_doc_id = [expected[1].doc_id.to_string()];
+    // By `_id`, also of a file that has an `id`, and one twice.
+    let by_doc_id = [1, 0, 1].map(|n: usize| expected[n].doc_id.to_string());
+    let named = [1, 0, 1].map(|n: usize| expected[n].clone());
     for files in [functions, export] {
-        assert_eq!(
-            comparable(&files.get_many(user, &by_doc_id).await.unwrap()),
-            comparable(&expected[1..2])
-        );
+        let got = get_many(&*files, user, &by_doc_id).await;
+        assert_eq!(comparable(&got), comparable(&named));
+    }
+}
+
+#[tokio::test]
+async fn an_id_goes_before_a_document_id() {
+    let deployment = Deployment::start().await;
+    let put = |n: usize, id: &str| json!({ "n": n, "user": "u", "id": id });
+    deployment.put(&[put(1, "first")]).await;
+    let [functions, export] = deployment.ways();
+    let first = get_many(&*functions, "u", &["first".into()]).await;
+    let ids = [first[0].doc_id.to_string()];
+    for files in [&functions, &export] {
+        assert_eq!(&*get_many(&**files, "u", &ids).await[0].id, "first");
+    }
+    deployment.put(&[put(2, &ids[0])]).await;
+    for files in [&functions, &export] {
+        let got = get_many(&**files, "u", &ids).await;
+        assert!(got.len() == 1 && got[0].doc_id != first[0].doc_id);
+    }
+}
+
+/// A megabyte of the user `u`.
+fn large(n: usize) -> Value {
+    json!({ "n": n, "user": "u", "id": format!("file-{n}"), "thumb": "x".repeat(1_000_000) })
+}
+
+#[tokio::test]
+async fn large_files_are_got_in_order_and_deleted() {
+    const COUNT: usize = 20;
+    let deployment = Deployment::start().await;
+    for files in deployment.ways() {
+        for n in 0..COUNT {
+            deployment.append(&[large(n)]).await;
+        }
+        // In no order that the table has, and with an id that no file has.
+        let mut ids: Vec<String> = (0..COUNT)
+            .map(|n| format!("file-{}", n * 7 % COUNT))
+            .collect();
+        let expected = ids.clone();
+        ids.insert(9, "nothing".into());
+        let got = get_many(&*files, "u", &ids).await;
+        assert!(got.iter().all(|file| file.json.len() > 1_000_000));
+        let got: Vec<_> = got.into_iter().map(|file| file.id.to_string()).collect();
+        assert_eq!(got, expected);
+
+        let doomed = files.list_ids("u", usize::MAX).await.unwrap();
+        assert_eq!(files.delete("u", &doomed).await.unwrap(), COUNT as u64);
+        assert!(!files.any("u").await.unwrap());
     }
 }
 
@@ -124,6 +182,7 @@ async fn files_are_deleted_once_and_only_those_of_the_user() {
     documents.retain(|document| document["id"].is_string());
     for files in deployment.ways() {
         deployment.put(&documents).await;
+        deployment.index_by(&BY_OWNER).await;
         let [user, other, _] = USERS;
         let others = newest_first(&*files, other).await;
         assert!(files.any(user).await.unwrap());
@@ -152,7 +211,7 @@ async fn without_functions_a_file_without_an_id_cannot_be_deleted() {
         json!({ "n": 1, "user": "u" }),
         json!({ "n": 2, "user": "u", "id": "f" }),
     ];
-    deployment.put(&documents).await;
+    deployment.append(&documents).await;
     let [functions, export] = deployment.ways();
     let ids = export.list_ids("u", 10).await.unwrap();
     // First what can be deleted is, then the rest is refused.
@@ -161,6 +220,71 @@ async fn without_functions_a_file_without_an_id_cannot_be_deleted() {
     assert!(matches!(error, ConvexError::NeedsFunctions(_)) && !error.is_retryable());
     assert_eq!(functions.delete("u", &ids).await.unwrap(), 1);
     assert_eq!(export.delete("u", &ids).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_table_without_an_index_gets_one_by_owner_and_id_to_delete_by() {
+    let deployment = Deployment::start().await;
+    let files = ["u", "v"].map(|user| json!({ "user": user, "id": "same" }));
+    deployment.append(&files).await;
+    let [_, export] = deployment.ways();
+    let ids = export.list_ids("v", 10).await.unwrap();
+    assert_eq!(export.delete("v", &ids).await.unwrap(), 1);
+    assert!(export.any("u").await.unwrap() && !export.any("v").await.unwrap());
+    let import = deployment.client.import_records("files", &BY_OWNER, &files);
+    import.await.unwrap();
+}
+
+#[tokio::test]
+async fn deleting_through_an_index_by_id_leaves_it_and_what_others_have() {
+    let deployment = Deployment::start().await;
+    let documents = [
+        json!({ "user": "v", "id": "shared" }),
+        json!({ "id": "nobodys" }),
+        json!({ "user": "u", "id": "mine" }),
+        json!({ "user": "u", "id": "shared" }),
+        json!({ "user": "u", "id": "nobodys" }),
+        json!({ "user": "v", "id": "theirs" }),
+    ];
+    deployment.append(&documents).await;
+    deployment.index_by(&["id"]).await;
+    let [functions, export] = deployment.ways();
+    let ids = export.list_ids("u", 10).await.unwrap();
+    assert_eq!(export.delete("u", &ids).await.unwrap(), 1);
+    let error = export.delete("u", &ids).await.unwrap_err();
+    assert!(matches!(error, ConvexError::NeedsFunctions(_)), "{error}");
+
+    let mut left: Vec<Value> = Vec::new();
+    for user in ["v", "u"] {
+        for file in newest_first(&*functions, user).await {
+            left.push(json!({ "user": user, "id": file.id }));
+        }
+    }
+    let [shared, _, _, own, nobodys, theirs] = &documents;
+    assert_eq!(
+        [theirs, shared, nobodys, own],
+        *left.iter().collect::<Vec<_>>()
+    );
+    let import = deployment
+        .client
+        .import_records("files", &["id"], &documents);
+    import.await.unwrap();
+}
+
+#[tokio::test]
+async fn deleting_leaves_an_index_that_does_not_serve_and_asks_for_the_functions() {
+    let deployment = Deployment::start().await;
+    let documents = [json!({ "n": 1, "user": "u", "id": "f" })];
+    deployment.put(&documents).await;
+    let [functions, export] = deployment.ways();
+    let ids = export.list_ids("u", 10).await.unwrap();
+    let error = export.delete("u", &ids).await.unwrap_err();
+    assert!(matches!(error, ConvexError::NeedsFunctions(_)) && !error.is_retryable());
+    assert!(functions.any("u").await.unwrap());
+    let import = deployment
+        .client
+        .import_records("files", &["n"], &documents);
+    import.await.unwrap();
 }
 
 #[tokio::test]
@@ -176,7 +300,7 @@ async fn changes_are_told_in_order_and_once() {
     deployment.put(&many).await;
     deployment.put(&[put(2, Some("v"))]).await;
     deployment.put(&[put(3, None)]).await;
-    let doomed = functions.get_many("u", &["f4".into()]).await.unwrap();
+    let doomed = get_many(&*functions, "u", &["f4".into()]).await;
     functions
         .delete("u", &[doomed[0].doc_id.to_string()])
         .await

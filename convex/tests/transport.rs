@@ -10,7 +10,7 @@ use scripted::{Answer, Scripted, ok, status};
 use serde_json::json;
 use sluice_convex::{
     Client, ClientConfig, ConvexError, FilesVia,
-    client::{DeltasRequest, SnapshotRequest},
+    client::{DeltasRequest, QueryEnd, SnapshotRequest},
     files,
 };
 
@@ -217,8 +217,9 @@ async fn functions_that_fail_and_functions_that_are_missing_are_told_apart() {
     .await;
     let client = server.client(4);
     for expected_missing in [true, true, false] {
-        let rows = client.query("files:byUser", &json!({})).await.unwrap();
-        match rows.page().await.unwrap_err() {
+        let args = json!({});
+        let rows = client.query::<QueryEnd>("files:byUser", &args).await;
+        match rows.unwrap().page().await.unwrap_err() {
             ConvexError::FunctionMissing { path } => {
                 assert!(expected_missing && path == "files:byUser")
             }
@@ -291,7 +292,7 @@ async fn a_walk_asks_again_for_a_page_that_breaks_and_loses_nothing() {
 async fn auto_looks_for_the_functions_once() {
     let missing =
         r#"{"status":"error","errorMessage":"Could not find public function for 'files:getMany'"}"#;
-    let there = r#"{"status":"success","value":[]}"#;
+    let there = r#"{"status":"success","value":{"page":[],"answered":0.0}}"#;
     let none = r#"{"status":"success","value":{"page":[],"isDone":true,"continueCursor":"e"}}"#;
 
     let server = Scripted::start([
@@ -321,4 +322,44 @@ async fn auto_looks_for_the_functions_once() {
     assert!(!functions.any("u").await.unwrap());
     assert!(!functions.any("u").await.unwrap());
     assert_eq!(server.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_function_leaves_over_is_asked_for_again() {
+    let success =
+        |value: serde_json::Value| ok(json!({ "status": "success", "value": value }).to_string());
+    let file = |id: &str| json!({ "_id": id, "_creationTime": 1.5, "user": "u" });
+    let server = Scripted::start([
+        success(json!({ "page": [file("a")], "answered": 2.0 })),
+        success(json!({ "page": [file("c")], "answered": 1 })),
+        success(json!({ "deleted": 1.0, "answered": 2.0 })),
+        success(json!({ "deleted": 1.0, "answered": 1.0 })),
+        success(json!({ "page": [], "answered": 0 })),
+        success(json!({ "deleted": 0, "answered": 4 })),
+    ])
+    .await;
+    let files = files(server.client(0), FilesVia::Functions);
+    let ids = ["a", "b", "c"].map(str::to_owned);
+    let got: Vec<_> = files.get_many("u", &ids).try_collect().await.unwrap();
+    let got: Vec<_> = got.concat().into_iter().map(|file| file.id).collect();
+    assert_eq!(got, ["a".into(), "c".into()]);
+    assert_eq!(files.delete("u", &ids).await.unwrap(), 2);
+    let asked: Vec<_> = server.asked().into_iter().map(|call| call.body).collect();
+    let named = |name: &str| {
+        asked
+            .iter()
+            .filter_map(|b| b["args"].get(name).cloned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named("ids"), [json!(["a", "b", "c"]), json!(["c"])]);
+    assert_eq!(named("docIds"), [json!(["a", "b", "c"]), json!(["c"])]);
+
+    // Neither nothing nor more than all can be an answer.
+    let got: Result<Vec<_>, _> = files.get_many("u", &ids).try_collect().await;
+    assert!(matches!(got, Err(ConvexError::Malformed(_))), "{got:?}");
+    let deleted = files.delete("u", &ids).await;
+    assert!(
+        matches!(deleted, Err(ConvexError::Malformed(_))),
+        "{deleted:?}"
+    );
 }

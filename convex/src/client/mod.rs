@@ -189,7 +189,7 @@ impl Client {
         RowStream::open(
             call,
             Kind {
-                rows_at: RowsAt::Value,
+                rows_at: RowsAt::Page,
                 path: path.to_owned(),
             },
         )

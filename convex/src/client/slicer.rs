@@ -16,8 +16,8 @@ use memchr::memchr2;
 pub enum RowsAt {
     /// In the top-level field `values`: the streaming export.
     Values,
-    /// In `value` when that is an array, else in its field `page`: functions.
-    Value,
+    /// In the field `page` of the top-level field `value`: functions.
+    Page,
 }
 
 /// Why a body cannot be cut.
@@ -190,8 +190,7 @@ impl Slicer {
     fn rows_begin(&self) -> bool {
         match (self.rows_at, self.envelope.depth) {
             (RowsAt::Values, 1) => self.key_is(b"values"),
-            (RowsAt::Value, 1) => self.key_is(b"value"),
-            (RowsAt::Value, 2) => self.in_value && self.key_is(b"page"),
+            (RowsAt::Page, 2) => self.in_value && self.key_is(b"page"),
             _ => false,
         }
     }

@@ -25,7 +25,8 @@ const PAGE_FILES: usize = 4000;
 const PAGE_BYTES: usize = 4 << 20;
 /// Documents named in one call. The functions answer fewer of them when they are large.
 const CHUNK: usize = 256;
-/// Chunks of [`Files::get_many`] under way at once: so many pages of at most 12 MiB.
+/// Chunks of [`Files::get_many`] under way at once. With the page being consumed and what its chunk
+/// has left over, that is four pages in memory, of 4 MiB and the few documents that go beyond.
 const CHUNKS_AT_ONCE: usize = 2;
 
 #[derive(Clone)]
@@ -141,16 +142,15 @@ impl Files for FunctionFiles {
             let mut batch = Batch::default();
             while let Some((mut rows, mut left)) = chunks.try_next().await? {
                 loop {
+                    let coming = (!left.is_empty()).then(|| fetch(&left));
                     for row in rows {
                         let file = Document::read(row)?.file()?;
                         if let Some(full) = file.and_then(|file| batch.push(file)) {
                             yield full;
                         }
                     }
-                    if left.is_empty() {
-                        break;
-                    }
-                    (rows, left) = fetch(&left).await?;
+                    let Some(page) = coming else { break };
+                    (rows, left) = page.await?;
                 }
             }
             if let Some(rest) = batch.rest() {

@@ -92,8 +92,9 @@ pub trait Files: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<String>, ConvexError>>;
 
     /// Deletes those of these documents that are the user's; tells how many were there. Idempotent.
-    /// Through the import, documents without an `id` stay: [`ConvexError::NeedsFunctions`] when only
-    /// such are left.
+    /// Through the import, documents without an `id` stay, and where the table's primary key index
+    /// is by `id` alone, those whose `id` another user's document has: [`ConvexError::NeedsFunctions`]
+    /// when only such are left, or when that index is by other fields.
     fn delete<'a>(
         &'a self,
         user: &'a str,

@@ -97,20 +97,18 @@ proptest! {
         documents in documents(),
         before in any_value(),
         after in any_value(),
-        place in 0..3,
+        paged: bool,
         pretty: bool,
         cuts in prop::collection::vec(any::<usize>(), 0..12),
     ) {
         // Maps are printed in the order of their keys: "a" comes before the documents, "z" behind.
-        let page = |documents: &[Value]| match place {
-            0 => json!({ "a": before, "values": documents, "z": after }),
-            1 => json!({ "a": before, "value": documents, "z": after }),
-            _ => {
-                let value = json!({ "a": after, "page": documents, "z": before });
-                json!({ "a": before, "value": value, "z": after })
-            }
+        let page = |documents: &[Value]| if paged {
+            let value = json!({ "a": after, "page": documents, "z": before });
+            json!({ "a": before, "value": value, "z": after })
+        } else {
+            json!({ "a": before, "values": documents, "z": after })
         };
-        let rows_at = if place == 0 { RowsAt::Values } else { RowsAt::Value };
+        let rows_at = if paged { RowsAt::Page } else { RowsAt::Values };
         let (rows, envelope) = slice(rows_at, &print(&page(&documents), pretty), &cuts, LIMIT);
         prop_assert_eq!(parsed(&rows), documents);
         let envelope: Value = serde_json::from_slice(&envelope.unwrap()).unwrap();
@@ -137,7 +135,7 @@ proptest! {
         for start in ["", r#"{"values":["#, r#"{"value":{"page":[{"#] {
             let body = format!("{start}{noise}");
             let _ = slice(RowsAt::Values, body.as_bytes(), &cuts, 40);
-            let _ = slice(RowsAt::Value, body.as_bytes(), &cuts, 40);
+            let _ = slice(RowsAt::Page, body.as_bytes(), &cuts, 40);
         }
     }
 }
@@ -199,7 +197,7 @@ fn a_document_over_the_limit_is_an_error_before_it_is_all_held() {
     );
     let envelope = format!(r#"{{"logLines":["{}"]}}"#, "x".repeat(100));
     assert_eq!(
-        slice(RowsAt::Value, envelope.as_bytes(), &[], 64).1,
+        slice(RowsAt::Page, envelope.as_bytes(), &[], 64).1,
         Err(SliceError::TooLarge(64))
     );
 }
