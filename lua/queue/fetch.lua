@@ -92,7 +92,11 @@ local mended = reconcile(lease)
 
 local paused, limit = meta[3], limit_of(1)
 if paused then want = 0 end
-if limit then want = math.min(want, limit - call('ZCARD', root .. 'running')) end
+if limit then
+  want = math.min(want, limit - call('ZCARD', root .. 'running'))
+  -- Runs that were taken away left room for others, too.
+  wake = wake or rescued + buried > 0
+end
 
 -- What an older worker set aside goes back to its place.
 if want > 0 then

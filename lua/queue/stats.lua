@@ -15,9 +15,11 @@ if head then waited = now - (call('HGET', root .. 'job:' .. head, 'run_at') or n
 local user_limit = limit_of(2) or 0
 
 return {
-  count('scheduled'), count('available') + count('held') + count('newer') + count('crowded'), count('running'), count('retrying'),
-  count('completed'), count('cancelled'), count('dead'),
-  call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'), waited,
+  count('scheduled'),
+  count('available') + count('held') + count('newer') + count('crowded'),
+  count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
+  call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'),
+  waited,
   tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
   limit_of(1) or -1, user_limit > 0 and user_limit or -1,
 }

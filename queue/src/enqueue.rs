@@ -1,7 +1,5 @@
 //! Adding jobs, one by one or many at once.
 
-use std::slice;
-
 use redis::Cmd;
 
 use crate::job::{Enqueued, NewJob};
@@ -17,7 +15,7 @@ impl Queues {
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         job.check()?;
-        let answer = self.add(&job.queue, slice::from_ref(&job)).await?.pop();
+        let answer = self.add(&job.queue, &[&job]).await?.pop();
         answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
     }
 
@@ -37,8 +35,12 @@ impl Queues {
         for job in jobs {
             job.check()?;
         }
+        let mut numbered: Vec<(usize, &NewJob)> = jobs.iter().enumerate().collect();
+        // Stable, so the jobs of a queue keep their order.
+        numbered.sort_by_key(|&(_, job)| job.queue.as_str());
+        let (numbers, sorted): (Vec<usize>, Vec<&NewJob>) = numbered.into_iter().unzip();
         let mut answers = Vec::with_capacity(jobs.len());
-        for same_queue in jobs.chunk_by(|one, next| one.queue == next.queue) {
+        for same_queue in sorted.chunk_by(|one, next| one.queue == next.queue) {
             let mut left = same_queue;
             while let [first, ..] = left {
                 let (step, rest) = left.split_at(step(left));
@@ -46,14 +48,16 @@ impl Queues {
                 left = rest;
             }
         }
-        Ok(answers)
+        let mut answers: Vec<_> = numbers.into_iter().zip(answers).collect();
+        answers.sort_unstable_by_key(|&(number, _)| number);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
     /// Adds jobs of one queue by one script.
     async fn add(
         &self,
         queue: &str,
-        jobs: &[NewJob],
+        jobs: &[&NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
         self.register(queue).await?;
         let ids: Vec<JobId> = jobs.iter().map(|_| JobId::new(queue)).collect();
@@ -84,7 +88,7 @@ impl Queues {
 }
 
 /// How many of the jobs the next script takes: a bounded number and size, so that it does not hold up the server.
-fn step(jobs: &[NewJob]) -> usize {
+fn step(jobs: &[&NewJob]) -> usize {
     let mut bytes = 0;
     let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|job| {
         bytes += job.payload.get().len();

@@ -1,7 +1,8 @@
 //! A job queue on Valkey, as a backend for [apalis](https://docs.rs/apalis) workers.
 //!
-//! [`Queues`] is the handle: it adds jobs, waits for and watches them, lists, cancels and retries them, and makes the
-//! [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a [`HandlerResult`].
+//! [`Queues`] is the handle: it adds jobs, waits for and watches them, lists, cancels, retries and deletes them, pauses and
+//! limits queues, and makes the [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a
+//! [`HandlerResult`]. `examples/tour.rs` shows each feature.
 //!
 //! ```no_run
 //! # async fn example(pool: deadpool_redis::Pool) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +67,7 @@
 //! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
 //!   nothing from what runs.
 //! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
-//!   sets newer jobs aside, once each; the next worker that knows them puts them back. Among those that were set aside
+//!   sets newer jobs aside; a worker that knows them is woken and puts them back. Among those that were set aside
 //!   the order of creation counts.
 //! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and of each user in it, run at
 //!   a time. Users at their limit take turns; their jobs cost nothing while they wait.

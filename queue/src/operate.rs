@@ -97,7 +97,8 @@ impl Queues {
     }
 
     /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
-    /// delayed ones join the line, lost workers' jobs are rescued; [`QueueStats::paused_at`] shows it.
+    /// delayed ones join the line, lost workers' jobs are rescued;
+    /// [`QueueStats::paused_at`](crate::QueueStats::paused_at) shows it.
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.

@@ -337,3 +337,34 @@ async fn a_server_in_cluster_mode_takes_every_script() {
     assert_eq!(queues.queues().await.unwrap()[0].completed, 1);
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn jobs_of_mixed_queues_are_added_with_one_script_for_each_queue() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let names = ["a", "b", "c"];
+    let jobs: Vec<_> = (0..150)
+        .map(|n| NewJob::new(names[n % 3], &n).unwrap())
+        .collect();
+    // The queues are known and the script is loaded when the scripts are counted.
+    queues.enqueue_all(&jobs).await.unwrap();
+    let calls = || {
+        let stats: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut valkey.connection())
+            .unwrap();
+        let line = stats.lines().find(|it| it.starts_with("cmdstat_evalsha:"));
+        let calls = line.unwrap().split(['=', ',']).nth(1).unwrap();
+        calls.parse::<u32>().unwrap()
+    };
+    let before = calls();
+    let answers = queues.enqueue_all(&jobs).await.unwrap();
+    assert_eq!(calls() - before, 3);
+    for (n, answer) in answers.into_iter().enumerate() {
+        let job = queues.get(&answer.unwrap().id).await.unwrap().unwrap();
+        assert_eq!(
+            (job.queue.as_str(), job.payload.get()),
+            (names[n % 3], n.to_string().as_str())
+        );
+    }
+}
