@@ -18,7 +18,7 @@ use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerConfig};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
-use sluice_test_support::TestValkey;
+use sluice_test_support::{TestValkey, project_root};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,8 +53,18 @@ impl App {
         .await
     }
 
+    /// With the JSON module, which documents need.
+    pub async fn start_with_json() -> Self {
+        let module = project_root().join(".valkey/lib/rejson.so");
+        let valkey = TestValkey::start_with(&["--loadmodule", module.to_str().unwrap()]);
+        Self::start_at(valkey, ApiConfig::default()).await
+    }
+
     pub async fn start_with(config: ApiConfig) -> Self {
-        let valkey = TestValkey::start();
+        Self::start_at(TestValkey::start(), config).await
+    }
+
+    async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
         let store = Valkey::open(&valkey.url(), 8).unwrap();
         let queues = Queues::connect(&valkey.url(), store.pool().clone(), QueueConfig::default())
             .await

@@ -4,6 +4,7 @@
 
 mod app;
 mod board;
+mod documents;
 mod jobs;
 mod operation;
 mod reads;

@@ -1,0 +1,6 @@
+//! Documents against a real Valkey with the JSON module.
+#![allow(clippy::unwrap_used)]
+
+mod mutations;
+mod support;
+mod writes;
