@@ -105,6 +105,15 @@ pub struct Document {
     pub expires_at: Option<u64>,
 }
 
+/// One page of a service's documents.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DocumentPage {
+    /// In the order of their creation, without deleted ones.
+    pub documents: Vec<Document>,
+    /// Gives the next page; null on the last one.
+    pub cursor: Option<String>,
+}
+
 /// A job. Times are milliseconds since 1970.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Job {

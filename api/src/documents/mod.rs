@@ -1,6 +1,7 @@
 //! Documents: JSON objects with revisions, one namespace per service.
 
 mod answer;
+mod list;
 mod read;
 mod request;
 mod write;
@@ -17,7 +18,7 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
     // A document may be written with spaces and escapes, which its limit does not count.
     let longest = 2 * config.documents.max_bytes + MAX_BODY_BYTES;
     OpenApiRouter::new()
-        .routes(routes!(write::create))
+        .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
         .routes(routes!(write::merge))
         .routes(routes!(write::mutate))

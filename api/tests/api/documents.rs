@@ -339,3 +339,28 @@ async fn scopes_say_who_reads_and_who_writes_where() {
     let nobody = Request::get(at("a")).body(Body::empty()).unwrap();
     assert_eq!(app.send(nobody).await.error(), (401, "unauthorized".into()));
 }
+
+#[tokio::test]
+async fn documents_are_listed_in_pages() {
+    let app = App::start_with_json().await;
+    for id in ["b", "a", "c"] {
+        call(&app, "POST", PATH, &json!({"id": id, "data": {"of": id}})).await;
+    }
+    let page = app.get(&format!("{PATH}?limit=2"), ALL).await.json();
+    assert_eq!(page["documents"][0]["id"], "b");
+    assert_eq!(page["documents"][1]["data"], json!({"of": "a"}));
+    let cursor = page["cursor"].as_str().unwrap();
+    let page = app
+        .get(&format!("{PATH}?limit=2&cursor={cursor}"), ALL)
+        .await
+        .json();
+    assert_eq!(page["documents"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&page["documents"][0]["id"], &page["cursor"]),
+        (&json!("c"), &Value::Null)
+    );
+    for query in ["limit=0", "limit=1001", "cursor=x", "page=1"] {
+        let answer = app.get(&format!("{PATH}?{query}"), ALL).await;
+        assert_eq!(answer.error(), (400, "invalid_request".into()), "{query}");
+    }
+}

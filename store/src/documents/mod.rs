@@ -6,6 +6,7 @@
 mod envelope;
 mod error;
 mod keys;
+mod list;
 mod mutation;
 mod number;
 mod pointer;
@@ -22,6 +23,7 @@ use keys::Keys;
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
 pub use keys::IDEMPOTENCY_TTL;
+pub use list::DocumentPage;
 pub use mutation::Mutation;
 pub use write::{Change, Expiry, Idempotency, Write};
 
