@@ -1,6 +1,7 @@
 //! Documents: JSON objects with revisions, one namespace per service.
 
 mod answer;
+mod events;
 mod list;
 mod read;
 mod request;
@@ -23,5 +24,6 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .routes(routes!(write::merge))
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))
+        .routes(routes!(events::events))
         .layer(DefaultBodyLimit::max(longest))
 }

@@ -5,7 +5,7 @@ use sluice_api::auth::Scope;
 
 use crate::app::{Answer, App, token};
 
-const ALL: &[Scope] = &[Scope::DocsRead, Scope::DocsWrite];
+pub const ALL: &[Scope] = &[Scope::DocsRead, Scope::DocsWrite];
 const PATH: &str = "/api/sync/session/documents";
 
 fn request(method: &str, path: &str, scopes: &[Scope], body: &Value) -> Request<Body> {
@@ -18,7 +18,7 @@ fn request(method: &str, path: &str, scopes: &[Scope], body: &Value) -> Request<
         .unwrap()
 }
 
-async fn call(app: &App, method: &str, path: &str, body: &Value) -> Answer {
+pub async fn call(app: &App, method: &str, path: &str, body: &Value) -> Answer {
     app.send(request(method, path, ALL, body)).await
 }
 
@@ -35,8 +35,13 @@ async fn call_with(
     app.send(request).await
 }
 
-fn at(id: &str) -> String {
+pub fn at(id: &str) -> String {
     format!("{PATH}/{id}")
+}
+
+pub async fn create(app: &App, id: &str, data: Value) {
+    let created = call(app, "POST", PATH, &json!({"id": id, "data": data})).await;
+    assert_eq!(created.status, 201, "{}", created.text());
 }
 
 #[tokio::test]

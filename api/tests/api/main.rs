@@ -4,6 +4,7 @@
 
 mod app;
 mod board;
+mod document_events;
 mod documents;
 mod jobs;
 mod operation;

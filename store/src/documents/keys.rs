@@ -19,6 +19,9 @@ pub(super) const WRITE_TTL: Duration = Duration::from_secs(60);
 /// How long a caller's idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The pattern that matches the channel of every document.
+pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
+
 /// The keys of one document.
 pub(super) struct Keys {
     prefix: String,

@@ -5,6 +5,7 @@
 
 mod envelope;
 mod error;
+mod events;
 mod keys;
 mod list;
 mod mutation;
@@ -22,6 +23,7 @@ use keys::Keys;
 
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
+pub use events::{Changes, Watcher};
 pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
@@ -39,6 +41,7 @@ pub struct Documents {
     config: DocumentsConfig,
     has_module: Arc<OnceCell<()>>,
     turns: Arc<[Mutex<()>]>,
+    hub: Arc<events::Hub>,
 }
 
 /// What can be set about documents.
@@ -73,6 +76,7 @@ impl Documents {
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            hub: Arc::default(),
         }
     }
 
