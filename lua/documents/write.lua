@@ -5,9 +5,10 @@
 --       2 the new document's JSON up to its times  3 createdAt, ms; '' for now  4 former updatedAt, ms
 --       5 what follows the times  6 when the document goes, ms; '' for never
 --       7 channel  8 fingerprint of the request  9 how long this write is remembered, ms
+--       then for each float that the JSON module may read wrongly: JSONPath, value, what to add when it has
 -- Returns {1, revision, updatedAt} when written, by this call or by a former one of the same write; {0, current revision, 0}
 --       when the document has moved on; {2, 0, 0} when the record is of another request.
--- Cost  O(size of the document). May be repeated.
+-- Cost  O(size of the document), for each such float too. May be repeated.
 local call = redis.call
 local made = call('HMGET', KEYS[3], 'revision', 'at', 'fingerprint')
 if made[1] then
@@ -24,6 +25,12 @@ local now_text = string.format('%.0f', now)
 local created = ARGV[3] == '' and now_text or ARGV[3]
 local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
 call('JSON.SET', KEYS[1], '$', json)
+for float = 10, #ARGV, 3 do
+  local held = call('JSON.GET', KEYS[1], ARGV[float])
+  if tonumber(string.sub(held, 2, -2)) ~= tonumber(ARGV[float + 1]) then
+    call('JSON.NUMINCRBY', KEYS[1], ARGV[float], ARGV[float + 2])
+  end
+end
 
 -- A document of that id that was there before has left with its changes; revisions begin anew.
 if current == '0' then call('UNLINK', KEYS[2]) end

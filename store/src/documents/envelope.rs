@@ -1,10 +1,11 @@
 //! A document as it is kept and answered.
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Serializer, Value};
 
 use super::DocumentError;
-use super::number::ExactFloats;
+use super::number::{Correction, ExactFloats, corrections};
 
 /// A JSON object, the content of a document.
 pub type Data = Map<String, Value>;
@@ -75,14 +76,17 @@ impl Envelope {
     }
 }
 
-/// Compact JSON whose numbers mean the same to every reader.
-pub(super) fn render(data: &Data) -> Result<String, DocumentError> {
+/// Compact JSON, and the floats in it that must be set right once it is kept.
+pub(super) fn render(data: &Data) -> Result<(String, Vec<Correction>), DocumentError> {
     let mut json = Vec::with_capacity(256);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut json, ExactFloats);
-    data.serialize(&mut serializer)?;
-    String::from_utf8(json).map_err(|error| {
-        DocumentError::Malformed(<serde_json::Error as serde::ser::Error>::custom(error))
-    })
+    let mut floats = ExactFloats::default();
+    data.serialize(&mut Serializer::with_formatter(&mut json, &mut floats))?;
+    let json = String::from_utf8(json).map_err(serde_json::Error::custom)?;
+    let corrections = match floats.stray {
+        0 => Vec::new(),
+        _ => corrections(data),
+    };
+    Ok((json, corrections))
 }
 
 /// Whether an object is nested at most `limit` levels deep, itself being the first.

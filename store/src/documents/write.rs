@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::envelope::{Envelope, fits_depth, render};
 use super::keys::{IDEMPOTENCY_TTL, Keys, WRITE_TTL, index};
 use super::mutation::{Mutation, apply, merge};
+use super::number::Correction;
 use super::{Data, Document, DocumentError, Documents};
 use crate::Script;
 
@@ -167,7 +168,7 @@ impl Documents {
         let former_update = base.current.as_ref().map_or(0, |it| it.updated_at);
         let is_new = base.current.is_none();
         let next = base.next(write)?;
-        let data = self.check(&next.data)?;
+        let (data, corrections) = self.check(&next.data)?;
         if is_new {
             let mut cmd = ANNOUNCE.command(&[&index(service)]);
             cmd.arg(id);
@@ -192,6 +193,9 @@ impl Documents {
             .arg(&keys.events)
             .arg(&record.fingerprint)
             .arg(record.ttl.as_millis() as u64);
+        for float in &corrections {
+            cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
+        }
         let (status, revision, updated_at): (u8, u64, u64) = WRITE.run(&self.valkey, &cmd).await?;
         match (status, write.expected_revision) {
             (1, _) if revision == next.revision => {
@@ -218,18 +222,18 @@ impl Documents {
         purged.into_iter().chain(next.expires_at).min()
     }
 
-    /// The data as JSON, if it keeps to the limits.
-    fn check(&self, data: &Data) -> Result<String, DocumentError> {
+    /// The data as it is to be written, if it keeps to the limits.
+    fn check(&self, data: &Data) -> Result<(String, Vec<Correction>), DocumentError> {
         let limit = self.config.max_depth;
         if !fits_depth(data, limit) {
             return Err(DocumentError::TooDeep { limit });
         }
-        let json = render(data)?;
+        let (json, corrections) = render(data)?;
         let limit = self.config.max_bytes;
         if json.len() > limit {
             return Err(DocumentError::TooLarge { limit });
         }
-        Ok(json)
+        Ok((json, corrections))
     }
 }
 

@@ -5,5 +5,6 @@ mod concurrency;
 mod events;
 mod list;
 mod mutations;
+mod numbers;
 mod support;
 mod writes;
