@@ -4,6 +4,7 @@
 mod concurrency;
 mod events;
 mod list;
+mod model;
 mod mutations;
 mod numbers;
 mod support;
