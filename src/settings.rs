@@ -6,6 +6,7 @@
 
 mod api;
 mod connections;
+mod documents;
 pub mod file;
 mod values;
 
@@ -19,6 +20,7 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
+pub use documents::DocumentSettings;
 use values::{at_most, seconds};
 
 /// Under which heading `--help` lists what is below.

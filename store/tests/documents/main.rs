@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod events;
+mod faults;
 mod list;
 mod model;
 mod mutations;
