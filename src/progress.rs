@@ -20,7 +20,12 @@ pub struct Progress {
 
 enum Shown {
     Bar(ProgressBar),
-    Lines(Option<Instant>),
+    Lines {
+        /// When the last line came.
+        last: Option<Instant>,
+        /// What has been too close to that to get a line.
+        held: Option<String>,
+    },
 }
 
 impl Progress {
@@ -30,7 +35,10 @@ impl Progress {
         let shown = if io::stderr().is_terminal() {
             Shown::Bar(bar(&label, total))
         } else {
-            Shown::Lines(None)
+            Shown::Lines {
+                last: None,
+                held: None,
+            }
         };
         Self {
             label,
@@ -47,14 +55,19 @@ impl Progress {
                 bar.set_position(items);
                 bar.set_message(counts);
             }
-            Shown::Lines(last) if last.is_none_or(|last| last.elapsed() >= LINE_PAUSE) => {
-                *last = Some(Instant::now());
-                match self.total {
-                    Some(total) => eprintln!("{}: {counts} of {}", self.label, HumanCount(total)),
-                    None => eprintln!("{}: {counts}", self.label),
+            Shown::Lines { last, held } => {
+                let line = match self.total {
+                    Some(total) => format!("{}: {counts} of {}", self.label, HumanCount(total)),
+                    None => format!("{}: {counts}", self.label),
+                };
+                if last.is_none_or(|last| last.elapsed() >= LINE_PAUSE) {
+                    eprintln!("{line}");
+                    *last = Some(Instant::now());
+                    *held = None;
+                } else {
+                    *held = Some(line);
                 }
             }
-            Shown::Lines(_) => {}
         }
     }
 
@@ -62,14 +75,19 @@ impl Progress {
     pub fn note(&self, text: &str) {
         match &self.shown {
             Shown::Bar(bar) => bar.println(format!("{}: {text}", self.label)),
-            Shown::Lines(_) => eprintln!("{}: {text}", self.label),
+            Shown::Lines { .. } => eprintln!("{}: {text}", self.label),
         }
     }
 
-    /// Takes the bar away; what comes next is the outcome.
+    /// Takes the bar away, or gives the last counts their line; what comes next is the outcome.
     pub fn finish(self) {
-        if let Shown::Bar(bar) = self.shown {
-            bar.finish_and_clear();
+        match self.shown {
+            Shown::Bar(bar) => bar.finish_and_clear(),
+            Shown::Lines { held, .. } => {
+                if let Some(line) = held {
+                    eprintln!("{line}");
+                }
+            }
         }
     }
 }
