@@ -20,7 +20,6 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
-pub use documents::DocumentSettings;
 use values::{at_most, seconds};
 
 /// Under which heading `--help` lists what is below.

@@ -18,7 +18,7 @@ use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerConfig};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
-use sluice_test_support::{TestValkey, project_root};
+use sluice_test_support::TestValkey;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,9 +55,7 @@ impl App {
 
     /// With the JSON module, which documents need.
     pub async fn start_with_json() -> Self {
-        let module = project_root().join(".valkey/lib/rejson.so");
-        let valkey = TestValkey::start_with(&["--loadmodule", module.to_str().unwrap()]);
-        Self::start_at(valkey, ApiConfig::default()).await
+        Self::start_at(TestValkey::start_with_json(), ApiConfig::default()).await
     }
 
     pub async fn start_with(config: ApiConfig) -> Self {

@@ -5,7 +5,7 @@ use sluice_store::Valkey;
 use sluice_store::documents::{
     Change, Data, Document, DocumentError, Documents, DocumentsConfig, Expiry, Write,
 };
-use sluice_test_support::{TestValkey, project_root};
+use sluice_test_support::TestValkey;
 
 pub struct Store {
     pub server: TestValkey,
@@ -18,8 +18,7 @@ impl Store {
     }
 
     pub fn with(config: DocumentsConfig) -> Store {
-        let module = project_root().join(".valkey/lib/rejson.so");
-        let server = TestValkey::start_with(&["--loadmodule", module.to_str().unwrap()]);
+        let server = TestValkey::start_with_json();
         let documents = Documents::new(Valkey::open(&server.url(), 8).unwrap(), config);
         Store { server, documents }
     }
