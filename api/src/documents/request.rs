@@ -135,7 +135,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
         match Body::from_request(request, state).await {
             Ok(Body(body)) => Ok(Self(body)),
             Err(ApiError::BodyTooLarge) => {
-                let limit = state.config.documents.max_bytes;
+                let limit = state.documents.config().max_bytes;
                 Err(ApiError::Document(DocumentError::TooLarge { limit }))
             }
             Err(error) => Err(error),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `document` | JSON: the envelope `{"service","id","revision","data","createdAt","updatedAt"}`, with `deleted` and `expiresAt` when set | none; until `expiresAt`; the retention when deleted |
 //! | `changes` | stream: id `<revision>-0`, field `document`: the envelope as that write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
-//! | `write:<token>` | hash of a write that was made: `revision`, `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], or [`IDEMPOTENCY_TTL`] for the caller's own keys |
+//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], or [`IDEMPOTENCY_TTL`] for the caller's own keys |
 //! | `events` | channel: the new revision, after every write | |
 //!
 //! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in µs at which they were

@@ -56,7 +56,7 @@ impl Documents {
             let entries = self.entries(service, place, wanted).await?;
             let is_end = entries.len() < wanted;
             looked_at += entries.len();
-            let found = self.look(service, &entries).await?;
+            let found = self.find(service, &entries).await?;
             self.forget(service, &entries, &found).await?;
             for document in found.into_iter().flatten().filter(|it| !it.deleted) {
                 bytes += document.json.len();
@@ -95,7 +95,7 @@ impl Documents {
         self.valkey.query("document_index", &cmd, None).await
     }
 
-    async fn look(
+    async fn find(
         &self,
         service: &str,
         entries: &[(String, u64)],

@@ -3,6 +3,7 @@
 //! A write is computed here, from the document at one revision, and made by one script that refuses it when the document
 //! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. [`keys`] lists what is kept.
 
+mod change;
 mod envelope;
 mod error;
 mod events;
@@ -21,13 +22,13 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::Valkey;
 use keys::Keys;
 
+pub use change::{Change, Expiry, Idempotency, Write};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
 pub use events::{Changes, Watcher};
 pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
-pub use write::{Change, Expiry, Idempotency, Write};
 
 /// Longest name of a service, and longest id, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;

@@ -1,15 +1,12 @@
-//! A write: what it is computed from, what it makes of it, and the script that makes it so.
+//! Making a write: look, compute, and the script that makes it so unless somebody was faster.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
+use super::change::{Base, Change, Idempotency, Write};
 use super::envelope::{Envelope, fits_depth, render};
 use super::keys::{IDEMPOTENCY_TTL, Keys, WRITE_TTL, index};
-use super::mutation::{Mutation, apply, merge};
-use super::number::Correction;
 use super::{Data, Document, DocumentError, Documents};
 use crate::Script;
 
@@ -37,59 +34,11 @@ const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
 /// The mean pause before a write that was outrun is computed anew.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A change to a document, and what must hold for it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Write {
-    /// What to change.
-    pub change: Change,
-    /// The revision that the document must be at.
-    pub expected_revision: Option<u64>,
-    /// What the caller calls this write, so that sending it again does not make it twice.
-    pub idempotency: Option<Idempotency>,
-}
-
-/// What a write makes of a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum Change {
-    /// A new document.
-    Create(Data, Expiry),
-    /// All data is replaced.
-    Replace(Data, Expiry),
-    /// Data is merged in (RFC 7396): fields that are null are taken away.
-    Merge(Data, Expiry),
-    /// Mutations in order, all or none.
-    Mutate(Vec<Mutation>, Expiry),
-    /// The document is deleted, and can be restored for some time.
-    Delete,
-    /// The deleted document is back.
-    Restore,
-}
-
-/// When a document is to be gone, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub enum Expiry {
-    /// When it was before; never, for a new document.
-    #[default]
-    Keep,
-    /// Never.
-    Never,
-    /// From this millisecond on.
-    At(u64),
-}
-
-/// A write's name and what it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    /// Unique to the caller and the kind of write; remembered for [`IDEMPOTENCY_TTL`].
-    pub key: String,
-    /// Differs between requests that ask for different things.
-    pub fingerprint: String,
-}
-
-/// What a write is computed from.
-struct Base {
-    now: u64,
-    current: Option<Envelope>,
+/// What there is before an attempt to write.
+enum Look {
+    Base(Base),
+    /// This very write has been made.
+    Made(Document),
 }
 
 /// What became of an attempt to write.
@@ -147,149 +96,120 @@ impl Documents {
         keys: &Keys,
         record: &Record,
     ) -> Result<Outcome, DocumentError> {
-        let cmd = READ.command(&[&keys.document, &keys.changes, &record.key]);
-        let (now, json, made, fingerprint): (u64, String, String, String) =
-            READ.run(&self.valkey, &cmd).await?;
-        if !made.is_empty() {
-            if fingerprint != record.fingerprint {
-                return Err(DocumentError::IdempotencyKeyReused);
-            }
-            if json.is_empty() {
-                return Err(DocumentError::NotFound);
-            }
-            return Ok(Outcome::Written(Document::parse(json)?));
-        }
-        let current: Option<Envelope> = match json.as_str() {
-            "" => None,
-            json => Some(serde_json::from_str(json)?),
+        let base = match self.look(keys, record).await? {
+            Look::Base(base) => base,
+            Look::Made(document) => return Ok(Outcome::Written(document)),
         };
-        let base = Base { now, current };
-        let base_revision = base.current.as_ref().map_or(0, |it| it.revision);
-        let former_update = base.current.as_ref().map_or(0, |it| it.updated_at);
-        let is_new = base.current.is_none();
+        let now = base.now;
+        let former = Former::of(&base);
         let next = base.next(write)?;
-        let (data, corrections) = self.check(&next.data)?;
-        if is_new {
+        let (data, corrections) = render(&next.data)?;
+        if write.change.is_of_data() {
+            self.check(&next.data, &data)?;
+        }
+        if former.revision == 0 {
             let mut cmd = ANNOUNCE.command(&[&index(service)]);
             cmd.arg(id);
-            let _: u8 = ANNOUNCE.run(&self.valkey, &cmd).await?;
+            ANNOUNCE.run::<u8>(&self.valkey, &cmd).await?;
         }
 
         let (head, tail) = (next.head(service, id, &data), next.tail());
-        let created = (!is_new).then(|| next.created_at.to_string());
-        // A key goes once the clock is past its time.
-        let gone = self.gone_at(&next, now).map(|at| (at - 1).to_string());
         let mut cmd = WRITE.command_with_capacity(
             &[&keys.document, &keys.changes, &record.key],
             9,
             head.len() + 256,
         );
-        cmd.arg(base_revision)
+        cmd.arg(former.revision)
             .arg(&head)
-            .arg(created.as_deref().unwrap_or_default())
-            .arg(former_update)
+            .arg(&former.created_at)
+            .arg(former.updated_at)
             .arg(&tail)
-            .arg(gone.as_deref().unwrap_or_default())
+            .arg(self.gone_at(&next, now))
             .arg(&keys.events)
             .arg(&record.fingerprint)
             .arg(record.ttl.as_millis() as u64);
         for float in &corrections {
             cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
         }
-        let (status, revision, updated_at): (u8, u64, u64) = WRITE.run(&self.valkey, &cmd).await?;
-        match (status, write.expected_revision) {
-            (1, _) if revision == next.revision => {
-                let created_at = if is_new { updated_at } else { next.created_at };
-                Ok(Outcome::Written(Document {
-                    revision,
-                    deleted: next.deleted,
-                    json: format!(
-                        r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#
-                    ),
-                }))
-            }
-            (2, _) => Err(DocumentError::IdempotencyKeyReused),
-            // It is gone, or made by another call of the same write: looking again tells.
+        let (status, revision, created_at, updated_at): (u8, u64, u64, u64) =
+            WRITE.run(&self.valkey, &cmd).await?;
+        match status {
+            1 if revision == next.revision => Ok(Outcome::Written(Document {
+                revision,
+                deleted: next.deleted,
+                json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
+            })),
+            2 => Err(DocumentError::IdempotencyKeyReused),
+            // It has moved on, or was written by another call of the same write: looking again tells.
             _ => Ok(Outcome::Outrun),
         }
     }
 
-    /// When the document's keys are to go, in milliseconds since 1970.
-    fn gone_at(&self, next: &Envelope, now: u64) -> Option<u64> {
-        let purged = next
-            .deleted
-            .then(|| now + self.config.retention.as_millis() as u64);
-        purged.into_iter().chain(next.expires_at).min()
+    async fn look(&self, keys: &Keys, record: &Record) -> Result<Look, DocumentError> {
+        let cmd = READ.command(&[&keys.document, &keys.changes, &record.key]);
+        let (now, json, made, fingerprint): (u64, String, String, String) =
+            READ.run(&self.valkey, &cmd).await?;
+        match (made.is_empty(), json.is_empty()) {
+            (false, _) if fingerprint != record.fingerprint => {
+                Err(DocumentError::IdempotencyKeyReused)
+            }
+            (false, true) => Err(DocumentError::NotFound),
+            (false, false) => Ok(Look::Made(Document::parse(json)?)),
+            (true, true) => Ok(Look::Base(Base { now, current: None })),
+            (true, false) => {
+                let current = Some(serde_json::from_str(&json)?);
+                Ok(Look::Base(Base { now, current }))
+            }
+        }
     }
 
-    /// The data as it is to be written, if it keeps to the limits.
-    fn check(&self, data: &Data) -> Result<(String, Vec<Correction>), DocumentError> {
+    /// When the document's keys are to go, in milliseconds since 1970; empty for never.
+    fn gone_at(&self, next: &Envelope, now: u64) -> String {
+        let retention = self.config.retention.as_millis() as u64;
+        let purged = next.deleted.then(|| now + retention);
+        let gone = purged.into_iter().chain(next.expires_at).min();
+        // A key goes once the clock is past its time.
+        gone.map(|at| (at - 1).to_string()).unwrap_or_default()
+    }
+
+    /// Whether the data keeps to the limits.
+    fn check(&self, data: &Data, json: &str) -> Result<(), DocumentError> {
         let limit = self.config.max_depth;
         if !fits_depth(data, limit) {
             return Err(DocumentError::TooDeep { limit });
         }
-        let (json, corrections) = render(data)?;
         let limit = self.config.max_bytes;
         if json.len() > limit {
             return Err(DocumentError::TooLarge { limit });
         }
-        Ok((json, corrections))
+        Ok(())
     }
 }
 
-impl Base {
-    /// The document as the write would leave it.
-    fn next(self, write: &Write) -> Result<Envelope, DocumentError> {
-        let Base { now, current } = self;
-        let mut next = match (current, &write.change) {
-            (None, Change::Create(..)) => Envelope {
-                revision: 0,
-                data: Data::new(),
-                created_at: now,
-                updated_at: now,
-                deleted: false,
-                expires_at: None,
+/// What the script must find for the write to be made.
+struct Former {
+    /// 0 when there was no document.
+    revision: u64,
+    /// Tells two documents of one id and revision apart; empty when there was none.
+    created_at: String,
+    /// 0 when there was no document.
+    updated_at: u64,
+}
+
+impl Former {
+    fn of(base: &Base) -> Former {
+        match &base.current {
+            Some(current) => Former {
+                revision: current.revision,
+                created_at: current.created_at.to_string(),
+                updated_at: current.updated_at,
             },
-            (Some(_), Change::Create(..)) => return Err(DocumentError::AlreadyExists),
-            (Some(current), Change::Restore) if current.deleted => current,
-            (Some(_), Change::Restore) => return Err(DocumentError::NotDeleted),
-            (Some(current), _) if !current.deleted => current,
-            _ => return Err(DocumentError::NotFound),
-        };
-        let current = next.revision;
-        if let Some(expected) = write.expected_revision.filter(|&it| it != current) {
-            return Err(DocumentError::RevisionConflict { expected, current });
+            None => Former {
+                revision: 0,
+                created_at: String::new(),
+                updated_at: 0,
+            },
         }
-        let expiry = match &write.change {
-            Change::Create(data, expiry) | Change::Replace(data, expiry) => {
-                next.data = data.clone();
-                *expiry
-            }
-            Change::Merge(patch, expiry) => {
-                merge(&mut next.data, patch);
-                *expiry
-            }
-            Change::Mutate(mutations, expiry) => {
-                next.data = apply(next.data, mutations)?;
-                *expiry
-            }
-            Change::Delete => {
-                next.deleted = true;
-                Expiry::Keep
-            }
-            Change::Restore => {
-                next.deleted = false;
-                Expiry::Keep
-            }
-        };
-        match expiry {
-            Expiry::Keep => {}
-            Expiry::Never => next.expires_at = None,
-            Expiry::At(at) if at > now => next.expires_at = Some(at),
-            Expiry::At(_) => return Err(DocumentError::AlreadyExpired),
-        }
-        next.revision += 1;
-        Ok(next)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, from_value, json};
 use sluice_store::documents::{Change, DocumentError, DocumentsConfig, Expiry, Mutation};
 
-use crate::support::{Store, parse};
+use crate::support::{Store, parse, write};
 
 fn mutate(mutations: Value) -> Change {
     let mutations: Vec<Mutation> = from_value(mutations).unwrap();
@@ -214,4 +214,19 @@ async fn limits_have_errors_of_their_own() {
         assert_eq!(error.to_string(), message);
     }
     assert_eq!(store.documents.get("s", "a").await.unwrap().revision, 1);
+}
+
+#[tokio::test]
+async fn what_is_beyond_limits_that_were_lowered_can_be_deleted_and_restored() {
+    let store = Store::start();
+    store.create("a", json!({"x": "x".repeat(100)})).await;
+    let config = DocumentsConfig {
+        max_bytes: 10,
+        ..DocumentsConfig::default()
+    };
+    let valkey = sluice_store::Valkey::open(&store.server.url(), 1).unwrap();
+    let documents = sluice_store::documents::Documents::new(valkey, config);
+    for change in [Change::Delete, Change::Restore] {
+        documents.write("s", "a", &write(change)).await.unwrap();
+    }
 }
