@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Server-sent events, whose `id` is the revision and whose data is the whole envelope: first `present`, as the document is, then
 /// `change` for every write, in order and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from
 /// that revision; when the changes kept do not reach back to it, the first event is `reset`, as the document is. `gone` is the
-/// last event, when the document has expired or is deleted for good.
+/// last event, some seconds after the document has expired or is deleted for good.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}/events",
