@@ -6,6 +6,7 @@
 
 mod api;
 mod connections;
+mod documents;
 pub mod file;
 mod values;
 

@@ -1,7 +1,7 @@
 //! The bodies of successful answers, as a client reads them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// Answer to a sync.
@@ -76,6 +76,42 @@ pub struct EntryPage {
     pub total: u64,
     /// Grows with every sync. A cursor holds within one generation.
     pub generation: u64,
+}
+
+/// A document at one revision. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// The service it belongs to.
+    #[schema(example = "session")]
+    pub service: String,
+    /// Its id within the service.
+    #[schema(example = "doc_5b0c51d6c1f74f0e9c4b6a52f3d8e711")]
+    pub id: String,
+    /// From 1; every write counts it up by one.
+    pub revision: u64,
+    /// Its content.
+    #[schema(value_type = Object)]
+    pub data: Map<String, Value>,
+    /// When it was created.
+    pub created_at: u64,
+    /// When it was last written.
+    pub updated_at: u64,
+    /// True when it is deleted and can be restored; else left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// From when on it will be gone, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
+/// One page of a service's documents.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DocumentPage {
+    /// In the order of their creation, without deleted ones.
+    pub documents: Vec<Document>,
+    /// Gives the next page; null on the last one.
+    pub cursor: Option<String>,
 }
 
 /// A job. Times are milliseconds since 1970.

@@ -152,7 +152,8 @@ fn refusal(job: &JobId, error: &RawValue) -> ApiError {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+/// The key that a caller gives a request, so that sending it again does not make it twice.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -183,7 +184,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
 }
 
 /// A short name for a sequence of strings; different sequences have different names.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part.len().to_be_bytes());

@@ -9,6 +9,7 @@ use sluice_convex::ConvexError;
 use sluice_jobs::Refusal;
 use sluice_queue::{JobId, QueueError};
 use sluice_store::StoreError;
+use sluice_store::documents::DocumentError;
 use utoipa::ToSchema;
 
 use crate::MAX_BODY_BYTES;
@@ -33,7 +34,7 @@ pub enum ApiError {
     #[error("{0}")]
     Unauthorized(&'static str),
     /// 403 `forbidden`: the token is good but lacks this scope.
-    #[error("this needs a token with the scope {}", .0.as_str())]
+    #[error("this needs a token with the scope {0}")]
     Forbidden(Scope),
     /// 403 `forbidden`: a form was posted to the board from a page that is not the board's.
     #[error("this request does not come from a page of the board")]
@@ -44,6 +45,26 @@ pub enum ApiError {
     /// 404 `user_not_found`: neither Convex nor the cache has anything of this user.
     #[error("the user has no files")]
     UserNotFound,
+    /// A document could not be read or written:
+    ///
+    /// | status | code |
+    /// |---|---|
+    /// | 400 | `invalid_mutation` (names its `mutation`), `too_many_mutations`, `document_too_deep`, `invalid_request` |
+    /// | 404 | `not_found` |
+    /// | 409 | `already_exists`, `not_deleted`, `revision_conflict` (names both revisions) |
+    /// | 413 | `document_too_large` |
+    /// | 422 | `idempotency_key_reused` |
+    /// | 503 | `json_module_missing`, `unavailable` |
+    #[error("{0}")]
+    Document(DocumentError),
+    /// 412 `revision_conflict`: the document's revision is none that `If-Match` or `If-None-Match` allows; names both.
+    #[error("the document is at revision {current}, not at the expected {expected}")]
+    PreconditionFailed {
+        /// What the header asks for.
+        expected: u64,
+        /// What the document is at.
+        current: u64,
+    },
     /// 405 `method_not_allowed`.
     #[error("this address does not answer this method")]
     MethodNotAllowed,
@@ -86,6 +107,7 @@ pub enum ApiError {
 
 /// The body of every error.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorBody {
     /// A stable code, such as `invalid_request`.
     error: &'static str,
@@ -94,6 +116,15 @@ pub(crate) struct ErrorBody {
     /// The job concerned, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<String>,
+    /// The mutation that does not fit, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mutation: Option<usize>,
+    /// The document's revision that the request expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_revision: Option<u64>,
+    /// The revision that the document is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_revision: Option<u64>,
 }
 
 impl ApiError {
@@ -105,6 +136,10 @@ impl ApiError {
             Self::Forbidden(_) | Self::CrossOrigin => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::Document(error) => document(error),
+            Self::PreconditionFailed { .. } => {
+                (StatusCode::PRECONDITION_FAILED, "revision_conflict")
+            }
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Invalidated => (StatusCode::CONFLICT, "invalidated"),
             Self::JobCancelled(_) => (StatusCode::CONFLICT, "job_cancelled"),
@@ -133,6 +168,15 @@ impl ApiError {
         }
     }
 
+    /// The revision that was expected, and the one there is.
+    fn revisions(&self) -> Option<(u64, u64)> {
+        match *self {
+            Self::Document(DocumentError::RevisionConflict { expected, current })
+            | Self::PreconditionFailed { expected, current } => Some((expected, current)),
+            _ => None,
+        }
+    }
+
     /// RFC 6750, section 3: what the caller must bring. The descriptions hold no quotes.
     fn challenge(&self) -> Option<String> {
         match self {
@@ -141,7 +185,7 @@ impl ApiError {
             )),
             Self::Forbidden(scope) => Some(format!(
                 "Bearer realm=\"sluice\", error=\"insufficient_scope\", scope=\"{}\"",
-                scope.as_str()
+                scope
             )),
             _ => None,
         }
@@ -155,6 +199,12 @@ impl IntoResponse for ApiError {
             error,
             message: self.to_string(),
             job: self.job(),
+            mutation: match self {
+                Self::Document(DocumentError::Mutation { index, .. }) => Some(index),
+                _ => None,
+            },
+            expected_revision: self.revisions().map(|(expected, _)| expected),
+            current_revision: self.revisions().map(|(_, current)| current),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
@@ -163,7 +213,7 @@ impl IntoResponse for ApiError {
         {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self, Self::Unavailable(_)) {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
         }
         response
@@ -214,6 +264,44 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "the cache failed");
                 Self::Internal
             }
+        }
+    }
+}
+
+fn document(error: &DocumentError) -> (StatusCode, &'static str) {
+    match error {
+        DocumentError::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        DocumentError::AlreadyExists => (StatusCode::CONFLICT, "already_exists"),
+        DocumentError::NotDeleted => (StatusCode::CONFLICT, "not_deleted"),
+        DocumentError::Mutation { .. } => (StatusCode::BAD_REQUEST, "invalid_mutation"),
+        DocumentError::TooManyMutations { .. } => (StatusCode::BAD_REQUEST, "too_many_mutations"),
+        DocumentError::RevisionConflict { .. } => (StatusCode::CONFLICT, "revision_conflict"),
+        DocumentError::TooDeep { .. } => (StatusCode::BAD_REQUEST, "document_too_deep"),
+        DocumentError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large"),
+        DocumentError::AlreadyExpired => (StatusCode::BAD_REQUEST, "invalid_request"),
+        DocumentError::IdempotencyKeyReused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
+        }
+        DocumentError::NoJsonModule => (StatusCode::SERVICE_UNAVAILABLE, "json_module_missing"),
+        DocumentError::Contended => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        DocumentError::Malformed(_) | DocumentError::Store(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
+    }
+}
+
+impl From<DocumentError> for ApiError {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Store(error) => error.into(),
+            DocumentError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            DocumentError::NotFound => Self::NotFound,
+            DocumentError::Malformed(error) => {
+                // The error is told by its kind alone, for its text could quote the document.
+                tracing::error!(kind = ?error.classify(), "a stored document is malformed");
+                Self::Internal
+            }
+            error => Self::Document(error),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP front of Sluice: it validates, authorises, enqueues and reads, and holds no business rule.
 //!
-//! One module per surface: `meta` (the metadata cache), `jobs` (what became of a job), `board` (the queue board for
+//! One module per surface: `meta` (the metadata cache), `documents`, `jobs` (what became of a job), `board` (the queue board for
 //! operators), `health` (probes and metrics), `openapi` (the document and its page). What they share is beside them:
 //! [`auth`] (who calls), [`ApiError`] (every answer that is not a success), `body`, `call`, `prefer` (what a request
 //! asks for), [`answers`] (what it gets) and `middleware` (what happens to every request).
@@ -13,6 +13,7 @@ mod board;
 mod body;
 mod call;
 mod docs;
+mod documents;
 mod error;
 mod health;
 mod jobs;
@@ -38,6 +39,7 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub fn router(state: AppState) -> Router {
     let (surfaces, document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(meta::routes())
+        .merge(documents::routes(&state.config))
         .merge(jobs::routes())
         .merge(health::routes())
         .split_for_parts();

@@ -45,6 +45,14 @@ fn describe_metrics() {
         "Entries read, by source: bulk, hit or miss"
     );
     describe_counter!(
+        "sluice_document_writes_outrun_total",
+        "Writes of documents that were computed anew because another process was faster"
+    );
+    describe_counter!(
+        "sluice_document_subscription_lost_total",
+        "Times the subscription to changes of documents was lost"
+    );
+    describe_counter!(
         "sluice_entry_fetches_total",
         "Entries fetched from Convex after a miss"
     );
@@ -116,6 +124,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list([
             X_REQUEST_ID,
+            HeaderName::from_static("etag"),
             HeaderName::from_static("x-cache"),
             HeaderName::from_static("location"),
             HeaderName::from_static("preference-applied"),

@@ -20,6 +20,7 @@ use crate::{AppState, docs};
     info(title = "Sluice", description = "A Valkey-native sync service for data that lives in Convex."),
     tags(
         (name = "meta", description = "File metadata, cached"),
+        (name = "documents", description = "JSON documents with revisions"),
         (name = "jobs", description = "What became of requests"),
         (name = "operation", description = "Probes and metrics"),
     ),
@@ -83,6 +84,8 @@ pub(crate) struct CallHeaders {
 pub(crate) struct TokenErrors;
 /// Errors of endpoints that read.
 pub(crate) struct ReadErrors;
+/// Errors of endpoints about documents.
+pub(crate) struct DocumentErrors;
 /// Errors of endpoints that are jobs.
 pub(crate) struct CallErrors;
 
@@ -98,6 +101,27 @@ const READ_ERRORS: &[(&str, &str)] = &[
     (
         "503",
         "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
+];
+const DOCUMENT_ERRORS: &[(&str, &str)] = &[
+    (
+        "400",
+        "`invalid_request`: names the field. `invalid_mutation`: names the mutation. `too_many_mutations`, `document_too_deep`",
+    ),
+    ("404", "`not_found`: missing, deleted or expired"),
+    (
+        "409",
+        "`revision_conflict`: names both revisions. `already_exists`, `not_deleted`",
+    ),
+    (
+        "412",
+        "`revision_conflict`: the revision is not that of `If-Match`; names both",
+    ),
+    ("413", "`document_too_large`"),
+    ("422", "`idempotency_key_reused` with another request"),
+    (
+        "503",
+        "`json_module_missing`: Valkey cannot keep documents. `unavailable`: try again after `Retry-After` seconds",
     ),
 ];
 const CALL_ERRORS: &[(&str, &str)] = &[
@@ -128,6 +152,12 @@ impl IntoResponses for TokenErrors {
 impl IntoResponses for ReadErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[TOKEN_ERRORS, READ_ERRORS])
+    }
+}
+
+impl IntoResponses for DocumentErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, DOCUMENT_ERRORS])
     }
 }
 

@@ -8,6 +8,10 @@ use crate::ApiError;
 use crate::auth::{Caller, Scope};
 use crate::body::check_user;
 
+/// Most entries or documents on a page, and as many as there are without a wish.
+const MAX_LIMIT: usize = 1000;
+const DEFAULT_LIMIT: usize = 100;
+
 /// The query string as a `T`, whose type should be `deny_unknown_fields`.
 pub(crate) struct Params<T>(pub T);
 
@@ -58,4 +62,36 @@ pub(crate) fn reader(caller: &Caller, user_id: Option<String>) -> Result<String,
         caller.require(Scope::MetaRead)?;
     }
     Ok(user)
+}
+
+/// How many a page of a listing may hold: `limit` as it was given, else 100.
+pub(crate) fn page_limit(given: Option<&str>) -> Result<usize, ApiError> {
+    given.map_or(Ok(DEFAULT_LIMIT), |given| {
+        given
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| {
+                ApiError::InvalidRequest(format!(
+                    "limit: must be a whole number from 1 to {MAX_LIMIT}"
+                ))
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn limits_outside_the_range_are_refused_by_name() {
+        assert_eq!(page_limit(None).unwrap(), DEFAULT_LIMIT);
+        assert_eq!(page_limit(Some("1000")).unwrap(), MAX_LIMIT);
+        for given in ["0", "1001", "-1", "1.5", "", "many"] {
+            let message = page_limit(Some(given)).unwrap_err().to_string();
+            assert!(message.starts_with("limit: "), "{message}");
+        }
+    }
 }

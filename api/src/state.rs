@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
+use sluice_store::documents::{Documents, DocumentsConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
@@ -20,6 +21,8 @@ pub struct ApiConfig {
     pub request_wait: Duration,
     /// Origins whose pages may call the API (CORS), such as `https://app.example.com`. None by default.
     pub cors_origins: Vec<HeaderValue>,
+    /// Limits of documents.
+    pub documents: DocumentsConfig,
 }
 
 impl Default for ApiConfig {
@@ -27,6 +30,7 @@ impl Default for ApiConfig {
         Self {
             request_wait: Duration::from_secs(30),
             cors_origins: Vec::new(),
+            documents: DocumentsConfig::default(),
         }
     }
 }
@@ -37,6 +41,7 @@ pub struct AppState {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
+    pub(crate) documents: Documents,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
@@ -57,6 +62,8 @@ impl AppState {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            // Documents are kept where the cache is.
+            documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
             config: Arc::new(config),
             queues,
             cache,

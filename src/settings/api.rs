@@ -10,6 +10,7 @@ use sluice_convex::Secret;
 use url::Url;
 
 use super::HEADING;
+use super::documents::DocumentSettings;
 use super::values::{dev_secret, http_url};
 use crate::failure::{Context, Failure};
 
@@ -35,6 +36,9 @@ pub struct ApiSettings {
         value_parser = clap::value_parser!(u64).range(0..=300)
     )]
     pub request_wait_secs: u64,
+
+    #[command(flatten)]
+    pub documents: DocumentSettings,
 }
 
 impl ApiSettings {
@@ -42,6 +46,7 @@ impl ApiSettings {
     pub fn config(&self) -> ApiConfig {
         ApiConfig {
             request_wait: Duration::from_secs(self.request_wait_secs),
+            documents: self.documents.config(),
             ..ApiConfig::default()
         }
     }

@@ -3,6 +3,7 @@
 //! No other crate but the queue knows a Valkey key or script.
 
 pub mod cache;
+pub mod documents;
 mod error;
 mod script;
 mod valkey;

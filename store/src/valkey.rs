@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use deadpool_redis::{Manager, Pool, Runtime};
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 
 use crate::StoreError;
 
@@ -21,6 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Valkey {
     pool: Pool,
+    client: Client,
 }
 
 /// What a Valkey or Redis server says of itself.
@@ -47,8 +48,9 @@ impl Valkey {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let manager = Manager::new_with_config(url, config)
-            .map_err(|_| StoreError::Config("the Valkey URL is malformed".into()))?;
+        let malformed = |_| StoreError::Config("the Valkey URL is malformed".into());
+        let manager = Manager::new_with_config(url, config).map_err(malformed)?;
+        let client = Client::open(url).map_err(malformed)?;
         let pool = Pool::builder(manager)
             .max_size(pool_size)
             .runtime(Runtime::Tokio1)
@@ -57,12 +59,17 @@ impl Valkey {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(|error| StoreError::Config(format!("the Valkey pool: {error}")))?;
-        Ok(Valkey { pool })
+        Ok(Valkey { pool, client })
     }
 
     /// The pool itself.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Opens connections beside the pool, for subscriptions.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Asks the server for a sign of life, once.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sluice_store::{StoreError, Valkey};
-use sluice_test_support::{TestValkey, project_root};
+use sluice_test_support::TestValkey;
 
 #[tokio::test]
 async fn a_server_answers_and_says_what_it_is() {
@@ -19,8 +19,7 @@ async fn a_server_answers_and_says_what_it_is() {
 
 #[tokio::test]
 async fn the_version_of_a_loaded_json_module_is_told() {
-    let module = project_root().join(".valkey/lib/rejson.so");
-    let server = TestValkey::start_with(&["--loadmodule", module.to_str().unwrap()]);
+    let server = TestValkey::start_with_json();
     let valkey = Valkey::open(&server.url(), 2).unwrap();
     let version = valkey.server().await.unwrap().json_module.unwrap();
     assert_eq!(version.split('.').count(), 3, "{version}");

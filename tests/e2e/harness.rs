@@ -66,7 +66,7 @@ impl Drop for Process {
 pub struct Deployment {
     pub valkey: TestValkey,
     pub convex: Process,
-    _api: Process,
+    api: Process,
     pub workers: Vec<Process>,
     pub client: Client,
     settings: Vec<(String, String)>,
@@ -89,7 +89,7 @@ impl Deployment {
 
     /// Jobs wait until [`Deployment::add_worker`].
     pub async fn without_workers(settings: &[(&str, &str)]) -> Self {
-        let valkey = TestValkey::start();
+        let valkey = TestValkey::start_with_json();
         let convex_folder = tempfile::tempdir().unwrap();
         let convex_address = format!("127.0.0.1:{}", free_port());
         let convex = start_convex(&convex_folder, &convex_address);
@@ -118,7 +118,7 @@ impl Deployment {
         Self {
             valkey,
             convex,
-            _api: api,
+            api,
             workers: Vec::new(),
             client,
             settings: all,
@@ -146,6 +146,13 @@ impl Deployment {
     /// `host:port` of the Convex-compatible store.
     pub fn convex_address(&self) -> String {
         self.convex_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// Kills the API node and starts it again.
+    pub async fn restart_api_after_kill(&mut self) {
+        self.api.kill();
+        self.api = Process::start(&["serve"], &borrowed(&self.settings));
+        self.client.wait_until_ready().await;
     }
 
     /// Kills the Convex-compatible store and starts it again on the same files.

@@ -10,6 +10,7 @@ mod auth;
 mod board;
 mod crashes;
 mod dev;
+mod documents;
 mod idempotency;
 mod interplay;
 mod invalidate;

@@ -1,52 +1,80 @@
 //! Who calls and what they may do.
 
+use std::fmt;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
+use sluice_store::documents;
+
 use super::token::Claims;
 use crate::{ApiError, AppState};
 
 /// What a token may allow. No scope includes another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// `meta:read`: read any user's entries and jobs.
     MetaRead,
     /// `meta:write`: sync, prefetch and invalidate for any user, and read jobs.
     MetaWrite,
+    /// `docs:read`: read any document.
+    DocsRead,
+    /// `docs:write`: write any document.
+    DocsWrite,
+    /// `docs:write:<service>`: write the documents of this service.
+    DocsWriteTo(Box<str>),
     /// `admin`: the board, with its actions, the metrics, and read jobs.
     Admin,
 }
 
 impl Scope {
-    /// Every scope there is.
-    pub const ALL: [Self; 3] = [Self::MetaRead, Self::MetaWrite, Self::Admin];
+    /// Every scope there is, but for those that are narrowed to a service.
+    pub const ALL: [Self; 5] = [
+        Self::MetaRead,
+        Self::MetaWrite,
+        Self::DocsRead,
+        Self::DocsWrite,
+        Self::Admin,
+    ];
+}
 
-    /// As it is written in a token.
-    pub fn as_str(self) -> &'static str {
+/// As it is written in a token.
+impl fmt::Display for Scope {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MetaRead => "meta:read",
-            Self::MetaWrite => "meta:write",
-            Self::Admin => "admin",
+            Self::MetaRead => out.write_str("meta:read"),
+            Self::MetaWrite => out.write_str("meta:write"),
+            Self::DocsRead => out.write_str("docs:read"),
+            Self::DocsWrite => out.write_str("docs:write"),
+            Self::DocsWriteTo(service) => write!(out, "docs:write:{service}"),
+            Self::Admin => out.write_str("admin"),
         }
     }
 }
 
 /// The text is not one of the scopes.
 #[derive(Debug, thiserror::Error)]
-#[error("must be one of meta:read, meta:write, admin")]
+#[error("must be one of meta:read, meta:write, docs:read, docs:write, docs:write:<service>, admin")]
 pub struct UnknownScope;
 
 impl FromStr for Scope {
     type Err = UnknownScope;
 
     fn from_str(text: &str) -> Result<Self, UnknownScope> {
-        Self::ALL
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or(UnknownScope)
+        match text {
+            "meta:read" => Ok(Self::MetaRead),
+            "meta:write" => Ok(Self::MetaWrite),
+            "docs:read" => Ok(Self::DocsRead),
+            "docs:write" => Ok(Self::DocsWrite),
+            "admin" => Ok(Self::Admin),
+            _ => text
+                .strip_prefix("docs:write:")
+                .filter(|service| documents::is_name(service))
+                .map(|service| Self::DocsWriteTo(service.into()))
+                .ok_or(UnknownScope),
+        }
     }
 }
 
@@ -65,15 +93,27 @@ impl Caller {
     }
 
     /// Whether the token carries `scope`.
-    pub fn has(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+    pub fn has(&self, scope: &Scope) -> bool {
+        self.scopes.contains(scope)
     }
 
     /// Fails with [`ApiError::Forbidden`] unless the token carries `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
-        self.has(scope)
-            .then_some(())
-            .ok_or(ApiError::Forbidden(scope))
+        if self.has(&scope) {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden(scope))
+        }
+    }
+
+    /// Fails with [`ApiError::Forbidden`] unless the token may write to the documents of `service`.
+    pub(crate) fn require_documents(&self, service: &str) -> Result<(), ApiError> {
+        let narrowed = Scope::DocsWriteTo(service.into());
+        if self.has(&Scope::DocsWrite) {
+            Ok(())
+        } else {
+            self.require(narrowed)
+        }
     }
 
     /// When the token expires, in seconds since 1970.

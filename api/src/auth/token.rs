@@ -35,7 +35,7 @@ pub fn mint(
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
     let claims = json!({
         "sub": user,
         "scope": scopes.join(" "),

@@ -53,8 +53,16 @@ impl App {
         .await
     }
 
+    /// With the JSON module, which documents need.
+    pub async fn start_with_json() -> Self {
+        Self::start_at(TestValkey::start_with_json(), ApiConfig::default()).await
+    }
+
     pub async fn start_with(config: ApiConfig) -> Self {
-        let valkey = TestValkey::start();
+        Self::start_at(TestValkey::start(), config).await
+    }
+
+    async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
         let store = Valkey::open(&valkey.url(), 8).unwrap();
         let queues = Queues::connect(&valkey.url(), store.pool().clone(), QueueConfig::default())
             .await

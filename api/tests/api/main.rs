@@ -4,6 +4,8 @@
 
 mod app;
 mod board;
+mod document_events;
+mod documents;
 mod jobs;
 mod operation;
 mod reads;

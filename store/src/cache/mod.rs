@@ -99,6 +99,11 @@ pub enum Change {
 }
 
 impl Cache {
+    /// Where it is kept.
+    pub fn valkey(&self) -> &Valkey {
+        &self.valkey
+    }
+
     /// A cache kept in `valkey`.
     ///
     /// # Errors

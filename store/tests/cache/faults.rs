@@ -1,79 +1,37 @@
 //! Lost answers, forgotten scripts and restarts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use sluice_store::StoreError;
 use sluice_store::cache::{Cache, CacheConfig, Overflow};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use sluice_test_support::LossyWay;
 
 use crate::support::{Store, cache_at, entry, entry_of_size};
 
-/// A way to Valkey that, when told to, passes a script call on and breaks the connection instead of passing its answer back.
-struct LossyWay {
+/// A cache whose answers can be made to get lost.
+struct LossyCache {
     cache: Cache,
-    to_lose: Arc<AtomicUsize>,
+    way: LossyWay,
 }
 
-impl LossyWay {
-    async fn to(store: &Store) -> LossyWay {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let to_lose = Arc::new(AtomicUsize::new(0));
-        let (server, lose) = (store.server.port(), to_lose.clone());
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, server, lose.clone()));
-            }
-        });
-        let cache = cache_at(
-            &format!("redis://127.0.0.1:{port}"),
-            store.cache.config().clone(),
-        );
-        LossyWay { cache, to_lose }
+impl LossyCache {
+    async fn of(store: &Store) -> LossyCache {
+        let way = LossyWay::to(store.server.port()).await;
+        let cache = cache_at(&way.url(), store.cache.config().clone());
+        LossyCache { cache, way }
     }
 
-    /// The answers to the next `count` script calls get lost.
     fn lose(&self, count: usize) {
-        self.to_lose.store(count, Ordering::SeqCst);
+        self.way.lose(count);
     }
 
     fn assert_lost(&self) {
-        assert_eq!(self.to_lose.load(Ordering::SeqCst), 0, "nothing was lost");
-    }
-}
-
-async fn carry(mut client: TcpStream, server: u16, to_lose: Arc<AtomicUsize>) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else {
-        return;
-    };
-    let (mut sent, mut answered) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut in_script = false;
-    loop {
-        tokio::select! {
-            read = client.read(&mut sent) => {
-                let Ok(count @ 1..) = read else { return };
-                in_script |= sent[..count].windows(7).any(|word| word == b"EVALSHA");
-                if server.write_all(&sent[..count]).await.is_err() { return }
-            }
-            read = server.read(&mut answered) => {
-                let Ok(count @ 1..) = read else { return };
-                let lose = |left: usize| left.checked_sub(1);
-                if in_script && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
-                    return;
-                }
-                in_script = false;
-                if client.write_all(&answered[..count]).await.is_err() { return }
-            }
-        }
+        self.way.assert_lost();
     }
 }
 
 #[tokio::test]
 async fn a_push_whose_answer_is_lost_is_applied_once() {
     let store = Store::with_limit(1_000);
-    let way = LossyWay::to(&store).await;
+    let way = LossyCache::of(&store).await;
     let mut staging = way.cache.stage("u", Overflow::Skip).await.unwrap();
     staging.push(&[entry_of_size("a", 100)]).await.unwrap();
     way.lose(2);
@@ -92,7 +50,7 @@ async fn a_push_whose_answer_is_lost_is_applied_once() {
 #[tokio::test]
 async fn a_refusal_whose_answer_is_lost_is_still_that_refusal() {
     let store = Store::with_limit(1_000);
-    let way = LossyWay::to(&store).await;
+    let way = LossyCache::of(&store).await;
     // The script is known, so that the refusal itself is the answer that gets lost.
     store.sync("warm", "allOne", &[entry("a", "1")]).await;
     let mut staging = way.cache.stage("u", Overflow::Refuse).await.unwrap();
@@ -105,7 +63,7 @@ async fn a_refusal_whose_answer_is_lost_is_still_that_refusal() {
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_succeeds() {
     let store = Store::start();
-    let way = LossyWay::to(&store).await;
+    let way = LossyCache::of(&store).await;
     store.sync("warm", "allOne", &[entry("a", "1")]).await;
     let mut staging = way.cache.stage("u", Overflow::Skip).await.unwrap();
     staging.push(&[entry("a", "1")]).await.unwrap();
@@ -120,7 +78,7 @@ async fn a_commit_whose_answer_is_lost_succeeds() {
 #[tokio::test]
 async fn an_invalidate_whose_answer_is_lost_still_counts() {
     let store = Store::start();
-    let way = LossyWay::to(&store).await;
+    let way = LossyCache::of(&store).await;
     store.cache.invalidate("warm", false).await.unwrap();
     store
         .sync("u", "allOne", &[entry("a", "1"), entry("b", "1")])
@@ -133,7 +91,7 @@ async fn an_invalidate_whose_answer_is_lost_still_counts() {
 #[tokio::test]
 async fn a_reader_whose_answer_is_lost_still_gets_its_lease() {
     let store = Store::start();
-    let way = LossyWay::to(&store).await;
+    let way = LossyCache::of(&store).await;
     store.look("warm", "a").await;
     way.lose(1);
     assert!(way.cache.read("u", "a", false).await.unwrap().fetch_lease);

@@ -24,7 +24,7 @@ async fn what_was_staged_is_read_and_listed_after_the_commit_only() {
     let committed = staging.commit("allOne").await.unwrap();
     assert_eq!(
         committed.bytes,
-        entries.iter().map(|entry| entry.size()).sum()
+        entries.iter().map(|entry| entry.size()).sum::<u64>()
     );
     assert_eq!(
         store.look("u", "f7").await.unwrap(),

@@ -1,8 +1,11 @@
-//! Real parts for tests: a private Valkey on a free port, and a proxy that holds a transfer back half-way.
+//! Real parts for tests: a private Valkey on a free port, and a proxy that holds a transfer back half-way, a way on which
+//! answers get lost.
 
+mod lossy;
 mod proxy;
 mod valkey;
 
+pub use lossy::LossyWay;
 pub use proxy::Proxy;
 pub use valkey::TestValkey;
 

@@ -28,6 +28,16 @@ impl TestValkey {
         Self::start_with(&[])
     }
 
+    /// As [`TestValkey::start`], with the JSON module.
+    ///
+    /// # Panics
+    /// As [`TestValkey::start`], and when the module is not installed.
+    pub fn start_with_json() -> Self {
+        let module = project_root().join(".valkey/lib/rejson.so");
+        let module = module.to_str().expect("a path in UTF-8");
+        Self::start_with(&["--loadmodule", module])
+    }
+
     /// As [`TestValkey::start`], with further command-line options such as `["--maxmemory", "100mb"]`.
     ///
     /// # Panics

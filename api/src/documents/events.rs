@@ -1,0 +1,147 @@
+//! `GET /api/sync/{service}/documents/{id}/events`: a document, as it changes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use async_stream::stream;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _};
+use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watcher};
+
+use super::request::Reading;
+use crate::jobs::KEEP_ALIVE;
+use crate::openapi::DocumentErrors;
+use crate::{ApiError, AppState};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+/// Who watches looks this often without a nudge, in case one got lost.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Watch a document
+///
+/// Server-sent events, whose `id` is the revision and whose data is the whole envelope: first `present`, as the document is, then
+/// `change` for every write, in order and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from
+/// that revision; when the changes kept do not reach back to it, the first event is `reset`, as the document is. `gone` is the
+/// last event, some seconds after the document has expired or is deleted for good.
+#[utoipa::path(
+    get,
+    path = "/api/sync/{service}/documents/{id}/events",
+    tag = "documents",
+    params(
+        ("service" = String, Path, description = "The service it belongs to"),
+        ("id" = String, Path, description = "Its id"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last revision that was seen"),
+    ),
+    responses(
+        (status = 200, description = "The changes", body = String, content_type = "text/event-stream"),
+        DocumentErrors,
+    ),
+    security(("token" = ["docs:read"])),
+)]
+pub(crate) async fn events(
+    State(state): State<AppState>,
+    Reading { service, id }: Reading,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = last_event_id(&headers)?;
+    let watcher = state.documents.watch(&service, &id);
+    let first = state.documents.changes(&service, &id, after).await?;
+    if let Changes::Present(document) | Changes::Reset(document) = &first
+        && document.deleted
+    {
+        return Err(ApiError::NotFound);
+    }
+    let shutdown = state.shutdown.clone();
+    let watch = Watch {
+        documents: state.documents.clone(),
+        watcher,
+        service,
+        id,
+        after,
+    };
+    let events = watch
+        .events(first)
+        .take_until(async move { shutdown.cancelled().await });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(id) = headers.get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    let revision = id.to_str().ok().and_then(|id| id.parse().ok());
+    revision
+        .map(Some)
+        .ok_or_else(|| ApiError::InvalidRequest(format!("{LAST_EVENT_ID}: must be a revision")))
+}
+
+/// One caller watching one document.
+struct Watch {
+    documents: Documents,
+    watcher: Watcher,
+    service: String,
+    id: String,
+    /// The revision that the caller has.
+    after: Option<u64>,
+}
+
+impl Watch {
+    fn events(
+        mut self,
+        first: Changes,
+    ) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+        stream! {
+            let mut changes = first;
+            loop {
+                let (name, documents) = match changes {
+                    Changes::Present(document) => ("present", vec![document]),
+                    Changes::Reset(document) => ("reset", vec![document]),
+                    Changes::Since(documents) => ("change", documents),
+                };
+                if documents.is_empty() {
+                    self.watcher.nudged(LOOK).await;
+                }
+                for document in documents {
+                    self.after = Some(document.revision);
+                    yield Ok(event(name, document));
+                }
+                changes = match self.look().await {
+                    Ok(changes) => changes,
+                    Err(DocumentError::NotFound) => {
+                        yield Ok(self.gone());
+                        return;
+                    }
+                    // Ending the stream tells the client to come again.
+                    Err(error) => {
+                        tracing::warn!(%error, "a document can no longer be watched");
+                        return;
+                    }
+                };
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Changes, DocumentError> {
+        self.documents
+            .changes(&self.service, &self.id, self.after)
+            .await
+    }
+
+    fn gone(&self) -> Event {
+        let Self { service, id, .. } = self;
+        Event::default()
+            .event("gone")
+            .data(format!(r#"{{"service":"{service}","id":"{id}"}}"#))
+    }
+}
+
+fn event(name: &str, document: Document) -> Event {
+    Event::default()
+        .event(name)
+        .id(document.revision.to_string())
+        .data(document.json)
+}

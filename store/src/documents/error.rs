@@ -1,0 +1,67 @@
+use crate::StoreError;
+
+/// Why a document could not be read or written. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// There is no such document, or it is deleted or has expired.
+    #[error("there is no such document")]
+    NotFound,
+    /// A document to be created is there already, perhaps deleted.
+    #[error("there is a document of this id, or a deleted one that can be restored")]
+    AlreadyExists,
+    /// A document to be restored is not deleted.
+    #[error("the document is not deleted")]
+    NotDeleted,
+    /// The document is at another revision than the writer expected.
+    #[error("the document is at revision {current}, not at the expected {expected}")]
+    RevisionConflict {
+        /// What the writer expected.
+        expected: u64,
+        /// What the document is at.
+        current: u64,
+    },
+    /// Writers without an expected revision came in between for too long.
+    #[error("the document is written too often")]
+    Contended,
+    /// A mutation names a place that does not exist, or does not fit what is there.
+    #[error("mutations[{index}]: {reason}")]
+    Mutation {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More mutations than one call may bring.
+    #[error("mutations: there may be at most {limit} in one call")]
+    TooManyMutations {
+        /// The most of them.
+        limit: usize,
+    },
+    /// The document would be too large.
+    #[error("data: the document would be larger than {limit} bytes")]
+    TooLarge {
+        /// The most bytes of `data`, as compact JSON.
+        limit: usize,
+    },
+    /// The document would be nested too deep.
+    #[error("data: the document would be nested deeper than {limit} levels")]
+    TooDeep {
+        /// The most levels, `data` itself being the first.
+        limit: usize,
+    },
+    /// The time at which the document is to expire has come already.
+    #[error("expiresAt: must be in the future, in milliseconds since 1970")]
+    AlreadyExpired,
+    /// The idempotency key came with another request before.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyKeyReused,
+    /// The server has no JSON module.
+    #[error("the Valkey server has no JSON module loaded")]
+    NoJsonModule,
+    /// What Valkey holds under a document's key is not a document.
+    #[error("a stored document is malformed: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,73 @@
+//! Every key of the documents. All keys of a document lie in one slot: they begin `sd1:{<service>:<id>}:`.
+//!
+//! | key after the tag | structure | TTL |
+//! |---|---|---|
+//! | `document` | JSON: the envelope `{"service","id","revision","data","createdAt","updatedAt"}`, with `deleted` and `expiresAt` when set | none; until `expiresAt`; the retention when deleted |
+//! | `changes` | stream: id `<revision>-0`, field `document`: the envelope as that write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
+//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], or [`IDEMPOTENCY_TTL`] for the caller's own keys |
+//! | `events` | channel: the new revision, after every write | |
+//!
+//! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in µs at which they were
+//! announced, each another. It may hold ids that are not there (any more), never the other way round.
+//!
+//! Colons in the name of a service are written `%3A`, so that no two documents share a key.
+
+use std::time::Duration;
+
+/// How long a write is remembered, so that sending it again does not make it twice; longer than it is sent again.
+pub(super) const WRITE_TTL: Duration = Duration::from_secs(60);
+/// How long a caller's idempotency key is remembered.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The pattern that matches the channel of every document.
+pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
+
+/// The keys of one document.
+pub(super) struct Keys {
+    prefix: String,
+    pub document: String,
+    pub changes: String,
+    pub events: String,
+}
+
+impl Keys {
+    pub fn new(service: &str, id: &str) -> Keys {
+        let prefix = format!("sd1:{{{}:{id}}}:", encode(service));
+        Keys {
+            document: format!("{prefix}document"),
+            changes: format!("{prefix}changes"),
+            events: format!("{prefix}events"),
+            prefix,
+        }
+    }
+
+    pub fn write(&self, token: &str) -> String {
+        format!("{}write:{token}", self.prefix)
+    }
+}
+
+/// The index of a service.
+pub(super) fn index(service: &str) -> String {
+    format!("sd1:{{{}}}:index", encode(service))
+}
+
+fn encode(service: &str) -> String {
+    service.replace(':', "%3A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_documents_share_a_key() {
+        assert_ne!(
+            Keys::new("a:b", "c").document,
+            Keys::new("a", "b:c").document
+        );
+        assert_eq!(
+            Keys::new("session", "s1").document,
+            "sd1:{session:s1}:document"
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Making a write: look, compute, and the script that makes it so unless somebody was faster.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use super::change::{Base, Change, Idempotency, Write};
+use super::envelope::{Envelope, fits_depth, render};
+use super::keys::{IDEMPOTENCY_TTL, Keys, WRITE_TTL, index};
+use super::{Data, Document, DocumentError, Documents};
+use crate::Script;
+
+static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "document_read",
+        include_str!("../../../lua/documents/read.lua"),
+    )
+});
+static WRITE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "document_write",
+        include_str!("../../../lua/documents/write.lua"),
+    )
+});
+static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "document_announce",
+        include_str!("../../../lua/documents/announce.lua"),
+    )
+});
+
+/// A write that others keep outrunning is given up after this long.
+const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
+/// The mean pause before a write that was outrun is computed anew.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What there is before an attempt to write.
+enum Look {
+    Base(Base),
+    /// This very write has been made.
+    Made(Document),
+}
+
+/// What became of an attempt to write.
+enum Outcome {
+    Written(Document),
+    Outrun,
+}
+
+impl Documents {
+    /// Makes a write, or nothing of it. Without an expected revision, it is computed anew when another writer came first.
+    ///
+    /// # Errors
+    /// Any [`DocumentError`]; the document is unchanged then, unless it is [`DocumentError::Store`] for a connection that
+    /// failed until the end: then the write may have been made.
+    pub async fn write(
+        &self,
+        service: &str,
+        id: &str,
+        write: &Write,
+    ) -> Result<Document, DocumentError> {
+        self.check_module().await?;
+        if let Change::Mutate(mutations, _) = &write.change
+            && mutations.len() > self.config.max_mutations
+        {
+            let limit = self.config.max_mutations;
+            return Err(DocumentError::TooManyMutations { limit });
+        }
+        // Writers of one process would only outrun each other.
+        let _turn = self.turn(service, id).lock().await;
+        let keys = Keys::new(service, id);
+        let record = Record::of(write, &keys);
+        let begun = Instant::now();
+        while begun.elapsed() < CONTENTION_LIMIT {
+            let outcome = self.attempt(service, id, write, &keys, &record).await?;
+            if let Outcome::Written(document) = outcome {
+                return Ok(document);
+            }
+            metrics::counter!("sluice_document_writes_outrun_total").increment(1);
+            tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.0..2.0))).await;
+        }
+        Err(DocumentError::Contended)
+    }
+
+    fn turn(&self, service: &str, id: &str) -> &tokio::sync::Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        (service, id).hash(&mut hasher);
+        &self.turns[hasher.finish() as usize % self.turns.len()]
+    }
+
+    async fn attempt(
+        &self,
+        service: &str,
+        id: &str,
+        write: &Write,
+        keys: &Keys,
+        record: &Record,
+    ) -> Result<Outcome, DocumentError> {
+        let base = match self.look(keys, record).await? {
+            Look::Base(base) => base,
+            Look::Made(document) => return Ok(Outcome::Written(document)),
+        };
+        let now = base.now;
+        let former = Former::of(&base);
+        let next = base.next(write)?;
+        let (data, corrections) = render(&next.data)?;
+        if write.change.is_of_data() {
+            self.check(&next.data, &data)?;
+        }
+        if former.revision == 0 {
+            let mut cmd = ANNOUNCE.command(&[&index(service)]);
+            cmd.arg(id);
+            ANNOUNCE.run::<u8>(&self.valkey, &cmd).await?;
+        }
+
+        let (head, tail) = (next.head(service, id, &data), next.tail());
+        let mut cmd = WRITE.command_with_capacity(
+            &[&keys.document, &keys.changes, &record.key],
+            9,
+            head.len() + 256,
+        );
+        cmd.arg(former.revision)
+            .arg(&head)
+            .arg(&former.created_at)
+            .arg(former.updated_at)
+            .arg(&tail)
+            .arg(self.gone_at(&next, now))
+            .arg(&keys.events)
+            .arg(&record.fingerprint)
+            .arg(record.ttl.as_millis() as u64);
+        for float in &corrections {
+            cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
+        }
+        let (status, revision, created_at, updated_at): (u8, u64, u64, u64) =
+            WRITE.run(&self.valkey, &cmd).await?;
+        match status {
+            1 if revision == next.revision => Ok(Outcome::Written(Document {
+                revision,
+                deleted: next.deleted,
+                json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
+            })),
+            2 => Err(DocumentError::IdempotencyKeyReused),
+            // It has moved on, or was written by another call of the same write: looking again tells.
+            _ => Ok(Outcome::Outrun),
+        }
+    }
+
+    async fn look(&self, keys: &Keys, record: &Record) -> Result<Look, DocumentError> {
+        let cmd = READ.command(&[&keys.document, &keys.changes, &record.key]);
+        let (now, json, made, fingerprint): (u64, String, String, String) =
+            READ.run(&self.valkey, &cmd).await?;
+        match (made.is_empty(), json.is_empty()) {
+            (false, _) if fingerprint != record.fingerprint => {
+                Err(DocumentError::IdempotencyKeyReused)
+            }
+            (false, true) => Err(DocumentError::NotFound),
+            (false, false) => Ok(Look::Made(Document::parse(json)?)),
+            (true, true) => Ok(Look::Base(Base { now, current: None })),
+            (true, false) => {
+                let current = Some(serde_json::from_str(&json)?);
+                Ok(Look::Base(Base { now, current }))
+            }
+        }
+    }
+
+    /// When the document's keys are to go, in milliseconds since 1970; empty for never.
+    fn gone_at(&self, next: &Envelope, now: u64) -> String {
+        let retention = self.config.retention.as_millis() as u64;
+        let purged = next.deleted.then(|| now + retention);
+        let gone = purged.into_iter().chain(next.expires_at).min();
+        // A key goes once the clock is past its time.
+        gone.map(|at| (at - 1).to_string()).unwrap_or_default()
+    }
+
+    /// Whether the data keeps to the limits.
+    fn check(&self, data: &Data, json: &str) -> Result<(), DocumentError> {
+        let limit = self.config.max_depth;
+        if !fits_depth(data, limit) {
+            return Err(DocumentError::TooDeep { limit });
+        }
+        let limit = self.config.max_bytes;
+        if json.len() > limit {
+            return Err(DocumentError::TooLarge { limit });
+        }
+        Ok(())
+    }
+}
+
+/// What the script must find for the write to be made.
+struct Former {
+    /// 0 when there was no document.
+    revision: u64,
+    /// Tells two documents of one id and revision apart; empty when there was none.
+    created_at: String,
+    /// 0 when there was no document.
+    updated_at: u64,
+}
+
+impl Former {
+    fn of(base: &Base) -> Former {
+        match &base.current {
+            Some(current) => Former {
+                revision: current.revision,
+                created_at: current.created_at.to_string(),
+                updated_at: current.updated_at,
+            },
+            None => Former {
+                revision: 0,
+                created_at: String::new(),
+                updated_at: 0,
+            },
+        }
+    }
+}
+
+/// Where a write is remembered, as what, and how long.
+struct Record {
+    key: String,
+    fingerprint: String,
+    ttl: Duration,
+}
+
+impl Record {
+    fn of(write: &Write, keys: &Keys) -> Record {
+        match &write.idempotency {
+            Some(Idempotency { key, fingerprint }) => Record {
+                key: keys.write(&format!("key:{key}")),
+                fingerprint: fingerprint.clone(),
+                ttl: IDEMPOTENCY_TTL,
+            },
+            None => Record {
+                key: keys.write(&format!("{:032x}", rand::random::<u128>())),
+                fingerprint: String::new(),
+                ttl: WRITE_TTL,
+            },
+        }
+    }
+}

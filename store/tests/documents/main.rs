@@ -1,0 +1,12 @@
+//! Documents against a real Valkey with the JSON module.
+#![allow(clippy::unwrap_used)]
+
+mod concurrency;
+mod events;
+mod faults;
+mod list;
+mod model;
+mod mutations;
+mod numbers;
+mod support;
+mod writes;
