@@ -179,11 +179,11 @@ impl ApiClient {
                 fruitless = 0;
                 let job: Job = serde_json::from_str(&event.data)
                     .context("cannot understand what the API says of the job")?;
-                if let Some(outcome) = job.outcome() {
-                    return outcome;
-                }
                 if let Some(JobProgress { entries, bytes }) = job.progress {
                     progress.update(entries, bytes);
+                }
+                if let Some(outcome) = job.outcome() {
+                    return outcome;
                 }
                 if job.state != state {
                     let reason = job.errors.last().filter(|_| job.state == "retrying");
