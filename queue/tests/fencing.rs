@@ -3,16 +3,14 @@
 
 mod common;
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::process::{Process, queues_of_parent};
 use common::*;
-use sluice_queue::{Finished, QueueConfig, QueueError, Queues, Running, State};
+use sluice_queue::{Finished, QueueError, Running, State};
 use sluice_test_support::TestValkey;
 use tokio::sync::watch;
 use tokio::time::sleep;
-
-const URL: &str = "SLUICE_QUEUE_TEST_URL";
 
 /// Where the stopped process tells how its last writes ended.
 const REPORT: &str = "test:report";
@@ -21,13 +19,7 @@ const REPORT: &str = "test:report";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of other tests, in a process of its own"]
 async fn stopped_process() {
-    let url = std::env::var(URL).expect("only for other tests");
-    let pool = deadpool_redis::Config::from_url(&url)
-        .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-        .unwrap();
-    let queues = Queues::connect(&url, pool, QueueConfig::default())
-        .await
-        .unwrap();
+    let (url, queues) = queues_of_parent().await;
     let worker = work(&queues, fast("stopped", 1), move |running: Running| {
         let url = url.clone();
         async move {
@@ -50,41 +42,11 @@ async fn stopped_process() {
     worker.running.await.unwrap();
 }
 
-/// A process that ends with the test, stopped or not.
-struct Process(Child);
-
-impl Process {
-    fn start(valkey: &TestValkey) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "stopped_process"])
-            .env(URL, valkey.url())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.0.id().to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn a_process_stopped_beyond_its_lease_cannot_complete_a_job_that_is_now_another_ones() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let process = Process::start(&valkey);
+    let process = Process::start(&valkey, "stopped_process");
     let id = queues.enqueue(job(&"first")).await.unwrap().id;
     until(&queues, &id, |job| job.state == State::Running).await;
     process.signal("STOP");
@@ -123,7 +85,7 @@ async fn a_process_stopped_beyond_its_lease_cannot_complete_a_job_that_is_now_an
 async fn a_process_stopped_beyond_its_lease_cannot_change_how_its_job_ended_elsewhere() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let process = Process::start(&valkey);
+    let process = Process::start(&valkey, "stopped_process");
     let id = queues.enqueue(job(&"first")).await.unwrap().id;
     until(&queues, &id, |job| job.state == State::Running).await;
     process.signal("STOP");

@@ -4,17 +4,15 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::process::{Process, queues_of_parent};
 use common::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sluice_queue::{Finished, JobError, NewJob, QueueConfig, Queues, Running};
+use sluice_queue::{Finished, JobError, NewJob, Running};
 use sluice_test_support::TestValkey;
 use tokio::time::sleep;
-
-const URL: &str = "SLUICE_QUEUE_TEST_URL";
 
 /// The recorded history: `<job>/<attempt>` for each effect that a handler had.
 const EFFECTS: &str = "test:effects";
@@ -27,13 +25,7 @@ const BLOWS: usize = 16;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of other tests, in a process of its own"]
 async fn victim_process() {
-    let url = std::env::var(URL).expect("only for other tests");
-    let pool = deadpool_redis::Config::from_url(&url)
-        .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-        .unwrap();
-    let queues = Queues::connect(&url, pool, QueueConfig::default())
-        .await
-        .unwrap();
+    let (url, queues) = queues_of_parent().await;
     let client = redis::Client::open(url).unwrap();
     let effects = client.get_multiplexed_async_connection().await.unwrap();
     let worker = work(&queues, fast("victim", 6), move |running: Running| {
@@ -57,35 +49,6 @@ async fn victim_process() {
     worker.running.await.unwrap();
 }
 
-struct Victim(Child);
-
-impl Victim {
-    fn start(valkey: &TestValkey) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "victim_process"])
-            .env(URL, valkey.url())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.0.id().to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_than_attempts() {
     let seed = rand::random();
@@ -93,7 +56,9 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
     let mut rng = StdRng::seed_from_u64(seed);
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let mut victims: Vec<_> = (0..WORKERS).map(|_| Victim::start(&valkey)).collect();
+    let mut victims: Vec<_> = (0..WORKERS)
+        .map(|_| Process::start(&valkey, "victim_process"))
+        .collect();
     let jobs: Vec<_> = (0..JOBS)
         .map(|n| NewJob {
             group: (n % 20 == 0).then(|| format!("g{}", n % 7)),
@@ -118,7 +83,7 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
             sleep(Duration::from_millis(1200)).await;
             victims[victim].signal("CONT");
         } else {
-            victims[victim] = Victim::start(&valkey);
+            victims[victim] = Process::start(&valkey, "victim_process");
         }
     }
 

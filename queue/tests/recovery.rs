@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
+use common::process::{Process, queues_of_parent};
 use common::*;
 use sluice_queue::{
     Finished, HandlerResult, JobError, JobId, NewJob, QueueConfig, QueueError, Queues, Running,
@@ -18,19 +18,11 @@ use sluice_test_support::TestValkey;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-const URL: &str = "SLUICE_QUEUE_TEST_URL";
-
 /// Not a test: what [`child_worker`] runs in a process of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of other tests, in a process of its own"]
 async fn worker_process() {
-    let url = std::env::var(URL).expect("only for other tests");
-    let pool = deadpool_redis::Config::from_url(&url)
-        .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-        .unwrap();
-    let queues = Queues::connect(&url, pool, QueueConfig::default())
-        .await
-        .unwrap();
+    let (_, queues) = queues_of_parent().await;
     let worker = work(
         &queues,
         WorkerConfig::new("child", 4),
@@ -45,24 +37,8 @@ async fn worker_process() {
 }
 
 /// A worker in another process, with the default lease and poll.
-struct ChildWorker(Child);
-
-fn child_worker(valkey: &TestValkey) -> ChildWorker {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "worker_process"])
-        .env(URL, valkey.url())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    ChildWorker(child)
-}
-
-impl Drop for ChildWorker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn child_worker(valkey: &TestValkey) -> Process {
+    Process::start(valkey, "worker_process")
 }
 
 fn of_group(group: &str, payload: &str) -> NewJob {
@@ -118,7 +94,7 @@ async fn a_job_that_kills_its_workers_becomes_a_dead_letter() {
     for attempt in 1..=2 {
         let mut child = child_worker(&valkey);
         until(&queues, &poison, |job| job.attempts == attempt).await;
-        let died = tokio::task::spawn_blocking(move || child.0.wait().unwrap());
+        let died = tokio::task::spawn_blocking(move || child.wait());
         assert!(!died.await.unwrap().success());
     }
     let worker = work(&queues, WorkerConfig::new("w", 1), async |_| Ok(json(&())));

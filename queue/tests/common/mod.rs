@@ -1,6 +1,8 @@
 //! What the tests of the queue share: a Valkey, a handle to its queues, and apalis workers that can be stopped.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod process;
+
 use std::time::Duration;
 
 use apalis::prelude::{WorkerBuilder, WorkerContext};
@@ -21,10 +23,14 @@ pub async fn queues(valkey: &TestValkey) -> Queues {
 }
 
 pub async fn queues_with(valkey: &TestValkey, config: QueueConfig) -> Queues {
-    let pool = Config::from_url(valkey.url())
+    connect(&valkey.url(), config).await
+}
+
+async fn connect(url: &str, config: QueueConfig) -> Queues {
+    let pool = Config::from_url(url)
         .create_pool(Some(Runtime::Tokio1))
         .unwrap();
-    Queues::connect(&valkey.url(), pool, config).await.unwrap()
+    Queues::connect(url, pool, config).await.unwrap()
 }
 
 /// A worker's settings with everything ten times faster than by default.
