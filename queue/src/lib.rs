@@ -106,18 +106,21 @@ mod lane;
 mod model;
 mod operate;
 mod queues;
+mod read;
 mod script;
+mod stats;
 mod worker;
 
 pub use error::QueueError;
 pub use id::JobId;
-pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, QueueStats, State};
+pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, State};
 pub use keys::{
     CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
     RESULT_LIMIT, Retention, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
+pub use stats::QueueStats;
 pub use worker::{
     Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,
     WorkerConfig,
