@@ -144,13 +144,15 @@ impl Request {
                 (request.user, job)
             }
             Self::Invalidate(request) => {
-                let shared = match request.kind {
-                    InvalidateType::Out => None,
-                    InvalidateType::Del => Some(format!("DEL:{}", request.user)),
-                };
-                let job = NewJob {
-                    unique_key: shared,
-                    ..Invalidate::new_job(&request)?
+                let job = Invalidate::new_job(&request)?;
+                let job = match request.kind {
+                    InvalidateType::Out => job,
+                    // A deletion is never given up, however long Convex is away.
+                    InvalidateType::Del => NewJob {
+                        unique_key: Some(format!("DEL:{}", request.user)),
+                        max_attempts: None,
+                        ..job
+                    },
                 };
                 (request.user, job)
             }

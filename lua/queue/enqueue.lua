@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     for each job: 1 id  2 payload  3 version  4 user  5 unique key  6 idempotency key  7 fingerprint  8 group
---          9 priority  10 max attempts  11 delay in ms  12 trace; an empty string means none
+--          9 priority  10 max attempts  11 delay in ms  12 trace  13 more; an empty string means none
+--          more is a JSON object of what few jobs have: backoff (the JSON to keep)
 -- Returns  for each job { outcome, id }: "new"; "existing" with the id of the job that has the unique or idempotency
 --          key; "conflict" when the idempotency key was used with another fingerprint.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
@@ -17,7 +18,8 @@ local function remember(idempotency, fingerprint, job)
   call('HSET', root .. 'job:' .. job, 'keep_until', now + IDEMPOTENCY_MS)
 end
 
-local function enqueue(id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace)
+local function enqueue(
+  id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace, more)
   local key = root .. 'job:' .. id
   if call('EXISTS', key) == 1 then return { 'new', id } end
 
@@ -52,6 +54,10 @@ local function enqueue(id, payload, version, user, unique, idempotency, fingerpr
   set('unique', unique)
   set('group', group)
   set('trace', trace)
+  if more ~= '' then
+    more = cjson.decode(more)
+    set('backoff', more.backoff or '')
+  end
   call('HSET', key, unpack(fields))
   remember(idempotency, fingerprint, id)
 
@@ -65,8 +71,8 @@ local function enqueue(id, payload, version, user, unique, idempotency, fingerpr
 end
 
 local answers = {}
-for i = 1, #ARGV, 12 do
-  answers[#answers + 1] = enqueue(unpack(ARGV, i, i + 11))
+for i = 1, #ARGV, 13 do
+  answers[#answers + 1] = enqueue(unpack(ARGV, i, i + 12))
 end
 announce()
 return answers

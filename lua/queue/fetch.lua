@@ -7,7 +7,7 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
---          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+--          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace, backoff }
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
@@ -115,7 +115,7 @@ while #jobs < want and newer + crowded < CHUNK do
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
+    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace', 'backoff')
     if job[1] and tonumber(job[2]) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[2], id)
@@ -129,7 +129,7 @@ while #jobs < want and newer + crowded < CHUNK do
       leased[#leased + 1] = now + lease
       leased[#leased + 1] = id
       moved[#moved + 1] = id
-      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8] }
+      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8], job[9] }
     end
   end
 end

@@ -1,9 +1,10 @@
 //! Adding jobs, one by one or many at once.
 
 use redis::Cmd;
+use serde::Serialize;
 
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, root};
+use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, UNLIMITED, root};
 use crate::worker::millis;
 use crate::{JobId, QueueError, Queues};
 
@@ -114,7 +115,33 @@ fn arguments(command: &mut Cmd, id: &JobId, job: &NewJob) {
         .arg(fingerprint)
         .arg(optional(&job.group))
         .arg(job.priority.min(9))
-        .arg(job.max_attempts.max(1))
+        .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
         .arg(job.delay.map_or(0, millis))
-        .arg(optional(&job.trace));
+        .arg(optional(&job.trace))
+        .arg(More::of(job));
+}
+
+/// What few jobs have, in one argument, so that the others do not pay for it.
+#[derive(Serialize)]
+struct More {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<String>,
+}
+
+impl More {
+    /// As the script takes it: JSON, or nothing when there is nothing.
+    fn of(job: &NewJob) -> String {
+        if job.backoff.is_none() {
+            return String::new();
+        }
+        let more = Self {
+            backoff: job.backoff.as_ref().map(json),
+        };
+        json(&more)
+    }
+}
+
+/// What is written here is made of texts and finite numbers, so that it cannot fail.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique group trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique group backoff trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -57,6 +57,15 @@ pub const NAME_LIMIT: usize = 512;
 
 /// The longest message kept of one failed attempt, in bytes; longer ones are cut.
 pub const MESSAGE_LIMIT: usize = 2 * 1024;
+
+/// The longest pause between two attempts.
+pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many pauses a [listed backoff](crate::Backoff::Listed) has at most.
+pub const PAUSES_LIMIT: usize = 64;
+
+/// The `max_attempts` of a job that is tried until it succeeds.
+pub(crate) const UNLIMITED: u32 = u32::MAX;
 
 /// How much is kept of what went wrong with one job, in bytes; the oldest entries go first.
 const ERRORS_LIMIT: usize = 16 * 1024;

@@ -52,7 +52,8 @@
 //!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
 //!   a worker dies its leases run out (after 6 s) and any live worker with the next fetch (each 2 s) takes over.
 //! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
-//!   What was fetched and never started (a drain, a lost answer) is not counted.
+//!   What was fetched and never started (a drain, a lost answer) is not counted. A job says [how many
+//!   attempts](NewJob::max_attempts) it has, without a bound too, and [how long it waits](NewJob::backoff) between them.
 //! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report progress or save a
 //!   checkpoint; its [cancellation token](Running::cancelled) fires, and the handler is dropped [`STOP_GRACE`] later.
 //!   Outside effects of a handler must be idempotent, or fenced in their turn.
@@ -95,6 +96,7 @@
 //! So `WorkerConfig::concurrency` is the bound that counts, handlers run in parallel, and a panic is a failed attempt
 //! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
 
+mod backoff;
 mod enqueue;
 mod error;
 mod events;
@@ -111,17 +113,17 @@ mod script;
 mod stats;
 mod worker;
 
+pub use backoff::Backoff;
 pub use error::QueueError;
 pub use id::JobId;
 pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, State};
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
-    RESULT_LIMIT, Retention, STOP_GRACE,
+    CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT,
+    PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT, Retention, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
 pub use stats::QueueStats;
 pub use worker::{
-    Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,
-    WorkerConfig,
+    HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend, WorkerConfig,
 };

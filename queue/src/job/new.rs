@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::keys::{NAME_LIMIT, PAYLOAD_LIMIT};
-use crate::{JobId, QueueError};
+use crate::{Backoff, JobId, QueueError};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
 #[derive(Debug, Clone)]
@@ -30,8 +30,11 @@ pub struct NewJob {
     /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of enqueueing counts, not
     /// the priority.
     pub priority: u8,
-    /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8.
-    pub max_attempts: u32,
+    /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8. None:
+    /// until it succeeds, however often that takes; then a job that kills its workers does so for ever.
+    pub max_attempts: Option<u32>,
+    /// How long it waits between its attempts. Default: as its worker [says](crate::WorkerConfig::backoff).
+    pub backoff: Option<Backoff>,
     /// How long the job waits at least.
     pub delay: Option<Duration>,
     /// The trace it belongs to (a W3C `traceparent`).
@@ -62,7 +65,8 @@ impl NewJob {
             idempotency: None,
             group: None,
             priority: 5,
-            max_attempts: 8,
+            max_attempts: Some(8),
+            backoff: None,
             delay: None,
             trace: None,
         })
@@ -72,6 +76,9 @@ impl NewJob {
     pub(crate) fn check(&self) -> Result<(), QueueError> {
         crate::id::check_queue(&self.queue)?;
         check_size("payload", self.payload.get().len(), PAYLOAD_LIMIT)?;
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
+        }
         let idempotency = self.idempotency.as_ref();
         for (what, value) in [
             ("user", self.user.as_ref()),

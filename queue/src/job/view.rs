@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::State;
-use crate::{JobId, QueueError};
+use crate::keys::UNLIMITED;
+use crate::{Backoff, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
@@ -32,8 +34,10 @@ pub struct JobView {
     pub priority: u8,
     /// How often it was started.
     pub attempts: u32,
-    /// How often it may be started.
-    pub max_attempts: u32,
+    /// How often it may be started; None: until it succeeds.
+    pub max_attempts: Option<u32>,
+    /// How long it waits between its attempts, if it says so itself.
+    pub backoff: Option<Backoff>,
     /// When it was enqueued.
     pub created_at: u64,
     /// When it was or is to become available (again).
@@ -128,7 +132,8 @@ impl JobView {
             group: fields.0.remove("group"),
             priority: fields.number("priority")?,
             attempts: fields.number("attempts")?,
-            max_attempts: fields.number("max_attempts")?,
+            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            backoff: fields.parsed("backoff")?,
             created_at: fields.number("created_at")?,
             run_at: fields.number("run_at")?,
             started_at: fields.time("started_at")?,
@@ -167,6 +172,11 @@ impl Fields {
         } else {
             Ok(None)
         }
+    }
+
+    fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let value = self.0.remove(name);
+        Ok(value.as_deref().map(serde_json::from_str).transpose()?)
     }
 
     fn json(&mut self, name: &str) -> Result<Option<Box<RawValue>>, QueueError> {

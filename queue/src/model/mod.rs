@@ -149,7 +149,7 @@ impl Twins {
             unique: self.one_of(&[None, None, None, Some("u1"), Some("u2")]),
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             priority: self.one_of(&[0, 5, 5, 9]),
-            max_attempts: self.rng.random_range(1..4),
+            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
             delayed: self.rng.random_bool(0.2),
         };
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
@@ -165,6 +165,7 @@ impl Twins {
             new.priority.to_string(),
             new.max_attempts.to_string(),
             if new.delayed { LATER } else { 0 }.to_string(),
+            String::new(),
             String::new(),
         ];
         let did = format!("enqueue {id} {new:?}");

@@ -14,7 +14,7 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use crate::keys::{FETCH_LIMIT, root};
+use crate::keys::{FETCH_LIMIT, UNLIMITED, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
@@ -32,7 +32,8 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace.
+/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace,
+/// backoff.
 type Row = (
     String,
     Vec<u8>,
@@ -42,6 +43,7 @@ type Row = (
     u32,
     Option<Vec<u8>>,
     u64,
+    Option<String>,
     Option<String>,
 );
 
@@ -198,7 +200,18 @@ impl Fetcher {
     }
 
     async fn pass_on(&self, row: Row, token: &str, permit: OwnedSemaphorePermit) {
-        let (job, payload, version, user, attempt, max_attempts, checkpoint, waited, trace) = row;
+        let (
+            job,
+            payload,
+            version,
+            user,
+            attempt,
+            max_attempts,
+            checkpoint,
+            waited,
+            trace,
+            backoff,
+        ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
         let slot = self
@@ -217,7 +230,8 @@ impl Fetcher {
                 version,
                 user,
                 attempt,
-                max_attempts,
+                max_attempts: Some(max_attempts).filter(|&it| it != UNLIMITED),
+                backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
             },

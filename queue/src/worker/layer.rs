@@ -15,13 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::Backoff;
 use super::heartbeat::millis;
 use super::lease::{Lease, Stop};
 use super::running::{JobError, Running};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, RESULT_LIMIT, STOP_GRACE, root};
 use crate::lane::jittered;
-use crate::{QueueError, Queues};
+use crate::{Backoff, QueueError, Queues};
 
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -77,6 +76,7 @@ where
         let lease = task.args.lease.clone();
         let progress = task.args.progress.clone();
         let attempt = task.args.attempt();
+        let backoff = task.args.job.backoff.take().unwrap_or(backoff);
         let span = tracing::info_span!("job", id = %lease.id, attempt);
         let run = self
             .handler
@@ -92,7 +92,7 @@ where
             drop(run);
             metrics::histogram!("sluice_queue_run_seconds", "queue" => lease.id.queue().to_owned())
                 .record(begun.elapsed());
-            let ending = ending(result, lease.stop_reason(), backoff.delay(attempt));
+            let ending = ending(result, lease.stop_reason(), || backoff.delay(attempt));
             record(&queues, &lease, ending, progress.take_unsent()).await;
             drop(slot);
             Ok(())
@@ -167,7 +167,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 fn ending(
     result: Option<Result<Box<RawValue>, JobError>>,
     stop: Option<Stop>,
-    delay: Duration,
+    delay: impl FnOnce() -> Duration,
 ) -> Ending {
     match (result, stop) {
         (Some(Ok(value) | Err(JobError::Refuse(value))), _) if value.get().len() > RESULT_LIMIT => {
@@ -181,7 +181,10 @@ fn ending(
         (Some(Err(JobError::Fatal(message))), _) => Ending::Dead(message),
         (_, Some(Stop::Shutdown)) => Ending::Released,
         (_, Some(_)) | (Some(Err(JobError::Cancelled)) | None, None) => Ending::Cancelled,
-        (Some(Err(JobError::Retry(message))), None) => Ending::Retry { message, delay },
+        (Some(Err(JobError::Retry(message))), None) => Ending::Retry {
+            message,
+            delay: delay(),
+        },
     }
 }
 
