@@ -1,7 +1,7 @@
 //! What a caller asks for, the job that each request becomes, and the refusals it may answer with.
 
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError};
+use sluice_queue::{Idempotency, NewJob, QueueError, Unique};
 
 use crate::invalidate::Invalidate;
 use crate::job::Job;
@@ -130,7 +130,11 @@ impl Request {
         let (user, job) = match self {
             Self::Sync(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.kind.as_str(), request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.kind.as_str(),
+                        request.user
+                    ))),
                     group: Some(request.user.clone()),
                     ..Sync::new_job(&request)?
                 };
@@ -138,7 +142,10 @@ impl Request {
             }
             Self::Prefetch(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.limit, request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.limit, request.user
+                    ))),
                     ..Prefetch::new_job(&request)?
                 };
                 (request.user, job)
@@ -149,7 +156,7 @@ impl Request {
                     InvalidateType::Out => job,
                     // A deletion is never given up, however long Convex is away.
                     InvalidateType::Del => NewJob {
-                        unique_key: Some(format!("DEL:{}", request.user)),
+                        unique: Some(Unique::by_key(format!("DEL:{}", request.user))),
                         max_attempts: None,
                         ..job
                     },

@@ -100,7 +100,16 @@ local function give_up_place(id)
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
--- Removes a finished job, at once or when the last idempotency key that points to it has run out.
+-- Sees to it that a job is kept until then at least, also after it has ended.
+local function keep(id, until_ms)
+  local key = root .. 'job:' .. id
+  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
+    call('HSET', key, 'keep_until', until_ms)
+    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+  end
+end
+
+-- Removes a finished job, at once or when the last key that answers with it has run out.
 local function forget(id)
   local key = root .. 'job:' .. id
   local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
@@ -127,13 +136,25 @@ local function trim(state, chunk)
   end
 end
 
--- Lets go of what an unfinished job holds: its unique key, its place among its user's, and its place in its group, whose
--- next one moves up.
-local function let_go(id, group, unique)
-  give_up_place(id)
-  if unique and call('GET', root .. 'unique:' .. unique) == id then
-    call('DEL', root .. 'unique:' .. unique)
+-- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it for as long as such a
+-- job counts.
+local function free_unique(id, unique, state)
+  local key = root .. 'unique:' .. unique
+  if call('GET', key) ~= id then return end
+  local counts = state and call('HGET', root .. 'job:' .. id, 'unique_in')
+  if counts == 'any' or (counts and counts == state) then
+    -- One of a period has its time to live from the start.
+    if call('PTTL', key) < 0 then call('PEXPIRE', key, KEEP[state].age) end
+  else
+    call('DEL', key)
   end
+end
+
+-- Lets go of what a job holds that ended in `state`, or is to be deleted (none): its unique key, its place among its
+-- user's, and its place in its group, whose next one moves up.
+local function let_go(id, group, unique, state)
+  give_up_place(id)
+  if unique then free_unique(id, unique, state) end
   if group then
     local line = root .. 'group:' .. group
     call('ZREM', line, id)
@@ -151,7 +172,7 @@ end
 local function conclude(id, state, group, unique)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
   call('ZADD', root .. state, now, id)
-  let_go(id, group, unique)
+  let_go(id, group, unique, state)
   moved[#moved + 1] = id
   trim(state, 2)
 end

@@ -3,7 +3,8 @@
 -- KEYS[1]  the queue's root
 -- ARGV     for each job: 1 id  2 payload  3 version  4 user  5 unique key  6 idempotency key  7 fingerprint  8 group
 --          9 priority  10 max attempts  11 delay in ms  12 trace  13 more; an empty string means none
---          more is a JSON object of what few jobs have: backoff (the JSON to keep)
+--          more is a JSON object of what few jobs have: backoff (the JSON to keep), unique_in ("completed" or "any", when
+--          the unique key counts longer than the job is unfinished), period (of the unique key, in ms)
 -- Returns  for each job { outcome, id }: "new"; "existing" with the id of the job that has the unique or idempotency
 --          key; "conflict" when the idempotency key was used with another fingerprint.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
@@ -15,7 +16,7 @@ local function remember(idempotency, fingerprint, job)
   local record = root .. 'idempotency:' .. idempotency
   call('HSET', record, 'job', job, 'fingerprint', fingerprint)
   call('PEXPIRE', record, IDEMPOTENCY_MS)
-  call('HSET', root .. 'job:' .. job, 'keep_until', now + IDEMPOTENCY_MS)
+  keep(job, now + IDEMPOTENCY_MS)
 end
 
 local function enqueue(
@@ -31,6 +32,9 @@ local function enqueue(
     end
   end
 
+  more = more ~= '' and cjson.decode(more)
+  local period_end = more and more.period and now - now % more.period + more.period
+  if period_end then unique = string.format('%s@%.0f', unique, period_end) end
   if unique ~= '' then
     local holder = call('GET', root .. 'unique:' .. unique)
     if holder and call('EXISTS', root .. 'job:' .. holder) == 1 then
@@ -38,6 +42,7 @@ local function enqueue(
       return { 'existing', holder }
     end
     call('SET', root .. 'unique:' .. unique, id)
+    if period_end then call('PEXPIREAT', root .. 'unique:' .. unique, period_end) end
   end
 
   local fields = {
@@ -54,9 +59,10 @@ local function enqueue(
   set('unique', unique)
   set('group', group)
   set('trace', trace)
-  if more ~= '' then
-    more = cjson.decode(more)
+  if more then
     set('backoff', more.backoff or '')
+    set('unique_in', more.unique_in or '')
+    set('keep_until', period_end or '')
   end
   call('HSET', key, unpack(fields))
   remember(idempotency, fingerprint, id)

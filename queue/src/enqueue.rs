@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::job::{Enqueued, NewJob};
 use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, UNLIMITED, root};
 use crate::worker::millis;
-use crate::{JobId, QueueError, Queues};
+use crate::{JobId, QueueError, Queues, Unique};
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
@@ -15,8 +15,8 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        job.check()?;
-        let answer = self.add(&job.queue, &[&job]).await?.pop();
+        let prepared = Prepared::new(&job)?;
+        let answer = self.add(&job.queue, &[prepared]).await?.pop();
         answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
     }
 
@@ -33,19 +33,18 @@ impl Queues {
         &self,
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        for job in jobs {
-            job.check()?;
-        }
-        let mut numbered: Vec<(usize, &NewJob)> = jobs.iter().enumerate().collect();
+        let prepared = jobs.iter().map(Prepared::new);
+        let prepared: Vec<_> = prepared.collect::<Result<_, _>>()?;
+        let mut numbered: Vec<(usize, Prepared)> = prepared.into_iter().enumerate().collect();
         // Stable, so the jobs of a queue keep their order.
-        numbered.sort_by_key(|&(_, job)| job.queue.as_str());
-        let (numbers, sorted): (Vec<usize>, Vec<&NewJob>) = numbered.into_iter().unzip();
+        numbered.sort_by_key(|(_, it)| it.job.queue.as_str());
+        let (numbers, sorted): (Vec<usize>, Vec<Prepared>) = numbered.into_iter().unzip();
         let mut answers = Vec::with_capacity(jobs.len());
-        for same_queue in sorted.chunk_by(|one, next| one.queue == next.queue) {
+        for same_queue in sorted.chunk_by(|one, next| one.job.queue == next.job.queue) {
             let mut left = same_queue;
             while let [first, ..] = left {
                 let (step, rest) = left.split_at(step(left));
-                answers.extend(self.add(&first.queue, step).await?);
+                answers.extend(self.add(&first.job.queue, step).await?);
                 left = rest;
             }
         }
@@ -58,16 +57,15 @@ impl Queues {
     async fn add(
         &self,
         queue: &str,
-        jobs: &[&NewJob],
+        jobs: &[Prepared<'_>],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
         self.register(queue).await?;
-        let ids: Vec<JobId> = jobs.iter().map(|_| JobId::new(queue)).collect();
         let answers: Vec<(String, String)> = self
             .shared
             .lane
             .script(&self.shared.scripts.enqueue, &root(queue), |command| {
-                for (id, job) in ids.iter().zip(jobs) {
-                    arguments(command, id, job);
+                for job in jobs {
+                    job.arguments(command);
                 }
             })
             .await?;
@@ -89,54 +87,84 @@ impl Queues {
 }
 
 /// How many of the jobs the next script takes: a bounded number and size, so that it does not hold up the server.
-fn step(jobs: &[&NewJob]) -> usize {
+fn step(jobs: &[Prepared]) -> usize {
     let mut bytes = 0;
-    let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|job| {
-        bytes += job.payload.get().len();
+    let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|it| {
+        bytes += it.job.payload.get().len();
         bytes <= ENQUEUE_BYTES
     });
     fitting.count().max(1)
 }
 
-fn arguments(command: &mut Cmd, id: &JobId, job: &NewJob) {
-    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (key, fingerprint) = job
-        .idempotency
-        .as_ref()
-        .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
-        .unwrap_or_default();
-    command
-        .arg(id.job())
-        .arg(job.payload.get())
-        .arg(job.version)
-        .arg(optional(&job.user))
-        .arg(optional(&job.unique_key))
-        .arg(key)
-        .arg(fingerprint)
-        .arg(optional(&job.group))
-        .arg(job.priority.min(9))
-        .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
-        .arg(job.delay.map_or(0, millis))
-        .arg(optional(&job.trace))
-        .arg(More::of(job));
+/// A job that was checked, with what the script needs besides.
+struct Prepared<'a> {
+    job: &'a NewJob,
+    id: JobId,
+    unique_key: String,
+    more: String,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(job: &'a NewJob) -> Result<Self, QueueError> {
+        job.check()?;
+        let unique = job.unique.as_ref();
+        let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
+        Ok(Self {
+            job,
+            id: JobId::new(&job.queue),
+            unique_key: unique_key.unwrap_or_default(),
+            more: More::of(job),
+        })
+    }
+
+    fn arguments(&self, command: &mut Cmd) {
+        let job = self.job;
+        let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (key, fingerprint) = job
+            .idempotency
+            .as_ref()
+            .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
+            .unwrap_or_default();
+        command
+            .arg(self.id.job())
+            .arg(job.payload.get())
+            .arg(job.version)
+            .arg(optional(&job.user))
+            .arg(&self.unique_key)
+            .arg(key)
+            .arg(fingerprint)
+            .arg(optional(&job.group))
+            .arg(job.priority.min(9))
+            .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
+            .arg(job.delay.map_or(0, millis))
+            .arg(optional(&job.trace))
+            .arg(&self.more);
+    }
 }
 
 /// What few jobs have, in one argument, so that the others do not pay for it.
-#[derive(Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 struct More {
     #[serde(skip_serializing_if = "Option::is_none")]
     backoff: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_in: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u64>,
 }
 
 impl More {
     /// As the script takes it: JSON, or nothing when there is nothing.
     fn of(job: &NewJob) -> String {
-        if job.backoff.is_none() {
-            return String::new();
-        }
+        let unique = job.unique.as_ref();
         let more = Self {
             backoff: job.backoff.as_ref().map(json),
+            unique_in: unique.and_then(Unique::counts),
+            period: unique.and_then(Unique::period).map(millis),
         };
+        if more == Self::default() {
+            return String::new();
+        }
         json(&more)
     }
 }

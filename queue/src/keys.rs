@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique group backoff trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -18,7 +18,7 @@
 //! | `retrying` | zset, score = when due | failed jobs that wait for their next attempt |
 //! | `completed`, `cancelled`, `dead` | zset, score = when finished | finished jobs, bounded by [`Retention`] |
 //! | `group:<group>` | zset, score = seat | the unfinished jobs of a group that are in line; the first one is offered, running or retrying, the others are held |
-//! | `unique:<key>` | string | the unfinished job with this unique key |
+//! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
 //! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit` (0: there was one); `reconciled_at`, `reconcile_cursor` |
@@ -63,6 +63,9 @@ pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How many pauses a [listed backoff](crate::Backoff::Listed) has at most.
 pub const PAUSES_LIMIT: usize = 64;
+
+/// The longest period in which a job [is unique](crate::Unique::per).
+pub const PERIOD_LIMIT: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// The `max_attempts` of a job that is tried until it succeeds.
 pub(crate) const UNLIMITED: u32 = u32::MAX;

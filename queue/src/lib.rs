@@ -65,6 +65,8 @@
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
+//! - **Unique means one.** What counts as [the same](Unique) is there once, however many enqueue it at a time: while it is
+//!   unfinished, for as long as it is kept, or once in each period.
 //! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
 //!   nothing from what runs.
 //! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
@@ -111,6 +113,7 @@ mod queues;
 mod read;
 mod script;
 mod stats;
+mod unique;
 mod worker;
 
 pub use backoff::Backoff;
@@ -118,12 +121,13 @@ pub use error::QueueError;
 pub use id::JobId;
 pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, State};
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT,
-    PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT, Retention, STOP_GRACE,
+    CHECKPOINT_LIMIT, Keep, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT,
+    PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT, Retention, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
 pub use stats::QueueStats;
+pub use unique::Unique;
 pub use worker::{
     HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend, WorkerConfig,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use redis::Value;
-use sluice_queue::{JobId, NewJob, Queues, Running, State};
+use sluice_queue::{JobId, NewJob, Queues, Running, State, Unique};
 use sluice_test_support::TestValkey;
 use tokio::time::{Instant, sleep};
 
@@ -158,7 +158,7 @@ async fn a_unique_key_whose_job_was_deleted_is_free() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let unique = || NewJob {
-        unique_key: Some("u".into()),
+        unique: Some(Unique::by_key("u")),
         ..job(&())
     };
     let lost = queues.enqueue(unique()).await.unwrap().id;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::keys::{NAME_LIMIT, PAYLOAD_LIMIT};
-use crate::{Backoff, JobId, QueueError};
+use crate::{Backoff, JobId, QueueError, Unique};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct NewJob {
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
-    /// While a job with this key waits or runs, enqueueing answers with that job.
-    pub unique_key: Option<String>,
+    /// Enqueueing answers with the job that counts as the same, if there is one.
+    pub unique: Option<Unique>,
     /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
     pub idempotency: Option<Idempotency>,
     /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried keeps its place, so
@@ -61,7 +61,7 @@ impl NewJob {
             version: 1,
             payload: serde_json::value::to_raw_value(payload)?,
             user: None,
-            unique_key: None,
+            unique: None,
             idempotency: None,
             group: None,
             priority: 5,
@@ -82,7 +82,6 @@ impl NewJob {
         let idempotency = self.idempotency.as_ref();
         for (what, value) in [
             ("user", self.user.as_ref()),
-            ("unique key", self.unique_key.as_ref()),
             ("group", self.group.as_ref()),
             ("trace", self.trace.as_ref()),
             ("idempotency key", idempotency.map(|it| &it.key)),

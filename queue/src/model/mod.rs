@@ -146,7 +146,14 @@ impl Twins {
         let new = NewJob {
             version: self.one_of(&[1, 1, 1, 2, 3]),
             user: self.one_of(&[None, Some(USERS[0]), Some(USERS[0]), Some(USERS[1])]),
-            unique: self.one_of(&[None, None, None, Some("u1"), Some("u2")]),
+            unique: self.one_of(&[
+                None,
+                None,
+                None,
+                Some("u1"),
+                Some("u2/completed"),
+                Some("u3/any"),
+            ]),
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             priority: self.one_of(&[0, 5, 5, 9]),
             max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
@@ -166,7 +173,10 @@ impl Twins {
             new.max_attempts.to_string(),
             if new.delayed { LATER } else { 0 }.to_string(),
             String::new(),
-            String::new(),
+            match new.unique.and_then(|unique| unique.split_once('/')) {
+                Some((_, unique_in)) => format!(r#"{{"unique_in":"{unique_in}"}}"#),
+                None => String::new(),
+            },
         ];
         let did = format!("enqueue {id} {new:?}");
         let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
@@ -341,13 +351,17 @@ impl Twins {
             }
             self.compare("at the end");
         }
+        // What is unique beyond its end is so until it is deleted.
+        while let Some(id) = self.any_job(|_| true) {
+            let deleted: i64 = self.eval(|it| &it.operate, &["delete".into(), id.clone()]);
+            assert_eq!(deleted, self.reference.operate("delete", &id));
+        }
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.valkey).unwrap();
         let left: BTreeSet<_> = keys
             .iter()
             .filter_map(|key| key.strip_prefix(&root("q")))
-            .filter(|key| !key.starts_with("job:"))
             .collect();
-        let kept = ["cancelled", "completed", "dead", "meta", "workers"];
+        let kept = ["meta", "workers"];
         assert!(left.iter().all(|key| kept.contains(key)), "{left:?}");
     }
 }

@@ -86,8 +86,14 @@ impl Reference {
         })
     }
 
+    /// The job that counts as the one with a unique key, whose name says in which states besides the unfinished ones.
     fn holder(&self, unique: &str) -> Option<String> {
-        self.first(|job| (!is_final(job.state) && job.new.unique == Some(unique)).then_some(()))
+        let counts = |state| match unique.split_once('/') {
+            Some((_, "any")) => true,
+            Some((_, also)) => !is_final(state) || state == also,
+            None => !is_final(state),
+        };
+        self.first(|job| (job.new.unique == Some(unique) && counts(job.state)).then_some(()))
     }
 
     fn running(&self) -> usize {
@@ -352,7 +358,8 @@ impl Reference {
             "retry" => {
                 let again = is_final(job.state) && (job.state != "completed" || job.refused);
                 let unique = job.new.unique;
-                if !again || unique.is_some_and(|unique| self.holder(unique).is_some()) {
+                let holder = unique.and_then(|unique| self.holder(unique));
+                if !again || holder.is_some_and(|holder| holder != id) {
                     return 0;
                 }
                 let job = self.job(id);
