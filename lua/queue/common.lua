@@ -1,25 +1,4 @@
--- Shared by every script of a queue and placed in front of each of them, after the constants that
--- queue/src/keys.rs defines (KEEP, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS).
---
--- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
--- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
-
-local call = redis.call
-local root = KEYS[1]
-local SEATS = 281474976710656 -- 2^48 places per priority; priority 9 still fits a double exactly
-
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local wake = false -- workers have something new to look for
-local moved = {}   -- jobs whose state changed, for whoever watches them
-
-local limits -- once read: of all jobs, of each user's; false means none, 0 that there was one
-
-local function limit_of(which)
-  limits = limits or call('HMGET', root .. 'meta', 'limit', 'user_limit')
-  return tonumber(limits[which])
-end
+-- What happens to jobs in more than one script; placed behind head.lua and rates.lua.
 
 -- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
 -- has none and one is left. Returns whether it may be in line, and its user.
@@ -41,6 +20,20 @@ local function crowd(id, user, score)
   call('ZADD', root .. 'crowded:' .. user, score, id)
 end
 
+-- Sets a job aside until the rate lets its user start another one, at `at` as far as is known.
+local function throttle(id, user, score, at)
+  call('ZADD', root .. 'throttled', score, id)
+  call('ZADD', root .. 'throttled:' .. user, score, id)
+  call('ZADD', root .. 'throttled_users', 'NX', at, user)
+end
+
+-- While the rate holds a user back, jobs that would join the line are set aside at once. A job that has a place keeps it.
+local function is_held_back(id)
+  local _, ever = rate_of(true)
+  local user = ever and call('HGET', root .. 'job:' .. id, 'user')
+  return user and call('ZSCORE', root .. 'throttled_users', user), user
+end
+
 -- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
 -- a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
@@ -48,6 +41,8 @@ local function offer(id, priority, seat)
   moved[#moved + 1] = id
   local has_place, user = take_place(id)
   if not has_place then return crowd(id, user, score) end
+  local held_back_until, held_back = is_held_back(id)
+  if held_back_until then return throttle(id, held_back, score, held_back_until) end
   call('ZADD', root .. 'available', score, id)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
 end

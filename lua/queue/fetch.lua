@@ -1,6 +1,6 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
 -- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing, one with a
--- limit no more than that; jobs of users who have no place left are set aside until they do.
+-- limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set aside.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
@@ -87,6 +87,24 @@ if now >= rescue_after then
   end
 end
 
+-- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
+local rate = rate_of(false)
+local user_rate, throttled_ever = rate_of(true)
+for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
+  local line = root .. 'throttled:' .. user
+  local may, next_at = CHUNK, now
+  if user_rate then may, next_at = allowance(user_rate, user) end
+  if may > CHUNK then may, next_at = CHUNK, now end
+  call('ZREM', root .. 'throttled_users', user)
+  local ids = may > 0 and call('ZPOPMIN', line, may) or {}
+  for i = 1, #ids, 2 do
+    call('ZREM', root .. 'throttled', ids[i])
+    local priority = call('HGET', root .. 'job:' .. ids[i], 'priority')
+    if priority then offer(ids[i], priority, call('HINCRBY', root .. 'meta', 'seat', 1)) end
+  end
+  if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
+end
+
 for state in pairs(KEEP) do trim(state, CHUNK) end
 local mended = reconcile(lease)
 
@@ -96,6 +114,11 @@ if limit then
   want = math.min(want, limit - call('ZCARD', root .. 'running'))
   -- Runs that were taken away left room for others, too.
   wake = wake or rescued + buried > 0
+end
+local next_start
+if rate and want > 0 then
+  local may, next_at = allowance(rate)
+  if may < want then want, next_start = may, next_at end
 end
 
 -- What an older worker set aside goes back to its place.
@@ -107,9 +130,21 @@ if want > 0 then
   end
 end
 
+-- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
+local function may_start(id, user, score)
+  if not user_rate or not user then return true end
+  local may, next_at = allowance(user_rate, user)
+  if may > 0 then
+    spend(user_rate, user, { id })
+    return true
+  end
+  throttle(id, user, score, next_at)
+  return false
+end
+
 -- A job may be in line without a place when the limit was set after it joined.
-local jobs, leased, newer, crowded = {}, {}, 0, 0
-while #jobs < want and newer + crowded < CHUNK do
+local jobs, leased, started, newer, crowded, throttled = {}, {}, {}, 0, 0, 0
+while #jobs < want and newer + crowded + throttled < CHUNK do
   local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
   if #popped == 0 then break end
   for i = 1, #popped, 2 do
@@ -123,34 +158,43 @@ while #jobs < want and newer + crowded < CHUNK do
     elseif job[1] and not take_place(id) then
       crowded = crowded + 1
       crowd(id, job[3], popped[i + 1])
+    elseif job[1] and not may_start(id, job[3], popped[i + 1]) then
+      throttled = throttled + 1
     elseif job[1] then
       local attempts = job[4] + 1
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
       leased[#leased + 1] = now + lease
       leased[#leased + 1] = id
+      started[#started + 1] = id
       moved[#moved + 1] = id
       jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8], job[9] }
     end
   end
 end
-if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
+if #leased > 0 then
+  call('ZADD', root .. 'running', unpack(leased))
+  if rate then spend(rate, nil, started) end
+end
 
 local next_in = -1
+local function look_again(at)
+  local wait = math.ceil(math.max(at, now) - now)
+  if next_in < 0 or wait < next_in then next_in = wait end
+end
 local function upcoming(set, not_before)
   local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
-  if head[2] then
-    local wait = math.max(head[2], not_before, now) - now
-    if next_in < 0 or wait < next_in then next_in = wait end
-  end
+  if head[2] then look_again(math.max(head[2], not_before)) end
 end
 upcoming('scheduled', 0)
 upcoming('retrying', 0)
 upcoming('running', rescue_after)
+if throttled_ever then upcoming('throttled_users', 0) end
+if next_start and call('ZCARD', root .. 'available') > 0 then look_again(next_start) end
 
 -- This worker has more to look through, behind what it set aside.
-if #jobs < want and newer + crowded >= CHUNK then next_in = 0 end
+if #jobs < want and newer + crowded + throttled >= CHUNK then next_in = 0 end
 
--- Others need to know only of what this worker left.
-wake = newer > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
+-- Others need to know only of what this worker left, and of what it may have no place for when it is due.
+wake = newer > 0 or (throttled > 0 and #jobs == want) or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
 return { next_in, rescued, buried, newer, mended, jobs }

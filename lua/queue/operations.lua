@@ -9,8 +9,10 @@ local function withdraw(id, state)
   if state == 'available' then
     call('ZREM', root .. 'held', id)
     call('ZREM', root .. 'newer', id)
-    if call('ZREM', root .. 'crowded', id) == 1 then
-      call('ZREM', root .. 'crowded:' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+    for _, aside in ipairs({ 'crowded', 'throttled' }) do
+      if call('ZREM', root .. aside, id) == 1 then
+        call('ZREM', root .. aside .. ':' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+      end
     end
   end
 end

@@ -23,7 +23,7 @@ end
 
 local function is_listed(id, state, key)
   if state == 'available' then
-    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded' }) do
+    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded', 'throttled' }) do
       if call('ZSCORE', root .. set, id) then return true end
     end
     return false
@@ -74,6 +74,15 @@ local function mend_places(id, user)
   return mended
 end
 
+-- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is looked at. Returns
+-- whether it was not so.
+local function mend_throttled(id, user)
+  local score = user and call('ZSCORE', root .. 'throttled', id)
+  if not score then return false end
+  local missing = call('ZADD', root .. 'throttled:' .. user, 'NX', score, id)
+  return missing + call('ZADD', root .. 'throttled_users', 'NX', now, user) > 0
+end
+
 -- Returns whether there was something to mend.
 local function mend(id, lease)
   local key = root .. 'job:' .. id
@@ -87,6 +96,7 @@ local function mend(id, lease)
   local in_line = state == 'available' or state == 'running' or state == 'retrying'
   local mended = in_line and job.group and mend_group(id, job)
   mended = mend_places(id, fields[6]) or mended
+  mended = mend_throttled(id, fields[6]) or mended
   if not is_listed(id, state, key) then
     relist(id, state, job, lease)
     mended = true

@@ -74,6 +74,9 @@
 //!   the order of creation counts.
 //! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and of each user in it, run at
 //!   a time. Users at their limit take turns; their jobs cost nothing while they wait.
+//! - **Rates hold over all workers.** [`Queues::set_rates`] bounds how many jobs of a queue, and of each user in it, start in
+//!   a time: by a fixed or sliding window or a token bucket. What waits costs nothing: workers sleep until the next job may
+//!   start, and a user who has used up the rate is out of the others' way until then.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -110,6 +113,7 @@ mod lane;
 mod model;
 mod operate;
 mod queues;
+mod rate;
 mod read;
 mod script;
 mod stats;
@@ -122,10 +126,12 @@ pub use id::JobId;
 pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, State};
 pub use keys::{
     CHECKPOINT_LIMIT, Keep, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT,
-    PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RESULT_LIMIT, Retention, STOP_GRACE,
+    PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention,
+    SLIDING_LIMIT, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
+pub use rate::{Rate, Rates};
 pub use stats::QueueStats;
 pub use unique::Unique;
 pub use worker::{

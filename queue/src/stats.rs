@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::keys::{QUEUES, root};
-use crate::{QueueError, Queues};
+use crate::{QueueError, Queues, Rate};
 
 /// The numbers of one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +34,10 @@ pub struct QueueStats {
     pub limit: Option<u64>,
     /// How many jobs of one user may run at a time, over all workers.
     pub user_limit: Option<u64>,
+    /// How fast jobs start, over all workers.
+    pub rate: Option<Rate>,
+    /// How fast jobs of one user start, over all workers.
+    pub user_rate: Option<Rate>,
 }
 
 impl Queues {
@@ -55,12 +59,13 @@ impl Queues {
 
     async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
         let scripts = &self.shared.scripts;
-        let numbers: [i64; 12] = self
+        let (counts, numbers, rates): ([i64; 8], [i64; 4], [String; 2]) = self
             .shared
             .lane
             .script(&scripts.stats, &root(&name), |_| {})
             .await?;
-        let [counts @ .., oldest_waiting, paused_at, limit, user_limit] = numbers;
+        let [oldest_waiting, paused_at, limit, user_limit] = numbers;
+        let [rate, user_rate] = rates.map(|kept| Rate::read(&kept));
         let optional = |number: i64| u64::try_from(number).ok();
         let [
             scheduled,
@@ -86,6 +91,8 @@ impl Queues {
             paused_at: optional(paused_at),
             limit: optional(limit),
             user_limit: optional(user_limit),
+            rate,
+            user_rate,
         })
     }
 }

@@ -12,7 +12,8 @@ use crate::QueueError;
 pub enum State {
     /// Waits for its time.
     Scheduled,
-    /// Waits for a worker (that knows its version), or for another job of its group or user to end.
+    /// Waits for a worker (that knows its version), for another job of its group or user to end, or for
+    /// the rate of its user.
     Available,
     /// A worker has it.
     Running,
@@ -55,7 +56,7 @@ impl State {
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {
             Self::Scheduled => &["scheduled"],
-            Self::Available => &["held", "newer", "crowded", "available"],
+            Self::Available => &["held", "newer", "crowded", "throttled", "available"],
             Self::Running => &["running"],
             Self::Retrying => &["retrying"],
             Self::Completed => &["completed"],

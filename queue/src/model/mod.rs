@@ -24,10 +24,12 @@ const STEPS: usize = 400;
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
 
-const LISTS: [&str; 9] = [
+const LISTS: [&str; 11] = [
     "held",
     "newer",
     "crowded",
+    "throttled",
+    "throttled_users",
     "scheduled",
     "running",
     "retrying",
@@ -122,15 +124,20 @@ impl Twins {
                 let outcome = self.one_of(&outcomes);
                 self.finish(outcome)
             }
-            70..80 => self.time_passes(),
+            70..78 => self.time_passes(),
+            78..80 => self.window_passes(),
             80..84 => self.heartbeat(),
             84..95 => {
                 let operation = self.one_of(&["cancel", "cancel", "retry", "retry", "delete"]);
                 self.operate(operation)
             }
-            95..98 => {
+            95..97 => {
                 let paused = !self.reference.paused;
                 self.set_paused(paused)
+            }
+            97 => {
+                let (rate, user_rate) = (self.rate(), self.rate());
+                self.set_rates(rate, user_rate)
             }
             _ => {
                 let choices = [None, Some(1), Some(2), Some(3)];
@@ -290,6 +297,47 @@ impl Twins {
         format!("limits {limit:?} {user_limit:?}")
     }
 
+    /// Those that do not depend on the time of the day.
+    fn rate(&mut self) -> Option<&'static str> {
+        self.one_of(&[
+            None,
+            None,
+            Some("sliding/3/3600000/0"),
+            Some("sliding/6/3600000/0"),
+            Some("bucket/1/3600000/4"),
+        ])
+    }
+
+    fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) -> String {
+        let arguments = [rate, user_rate].map(|rate| rate.unwrap_or_default().to_owned());
+        let _: i64 = self.eval(|it| &it.rate, &arguments);
+        self.reference.set_rates(rate, user_rate);
+        format!("rates {rate:?} {user_rate:?}")
+    }
+
+    /// The starts that a rate of the queue or a user has counted are out of its window.
+    fn window_passes(&mut self) -> String {
+        let user = self.one_of(&[None, Some(USERS[0]), Some(USERS[1])]);
+        if let Some(rate) = self.reference.rate_of(user) {
+            let user = user.map(|user| format!(":{user}")).unwrap_or_default();
+            redis::cmd("DEL")
+                .arg(format!("{}started:{rate}{user}", root("q")))
+                .exec(&mut self.valkey)
+                .unwrap();
+        }
+        if let Some(user) = user {
+            redis::cmd("ZADD")
+                .arg(root("q") + "throttled_users")
+                .arg("XX")
+                .arg(1)
+                .arg(user)
+                .exec(&mut self.valkey)
+                .unwrap();
+        }
+        self.reference.window_passes(user);
+        format!("window of {user:?} passes")
+    }
+
     fn compare(&mut self, after: &str) {
         let (observed, expected) = (self.observed(), self.reference.snapshot());
         assert_eq!(observed.line, expected.line, "{after}");
@@ -341,6 +389,7 @@ impl Twins {
     fn finish_everything(&mut self) {
         self.set_paused(false);
         self.set_limits(None, None);
+        self.set_rates(None, None);
         let is_open = |state: &str| !matches!(state, "completed" | "cancelled" | "dead");
         while self.any_job(is_open).is_some() {
             self.time_passes();
@@ -361,8 +410,8 @@ impl Twins {
             .iter()
             .filter_map(|key| key.strip_prefix(&root("q")))
             .collect();
-        let kept = ["meta", "workers"];
-        assert!(left.iter().all(|key| kept.contains(key)), "{left:?}");
+        let kept = |key: &&str| ["meta", "workers"].contains(key) || key.starts_with("started:");
+        assert!(left.iter().all(kept), "{left:?}");
     }
 }
 
