@@ -13,6 +13,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local wake = false -- workers have something new to look for
 local moved = {}   -- jobs whose state changed, for whoever watches them
+local ended = {}   -- those among them that ended or are gone, also for whoever waits for them
 
 local limits -- once read: of all jobs, of each user's; false means none, 0 that there was one
 
@@ -52,10 +53,8 @@ local function offer(id, priority, seat)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
 end
 
--- Gives a job the next place in line. Of a group only the first in line is offered, the others are held.
-local function line_up(id, priority, group)
-  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
-  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+-- Gives a job its place in line. Of a group only the first in line is offered, the others are held.
+local function seat_at(id, priority, group, seat)
   if group then
     local line = root .. 'group:' .. group
     call('ZADD', line, seat, id)
@@ -66,6 +65,13 @@ local function line_up(id, priority, group)
     end
   end
   offer(id, priority, seat)
+end
+
+-- Gives a job the next place in line.
+local function line_up(id, priority, group)
+  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+  seat_at(id, priority, group, seat)
 end
 
 -- Parks a job until `at`, in the set `scheduled` or `retrying`. Workers are woken when their sleep gets shorter.
@@ -100,15 +106,19 @@ local function give_up_place(id)
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
--- Removes a finished job, at once or when the last idempotency key that points to it has run out.
-local function forget(id)
-  local key = root .. 'job:' .. id
-  local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-  if keep_until > now then
-    call('PEXPIREAT', key, keep_until)
-  else
-    call('UNLINK', key)
+-- Removes finished jobs, at once or when the last idempotency key that points to them has run out.
+local function forget(ids)
+  local gone = {}
+  for _, id in ipairs(ids) do
+    local key = root .. 'job:' .. id
+    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until > now then
+      call('PEXPIREAT', key, keep_until)
+    else
+      gone[#gone + 1] = key
+    end
   end
+  if gone[1] then call('UNLINK', unpack(gone)) end
 end
 
 -- Forgets at most `chunk` of the oldest jobs of a finished state, beyond its count or its age.
@@ -121,10 +131,9 @@ local function trim(state, chunk)
   else
     old = call('ZRANGE', set, '-inf', now - KEEP[state].age, 'BYSCORE', 'LIMIT', 0, chunk)
   end
-  for _, id in ipairs(old) do
-    call('ZREM', set, id)
-    forget(id)
-  end
+  if not old[1] then return end
+  call('ZREM', set, unpack(old))
+  forget(old)
 end
 
 -- Lets go of what an unfinished job holds: its unique key, its place among its user's, and its place in its group, whose
@@ -146,14 +155,19 @@ local function let_go(id, group, unique)
   end
 end
 
--- Ends a job. Whoever calls this has taken it out of the set of its former state. At most two older jobs are forgotten,
--- so a finished state never outgrows its count.
+-- Lists jobs that ended, given as { now, id, now, id, ... }. For each of them at most two older ones are forgotten, so a
+-- finished state never outgrows its count.
+local function list_ended(state, jobs)
+  call('ZADD', root .. state, unpack(jobs))
+  trim(state, #jobs)
+end
+
+-- Ends a job. Whoever calls this has taken it out of the set of its former state.
 local function conclude(id, state, group, unique)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
-  call('ZADD', root .. state, now, id)
+  list_ended(state, { now, id })
   let_go(id, group, unique)
-  moved[#moved + 1] = id
-  trim(state, 2)
+  ended[#ended + 1] = id
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
@@ -170,5 +184,6 @@ end
 -- Tells workers and watchers; the last step of every script that changes something.
 local function announce()
   if wake then call('PUBLISH', root .. 'events', 'wake') end
-  if #moved > 0 then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if moved[1] then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
 end

@@ -17,9 +17,23 @@ local function remember(idempotency, fingerprint, job)
   call('HSET', root .. 'job:' .. job, 'keep_until', now + IDEMPOTENCY_MS)
 end
 
-local function enqueue(id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace)
-  local key = root .. 'job:' .. id
-  if call('EXISTS', key) == 1 then return { 'new', id } end
+local FIELDS = 12
+local count = #ARGV / FIELDS
+
+-- A job is there already only when its script is sent again. That is asked once, for all of them.
+local keys = {}
+for i = 1, count do
+  keys[i] = root .. 'job:' .. ARGV[(i - 1) * FIELDS + 1]
+end
+local sent_again = call('EXISTS', unpack(keys)) > 0
+
+-- Places in line for all of them; those that are not used are left out.
+local seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
+local limited = (limit_of(2) or 0) > 0
+local in_line = {} -- score and id of those that join the line together, at the end
+
+local function enqueue(key, id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace)
+  if sent_again and call('EXISTS', key) == 1 then return { 'new', id } end
 
   if idempotency ~= '' then
     local known = call('HMGET', root .. 'idempotency:' .. idempotency, 'job', 'fingerprint')
@@ -52,21 +66,35 @@ local function enqueue(id, payload, version, user, unique, idempotency, fingerpr
   set('unique', unique)
   set('group', group)
   set('trace', trace)
+  seat = seat + 1
+  if delay == '0' then
+    set('state', 'available')
+    set('seat', seat)
+  end
   call('HSET', key, unpack(fields))
   remember(idempotency, fingerprint, id)
 
-  delay = tonumber(delay)
-  if delay > 0 then
-    park(id, 'scheduled', now + delay)
+  if delay ~= '0' then
+    park(id, 'scheduled', now + tonumber(delay))
+  elseif group ~= '' or limited then
+    seat_at(id, priority, group ~= '' and group, seat)
   else
-    line_up(id, priority, group ~= '' and group)
+    in_line[#in_line + 1] = priority * SEATS + seat
+    in_line[#in_line + 1] = id
   end
   return { 'new', id }
 end
 
 local answers = {}
-for i = 1, #ARGV, 12 do
-  answers[#answers + 1] = enqueue(unpack(ARGV, i, i + 11))
+for i = 1, count do
+  local first = (i - 1) * FIELDS + 1
+  answers[i] = enqueue(keys[i], unpack(ARGV, first, first + FIELDS - 1))
 end
+
+if in_line[1] then
+  call('ZADD', root .. 'available', unpack(in_line))
+  if call('ZCARD', root .. 'available') == #in_line / 2 then wake = true end
+end
+moved = {} -- nobody can know of them yet
 announce()
 return answers

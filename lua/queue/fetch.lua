@@ -3,7 +3,8 @@
 -- limit no more than that; jobs of users who have no place left are set aside until they do.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
+-- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it counts as alive
+--          4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
@@ -15,8 +16,9 @@
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
 local version = tonumber(ARGV[7])
 
-call('ZADD', root .. 'workers', now, ARGV[3])
-call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+local meta = call('HMGET', root .. 'meta', 'limit', 'user_limit', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
+limits = meta
+if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 if ARGV[6] == '1' then
@@ -32,7 +34,15 @@ if ARGV[6] == '1' then
   end
 end
 
+-- The first of a set and its score, which is a time.
+local function first(set)
+  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
+  return tonumber(head[2])
+end
+
 local function due(set)
+  local at = first(set)
+  if not at or at > now then return {} end
   return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)
 end
 
@@ -56,13 +66,12 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
-local rescue_after = tonumber(meta[2] or 0)
-if meta[1] and now - meta[1] > lease then
+local fetched_at, rescue_after = tonumber(meta[3] or 0), tonumber(meta[4] or 0)
+if meta[3] and now - fetched_at > lease then
   rescue_after = now + math.floor(lease / 2)
   call('HSET', root .. 'meta', 'rescue_after', rescue_after)
 end
-call('HSET', root .. 'meta', 'fetched_at', now)
+if now - fetched_at >= lease / 20 then call('HSET', root .. 'meta', 'fetched_at', now) end
 
 local rescued, buried = 0, 0
 if now >= rescue_after then
@@ -87,10 +96,15 @@ if now >= rescue_after then
   end
 end
 
-for state in pairs(KEEP) do trim(state, CHUNK) end
-local mended = reconcile(lease)
+-- What need not be done by each fetch.
+local mended = 0
+if not meta[6] or now - meta[6] >= RECONCILE_MS then
+  call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+  for state in pairs(KEEP) do trim(state, CHUNK) end
+  mended = reconcile(lease)
+end
 
-local paused, limit = meta[3], limit_of(1)
+local paused, limit = meta[5], limit_of(1)
 if paused then want = 0 end
 if limit then
   want = math.min(want, limit - call('ZCARD', root .. 'running'))
@@ -137,9 +151,9 @@ if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
 
 local next_in = -1
 local function upcoming(set, not_before)
-  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
-  if head[2] then
-    local wait = math.max(head[2], not_before, now) - now
+  local at = first(set)
+  if at then
+    local wait = math.max(at, not_before, now) - now
     if next_in < 0 or wait < next_in then next_in = wait end
   end
 end

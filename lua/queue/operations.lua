@@ -59,6 +59,6 @@ function operations.delete(id)
   withdraw(id, state)
   if not KEEP[state] then let_go(id, job[2], job[3]) end
   call('UNLINK', key)
-  moved[#moved + 1] = id
+  ended[#ended + 1] = id
   return 1
 end

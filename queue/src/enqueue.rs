@@ -1,9 +1,11 @@
 //! Adding jobs, one by one or many at once.
 
-use redis::Cmd;
+use redis::{Cmd, RedisResult};
 
+use crate::batch::{Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, root};
+use crate::keys::root;
+use crate::queues::Shared;
 use crate::worker::millis;
 use crate::{JobId, QueueError, Queues};
 
@@ -15,8 +17,9 @@ impl Queues {
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         job.check()?;
-        let answer = self.add(&job.queue, &[&job]).await?.pop();
-        answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
+        self.register(&job.queue).await?;
+        let queue = job.queue.clone();
+        ask(&self.shared, &queue, job).await?.of(&queue)
     }
 
     /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
@@ -41,10 +44,13 @@ impl Queues {
         let (numbers, sorted): (Vec<usize>, Vec<&NewJob>) = numbered.into_iter().unzip();
         let mut answers = Vec::with_capacity(jobs.len());
         for same_queue in sorted.chunk_by(|one, next| one.queue == next.queue) {
+            let queue = same_queue.first().map_or("", |job| job.queue.as_str());
+            self.register(queue).await?;
             let mut left = same_queue;
-            while let [first, ..] = left {
-                let (step, rest) = left.split_at(step(left));
-                answers.extend(self.add(&first.queue, step).await?);
+            while !left.is_empty() {
+                let (step, rest) = left.split_at(fitting(left.iter().map(|job| job.size())));
+                let found = add(&self.shared, queue, step).await?;
+                answers.extend(found.into_iter().map(|answer| answer.of(queue)));
                 left = rest;
             }
         }
@@ -52,53 +58,72 @@ impl Queues {
         answers.sort_unstable_by_key(|&(number, _)| number);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
+}
 
-    /// Adds jobs of one queue by one script.
-    async fn add(
-        &self,
-        queue: &str,
-        jobs: &[&NewJob],
-    ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        self.register(queue).await?;
-        let ids: Vec<JobId> = jobs.iter().map(|_| JobId::new(queue)).collect();
-        let answers: Vec<(String, String)> = self
-            .shared
-            .lane
-            .script(&self.shared.scripts.enqueue, &root(queue), |command| {
-                for (id, job) in ids.iter().zip(jobs) {
-                    arguments(command, id, job);
-                }
-            })
-            .await?;
-        let answers = answers.into_iter().map(|(outcome, found)| {
-            let id = JobId::from_parts(queue, &found);
-            let answer = match outcome.as_str() {
-                "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
-                outcome => Ok(Enqueued {
-                    id,
-                    existing: outcome == "existing",
-                }),
-            };
-            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
-                .increment(1);
-            answer
-        });
-        Ok(answers.collect())
+/// The script's answer for one job.
+pub(crate) struct Added {
+    outcome: String,
+    job: String,
+}
+
+impl Added {
+    fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
+        let id = JobId::from_parts(queue, &self.job);
+        match self.outcome.as_str() {
+            "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
+            outcome => Ok(Enqueued {
+                id,
+                existing: outcome == "existing",
+            }),
+        }
     }
 }
 
-/// How many of the jobs the next script takes: a bounded number and size, so that it does not hold up the server.
-fn step(jobs: &[&NewJob]) -> usize {
-    let mut bytes = 0;
-    let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|job| {
-        bytes += job.payload.get().len();
-        bytes <= ENQUEUE_BYTES
-    });
-    fitting.count().max(1)
+impl Request for NewJob {
+    type Answer = Added;
+
+    fn batches(shared: &Shared) -> &Batches<Self> {
+        &shared.added
+    }
+
+    fn size(&self) -> usize {
+        self.payload.get().len()
+    }
+
+    async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<Added>> {
+        let jobs: Vec<&Self> = batch.iter().collect();
+        add(shared, queue, &jobs).await
+    }
+}
+
+/// Adds jobs of one queue by one script.
+async fn add(shared: &Shared, queue: &str, jobs: &[&NewJob]) -> RedisResult<Vec<Added>> {
+    let ids: Vec<JobId> = jobs.iter().map(|_| JobId::new(queue)).collect();
+    let answers: Vec<(String, String)> = shared
+        .lane
+        .script(&shared.scripts.enqueue, &root(queue), |command| {
+            for (id, job) in ids.iter().zip(jobs) {
+                arguments(command, id, job);
+            }
+        })
+        .await?;
+    for outcome in ["new", "existing", "conflict"] {
+        let count = answers.iter().filter(|(it, _)| it == outcome).count();
+        if count > 0 {
+            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
+                .increment(count as u64);
+        }
+    }
+    let answers = answers.into_iter();
+    Ok(answers
+        .map(|(outcome, job)| Added { outcome, job })
+        .collect())
 }
 
 fn arguments(command: &mut Cmd, id: &JobId, job: &NewJob) {
-    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+    fn optional(value: &Option<String>) -> &str {
+        value.as_deref().unwrap_or_default()
+    }
     let (key, fingerprint) = job
         .idempotency
         .as_ref()

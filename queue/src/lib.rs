@@ -95,6 +95,7 @@
 //! So `WorkerConfig::concurrency` is the bound that counts, handlers run in parallel, and a panic is a failed attempt
 //! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
 
+mod batch;
 mod enqueue;
 mod error;
 mod events;

@@ -9,14 +9,15 @@ use redis::Client;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::batch::Batches;
 use crate::events::{Hub, listen};
 use crate::id::check_queue;
-use crate::job::{Finished, JobView, QueueStats, State};
+use crate::job::{Finished, JobView, NewJob, QueueStats, State};
 use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, QUEUES, Retention, SLOW_POLL, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
-use crate::worker::Workers;
 use crate::worker::lease::Leases;
+use crate::worker::{End, Workers};
 use crate::{JobId, QueueError};
 
 /// Settings of a [`Queues`].
@@ -50,6 +51,10 @@ pub(crate) struct Shared {
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
     pub workers: Workers,
+    /// Jobs that are to be added.
+    pub added: Batches<NewJob>,
+    /// Runs whose end is to be recorded.
+    pub ended: Batches<End>,
     /// Large reads go through the pool, so that nothing queues up behind them.
     pool: deadpool_redis::Pool,
     response_timeout: Duration,
@@ -87,6 +92,8 @@ impl Queues {
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
+                added: Batches::default(),
+                ended: Batches::default(),
                 pool,
                 response_timeout: config.response_timeout,
                 registered: Mutex::default(),
@@ -101,7 +108,7 @@ impl Queues {
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Option<Finished>, QueueError> {
         let deadline = Instant::now() + limit;
-        let mut events = self.shared.hub.job(id.job());
+        let mut events = self.shared.hub.end_of(id.job());
         loop {
             let job = self.get(id).await?;
             let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
@@ -133,7 +140,7 @@ impl Queues {
     ) -> impl Stream<Item = Result<JobView, QueueError>> + Send + 'static + use<> {
         let (queues, id) = (self.clone(), id.clone());
         async_stream::try_stream! {
-            let mut events = queues.shared.hub.job(id.job());
+            let mut events = queues.shared.hub.changes_of(id.job());
             let mut last = None;
             loop {
                 let job = queues.get(&id).await?;
