@@ -47,10 +47,8 @@ local function offer(id, priority, seat)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
 end
 
--- Gives a job the next place in line. Of a group only the first in line is offered, the others are held.
-local function line_up(id, priority, group)
-  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
-  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+-- Gives a job its place in line. Of a group only the first in line is offered, the others are held.
+local function seat_at(id, priority, group, seat)
   if group then
     local line = root .. 'group:' .. group
     call('ZADD', line, seat, id)
@@ -61,6 +59,13 @@ local function line_up(id, priority, group)
     end
   end
   offer(id, priority, seat)
+end
+
+-- Gives a job the next place in line.
+local function line_up(id, priority, group)
+  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+  seat_at(id, priority, group, seat)
 end
 
 -- Parks a job until `at`, in the set `scheduled` or `retrying`. Workers are woken when their sleep gets shorter.
@@ -104,15 +109,19 @@ local function keep(id, until_ms)
   end
 end
 
--- Removes a finished job, at once or when the last key that answers with it has run out.
-local function forget(id)
-  local key = root .. 'job:' .. id
-  local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-  if keep_until > now then
-    call('PEXPIREAT', key, keep_until)
-  else
-    call('UNLINK', key)
+-- Removes finished jobs, at once or when the last key that answers with them has run out.
+local function forget(ids)
+  local gone = {}
+  for _, id in ipairs(ids) do
+    local key = root .. 'job:' .. id
+    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until > now then
+      call('PEXPIREAT', key, keep_until)
+    else
+      gone[#gone + 1] = key
+    end
   end
+  if gone[1] then call('UNLINK', unpack(gone)) end
 end
 
 -- Forgets at most `chunk` of the oldest jobs of a finished state, beyond its count or its age.
@@ -125,10 +134,9 @@ local function trim(state, chunk)
   else
     old = call('ZRANGE', set, '-inf', now - KEEP[state].age, 'BYSCORE', 'LIMIT', 0, chunk)
   end
-  for _, id in ipairs(old) do
-    call('ZREM', set, id)
-    forget(id)
-  end
+  if not old[1] then return end
+  call('ZREM', set, unpack(old))
+  forget(old)
 end
 
 -- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it for as long as such a
@@ -162,14 +170,19 @@ local function let_go(id, group, unique, state)
   end
 end
 
--- Ends a job. Whoever calls this has taken it out of the set of its former state. At most two older jobs are forgotten,
--- so a finished state never outgrows its count.
+-- Lists jobs that ended, given as { now, id, now, id, ... }. For each of them at most two older ones are forgotten, so a
+-- finished state never outgrows its count.
+local function list_ended(state, jobs)
+  call('ZADD', root .. state, unpack(jobs))
+  trim(state, #jobs)
+end
+
+-- Ends a job. Whoever calls this has taken it out of the set of its former state.
 local function conclude(id, state, group, unique)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
-  call('ZADD', root .. state, now, id)
+  list_ended(state, { now, id })
   let_go(id, group, unique, state)
-  moved[#moved + 1] = id
-  trim(state, 2)
+  ended[#ended + 1] = id
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
@@ -186,5 +199,6 @@ end
 -- Tells workers and watchers; the last step of every script that changes something.
 local function announce()
   if wake then call('PUBLISH', root .. 'events', 'wake') end
-  if #moved > 0 then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if moved[1] then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
 end

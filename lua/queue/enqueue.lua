@@ -19,10 +19,25 @@ local function remember(idempotency, fingerprint, job)
   keep(job, now + IDEMPOTENCY_MS)
 end
 
+local FIELDS = 13
+local count = #ARGV / FIELDS
+
+-- A job is there already only when its script is sent again. That is asked once, for all of them.
+local keys = {}
+for i = 1, count do
+  keys[i] = root .. 'job:' .. ARGV[(i - 1) * FIELDS + 1]
+end
+local sent_again = call('EXISTS', unpack(keys)) > 0
+
+-- Places in line for all of them; those that are not used are left out.
+local seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
+local _, rated = rate_of(true)
+local limited = (limit_of(2) or 0) > 0 or rated
+local in_line = {} -- score and id of those that join the line together, at the end
+
 local function enqueue(
-  id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace, more)
-  local key = root .. 'job:' .. id
-  if call('EXISTS', key) == 1 then return { 'new', id } end
+  key, id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace, more)
+  if sent_again and call('EXISTS', key) == 1 then return { 'new', id } end
 
   if idempotency ~= '' then
     local known = call('HMGET', root .. 'idempotency:' .. idempotency, 'job', 'fingerprint')
@@ -64,21 +79,35 @@ local function enqueue(
     set('unique_in', more.unique_in or '')
     set('keep_until', period_end or '')
   end
+  seat = seat + 1
+  if delay == '0' then
+    set('state', 'available')
+    set('seat', seat)
+  end
   call('HSET', key, unpack(fields))
   remember(idempotency, fingerprint, id)
 
-  delay = tonumber(delay)
-  if delay > 0 then
-    park(id, 'scheduled', now + delay)
+  if delay ~= '0' then
+    park(id, 'scheduled', now + tonumber(delay))
+  elseif group ~= '' or limited then
+    seat_at(id, priority, group ~= '' and group, seat)
   else
-    line_up(id, priority, group ~= '' and group)
+    in_line[#in_line + 1] = priority * SEATS + seat
+    in_line[#in_line + 1] = id
   end
   return { 'new', id }
 end
 
 local answers = {}
-for i = 1, #ARGV, 13 do
-  answers[#answers + 1] = enqueue(unpack(ARGV, i, i + 12))
+for i = 1, count do
+  local first = (i - 1) * FIELDS + 1
+  answers[i] = enqueue(keys[i], unpack(ARGV, first, first + FIELDS - 1))
 end
+
+if in_line[1] then
+  call('ZADD', root .. 'available', unpack(in_line))
+  if call('ZCARD', root .. 'available') == #in_line / 2 then wake = true end
+end
+moved = {} -- nobody can know of them yet
 announce()
 return answers

@@ -3,7 +3,8 @@
 -- limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set aside.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
+-- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it counts as alive
+--          4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
@@ -15,8 +16,10 @@
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
 local version = tonumber(ARGV[7])
 
-call('ZADD', root .. 'workers', now, ARGV[3])
-call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+local meta = call(
+  'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
+limits = meta
+if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 if ARGV[6] == '1' then
@@ -32,7 +35,15 @@ if ARGV[6] == '1' then
   end
 end
 
+-- The first of a set and its score, which is a time.
+local function first(set)
+  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
+  return tonumber(head[2])
+end
+
 local function due(set)
+  local at = first(set)
+  if not at or at > now then return {} end
   return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)
 end
 
@@ -56,13 +67,12 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
-local rescue_after = tonumber(meta[2] or 0)
-if meta[1] and now - meta[1] > lease then
+local fetched_at, rescue_after = tonumber(meta[5] or 0), tonumber(meta[6] or 0)
+if meta[5] and now - fetched_at > lease then
   rescue_after = now + math.floor(lease / 2)
   call('HSET', root .. 'meta', 'rescue_after', rescue_after)
 end
-call('HSET', root .. 'meta', 'fetched_at', now)
+if now - fetched_at >= lease / 20 then call('HSET', root .. 'meta', 'fetched_at', now) end
 
 local rescued, buried = 0, 0
 if now >= rescue_after then
@@ -105,10 +115,15 @@ for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
   if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
 end
 
-for state in pairs(KEEP) do trim(state, CHUNK) end
-local mended = reconcile(lease)
+-- What need not be done by each fetch.
+local mended = 0
+if not meta[8] or now - meta[8] >= RECONCILE_MS then
+  call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+  for state in pairs(KEEP) do trim(state, CHUNK) end
+  mended = reconcile(lease)
+end
 
-local paused, limit = meta[3], limit_of(1)
+local paused, limit = meta[7], limit_of(1)
 if paused then want = 0 end
 if limit then
   want = math.min(want, limit - call('ZCARD', root .. 'running'))
@@ -182,8 +197,8 @@ local function look_again(at)
   if next_in < 0 or wait < next_in then next_in = wait end
 end
 local function upcoming(set, not_before)
-  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
-  if head[2] then look_again(math.max(head[2], not_before)) end
+  local at = first(set)
+  if at then look_again(math.max(at, not_before)) end
 end
 upcoming('scheduled', 0)
 upcoming('retrying', 0)

@@ -14,6 +14,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local wake = false -- workers have something new to look for
 local moved = {}   -- jobs whose state changed, for whoever watches them
 
+local ended = {}   -- those among them that ended or are gone, also for whoever waits for them
+
 -- Once read: the limits of all jobs and of each user's, and their rates. False means none, 0 that there was one.
 local limits
 

@@ -69,6 +69,6 @@ function operations.delete(id)
     free_unique(id, job[3])
   end
   call('UNLINK', key)
-  moved[#moved + 1] = id
+  ended[#ended + 1] = id
   return 1
 end

@@ -14,7 +14,7 @@ local function relist(id, state, job, lease)
       offer(id, job.priority, job.seat)
     end
   elseif KEEP[state] then
-    forget(id)
+    forget({ id })
   else
     call('ZADD', root .. state, job.run_at, id)
     wake = true
@@ -104,12 +104,11 @@ local function mend(id, lease)
   return mended
 end
 
--- Takes the next step if it is time. Returns how many jobs were mended.
+-- Takes the next step. Returns how many jobs were mended.
 local function reconcile(lease)
-  local meta = call('HMGET', root .. 'meta', 'reconciled_at', 'reconcile_cursor')
-  if meta[1] and now - meta[1] < RECONCILE_MS then return 0 end
+  local cursor = call('HGET', root .. 'meta', 'reconcile_cursor')
   local prefix = root .. 'job:'
-  local page = call('SCAN', meta[2] or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)
+  local page = call('SCAN', cursor or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)
   call('HSET', root .. 'meta', 'reconciled_at', now, 'reconcile_cursor', page[1])
   local mended = 0
   for _, key in ipairs(page[2]) do

@@ -1,10 +1,12 @@
 //! Adding jobs, one by one or many at once.
 
-use redis::Cmd;
+use redis::{Cmd, RedisResult};
 use serde::Serialize;
 
+use crate::batch::{Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, UNLIMITED, root};
+use crate::keys::{UNLIMITED, root};
+use crate::queues::Shared;
 use crate::worker::millis;
 use crate::{JobId, QueueError, Queues, Unique};
 
@@ -15,9 +17,11 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        let prepared = Prepared::new(&job)?;
-        let answer = self.add(&job.queue, &[prepared]).await?.pop();
-        answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
+        let (details, queue) = (Details::of(&job)?, job.queue.clone());
+        self.register(&queue).await?;
+        ask(&self.shared, &queue, Addition { job, details })
+            .await?
+            .of(&queue)
     }
 
     /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
@@ -33,18 +37,21 @@ impl Queues {
         &self,
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        let prepared = jobs.iter().map(Prepared::new);
-        let prepared: Vec<_> = prepared.collect::<Result<_, _>>()?;
-        let mut numbered: Vec<(usize, Prepared)> = prepared.into_iter().enumerate().collect();
+        let details: Vec<_> = jobs.iter().map(Details::of).collect::<Result<_, _>>()?;
+        let mut numbered: Vec<_> = jobs.iter().zip(&details).enumerate().collect();
         // Stable, so the jobs of a queue keep their order.
-        numbered.sort_by_key(|(_, it)| it.job.queue.as_str());
-        let (numbers, sorted): (Vec<usize>, Vec<Prepared>) = numbered.into_iter().unzip();
+        numbered.sort_by_key(|&(_, (job, _))| job.queue.as_str());
+        let (numbers, sorted): (Vec<usize>, Vec<Job>) = numbered.into_iter().unzip();
         let mut answers = Vec::with_capacity(jobs.len());
-        for same_queue in sorted.chunk_by(|one, next| one.job.queue == next.job.queue) {
+        for same_queue in sorted.chunk_by(|(one, _), (next, _)| one.queue == next.queue) {
+            let queue = same_queue.first().map_or("", |(job, _)| job.queue.as_str());
+            self.register(queue).await?;
             let mut left = same_queue;
-            while let [first, ..] = left {
-                let (step, rest) = left.split_at(step(left));
-                answers.extend(self.add(&first.job.queue, step).await?);
+            while !left.is_empty() {
+                let sizes = left.iter().map(|(job, _)| job.payload.get().len());
+                let (step, rest) = left.split_at(fitting(sizes));
+                let found = add(&self.shared, queue, step).await?;
+                answers.extend(found.into_iter().map(|answer| answer.of(queue)));
                 left = rest;
             }
         }
@@ -52,94 +59,120 @@ impl Queues {
         answers.sort_unstable_by_key(|&(number, _)| number);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
+}
 
-    /// Adds jobs of one queue by one script.
-    async fn add(
-        &self,
-        queue: &str,
-        jobs: &[Prepared<'_>],
-    ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        self.register(queue).await?;
-        let answers: Vec<(String, String)> = self
-            .shared
-            .lane
-            .script(&self.shared.scripts.enqueue, &root(queue), |command| {
-                for job in jobs {
-                    job.arguments(command);
-                }
-            })
-            .await?;
-        let answers = answers.into_iter().map(|(outcome, found)| {
-            let id = JobId::from_parts(queue, &found);
-            let answer = match outcome.as_str() {
-                "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
-                outcome => Ok(Enqueued {
-                    id,
-                    existing: outcome == "existing",
-                }),
-            };
-            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
-                .increment(1);
-            answer
-        });
-        Ok(answers.collect())
+/// The script's answer for one job.
+pub(crate) struct Added {
+    outcome: String,
+    job: String,
+}
+
+impl Added {
+    fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
+        let id = JobId::from_parts(queue, &self.job);
+        match self.outcome.as_str() {
+            "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
+            outcome => Ok(Enqueued {
+                id,
+                existing: outcome == "existing",
+            }),
+        }
     }
 }
 
-/// How many of the jobs the next script takes: a bounded number and size, so that it does not hold up the server.
-fn step(jobs: &[Prepared]) -> usize {
-    let mut bytes = 0;
-    let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|it| {
-        bytes += it.job.payload.get().len();
-        bytes <= ENQUEUE_BYTES
-    });
-    fitting.count().max(1)
-}
+/// A job that was checked, and what the script needs besides.
+type Job<'a> = (&'a NewJob, &'a Details);
 
-/// A job that was checked, with what the script needs besides.
-struct Prepared<'a> {
-    job: &'a NewJob,
+/// What is worked out of a job before it is sent.
+struct Details {
     id: JobId,
     unique_key: String,
     more: String,
 }
 
-impl<'a> Prepared<'a> {
-    fn new(job: &'a NewJob) -> Result<Self, QueueError> {
+impl Details {
+    /// Refuses what a queue does not keep.
+    fn of(job: &NewJob) -> Result<Self, QueueError> {
         job.check()?;
         let unique = job.unique.as_ref();
         let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
         Ok(Self {
-            job,
             id: JobId::new(&job.queue),
             unique_key: unique_key.unwrap_or_default(),
             more: More::of(job),
         })
     }
+}
 
-    fn arguments(&self, command: &mut Cmd) {
-        let job = self.job;
-        let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-        let (key, fingerprint) = job
-            .idempotency
-            .as_ref()
-            .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
-            .unwrap_or_default();
-        command
-            .arg(self.id.job())
-            .arg(job.payload.get())
-            .arg(job.version)
-            .arg(optional(&job.user))
-            .arg(&self.unique_key)
-            .arg(key)
-            .arg(fingerprint)
-            .arg(optional(&job.group))
-            .arg(job.priority.min(9))
-            .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
-            .arg(job.delay.map_or(0, millis))
-            .arg(optional(&job.trace))
-            .arg(&self.more);
+/// One caller's job.
+pub(crate) struct Addition {
+    job: NewJob,
+    details: Details,
+}
+
+impl Request for Addition {
+    type Answer = Added;
+
+    fn batches(shared: &Shared) -> &Batches<Self> {
+        &shared.added
     }
+
+    fn size(&self) -> usize {
+        self.job.payload.get().len()
+    }
+
+    async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<Added>> {
+        let jobs: Vec<Job> = batch.iter().map(|it| (&it.job, &it.details)).collect();
+        add(shared, queue, &jobs).await
+    }
+}
+
+/// Adds jobs of one queue by one script.
+async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+    let answers: Vec<(String, String)> = shared
+        .lane
+        .script(&shared.scripts.enqueue, &root(queue), |command| {
+            for &(job, details) in jobs {
+                arguments(command, job, details);
+            }
+        })
+        .await?;
+    for outcome in ["new", "existing", "conflict"] {
+        let count = answers.iter().filter(|(it, _)| it == outcome).count();
+        if count > 0 {
+            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
+                .increment(count as u64);
+        }
+    }
+    let answers = answers.into_iter();
+    Ok(answers
+        .map(|(outcome, job)| Added { outcome, job })
+        .collect())
+}
+
+fn arguments(command: &mut Cmd, job: &NewJob, details: &Details) {
+    fn optional(value: &Option<String>) -> &str {
+        value.as_deref().unwrap_or_default()
+    }
+    let (key, fingerprint) = job
+        .idempotency
+        .as_ref()
+        .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
+        .unwrap_or_default();
+    command
+        .arg(details.id.job())
+        .arg(job.payload.get())
+        .arg(job.version)
+        .arg(optional(&job.user))
+        .arg(&details.unique_key)
+        .arg(key)
+        .arg(fingerprint)
+        .arg(optional(&job.group))
+        .arg(job.priority.min(9))
+        .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
+        .arg(job.delay.map_or(0, millis))
+        .arg(optional(&job.trace))
+        .arg(&details.more);
 }
 
 /// What few jobs have, in one argument, so that the others do not pay for it.

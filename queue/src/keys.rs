@@ -92,11 +92,11 @@ const RECONCILE: Duration = Duration::from_secs(1);
 /// How many of the server's keys one step of the reconciler passes.
 const SCAN_COUNT: usize = 500;
 
-/// How many jobs one script adds at most.
-pub(crate) const ENQUEUE_LIMIT: usize = 200;
+/// How many jobs one script adds, or ends the runs of, at most.
+pub(crate) const BATCH_LIMIT: usize = 200;
 
-/// How many bytes of payload one script adds at most, unless a single job has more.
-pub(crate) const ENQUEUE_BYTES: usize = 1024 * 1024;
+/// How many bytes of payload one script adds, or of results it takes, at most, unless a single job has more.
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How many jobs one fetch leases at most.
 pub(crate) const FETCH_LIMIT: usize = 500;

@@ -102,6 +102,7 @@
 //! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
 
 mod backoff;
+mod batch;
 mod enqueue;
 mod error;
 mod events;

@@ -9,12 +9,14 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::QueueError;
+use crate::batch::Batches;
+use crate::enqueue::Addition;
 use crate::events::{Hub, listen};
 use crate::keys::{CONNECT_TIMEOUT, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
-use crate::worker::Workers;
 use crate::worker::lease::Leases;
+use crate::worker::{End, Workers};
 
 /// Settings of a [`Queues`].
 #[derive(Debug, Clone)]
@@ -47,6 +49,10 @@ pub(crate) struct Shared {
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
     pub workers: Workers,
+    /// Jobs that are to be added.
+    pub added: Batches<Addition>,
+    /// Runs whose end is to be recorded.
+    pub ended: Batches<End>,
     /// Large reads go through the pool, so that nothing queues up behind them.
     pool: deadpool_redis::Pool,
     response_timeout: Duration,
@@ -84,6 +90,8 @@ impl Queues {
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
+                added: Batches::default(),
+                ended: Batches::default(),
                 pool,
                 response_timeout: config.response_timeout,
                 registered: Mutex::default(),

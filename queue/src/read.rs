@@ -18,7 +18,7 @@ impl Queues {
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Option<Finished>, QueueError> {
         let deadline = Instant::now() + limit;
-        let mut events = self.shared.hub.job(id.job());
+        let mut events = self.shared.hub.end_of(id.job());
         loop {
             let job = self.get(id).await?;
             let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
@@ -50,7 +50,7 @@ impl Queues {
     ) -> impl Stream<Item = Result<JobView, QueueError>> + Send + 'static + use<> {
         let (queues, id) = (self.clone(), id.clone());
         async_stream::try_stream! {
-            let mut events = queues.shared.hub.job(id.job());
+            let mut events = queues.shared.hub.changes_of(id.job());
             let mut last = None;
             loop {
                 let job = queues.get(&id).await?;

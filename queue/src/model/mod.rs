@@ -236,7 +236,7 @@ impl Twins {
     fn finish_run(&mut self, id: &str, token: &str, outcome: &str) -> String {
         let later = LATER.to_string();
         let arguments = [id, token, outcome, "{}", &later, ""].map(str::to_owned);
-        let state: String = self.eval(|it| &it.finish, &arguments);
+        let [state]: [String; 1] = self.eval(|it| &it.finish, &arguments);
         let did = format!("finish {id} of {token} as {outcome}");
         let expected = self.reference.finish(id, token, outcome);
         assert_eq!(state, expected, "{did}");

@@ -21,6 +21,9 @@ use crate::{JobId, QueueError, Queues};
 /// The mean pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// How often a worker shows that it is alive; much less than after which it counts as gone.
+const SHOW: Duration = Duration::from_secs(1);
+
 /// Feeds one backend.
 pub(super) struct Fetcher {
     pub queues: Queues,
@@ -80,6 +83,7 @@ impl Fetcher {
         let mut token = Token::new();
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
+        let mut shown_at: Option<Instant> = None;
         loop {
             let free = self.free_slots();
             // Without a free place there is only the housekeeping to do, and that at the pace of the slow poll.
@@ -91,8 +95,13 @@ impl Fetcher {
                 }
             }
             events.borrow_and_update();
-            let pause = match self.fetch(free, &instance, &token).await {
+            let show = shown_at.is_none_or(|at| at.elapsed() >= SHOW);
+            let shown = if show { instance.as_str() } else { "" };
+            let pause = match self.fetch(free, shown, &token).await {
                 Ok(pause) => {
+                    if show {
+                        shown_at = Some(Instant::now());
+                    }
                     pause_after_failure = PAUSES.0;
                     token = Token::new();
                     pause

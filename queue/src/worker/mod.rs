@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backend::ValkeyBackend;
 pub(crate) use heartbeat::millis;
+pub(crate) use layer::End;
 pub use layer::{LeaseLayer, LeaseService};
 pub use running::{HandlerResult, JobError, Running};
 
