@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::State;
+use super::{LogLine, State};
 use crate::keys::UNLIMITED;
 use crate::{Backoff, JobId, QueueError};
 
@@ -58,6 +58,10 @@ pub struct JobView {
     pub error: Option<Box<RawValue>>,
     /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
     pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
 }
@@ -119,6 +123,8 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let log: Vec<LogLine> = fields.lines("log")?;
+        let logged = fields.optional("logged")?.unwrap_or_default();
         Ok(Some(Self {
             queue: id.queue().to_owned(),
             id,
@@ -136,20 +142,16 @@ impl JobView {
             backoff: fields.parsed("backoff")?,
             created_at: fields.number("created_at")?,
             run_at: fields.number("run_at")?,
-            started_at: fields.time("started_at")?,
-            finished_at: fields.time("finished_at")?,
+            started_at: fields.optional("started_at")?,
+            finished_at: fields.optional("finished_at")?,
             worker: fields.0.remove("worker"),
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: fields
-                .0
-                .remove("errors")
-                .unwrap_or_default()
-                .lines()
-                .map(serde_json::from_str)
-                .collect::<Result<_, _>>()?,
+            errors: fields.lines("errors")?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
             trace: fields.0.remove("trace"),
         }))
     }
@@ -166,7 +168,7 @@ impl Fields {
             .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
     }
 
-    fn time(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
+    fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
         if self.0.contains_key(name) {
             self.number(name).map(Some)
         } else {
@@ -177,6 +179,14 @@ impl Fields {
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
         let value = self.0.remove(name);
         Ok(value.as_deref().map(serde_json::from_str).transpose()?)
+    }
+
+    fn lines<T: DeserializeOwned>(&mut self, name: &str) -> Result<Vec<T>, QueueError> {
+        let lines = self.0.remove(name).unwrap_or_default();
+        Ok(lines
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?)
     }
 
     fn json(&mut self, name: &str) -> Result<Option<Box<RawValue>>, QueueError> {
