@@ -114,6 +114,12 @@ pub(super) fn write(
 }
 
 fn check(fields: &Object) -> Result<(), RequestError> {
+    if let Some(name) = fields.keys().find(|name| name.starts_with('_')) {
+        return Err(RequestError::bad_request(
+            "InvalidDocumentError",
+            format!("The field {name:?} starts with an underscore: such names are the system's."),
+        ));
+    }
     let mut deepest = 1;
     let size = check_object(fields, 1, &mut deepest)? + SYSTEM_FIELDS_SIZE;
     if size > MAX_SIZE {
@@ -223,6 +229,14 @@ mod tests {
         assert_eq!(
             refusal(serde_json::json!({ "s": "x".repeat(fill + 1) })),
             "ValueTooLargeError"
+        );
+        assert_eq!(
+            refusal(serde_json::json!({ "_id": 1 })),
+            "InvalidDocumentError"
+        );
+        assert_eq!(
+            refusal(serde_json::json!({ "a": { "_id": 1 } })),
+            "accepted"
         );
         assert_eq!(refusal(nested(16)), "accepted");
         assert_eq!(refusal(nested(17)), "InvalidDocumentError");
