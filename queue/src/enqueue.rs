@@ -14,7 +14,7 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        job.check()?;
+        job.check(self.shared.payload_limit)?;
         let answer = self.add(&job.queue, &[&job]).await?.pop();
         answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
     }
@@ -33,7 +33,7 @@ impl Queues {
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
         for job in jobs {
-            job.check()?;
+            job.check(self.shared.payload_limit)?;
         }
         let mut numbered: Vec<(usize, &NewJob)> = jobs.iter().enumerate().collect();
         // Stable, so the jobs of a queue keep their order.

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::events::{Hub, listen};
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, QueueStats, State};
-use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, QUEUES, Retention, SLOW_POLL, root};
+use crate::keys::{CONNECT_TIMEOUT, PAGE_LIMIT, PAYLOAD_LIMIT, QUEUES, Retention, SLOW_POLL, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
 use crate::worker::Workers;
@@ -26,6 +26,9 @@ pub struct QueueConfig {
     pub response_timeout: Duration,
     /// How long finished jobs are kept. All processes that share queues should agree.
     pub retention: Retention,
+    /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A worker gets several at
+    /// once, so keep it to a few MiB.
+    pub payload_limit: usize,
 }
 
 impl Default for QueueConfig {
@@ -33,6 +36,7 @@ impl Default for QueueConfig {
         Self {
             response_timeout: Duration::from_secs(10),
             retention: Retention::default(),
+            payload_limit: PAYLOAD_LIMIT,
         }
     }
 }
@@ -53,6 +57,7 @@ pub(crate) struct Shared {
     /// Large reads go through the pool, so that nothing queues up behind them.
     pool: deadpool_redis::Pool,
     response_timeout: Duration,
+    pub payload_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
     _listener: AbortOnDropHandle<()>,
@@ -89,6 +94,7 @@ impl Queues {
                 workers: Workers::new(leases),
                 pool,
                 response_timeout: config.response_timeout,
+                payload_limit: config.payload_limit,
                 registered: Mutex::default(),
                 _listener: AbortOnDropHandle::new(listener),
             }),
@@ -103,15 +109,26 @@ impl Queues {
         let deadline = Instant::now() + limit;
         let mut events = self.shared.hub.job(id.job());
         loop {
-            let job = self.get(id).await?;
-            let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+            let finished = self.finished(id).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            match job.finished() {
+            match finished {
                 Some(finished) => return Ok(Some(finished)),
                 None if left.is_zero() => return Ok(None),
                 None => events.changed(left.min(SLOW_POLL)).await,
             }
         }
+    }
+
+    /// How a job ended, if it has. Unlike the whole job this is small, whatever its payload.
+    async fn finished(&self, id: &JobId) -> Result<Option<Finished>, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command
+            .arg(format!("{}job:{}", root(id.queue()), id.job()))
+            .arg(&["state", "result", "error", "errors"]);
+        let [state, result, error, errors]: [Option<String>; 4] =
+            self.shared.lane.command("wait", &command).await?;
+        let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+        Finished::read(state.parse()?, result, error, errors)
     }
 
     /// A job as it is now.
