@@ -210,7 +210,7 @@ impl TruncateBody {
         };
         index.check_ready(table)?;
         let (start, end) = self.range(table, index)?;
-        let start = place.map_or(start, |place| end_of(place));
+        let start = place.map_or(start, end_of);
         let found = transaction.page(tablet.id, &start, &end, TRUNCATED_AT_ONCE)?;
         for (_, current) in &found {
             match self.delete_type {
