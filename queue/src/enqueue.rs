@@ -17,7 +17,8 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        let (details, queue) = (Details::of(&job)?, job.queue.clone());
+        let details = Details::of(&job, self.shared.payload_limit)?;
+        let queue = job.queue.clone();
         self.register(&queue).await?;
         ask(&self.shared, &queue, Addition { job, details })
             .await?
@@ -37,7 +38,10 @@ impl Queues {
         &self,
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        let details: Vec<_> = jobs.iter().map(Details::of).collect::<Result<_, _>>()?;
+        let details = jobs
+            .iter()
+            .map(|job| Details::of(job, self.shared.payload_limit));
+        let details: Vec<_> = details.collect::<Result<_, _>>()?;
         let mut numbered: Vec<_> = jobs.iter().zip(&details).enumerate().collect();
         // Stable, so the jobs of a queue keep their order.
         numbered.sort_by_key(|&(_, (job, _))| job.queue.as_str());
@@ -92,8 +96,8 @@ struct Details {
 
 impl Details {
     /// Refuses what a queue does not keep.
-    fn of(job: &NewJob) -> Result<Self, QueueError> {
-        job.check()?;
+    fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+        job.check(payload_limit)?;
         let unique = job.unique.as_ref();
         let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
         Ok(Self {

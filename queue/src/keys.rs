@@ -44,7 +44,7 @@ pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
-/// The largest payload of a job, in bytes.
+/// The largest payload of a job, in bytes, unless [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) says otherwise.
 pub const PAYLOAD_LIMIT: usize = 256 * 1024;
 
 /// The largest result of a job, or error of a refused one, in bytes.

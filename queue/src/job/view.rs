@@ -93,27 +93,41 @@ pub enum Finished {
     Cancelled,
 }
 
-impl JobView {
-    /// How the job ended, if it has.
-    pub fn finished(&self) -> Option<Finished> {
-        match self.state {
-            State::Completed => match (&self.result, &self.error) {
-                (_, Some(error)) => Some(Finished::Refused(error.clone())),
-                (Some(result), None) => Some(Finished::Completed(result.clone())),
-                (None, None) => Some(Finished::Completed(RawValue::NULL.to_owned())),
-            },
-            State::Cancelled => Some(Finished::Cancelled),
-            State::Dead => Some(Finished::Dead {
-                message: self
-                    .errors
-                    .last()
-                    .map(|it| it.message.clone())
+impl Finished {
+    /// Reads the end of a job from the fields of its hash; none when it has not ended.
+    pub(crate) fn read(
+        state: State,
+        result: Option<String>,
+        error: Option<String>,
+        errors: Option<String>,
+    ) -> Result<Option<Self>, QueueError> {
+        let finished = match (state, result, error) {
+            (State::Completed, _, Some(error)) => Self::Refused(RawValue::from_string(error)?),
+            (State::Completed, Some(result), None) => {
+                Self::Completed(RawValue::from_string(result)?)
+            }
+            (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
+            (State::Cancelled, ..) => Self::Cancelled,
+            (State::Dead, ..) => Self::Dead {
+                message: json_lines::<AttemptError>(errors)?
+                    .pop()
+                    .map(|it| it.message)
                     .unwrap_or_default(),
-            }),
-            State::Scheduled | State::Available | State::Running | State::Retrying => None,
-        }
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(finished))
     }
+}
 
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
+    let lines = lines.unwrap_or_default();
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
+}
+
+impl JobView {
     /// Reads a job's hash as [`crate::keys`] describes it. None when there is none.
     pub(crate) fn read(
         id: JobId,
@@ -123,7 +137,7 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
-        let log: Vec<LogLine> = fields.lines("log")?;
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
         let logged = fields.optional("logged")?.unwrap_or_default();
         Ok(Some(Self {
             queue: id.queue().to_owned(),
@@ -149,7 +163,7 @@ impl JobView {
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: fields.lines("errors")?,
+            errors: json_lines(fields.0.remove("errors"))?,
             log_dropped: logged.saturating_sub(log.len() as u64),
             log,
             trace: fields.0.remove("trace"),
@@ -179,14 +193,6 @@ impl Fields {
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
         let value = self.0.remove(name);
         Ok(value.as_deref().map(serde_json::from_str).transpose()?)
-    }
-
-    fn lines<T: DeserializeOwned>(&mut self, name: &str) -> Result<Vec<T>, QueueError> {
-        let lines = self.0.remove(name).unwrap_or_default();
-        Ok(lines
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>()?)
     }
 
     fn json(&mut self, name: &str) -> Result<Option<Box<RawValue>>, QueueError> {
