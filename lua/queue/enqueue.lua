@@ -4,9 +4,12 @@
 -- ARGV     for each job: 1 id  2 payload  3 version  4 user  5 unique key  6 idempotency key  7 fingerprint  8 group
 --          9 priority  10 max attempts  11 delay in ms  12 trace  13 more; an empty string means none
 --          more is a JSON object of what few jobs have: backoff (the JSON to keep), unique_in ("completed" or "any", when
---          the unique key counts longer than the job is unfinished), period (of the unique key, in ms)
+--          the unique key counts longer than the job is unfinished), period (of the unique key, in ms), batch (that it
+--          belongs to), next and previous (of its chain), callback ("on_end" or "on_success") and callback_of (a batch,
+--          which is there from then on)
 -- Returns  for each job { outcome, id }: "new"; "existing" with the id of the job that has the unique or idempotency
---          key; "conflict" when the idempotency key was used with another fingerprint.
+--          key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch when that
+--          has ended, or is gone; "skipped" when the job before it in its chain was not added.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job
 
@@ -35,6 +38,22 @@ local _, rated = rate_of(true)
 local limited = (limit_of(2) or 0) > 0 or rated
 local in_line = {} -- score and id of those that join the line together, at the end
 
+-- Makes the job one of its batch's jobs. Returns whether that is there, and has not ended.
+local function join(batch)
+  local key = root .. 'batch:' .. batch
+  local is = call('HMGET', key, 'created_at', 'closed_at', 'ended_at')
+  if not is[1] or is[3] then return false end
+  call('HINCRBY', key, 'jobs', 1)
+  if not is[2] then call('PEXPIRE', key, BATCH_MS) end
+  return true
+end
+
+local function open(batch, callback, id)
+  local key = root .. 'batch:' .. batch
+  call('HSET', key, 'created_at', now, callback, id)
+  call('PEXPIRE', key, BATCH_MS)
+end
+
 local function enqueue(
   key, id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace, more)
   if sent_again and call('EXISTS', key) == 1 then return { 'new', id } end
@@ -56,6 +75,13 @@ local function enqueue(
       remember(idempotency, fingerprint, holder)
       return { 'existing', holder }
     end
+  end
+  if more then
+    if more.previous and call('EXISTS', root .. 'job:' .. more.previous) == 0 then return { 'skipped', '' } end
+    if more.batch and not join(more.batch) then return { 'ended', more.batch } end
+    if more.callback then open(more.callback_of, more.callback, id) end
+  end
+  if unique ~= '' then
     call('SET', root .. 'unique:' .. unique, id)
     if period_end then call('PEXPIREAT', root .. 'unique:' .. unique, period_end) end
   end
@@ -78,16 +104,23 @@ local function enqueue(
     set('backoff', more.backoff or '')
     set('unique_in', more.unique_in or '')
     set('keep_until', period_end or '')
+    for _, name in ipairs({ 'batch', 'next', 'previous', 'callback_of' }) do set(name, more[name] or '') end
   end
+  local waits = more and (more.previous or more.callback)
   seat = seat + 1
-  if delay == '0' then
+  if waits then
+    set('state', 'waiting')
+    if delay ~= '0' then set('delay', delay) end
+  elseif delay == '0' then
     set('state', 'available')
     set('seat', seat)
   end
   call('HSET', key, unpack(fields))
   remember(idempotency, fingerprint, id)
 
-  if delay ~= '0' then
+  if waits then
+    call('ZADD', root .. 'waiting', now, id)
+  elseif delay ~= '0' then
     park(id, 'scheduled', now + tonumber(delay))
   elseif group ~= '' or limited then
     seat_at(id, priority, group ~= '' and group, seat)

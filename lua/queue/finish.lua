@@ -19,8 +19,9 @@ local completed = {} -- of these: now and id of each that is completed
 
 local function finish(id, token, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
-  local group, unique = job[3], job[4]
+  local job = call(
+    'HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat', 'batch', 'next')
+  local group, unique, batch, next_job = job[3], job[4], job[10], job[11]
 
   if job[2] ~= token then return 'lost' end
   if job[1] ~= 'running' then return job[1] end
@@ -36,6 +37,7 @@ local function finish(id, token, outcome, body, delay, progress)
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
+    if batch or next_job then follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 
@@ -61,7 +63,7 @@ local function finish(id, token, outcome, body, delay, progress)
       return 'available'
     end
   end
-  conclude(id, state, group, unique)
+  conclude(id, state, group, unique, batch, next_job)
   return state
 end
 

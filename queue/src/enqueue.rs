@@ -8,14 +8,14 @@ use crate::job::{Enqueued, NewJob};
 use crate::keys::{UNLIMITED, root};
 use crate::queues::Shared;
 use crate::worker::millis;
-use crate::{JobId, QueueError, Queues, Unique};
+use crate::{BatchId, JobId, QueueError, Queues, Unique};
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
     ///
     /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
-    /// does not answer; then the job may have been added all the same.
+    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::TooLarge`],
+    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let details = Details::of(&job, self.shared.payload_limit)?;
         let queue = job.queue.clone();
@@ -25,14 +25,14 @@ impl Queues {
             .of(&queue)
     }
 
-    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
-    /// among them is [`QueueError::IdempotencyKeyReused`].
+    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only errors
+    /// among them are [`QueueError::IdempotencyKeyReused`] and [`QueueError::BatchEnded`].
     ///
     /// Not a transaction: a worker may start the first jobs before the last ones are added. Those of one queue get their
     /// places in line in the order given.
     ///
     /// # Errors
-    /// [`QueueError::TooLarge`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
+    /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
     /// does not answer, any of them may have been added.
     pub async fn enqueue_all(
         &self,
@@ -72,10 +72,13 @@ pub(crate) struct Added {
 }
 
 impl Added {
-    fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
+    pub fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
         let id = JobId::from_parts(queue, &self.job);
         match self.outcome.as_str() {
             "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
+            "ended" => Err(QueueError::BatchEnded(BatchId::from_parts(
+                queue, &self.job,
+            ))),
             outcome => Ok(Enqueued {
                 id,
                 existing: outcome == "existing",
@@ -85,10 +88,10 @@ impl Added {
 }
 
 /// A job that was checked, and what the script needs besides.
-type Job<'a> = (&'a NewJob, &'a Details);
+pub(crate) type Job<'a> = (&'a NewJob, &'a Details);
 
 /// What is worked out of a job before it is sent.
-struct Details {
+pub(crate) struct Details {
     id: JobId,
     unique_key: String,
     more: String,
@@ -97,13 +100,49 @@ struct Details {
 impl Details {
     /// Refuses what a queue does not keep.
     fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+        let more = More::of(job);
+        Self::with(job, payload_limit, JobId::new(&job.queue), more)
+    }
+
+    /// Of a job of a chain, with its id and those before and behind it.
+    pub fn in_chain(
+        job: &NewJob,
+        payload_limit: usize,
+        id: JobId,
+        previous: Option<&JobId>,
+        next: Option<&JobId>,
+    ) -> Result<Self, QueueError> {
+        let more = More {
+            previous: previous.map(JobId::job),
+            next: next.map(JobId::job),
+            ..More::of(job)
+        };
+        Self::with(job, payload_limit, id, more)
+    }
+
+    /// Of a callback of a batch.
+    pub fn of_callback(
+        job: &NewJob,
+        payload_limit: usize,
+        callback: &'static str,
+        batch: &BatchId,
+    ) -> Result<Self, QueueError> {
+        let more = More {
+            callback: Some(callback),
+            callback_of: Some(batch.batch()),
+            ..More::of(job)
+        };
+        Self::with(job, payload_limit, JobId::new(&job.queue), more)
+    }
+
+    fn with(job: &NewJob, payload_limit: usize, id: JobId, more: More) -> Result<Self, QueueError> {
         job.check(payload_limit)?;
         let unique = job.unique.as_ref();
         let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
         Ok(Self {
-            id: JobId::new(&job.queue),
+            id,
             unique_key: unique_key.unwrap_or_default(),
-            more: More::of(job),
+            more: more.text(),
         })
     }
 }
@@ -132,7 +171,7 @@ impl Request for Addition {
 }
 
 /// Adds jobs of one queue by one script.
-async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
     let answers: Vec<(String, String)> = shared
         .lane
         .script(&shared.scripts.enqueue, &root(queue), |command| {
@@ -141,7 +180,7 @@ async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<
             }
         })
         .await?;
-    for outcome in ["new", "existing", "conflict"] {
+    for outcome in ["new", "existing", "conflict", "ended"] {
         let count = answers.iter().filter(|(it, _)| it == outcome).count();
         if count > 0 {
             metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
@@ -181,28 +220,43 @@ fn arguments(command: &mut Cmd, job: &NewJob, details: &Details) {
 
 /// What few jobs have, in one argument, so that the others do not pay for it.
 #[derive(Default, PartialEq, Serialize)]
-struct More {
+struct More<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     backoff: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unique_in: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     period: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_of: Option<&'a str>,
 }
 
-impl More {
-    /// As the script takes it: JSON, or nothing when there is nothing.
-    fn of(job: &NewJob) -> String {
+impl<'a> More<'a> {
+    fn of(job: &'a NewJob) -> Self {
         let unique = job.unique.as_ref();
-        let more = Self {
+        Self {
             backoff: job.backoff.as_ref().map(json),
             unique_in: unique.and_then(Unique::counts),
             period: unique.and_then(Unique::period).map(millis),
-        };
-        if more == Self::default() {
+            batch: job.batch.as_ref().map(BatchId::batch),
+            ..Self::default()
+        }
+    }
+
+    /// As the script takes it: JSON, or nothing when there is nothing.
+    fn text(&self) -> String {
+        if *self == Self::default() {
             return String::new();
         }
-        json(&more)
+        json(self)
     }
 }
 

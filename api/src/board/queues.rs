@@ -60,6 +60,7 @@ fn row(queue: &QueueStats) -> Markup {
 
 fn count(queue: &QueueStats, state: JobState) -> u64 {
     match state {
+        JobState::Waiting => queue.waiting,
         JobState::Scheduled => queue.scheduled,
         JobState::Available => queue.available,
         JobState::Running => queue.running,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{LogLine, State};
 use crate::keys::UNLIMITED;
-use crate::{Backoff, JobId, QueueError};
+use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +28,16 @@ pub struct JobView {
     pub user: Option<String>,
     /// Its unique key.
     pub unique_key: Option<String>,
+    /// The batch that it is counted in.
+    pub batch: Option<BatchId>,
+    /// The batch whose callback it is.
+    pub callback_of: Option<BatchId>,
+    /// The job before it in its chain.
+    pub previous: Option<JobId>,
+    /// The job behind it in its chain.
+    pub next: Option<JobId>,
+    /// What the job before it, or the batch, left it.
+    pub input: Option<Box<RawValue>>,
     /// Its group.
     pub group: Option<String>,
     /// 0 (first) to 9 (last).
@@ -137,11 +147,12 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let queue = id.queue().to_owned();
         let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
         let logged = fields.optional("logged")?.unwrap_or_default();
         Ok(Some(Self {
-            queue: id.queue().to_owned(),
             id,
+            queue: queue.clone(),
             state: state.parse()?,
             version: fields.number("version")?,
             payload: fields
@@ -149,6 +160,11 @@ impl JobView {
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
             user: fields.0.remove("user"),
             unique_key: fields.0.remove("unique"),
+            batch: fields.batch("batch", &queue),
+            callback_of: fields.batch("callback_of", &queue),
+            previous: fields.job("previous", &queue),
+            next: fields.job("next", &queue),
+            input: fields.json("input")?,
             group: fields.0.remove("group"),
             priority: fields.number("priority")?,
             attempts: fields.number("attempts")?,
@@ -171,18 +187,28 @@ impl JobView {
     }
 }
 
-/// The fields of a job's hash that are still to be read.
-struct Fields(HashMap<String, String>);
+/// The fields of a hash that are still to be read.
+pub(crate) struct Fields(pub HashMap<String, String>);
 
 impl Fields {
-    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
         self.0
             .remove(name)
             .and_then(|value| value.parse().ok())
             .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
     }
 
-    fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
+    pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
+        let job = self.0.remove(name)?;
+        Some(JobId::from_parts(queue, &job))
+    }
+
+    fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
+        let batch = self.0.remove(name)?;
+        Some(BatchId::from_parts(queue, &batch))
+    }
+
+    pub fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
         if self.0.contains_key(name) {
             self.number(name).map(Some)
         } else {

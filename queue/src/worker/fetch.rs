@@ -36,7 +36,7 @@ pub(super) struct Fetcher {
 }
 
 /// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace,
-/// backoff.
+/// backoff, input.
 type Row = (
     String,
     Vec<u8>,
@@ -48,6 +48,7 @@ type Row = (
     u64,
     Option<String>,
     Option<String>,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -220,6 +221,7 @@ impl Fetcher {
             waited,
             trace,
             backoff,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
@@ -243,6 +245,7 @@ impl Fetcher {
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
+                input,
             },
             progress: Arc::new(Progress::new()),
             log: Arc::default(),

@@ -1,0 +1,153 @@
+//! Adding jobs: one, a chain, to a batch.
+
+use serde_json::{Value, json};
+
+use super::links::Callback;
+use super::reference::NewJob;
+use super::{LATER, Twins, USERS};
+
+impl Twins {
+    fn next_id(&mut self) -> String {
+        self.count += 1;
+        format!("{:026}", self.count)
+    }
+
+    /// Any kind of job.
+    fn new_job(&mut self) -> NewJob {
+        NewJob {
+            version: self.one_of(&[1, 1, 1, 2, 3]),
+            user: self.one_of(&[None, Some(USERS[0]), Some(USERS[0]), Some(USERS[1])]),
+            unique: self.one_of(&[
+                None,
+                None,
+                None,
+                Some("u1"),
+                Some("u2/completed"),
+                Some("u3/any"),
+            ]),
+            group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
+            batch: self.any_batch(),
+            priority: self.one_of(&[0, 5, 5, 9]),
+            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
+            delayed: self.one_of(&[false, false, false, false, true]),
+        }
+    }
+
+    /// Mostly one of the last, which probably has not ended.
+    fn any_batch(&mut self) -> Option<String> {
+        let last = self.batches.len().checked_sub(1)?;
+        let at = self.one_of(&[
+            None,
+            None,
+            Some(last),
+            Some(last.saturating_sub(1)),
+            Some(0),
+        ])?;
+        self.batches.get(at).cloned()
+    }
+
+    /// As `lua/queue/enqueue.lua` takes it.
+    fn arguments(&self, id: &str, new: &NewJob, links: &[(&str, Option<&str>)]) -> Vec<String> {
+        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        let mut more = json!({});
+        let mut set = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                more[name] = Value::from(value);
+            }
+        };
+        set("batch", new.batch.as_deref());
+        set(
+            "unique_in",
+            new.unique.and_then(|it| Some(it.split_once('/')?.1)),
+        );
+        for &(name, value) in links {
+            set(name, value);
+        }
+        let more = if more == json!({}) {
+            String::new()
+        } else {
+            more.to_string()
+        };
+        [
+            id.to_owned(),
+            "{}".into(),
+            new.version.to_string(),
+            text(new.user),
+            text(new.unique),
+            String::new(),
+            String::new(),
+            text(new.group),
+            new.priority.to_string(),
+            new.max_attempts.to_string(),
+            if new.delayed { LATER } else { 0 }.to_string(),
+            String::new(),
+            more,
+        ]
+        .into()
+    }
+
+    pub fn enqueue(&mut self) -> String {
+        let (id, new) = (self.next_id(), self.new_job());
+        let arguments = self.arguments(&id, &new, &[]);
+        let did = format!("enqueue {id} {new:?}");
+        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        assert_eq!(answers, [self.reference.enqueue(&id, new)], "{did}");
+        did
+    }
+
+    pub fn enqueue_chain(&mut self) -> String {
+        let length = self.one_of(&[1, 2, 3, 4]);
+        let ids: Vec<_> = (0..length).map(|_| self.next_id()).collect();
+        let mut jobs = Vec::new();
+        let mut arguments = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            let mut new = self.new_job();
+            if at > 0 {
+                new.unique = None;
+            }
+            let previous = at.checked_sub(1).map(|before| ids[before].as_str());
+            let next = ids.get(at + 1).map(String::as_str);
+            let links = [("previous", previous), ("next", next)];
+            arguments.extend(self.arguments(id, &new, &links));
+            jobs.push(new);
+        }
+        let did = format!("enqueue chain {ids:?} {jobs:?}");
+        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        assert_eq!(answers, self.reference.enqueue_chain(&ids, jobs), "{did}");
+        did
+    }
+
+    pub fn open_batch(&mut self) -> String {
+        let batch = format!("b{}", self.batches.len());
+        let mut arguments = Vec::new();
+        for (callback, name) in [(Callback::End, "on_end"), (Callback::Success, "on_success")] {
+            let id = self.next_id();
+            let new = NewJob {
+                unique: None,
+                batch: None,
+                ..self.new_job()
+            };
+            let links = [
+                ("callback", Some(name)),
+                ("callback_of", Some(batch.as_str())),
+            ];
+            arguments.extend(self.arguments(&id, &new, &links));
+            self.reference.open_batch(&batch, callback, &id, new);
+        }
+        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        assert!(answers.iter().all(|(outcome, _)| outcome == "new"));
+        self.batches.push(batch.clone());
+        format!("open batch {batch}")
+    }
+
+    /// The oldest one that is open.
+    pub fn close_batch(&mut self) -> String {
+        let Some(batch) = self.reference.open_batches().first().cloned() else {
+            return "no batch".into();
+        };
+        let closed: i64 = self.eval(|it| &it.close, std::slice::from_ref(&batch));
+        assert_eq!(closed, 1);
+        self.reference.close_batch(&batch);
+        format!("close batch {batch}")
+    }
+}
