@@ -20,8 +20,8 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
-pub use values::user;
 use values::{at_most, schedule, seconds};
+pub use values::{secret, user};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";
