@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::State;
+use super::{LogLine, State};
 use crate::keys::UNLIMITED;
 use crate::{Backoff, JobId, QueueError};
 
@@ -58,6 +58,10 @@ pub struct JobView {
     pub error: Option<Box<RawValue>>,
     /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
     pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
 }
@@ -105,7 +109,7 @@ impl Finished {
             (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
             (State::Cancelled, ..) => Self::Cancelled,
             (State::Dead, ..) => Self::Dead {
-                message: attempt_errors(errors)?
+                message: json_lines::<AttemptError>(errors)?
                     .pop()
                     .map(|it| it.message)
                     .unwrap_or_default(),
@@ -116,10 +120,11 @@ impl Finished {
     }
 }
 
-fn attempt_errors(lines: Option<String>) -> Result<Vec<AttemptError>, QueueError> {
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
     let lines = lines.unwrap_or_default();
-    let errors: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
-    Ok(errors?)
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
 }
 
 impl JobView {
@@ -132,6 +137,8 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
+        let logged = fields.optional("logged")?.unwrap_or_default();
         Ok(Some(Self {
             queue: id.queue().to_owned(),
             id,
@@ -149,14 +156,16 @@ impl JobView {
             backoff: fields.parsed("backoff")?,
             created_at: fields.number("created_at")?,
             run_at: fields.number("run_at")?,
-            started_at: fields.time("started_at")?,
-            finished_at: fields.time("finished_at")?,
+            started_at: fields.optional("started_at")?,
+            finished_at: fields.optional("finished_at")?,
             worker: fields.0.remove("worker"),
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: attempt_errors(fields.0.remove("errors"))?,
+            errors: json_lines(fields.0.remove("errors"))?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
             trace: fields.0.remove("trace"),
         }))
     }
@@ -173,7 +182,7 @@ impl Fields {
             .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
     }
 
-    fn time(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
+    fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
         if self.0.contains_key(name) {
             self.number(name).map(Some)
         } else {

@@ -245,6 +245,7 @@ impl Fetcher {
                 trace,
             },
             progress: Arc::new(Progress::new()),
+            log: Arc::default(),
             slot: Some(slot),
         };
         if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {
