@@ -7,4 +7,5 @@ mod view;
 pub(crate) use new::check_size;
 pub use new::{Enqueued, Idempotency, NewJob};
 pub use state::State;
+pub(crate) use view::limited;
 pub use view::{AttemptError, Finished, JobView};
