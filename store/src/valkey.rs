@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use deadpool_redis::{Manager, Pool, Runtime};
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, ServerErrorKind,
+};
 
 use crate::StoreError;
 
@@ -105,11 +107,37 @@ impl Valkey {
         cmd: &Cmd,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
+        self.retry(name, || self.query_once(name, cmd, script))
+            .await
+    }
+
+    /// As [`Valkey::query`], for commands that may each be repeated and are sent together, without being one step.
+    pub(crate) async fn pipeline<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<T, StoreError> {
+        self.retry(name, || async {
+            let mut connection = self.pool.get().await?;
+            let begun = Instant::now();
+            let result = pipeline.query_async(&mut connection).await;
+            metrics::histogram!("sluice_store_script_seconds", "script" => name)
+                .record(begun.elapsed().as_secs_f64());
+            Ok(result?)
+        })
+        .await
+    }
+
+    async fn retry<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        name: &'static str,
+        send: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let mut attempt = 1;
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.query_once(name, cmd, script).await {
+            let error = match send().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
