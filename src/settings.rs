@@ -161,4 +161,14 @@ pub struct JobSettings {
         value_parser = schedule
     )]
     pub prefetch_schedule: String,
+
+    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PURGE_SCHEDULE",
+        default_value = "0 7 * * * *",
+        value_parser = schedule
+    )]
+    pub purge_schedule: String,
 }
