@@ -17,7 +17,7 @@ local function release(id, input)
     return
   end
   call('HSET', key, 'input', input, 'run_at', now)
-  if job[4] then park(id, 'scheduled', now + job[4]) else line_up(id, job[2], job[3]) end
+  if tonumber(job[4]) > 0 then park(id, 'scheduled', now + job[4]) else line_up(id, job[2], job[3]) end
 end
 
 -- Cancels a job that waits for what cannot happen any more, and with it what waits for this job. Cost: O(log n) for each.

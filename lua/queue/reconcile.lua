@@ -16,7 +16,7 @@ local function relist(id, state, job, lease)
   elseif KEEP[state] then
     forget({ id })
   else
-    call('ZADD', root .. state, job.run_at, id)
+    call('ZADD', root .. state, job.run_at or now, id)
     wake = true
   end
 end

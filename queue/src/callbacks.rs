@@ -147,7 +147,10 @@ impl Queues {
         let mut details = Vec::with_capacity(2);
         for &(name, job) in &callbacks {
             let limit = self.shared.payload_limit;
-            details.push(Details::of_callback(job, limit, name, &batch)?);
+            let mut callback = Details::of(job, limit)?;
+            callback.link(name, "1");
+            callback.link("callback_of", batch.batch());
+            details.push(callback);
         }
         self.register(&first.queue).await?;
         let linked = callbacks.iter().zip(&details);
@@ -192,7 +195,7 @@ impl Queues {
             return Ok(None);
         }
         let mut fields = Fields(hash);
-        let mut count = |name| Ok::<_, QueueError>(fields.optional(name)?.unwrap_or_default());
+        let mut count = |name| Ok::<_, QueueError>(fields.number(name)?.unwrap_or_default());
         let counts = BatchCounts {
             jobs: count("jobs")?,
             completed: count("completed")?,
@@ -202,10 +205,10 @@ impl Queues {
         };
         Ok(Some(BatchView {
             id: batch.clone(),
-            created_at: fields.number("created_at")?,
-            closed_at: fields.optional("closed_at")?,
-            ended_at: fields.optional("ended_at")?,
-            succeeded_at: fields.optional("succeeded_at")?,
+            created_at: fields.number("created_at")?.unwrap_or_default(),
+            closed_at: fields.number("closed_at")?,
+            ended_at: fields.number("ended_at")?,
+            succeeded_at: fields.number("succeeded_at")?,
             counts,
             on_end: fields.job("on_end", batch.queue()),
             on_success: fields.job("on_success", batch.queue()),

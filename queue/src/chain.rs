@@ -47,36 +47,29 @@ impl Queues {
         let bytes = jobs.iter().map(|job| job.payload.get().len()).sum();
         check_size("chain", bytes, BATCH_BYTES)?;
 
-        let ids: Vec<_> = jobs.iter().map(|job| JobId::new(&job.queue)).collect();
-        let mut details = Vec::with_capacity(jobs.len());
-        for (at, job) in jobs.iter().enumerate() {
-            let before = at.checked_sub(1).and_then(|before| ids.get(before));
-            let limit = self.shared.payload_limit;
-            details.push(Details::in_chain(
-                job,
-                limit,
-                ids[at].clone(),
-                before,
-                ids.get(at + 1),
-            )?);
+        let limit = self.shared.payload_limit;
+        let details = jobs.iter().map(|job| Details::of(job, limit));
+        let mut details = details.collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = details.iter().map(|it| it.id.clone()).collect();
+        for (at, pair) in ids.windows(2).enumerate() {
+            if let ([previous, next], [before, behind]) = (pair, &mut details[at..at + 2]) {
+                before.link("next", next.job());
+                behind.link("previous", previous.job());
+            }
         }
         self.register(&first.queue).await?;
         let linked: Vec<Job> = jobs.iter().zip(&details).collect();
-        let mut answers = add(&self.shared, &first.queue, &linked).await?.into_iter();
-        let answer = answers
-            .next()
-            .ok_or_else(|| QueueError::Malformed("no answer".into()))?;
-        let enqueued = answer.of(&first.queue)?;
-        if enqueued.existing {
-            let jobs = self.chain_from(enqueued.id).await?;
-            return Ok(Chained {
-                jobs,
-                existing: true,
-            });
-        }
-        // A batch that ended in between is found with the first job already.
-        for answer in answers {
-            answer.of(&first.queue)?;
+        let answers = add(&self.shared, &first.queue, &linked).await?;
+        for (answer, id) in answers.into_iter().zip(&ids) {
+            let enqueued = answer.of(id)?;
+            // Only of the first one, and the others were not added then.
+            if enqueued.existing {
+                let jobs = self.chain_from(enqueued.id).await?;
+                return Ok(Chained {
+                    jobs,
+                    existing: true,
+                });
+            }
         }
         Ok(Chained {
             jobs: ids,

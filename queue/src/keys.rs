@@ -43,6 +43,11 @@ pub(crate) const QUEUES: &str = "sq1:queues";
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
 
+/// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's hash does without them.
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const PRIORITY: u8 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
+
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
@@ -201,7 +206,7 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}",
+        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{LogLine, State};
-use crate::keys::UNLIMITED;
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
 use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
@@ -149,12 +149,13 @@ impl JobView {
         let mut fields = Fields(hash);
         let queue = id.queue().to_owned();
         let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
-        let logged = fields.optional("logged")?.unwrap_or_default();
+        let logged: u64 = fields.number("logged")?.unwrap_or_default();
+        let created_at = fields.number("created_at")?.unwrap_or_default();
         Ok(Some(Self {
             id,
             queue: queue.clone(),
             state: state.parse()?,
-            version: fields.number("version")?,
+            version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
@@ -166,14 +167,14 @@ impl JobView {
             next: fields.job("next", &queue),
             input: fields.json("input")?,
             group: fields.0.remove("group"),
-            priority: fields.number("priority")?,
-            attempts: fields.number("attempts")?,
-            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            priority: fields.number("priority")?.unwrap_or(PRIORITY),
+            attempts: fields.number("attempts")?.unwrap_or(0),
+            max_attempts: limited(fields.number("max_attempts")?),
             backoff: fields.parsed("backoff")?,
-            created_at: fields.number("created_at")?,
-            run_at: fields.number("run_at")?,
-            started_at: fields.optional("started_at")?,
-            finished_at: fields.optional("finished_at")?,
+            created_at,
+            run_at: fields.number("run_at")?.unwrap_or(created_at),
+            started_at: fields.number("started_at")?,
+            finished_at: fields.number("finished_at")?,
             worker: fields.0.remove("worker"),
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
@@ -187,15 +188,22 @@ impl JobView {
     }
 }
 
+/// How often a job may be started, as it is kept.
+pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
+    Some(max_attempts.unwrap_or(MAX_ATTEMPTS)).filter(|&it| it != UNLIMITED)
+}
+
 /// The fields of a hash that are still to be read.
 pub(crate) struct Fields(pub HashMap<String, String>);
 
 impl Fields {
-    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
-        self.0
-            .remove(name)
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let number = value.parse().ok();
+        let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
+        Ok(Some(number))
     }
 
     pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
@@ -206,14 +214,6 @@ impl Fields {
     fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
         let batch = self.0.remove(name)?;
         Some(BatchId::from_parts(queue, &batch))
-    }
-
-    pub fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
-        if self.0.contains_key(name) {
-            self.number(name).map(Some)
-        } else {
-            Ok(None)
-        }
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {

@@ -1,7 +1,5 @@
 //! Adding jobs: one, a chain, to a batch.
 
-use serde_json::{Value, json};
-
 use super::links::Callback;
 use super::reference::NewJob;
 use super::{LATER, Twins, USERS};
@@ -28,7 +26,7 @@ impl Twins {
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             batch: self.any_batch(),
             priority: self.one_of(&[0, 5, 5, 9]),
-            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
+            max_attempts: self.one_of(&[1, 2, 3, 8, u32::MAX]),
             delayed: self.one_of(&[false, false, false, false, true]),
         }
     }
@@ -48,49 +46,45 @@ impl Twins {
 
     /// As `lua/queue/enqueue.lua` takes it.
     fn arguments(&self, id: &str, new: &NewJob, links: &[(&str, Option<&str>)]) -> Vec<String> {
-        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        let mut more = json!({});
-        let mut set = |name: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                more[name] = Value::from(value);
-            }
-        };
-        set("batch", new.batch.as_deref());
-        set(
-            "unique_in",
-            new.unique.and_then(|it| Some(it.split_once('/')?.1)),
-        );
-        for &(name, value) in links {
-            set(name, value);
-        }
-        let more = if more == json!({}) {
-            String::new()
-        } else {
-            more.to_string()
-        };
-        [
-            id.to_owned(),
-            "{}".into(),
-            new.version.to_string(),
-            text(new.user),
-            text(new.unique),
-            String::new(),
-            String::new(),
-            text(new.group),
-            new.priority.to_string(),
-            new.max_attempts.to_string(),
-            if new.delayed { LATER } else { 0 }.to_string(),
-            String::new(),
-            more,
-        ]
-        .into()
+        let unique_in = new.unique.and_then(|unique| unique.split_once('/'));
+        let number = |usual: u64, number: u64| (number != usual).then(|| number.to_string());
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let options = [
+            ("version", number(1, new.version.into())),
+            ("user", text(new.user)),
+            ("unique", text(new.unique)),
+            ("unique_in", text(unique_in.map(|(_, states)| states))),
+            ("group", text(new.group)),
+            ("batch", new.batch.clone()),
+            ("priority", number(5, new.priority)),
+            ("max_attempts", number(8, new.max_attempts.into())),
+            ("delay", new.delayed.then(|| LATER.to_string())),
+        ];
+        let links = links.iter().map(|&(name, value)| (name, text(value)));
+        let options = options.into_iter().chain(links);
+        let options = options.filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let options: Vec<String> = options.flatten().collect();
+        let mut arguments = vec![id.to_owned(), "{}".into(), options.len().to_string()];
+        arguments.extend(options);
+        arguments
+    }
+
+    /// Runs the script. The outcomes and ids that it answers with, those of new jobs spelt out.
+    fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
+        let answers: Vec<redis::Value> = self.eval(|it| &it.enqueue, arguments);
+        let answers = answers.into_iter().zip(ids);
+        let answers = answers.map(|(answer, id)| match answer {
+            redis::Value::Int(1) => ("new".to_owned(), id.clone()),
+            other => redis::from_redis_value(other).unwrap(),
+        });
+        answers.collect()
     }
 
     pub fn enqueue(&mut self) -> String {
         let (id, new) = (self.next_id(), self.new_job());
         let arguments = self.arguments(&id, &new, &[]);
         let did = format!("enqueue {id} {new:?}");
-        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        let answers = self.add(std::slice::from_ref(&id), &arguments);
         assert_eq!(answers, [self.reference.enqueue(&id, new)], "{did}");
         did
     }
@@ -112,14 +106,14 @@ impl Twins {
             jobs.push(new);
         }
         let did = format!("enqueue chain {ids:?} {jobs:?}");
-        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        let answers = self.add(&ids, &arguments);
         assert_eq!(answers, self.reference.enqueue_chain(&ids, jobs), "{did}");
         did
     }
 
     pub fn open_batch(&mut self) -> String {
         let batch = format!("b{}", self.batches.len());
-        let mut arguments = Vec::new();
+        let (mut ids, mut arguments) = (Vec::new(), Vec::new());
         for (callback, name) in [(Callback::End, "on_end"), (Callback::Success, "on_success")] {
             let id = self.next_id();
             let new = NewJob {
@@ -127,14 +121,12 @@ impl Twins {
                 batch: None,
                 ..self.new_job()
             };
-            let links = [
-                ("callback", Some(name)),
-                ("callback_of", Some(batch.as_str())),
-            ];
+            let links = [(name, Some("1")), ("callback_of", Some(batch.as_str()))];
             arguments.extend(self.arguments(&id, &new, &links));
             self.reference.open_batch(&batch, callback, &id, new);
+            ids.push(id);
         }
-        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        let answers = self.add(&ids, &arguments);
         assert!(answers.iter().all(|(outcome, _)| outcome == "new"));
         self.batches.push(batch.clone());
         format!("open batch {batch}")

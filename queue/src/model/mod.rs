@@ -266,13 +266,15 @@ impl Twins {
             .query(&mut self.valkey)
             .unwrap();
         for key in keys {
-            let (state, attempts): (String, u32) = redis::cmd("HMGET")
+            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
                 .arg(&key)
                 .arg(&["state", "attempts"])
                 .query(&mut self.valkey)
                 .unwrap();
             let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            snapshot.jobs.insert(id.to_owned(), (state, attempts));
+            snapshot
+                .jobs
+                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
         }
         for batch in &self.batches {
             let counts: Vec<Option<usize>> = redis::cmd("HMGET")
