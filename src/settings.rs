@@ -8,6 +8,7 @@ mod api;
 mod connections;
 mod documents;
 pub mod file;
+mod tail;
 mod values;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
+pub use tail::TailSettings;
 pub use values::user;
 use values::{at_most, schedule, seconds};
 

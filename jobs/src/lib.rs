@@ -2,7 +2,7 @@
 //!
 //! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate). A job is
 //! a small type with constants (its queue, attempts and payload version) and a `run`; the registry that turns them into
-//! workers is [`run_workers`]. Retries, leases and dead letters belong to the queue; a job only says of each failure
+//! workers is [`run_workers`]. Beside them runs the [`tail`](crate::tail), which is no job: it never ends. Retries, leases and dead letters belong to the queue; a job only says of each failure
 //! whether trying again can help.
 //!
 //! Every job may run twice and may be killed at any line. Its effects are therefore scripts that either happened or did
@@ -18,6 +18,7 @@ mod ranking;
 mod requests;
 mod schedule;
 mod sync;
+mod tail;
 mod workers;
 
 pub use context::Context;
@@ -25,4 +26,5 @@ pub use requests::{
     InvalidateRequest, InvalidateType, PrefetchRequest, Refusal, Request, SyncRequest, SyncType,
 };
 pub use schedule::{ScheduleError, parse_schedule};
+pub use tail::TailConfig;
 pub use workers::{JobsConfig, JobsError, run_workers};

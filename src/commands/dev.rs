@@ -22,7 +22,7 @@ use crate::http::Server;
 use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
-    DevSecretSettings, FilesSettings, JobSettings, PoolSettings,
+    DevSecretSettings, FilesSettings, JobSettings, PoolSettings, TailSettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish};
 use crate::telemetry;
@@ -88,6 +88,8 @@ pub struct Dev {
     files: FilesSettings,
     #[command(flatten)]
     jobs: JobSettings,
+    #[command(flatten)]
+    tail: TailSettings,
 }
 
 /// What runs, in the order in which it was started.
@@ -163,7 +165,7 @@ impl Dev {
             app.queues.clone(),
             app.cache.clone(),
             app.files.clone(),
-            jobs_config(&self.jobs),
+            jobs_config(&self.jobs, &self.tail, app.history.clone()),
             shutdown.token(),
         ));
         let state = AppState::new(

@@ -17,7 +17,8 @@ use crate::app::{App, jobs_config};
 use crate::failure::{Context, Failure};
 use crate::http::Server;
 use crate::settings::{
-    CacheSettings, ConvexSettings, FilesSettings, JobSettings, PoolSettings, ValkeySettings,
+    CacheSettings, ConvexSettings, FilesSettings, JobSettings, PoolSettings, TailSettings,
+    ValkeySettings,
 };
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -43,6 +44,8 @@ pub struct Work {
 
     #[command(flatten)]
     jobs: JobSettings,
+    #[command(flatten)]
+    tail: TailSettings,
     #[command(flatten)]
     valkey: ValkeySettings,
     #[command(flatten)]
@@ -89,7 +92,7 @@ impl Work {
             app.queues,
             app.cache,
             app.files,
-            jobs_config(&self.jobs),
+            jobs_config(&self.jobs, &self.tail, app.history),
             shutdown.token(),
         )
         .await

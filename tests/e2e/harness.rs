@@ -148,6 +148,25 @@ impl Deployment {
         self.convex_url.trim_start_matches("http://").to_owned()
     }
 
+    /// What the tail keeps of how far it has come.
+    pub fn tail_progress(&self) -> Value {
+        let text: Option<String> = redis::cmd("HGET")
+            .arg(&["st1:{tail}:state", "progress"])
+            .query(&mut self.valkey.connection())
+            .unwrap();
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Waits until a worker has walked over all files and settled all changes up to now.
+    pub async fn wait_until_tailed(&self) {
+        let now = self.client.convex_now().await;
+        eventually("the tail has caught up", async || {
+            let progress = self.tail_progress();
+            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
+        })
+        .await;
+    }
+
     /// Kills the API node and starts it again.
     pub async fn restart_api_after_kill(&mut self) {
         self.api.kill();
@@ -406,6 +425,13 @@ impl Client {
             }
             cursor = body["value"]["continueCursor"].clone();
         }
+    }
+
+    /// Convex's time, in ns.
+    pub async fn convex_now(&self) -> i64 {
+        let body = json!({"tableName": "no_such_table"});
+        let (_, page) = read(self.convex_call("POST", "list_snapshot", &body).await).await;
+        page["snapshot"].as_i64().unwrap()
     }
 
     async fn convex_call(&self, method: &str, path: &str, body: &Value) -> Response {
