@@ -134,8 +134,8 @@ pub struct Job {
     pub priority: u8,
     /// Times it was begun.
     pub attempts: u32,
-    /// Times it may be begun before it is dead.
-    pub max_attempts: u32,
+    /// Times it may be begun before it is dead; null: it is tried until it succeeds.
+    pub max_attempts: Option<u32>,
     /// When it was enqueued.
     pub created_at: u64,
     /// When it is due.

@@ -1,8 +1,10 @@
 //! What a caller asks for, the job that each request becomes, and the refusals it may answer with.
 
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError};
+use sluice_queue::{Idempotency, NewJob, QueueError, Unique};
+use sluice_store::documents::Write;
 
+use crate::document::WriteDocument;
 use crate::invalidate::Invalidate;
 use crate::job::Job;
 use crate::prefetch::Prefetch;
@@ -86,6 +88,41 @@ pub struct InvalidateRequest {
     pub kind: InvalidateType,
 }
 
+/// The queue of accepted writes to documents.
+pub const DOCUMENTS_QUEUE: &str = WriteDocument::QUEUE;
+
+/// A write to a document that was accepted and is to be made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRequest {
+    /// The service that the document belongs to.
+    pub service: String,
+    /// Its id.
+    pub id: String,
+    /// The name under which the store has accepted the write.
+    pub token: String,
+    /// What to do.
+    pub write: Write,
+}
+
+impl DocumentRequest {
+    /// The job that makes this write, in the group of its document, for `user`.
+    ///
+    /// # Errors
+    /// When the request cannot be written as JSON.
+    pub fn into_job(self, user: Option<String>) -> Result<NewJob, QueueError> {
+        let idempotency = self.write.idempotency.clone().map(|it| Idempotency {
+            key: format!("{}:{}:{}", self.service, self.id, it.key),
+            fingerprint: it.fingerprint,
+        });
+        Ok(NewJob {
+            group: Some(format!("{}:{}", self.service, self.id)),
+            user,
+            idempotency,
+            ..WriteDocument::new_job(&self)?
+        })
+    }
+}
+
 /// A job's answer when the answer is "no": final, not worth a retry, and not the operator's concern.
 ///
 /// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the `error` names.
@@ -130,7 +167,11 @@ impl Request {
         let (user, job) = match self {
             Self::Sync(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.kind.as_str(), request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.kind.as_str(),
+                        request.user
+                    ))),
                     group: Some(request.user.clone()),
                     ..Sync::new_job(&request)?
                 };
@@ -138,19 +179,24 @@ impl Request {
             }
             Self::Prefetch(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.limit, request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.limit, request.user
+                    ))),
                     ..Prefetch::new_job(&request)?
                 };
                 (request.user, job)
             }
             Self::Invalidate(request) => {
-                let shared = match request.kind {
-                    InvalidateType::Out => None,
-                    InvalidateType::Del => Some(format!("DEL:{}", request.user)),
-                };
-                let job = NewJob {
-                    unique_key: shared,
-                    ..Invalidate::new_job(&request)?
+                let job = Invalidate::new_job(&request)?;
+                let job = match request.kind {
+                    InvalidateType::Out => job,
+                    // A deletion is never given up, however long Convex is away.
+                    InvalidateType::Del => NewJob {
+                        unique: Some(Unique::by_key(format!("DEL:{}", request.user))),
+                        max_attempts: None,
+                        ..job
+                    },
                 };
                 (request.user, job)
             }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use apalis_cron::Tick;
 use cron::Schedule;
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running};
+use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ pub(crate) async fn enqueue_sweep(tick: Tick, queues: &Queues) -> Result<(), Que
             fingerprint: String::new(),
         }),
         // A sweep that could not run before the next tick is not worth a second one.
-        unique_key: Some("sweep".to_owned()),
+        unique: Some(Unique::by_key("sweep")),
         ..Sweep::new_job(&SweepRequest {})?
     };
     queues.enqueue(job).await?;

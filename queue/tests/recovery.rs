@@ -86,7 +86,7 @@ async fn a_job_that_kills_its_workers_becomes_a_dead_letter() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let poison = NewJob {
-        max_attempts: 2,
+        max_attempts: Some(2),
         ..of_group("g", "poison")
     };
     let poison = queues.enqueue(poison).await.unwrap().id;
@@ -346,7 +346,7 @@ async fn a_fetch_whose_answer_is_lost_costs_no_attempt() {
     finished(&queues, &first).await;
     worker.stop().await;
     let once = NewJob {
-        max_attempts: 1,
+        max_attempts: Some(1),
         ..job(&())
     };
     let id = queues.enqueue(once).await.unwrap().id;

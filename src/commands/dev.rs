@@ -157,6 +157,7 @@ impl Dev {
             valkey.url(),
             self.pool.valkey_pool,
             self.cache.config(),
+            self.api.documents.payload_limit(),
             client,
             self.files.via(),
         )
@@ -165,7 +166,7 @@ impl Dev {
             app.queues.clone(),
             app.cache.clone(),
             app.files.clone(),
-            jobs_config(&self.jobs, &self.tail, app.history.clone()),
+            jobs_config(&self.jobs, &self.api.documents, &self.tail, &app.history),
             shutdown.token(),
         ));
         let state = AppState::new(

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::{Lease, Slot};
 use crate::job::check_size;
 use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, root};
-use crate::{JobId, QueueError, Queues};
+use crate::{Backoff, JobId, QueueError, Queues};
 
 /// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
 pub type HandlerResult = Result<Box<RawValue>, JobError>;
@@ -49,7 +49,8 @@ pub(super) struct Fetched {
     pub version: u32,
     pub user: Option<String>,
     pub attempt: u32,
-    pub max_attempts: u32,
+    pub max_attempts: Option<u32>,
+    pub backoff: Option<Backoff>,
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
 }
@@ -83,8 +84,8 @@ impl Running {
         self.job.attempt
     }
 
-    /// How many attempts there may be.
-    pub fn max_attempts(&self) -> u32 {
+    /// How many attempts there may be; None: until one succeeds.
+    pub fn max_attempts(&self) -> Option<u32> {
         self.job.max_attempts
     }
 
