@@ -1,5 +1,6 @@
 //! Starts the parts of Sluice as processes and talks to them as a client would.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,14 +44,19 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends a signal by name and waits for the end; gives how long that took.
-    pub fn end(&mut self, signal: &str) -> Duration {
-        let begun = Instant::now();
+    /// Sends a signal by name.
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([&format!("-{signal}"), &self.child.id().to_string()])
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// Sends a signal by name and waits for the end; gives how long that took.
+    pub fn end(&mut self, signal: &str) -> Duration {
+        let begun = Instant::now();
+        self.signal(signal);
         self.child.wait().unwrap();
         begun.elapsed()
     }
@@ -424,6 +430,24 @@ impl Client {
                 return count;
             }
             cursor = body["value"]["continueCursor"].clone();
+        }
+    }
+
+    /// All documents of the `files` table as exported, by `_id`.
+    pub async fn convex_documents(&self) -> BTreeMap<String, Value> {
+        let mut documents = BTreeMap::new();
+        let mut body = json!({"tableName": "files"});
+        loop {
+            let (_, page) = read(self.convex_call("POST", "list_snapshot", &body).await).await;
+            for document in page["values"].as_array().unwrap() {
+                let doc_id = document["_id"].as_str().unwrap().to_owned();
+                documents.insert(doc_id, document.clone());
+            }
+            if page["hasMore"] == false {
+                return documents;
+            }
+            body["cursor"] = page["cursor"].clone();
+            body["snapshot"] = page["snapshot"].clone();
         }
     }
 
