@@ -220,6 +220,11 @@ async fn a_random_history_with_kills_at_random_moments_ends_with_cache_and_store
     let mut random = StdRng::seed_from_u64(seed);
 
     for round in 1..=40_u64 {
+        let doomed = if round % 8 == 0 {
+            Some(wait_for_leader(&deployment).await)
+        } else {
+            None
+        };
         // Owners change too; an id is one file's, whoever has it.
         let id = |random: &mut StdRng| {
             format!(
@@ -240,20 +245,18 @@ async fn a_random_history_with_kills_at_random_moments_ends_with_cache_and_store
             .import(&changes.into_values().collect::<Vec<_>>())
             .await;
         let known = client.convex_documents().await;
-        let doomed: Vec<&str> = known
+        let deleted: Vec<&str> = known
             .values()
             .filter(|_| random.random_range(0..15) == 0)
             .filter_map(|document| document["id"].as_str())
             .collect();
-        client.delete_from_convex(&doomed).await;
+        client.delete_from_convex(&deleted).await;
         client.entry("cid", &id(&mut random)).await;
-        if round % 8 == 0 {
+        if let Some(leader) = doomed {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
-            if let Some(leader) = leader(&deployment) {
-                deployment.workers[leader].kill();
-                deployment.workers.remove(leader);
-                deployment.add_worker();
-            }
+            deployment.workers[leader].kill();
+            deployment.workers.remove(leader);
+            deployment.add_worker();
         }
     }
     deployment.wait_until_tailed().await;
