@@ -6,6 +6,7 @@ pub mod cache;
 pub mod documents;
 mod error;
 mod script;
+pub mod tail;
 mod valkey;
 
 pub use error::StoreError;
