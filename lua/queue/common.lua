@@ -177,12 +177,15 @@ local function list_ended(state, jobs)
   trim(state, #jobs)
 end
 
+local follow_up, tally -- of links.lua
+
 -- Ends a job. Whoever calls this has taken it out of the set of its former state.
-local function conclude(id, state, group, unique)
+local function conclude(id, state, group, unique, batch, next_job)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
   list_ended(state, { now, id })
   let_go(id, group, unique, state)
   ended[#ended + 1] = id
+  if batch or next_job then follow_up(id, state, batch, next_job) end
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.

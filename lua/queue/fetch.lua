@@ -8,7 +8,8 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
---          with each job as { id, payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff };
+--          with each job as { id, payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff,
+--          input };
 --          what is as most jobs have it is none
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
@@ -79,16 +80,18 @@ local rescued, buried = 0, 0
 if now >= rescue_after then
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker', 'state')
+    local job = call(
+      'HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker', 'state', 'batch',
+      'next')
     call('ZREM', root .. 'running', id)
     if job[9] == 'running' then
       call('HDEL', key, 'token')
       note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
       if job[7] then
-        conclude(id, 'cancelled', job[3], job[4])
+        conclude(id, 'cancelled', job[3], job[4], job[10], job[11])
       elseif tonumber(job[5]) >= tonumber(job[6] or MAX_ATTEMPTS) then
         buried = buried + 1
-        conclude(id, 'dead', job[3], job[4])
+        conclude(id, 'dead', job[3], job[4], job[10], job[11])
       else
         rescued = rescued + 1
         call('HSET', key, 'state', 'available')
@@ -167,7 +170,8 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
     local id = popped[i]
     local key = root .. 'job:' .. id
     local job = call(
-      'HMGET', key, 'payload', 'version', 'user', 'attempts', 'created_at', 'run_at', 'max_attempts', 'checkpoint', 'trace', 'backoff')
+      'HMGET', key, 'payload', 'version', 'user', 'attempts', 'created_at', 'run_at', 'max_attempts', 'checkpoint', 'trace',
+      'backoff', 'input')
     if job[1] and tonumber(job[2] or 1) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[2], id)
@@ -185,7 +189,7 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
       leased[#leased + 1] = id
       started[#started + 1] = id
       moved[#moved + 1] = id
-      jobs[#jobs + 1] = { id, job[1], attempts, waited, job[2], job[3], job[7], job[8], job[9], job[10] }
+      jobs[#jobs + 1] = { id, job[1], attempts, waited, job[2], job[3], job[7], job[8], job[9], job[10], job[11] }
     end
   end
 end

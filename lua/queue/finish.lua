@@ -19,8 +19,8 @@ local completed = {} -- of these: now and id of each that is completed
 
 local function finish(id, token, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local run = call('HMGET', key, 'state', 'token', 'group', 'unique')
-  local group, unique = run[3], run[4]
+  local run = call('HMGET', key, 'state', 'token', 'group', 'unique', 'batch', 'next')
+  local group, unique, batch, next_job = run[3], run[4], run[5], run[6]
 
   if run[2] ~= token then return 'lost' end
   if run[1] ~= 'running' then return run[1] end
@@ -36,6 +36,7 @@ local function finish(id, token, outcome, body, delay, progress)
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
+    if batch or next_job then follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 
@@ -62,7 +63,7 @@ local function finish(id, token, outcome, body, delay, progress)
       return 'available'
     end
   end
-  conclude(id, state, group, unique)
+  conclude(id, state, group, unique, batch, next_job)
   return state
 end
 

@@ -37,7 +37,7 @@ pub(super) struct Fetcher {
 }
 
 /// A job as the script returns it: id, payload, attempts, ms waited, version, user, max attempts, checkpoint, trace,
-/// backoff.
+/// backoff, input.
 type Row = (
     String,
     Vec<u8>,
@@ -49,6 +49,7 @@ type Row = (
     Option<Vec<u8>>,
     Option<String>,
     Option<String>,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -221,6 +222,7 @@ impl Fetcher {
             checkpoint,
             trace,
             backoff,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
@@ -244,6 +246,7 @@ impl Fetcher {
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
+                input,
             },
             progress: Arc::new(Progress::new()),
             log: Arc::default(),
