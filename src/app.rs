@@ -59,7 +59,8 @@ pub fn jobs_config(
     JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
-        prefetch_schedule: Some(settings.prefetch_schedule.clone()).filter(|cron| cron != "off"),
+        prefetch_schedule: schedule(&settings.prefetch_schedule),
+        purge_schedule: schedule(&settings.purge_schedule),
         documents: documents.config(),
         drain: JOB_GRACE,
         tail: tail.is_on().then(|| TailConfig {
@@ -68,6 +69,10 @@ pub fn jobs_config(
             compare_every: tail.compare_every(),
         }),
     }
+}
+
+fn schedule(setting: &str) -> Option<String> {
+    (setting != "off").then(|| setting.to_owned())
 }
 
 /// A name that no other process has, and that says where to look.

@@ -23,8 +23,8 @@ pub use connections::{
 };
 pub use documents::DocumentSettings;
 pub use tail::TailSettings;
-pub use values::user;
 use values::{at_most, schedule, seconds};
+pub use values::{secret, user};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";
@@ -163,4 +163,14 @@ pub struct JobSettings {
         value_parser = schedule
     )]
     pub prefetch_schedule: String,
+
+    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PURGE_SCHEDULE",
+        default_value = "0 7 * * * *",
+        value_parser = schedule
+    )]
+    pub purge_schedule: String,
 }

@@ -154,6 +154,10 @@ pub struct Job {
     pub error: Option<Value>,
     /// What its failed attempts failed with, each `{"at", "attempt", "message"}`.
     pub errors: Vec<Value>,
+    /// The last lines that it logged, each `{"at", "attempt", "level", "text"}`.
+    pub log: Vec<Value>,
+    /// How many lines before them are not kept any more.
+    pub log_dropped: u64,
 }
 
 /// Which of the parts that the API needs answer.

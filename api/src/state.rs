@@ -11,6 +11,7 @@ use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
 use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::meta::Fetches;
@@ -53,6 +54,7 @@ pub struct AppState {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) fetches: Fetches,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) sockets: TaskTracker,
 }
 
 impl AppState {
@@ -79,6 +81,13 @@ impl AppState {
             metrics,
             fetches: Fetches::default(),
             shutdown,
+            sockets: TaskTracker::new(),
         }
+    }
+
+    /// The WebSockets that are open. They say farewell on a shutdown, which the server that they came through does not
+    /// wait for.
+    pub fn sockets(&self) -> TaskTracker {
+        self.sockets.clone()
     }
 }

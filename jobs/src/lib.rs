@@ -1,7 +1,7 @@
 //! What Sluice's workers do.
 //!
 //! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate),
-//! [`document`](crate::document). A job is
+//! [`document`](crate::document), [`purge`](crate::purge). A job is
 //! a small type with constants (its queue, attempts and payload version) and a `run`; the registry that turns them into
 //! workers is [`run_workers`]. Beside them runs the [`tail`](crate::tail), which is no job: it never ends. Retries, leases and dead letters belong to the queue; a job only says of each failure
 //! whether trying again can help.
@@ -16,6 +16,7 @@ mod invalidate;
 mod job;
 mod late_changes;
 mod prefetch;
+mod purge;
 mod ranking;
 mod requests;
 mod schedule;

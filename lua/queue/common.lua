@@ -34,10 +34,10 @@ local function is_held_back(id)
   return user and call('ZSCORE', root .. 'throttled_users', user), user
 end
 
--- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
+-- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when there was nothing to take before:
 -- a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
-  local score = priority * SEATS + seat
+  local score = (priority or PRIORITY) * SEATS + seat
   moved[#moved + 1] = id
   local has_place, user = take_place(id)
   if not has_place then return crowd(id, user, score) end
@@ -85,10 +85,10 @@ local function admit(user)
     local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
     if not id then return end
     call('ZREM', root .. 'crowded', id)
-    local priority = call('HGET', root .. 'job:' .. id, 'priority')
-    if priority then
+    local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority')
+    if job[1] then
       call('SADD', places, id)
-      offer(id, priority, call('HINCRBY', root .. 'meta', 'seat', 1))
+      offer(id, job[2], call('HINCRBY', root .. 'meta', 'seat', 1))
     end
   end
 end
@@ -165,7 +165,7 @@ local function let_go(id, group, unique, state)
     -- The head is held only if the job that left was the head before.
     if head and call('ZREM', root .. 'held', head) == 1 then
       local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
-      if next_job[1] then offer(head, next_job[1], next_job[2]) end
+      if next_job[2] then offer(head, next_job[1], next_job[2]) end
     end
   end
 end

@@ -8,7 +8,8 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
---          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace, backoff }
+--          with each job as { id, payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff };
+--          what is as most jobs have it is none
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
@@ -50,16 +51,16 @@ end
 -- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
 -- A delayed job joins the line, and its group, when it becomes due.
 for _, id in ipairs(due('scheduled')) do
-  local job = call('HMGET', root .. 'job:' .. id, 'priority', 'group')
+  local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority', 'group')
   call('ZREM', root .. 'scheduled', id)
-  if job[1] then line_up(id, job[1], job[2]) end
+  if job[1] then line_up(id, job[2], job[3]) end
 end
 
 -- A retried one goes back to the place it had; it stayed at the head of its group.
 for _, id in ipairs(due('retrying')) do
   local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
   call('ZREM', root .. 'retrying', id)
-  if job[1] then
+  if job[2] then
     call('HSET', root .. 'job:' .. id, 'state', 'available')
     offer(id, job[1], job[2])
   end
@@ -85,7 +86,7 @@ if now >= rescue_after then
       note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
       if job[7] then
         conclude(id, 'cancelled', job[3], job[4])
-      elseif tonumber(job[5]) >= tonumber(job[6]) then
+      elseif tonumber(job[5]) >= tonumber(job[6] or MAX_ATTEMPTS) then
         buried = buried + 1
         conclude(id, 'dead', job[3], job[4])
       else
@@ -109,8 +110,8 @@ for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
   local ids = may > 0 and call('ZPOPMIN', line, may) or {}
   for i = 1, #ids, 2 do
     call('ZREM', root .. 'throttled', ids[i])
-    local priority = call('HGET', root .. 'job:' .. ids[i], 'priority')
-    if priority then offer(ids[i], priority, call('HINCRBY', root .. 'meta', 'seat', 1)) end
+    local job = call('HMGET', root .. 'job:' .. ids[i], 'state', 'priority')
+    if job[1] then offer(ids[i], job[2], call('HINCRBY', root .. 'meta', 'seat', 1)) end
   end
   if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
 end
@@ -141,7 +142,7 @@ if want > 0 then
   for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, want)) do
     local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
     call('ZREM', root .. 'newer', id)
-    if job[1] then offer(id, job[1], job[2]) end
+    if job[2] then offer(id, job[1], job[2]) end
   end
 end
 
@@ -165,8 +166,9 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace', 'backoff')
-    if job[1] and tonumber(job[2]) > version then
+    local job = call(
+      'HMGET', key, 'payload', 'version', 'user', 'attempts', 'created_at', 'run_at', 'max_attempts', 'checkpoint', 'trace', 'backoff')
+    if job[1] and tonumber(job[2] or 1) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[2], id)
       give_up_place(id)
@@ -176,13 +178,14 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
     elseif job[1] and not may_start(id, job[3], popped[i + 1]) then
       throttled = throttled + 1
     elseif job[1] then
-      local attempts = job[4] + 1
+      local attempts = (job[4] or 0) + 1
+      local waited = now - (job[6] or job[5])
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
       leased[#leased + 1] = now + lease
       leased[#leased + 1] = id
       started[#started + 1] = id
       moved[#moved + 1] = id
-      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8], job[9] }
+      jobs[#jobs + 1] = { id, job[1], attempts, waited, job[2], job[3], job[7], job[8], job[9], job[10] }
     end
   end
 end

@@ -19,11 +19,11 @@ local completed = {} -- of these: now and id of each that is completed
 
 local function finish(id, token, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
-  local group, unique = job[3], job[4]
+  local run = call('HMGET', key, 'state', 'token', 'group', 'unique')
+  local group, unique = run[3], run[4]
 
-  if job[2] ~= token then return 'lost' end
-  if job[1] ~= 'running' then return job[1] end
+  if run[2] ~= token then return 'lost' end
+  if run[1] ~= 'running' then return run[1] end
 
   stopped[#stopped + 1] = id
   if progress ~= '' then call('HSET', key, 'progress', progress) end
@@ -39,25 +39,26 @@ local function finish(id, token, outcome, body, delay, progress)
     return 'completed'
   end
 
+  local job = call('HMGET', key, 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
   local state = 'cancelled'
   if outcome == 'dead' then
-    note(id, job[5], body)
+    note(id, job[1], body)
     state = 'dead'
   elseif outcome == 'retry' then
-    note(id, job[5], body)
-    if not job[7] and tonumber(job[5]) >= tonumber(job[6]) then
+    note(id, job[1], body)
+    if not job[3] and tonumber(job[1]) >= tonumber(job[2] or MAX_ATTEMPTS) then
       state = 'dead'
-    elseif not job[7] then
+    elseif not job[3] then
       park(id, 'retrying', now + tonumber(delay))
       give_up_place(id)
       return 'retrying'
     end
   elseif outcome == 'released' then
-    call('HSET', key, 'attempts', job[5] - 1)
+    call('HSET', key, 'attempts', job[1] - 1)
     call('HDEL', key, 'worker', 'started_at')
-    if not job[7] then
+    if not job[3] then
       call('HSET', key, 'state', 'available')
-      offer(id, job[8], job[9])
+      offer(id, job[4], job[5])
       return 'available'
     end
   end

@@ -1,5 +1,5 @@
--- The beginning of every script of a queue, after the constants that queue/src/keys.rs defines (KEEP, IDEMPOTENCY_MS,
--- ERRORS_BYTES, CHUNK, WORKER_MS…).
+-- The beginning of every script of a queue, after the constants that queue/src/keys.rs defines (KEEP, PRIORITY,
+-- MAX_ATTEMPTS, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…).
 --
 -- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
 -- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.

@@ -11,7 +11,10 @@ local function count(set) return call('ZCARD', root .. set) end
 
 local waited = -1
 local head = call('ZRANGE', root .. 'available', 0, 0)[1]
-if head then waited = now - (call('HGET', root .. 'job:' .. head, 'run_at') or now) end
+if head then
+  local times = call('HMGET', root .. 'job:' .. head, 'run_at', 'created_at')
+  waited = now - (times[1] or times[2] or now)
+end
 
 local user_limit = limit_of(2) or 0
 

@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors log logged log_batch cancel keep_until` |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -41,6 +41,11 @@ pub(crate) const QUEUES: &str = "sq1:queues";
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
 
+/// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's hash does without them.
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const PRIORITY: u8 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
+
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
@@ -61,6 +66,15 @@ pub const NAME_LIMIT: usize = 512;
 
 /// The longest message kept of one failed attempt, in bytes; longer ones are cut.
 pub const MESSAGE_LIMIT: usize = 2 * 1024;
+
+/// How many lines a job's log keeps; the oldest go first.
+pub const LOG_LINES: usize = 200;
+
+/// How many bytes a job's log keeps, as JSON; the oldest lines go first.
+pub const LOG_LIMIT: usize = 32 * 1024;
+
+/// The longest line of a log, in bytes; longer ones are cut.
+pub const LINE_LIMIT: usize = 1024;
 
 /// The longest pause between two attempts.
 pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -125,7 +139,7 @@ pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a handler has, after its cancellation token fired, to end by itself. Then it is dropped.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The least time between two progress updates of one job.
+/// The least time between two progress updates of one job, and between two batches of lines of its log.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many finished jobs of one state are kept, and for how long.
@@ -184,7 +198,7 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}",
+        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),

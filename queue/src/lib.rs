@@ -77,6 +77,8 @@
 //! - **Rates hold over all workers.** [`Queues::set_rates`] bounds how many jobs of a queue, and of each user in it, start in
 //!   a time: by a fixed or sliding window or a token bucket. What waits costs nothing: workers sleep until the next job may
 //!   start, and a user who has used up the rate is out of the others' way until then.
+//! - **A log with the job.** [`Running::log`] adds lines that are kept and shown with the job, within bounds, and only by the
+//!   run that holds the lease.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -124,11 +126,13 @@ mod worker;
 pub use backoff::Backoff;
 pub use error::QueueError;
 pub use id::JobId;
-pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, State};
+pub use job::{
+    AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
+};
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT,
-    PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention,
-    SLIDING_LIMIT, STOP_GRACE,
+    CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT,
+    PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT,
+    RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};

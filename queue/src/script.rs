@@ -33,6 +33,7 @@ scripts! {
     heartbeat: ["head", "rates", "common", "heartbeat"],
     finish: ["head", "rates", "common", "finish"],
     save: ["head", "rates", "common", "save"],
+    log: ["head", "rates", "common", "log"],
     operate: ["head", "rates", "common", "operations", "operate"],
     sweep: ["head", "rates", "common", "operations", "sweep"],
     pause: ["head", "rates", "common", "pause"],

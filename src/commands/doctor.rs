@@ -153,7 +153,11 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
         .and_then(|major| major.parse().ok())
         .unwrap_or(0);
     if name != "valkey" {
-        findings.warn("valkey", &found, "only Valkey is tested");
+        findings.warn(
+            "valkey",
+            &found,
+            "documents are tested with Redis 7, the rest with Valkey only",
+        );
     } else if major < OLDEST_VALKEY {
         findings.fail("valkey", &found, "install version 8 or later");
     } else {
@@ -181,8 +185,8 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
         Some(version) => findings.ok("json", &format!("module version {version}")),
         None => findings.warn(
             "json",
-            "the JSON module is not loaded",
-            "documents are not available; load it with `loadmodule`",
+            "the JSON module is not loaded, documents answer 503 json_module_missing",
+            "start the server with `loadmodule /path/to/rejson.so` (RedisJSON) in its configuration; Sluice notices by itself",
         ),
     }
 }

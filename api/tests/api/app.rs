@@ -165,6 +165,7 @@ impl App {
             concurrency: 8,
             worker_name: "test".to_owned(),
             prefetch_schedule: None,
+            purge_schedule: None,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: None,

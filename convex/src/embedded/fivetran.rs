@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::catalog::{FieldPath, Index, ROOT};
 use super::document::Draft;
 use super::error::RequestError;
 use super::index_key::{end_of, field, prefix};
-use super::names::{is_field_name, is_identifier};
+use super::names::{check_field_names, is_identifier};
 use super::transaction::{Current, Transaction};
 use super::value::{Object, Value};
 
@@ -43,25 +44,13 @@ enum OperationKind {
 }
 
 fn tagged_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
-    match Value::deserialize(deserializer)?.untag() {
-        Some(Value::Object(fields)) if has_field_names(&fields) => Ok(fields),
-        _ => Err(serde::de::Error::custom(
+    let Some(Value::Object(fields)) = Value::deserialize(deserializer)?.untag() else {
+        return Err(D::Error::custom(
             "a row has to be an object of Convex values",
-        )),
-    }
-}
-
-fn has_field_names(fields: &Object) -> bool {
-    let mut fields = fields.iter();
-    fields.all(|(name, value)| is_field_name(name) && is_well_named(value))
-}
-
-fn is_well_named(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().all(is_well_named),
-        Value::Object(fields) => has_field_names(fields),
-        _ => true,
-    }
+        ));
+    };
+    check_field_names(&fields).map_err(D::Error::custom)?;
+    Ok(fields)
 }
 
 /// Applies operations in their order, all or none.
@@ -178,7 +167,7 @@ enum DeleteType {
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let text: Option<String> = Deserialize::deserialize(deserializer)?;
     let time = text.map(|text| chrono::DateTime::parse_from_rfc3339(&text));
-    let time = time.transpose().map_err(serde::de::Error::custom)?;
+    let time = time.transpose().map_err(D::Error::custom)?;
     Ok(time.map(|time| time.timestamp_millis() as f64))
 }
 

@@ -40,6 +40,7 @@ mod selection;
 mod shape;
 mod snapshot;
 mod store;
+mod table_import;
 mod transaction;
 mod value;
 mod writer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::keys::NAME_LIMIT;
+use crate::keys::{MAX_ATTEMPTS, NAME_LIMIT, PRIORITY, VERSION};
 use crate::{Backoff, JobId, QueueError, Unique};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
@@ -58,14 +58,14 @@ impl NewJob {
     pub fn new(queue: impl Into<String>, payload: &impl Serialize) -> Result<Self, QueueError> {
         Ok(Self {
             queue: queue.into(),
-            version: 1,
+            version: VERSION,
             payload: serde_json::value::to_raw_value(payload)?,
             user: None,
             unique: None,
             idempotency: None,
             group: None,
-            priority: 5,
-            max_attempts: Some(8),
+            priority: PRIORITY,
+            max_attempts: Some(MAX_ATTEMPTS),
             backoff: None,
             delay: None,
             trace: None,

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::State;
-use crate::keys::UNLIMITED;
+use super::{LogLine, State};
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
 use crate::{Backoff, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
@@ -58,6 +58,10 @@ pub struct JobView {
     pub error: Option<Box<RawValue>>,
     /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
     pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
 }
@@ -105,7 +109,7 @@ impl Finished {
             (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
             (State::Cancelled, ..) => Self::Cancelled,
             (State::Dead, ..) => Self::Dead {
-                message: attempt_errors(errors)?
+                message: json_lines::<AttemptError>(errors)?
                     .pop()
                     .map(|it| it.message)
                     .unwrap_or_default(),
@@ -116,10 +120,11 @@ impl Finished {
     }
 }
 
-fn attempt_errors(lines: Option<String>) -> Result<Vec<AttemptError>, QueueError> {
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
     let lines = lines.unwrap_or_default();
-    let errors: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
-    Ok(errors?)
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
 }
 
 impl JobView {
@@ -132,53 +137,57 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
+        let logged: u64 = fields.number("logged")?.unwrap_or_default();
+        let created_at = fields.number("created_at")?.unwrap_or_default();
         Ok(Some(Self {
             queue: id.queue().to_owned(),
             id,
             state: state.parse()?,
-            version: fields.number("version")?,
+            version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
             user: fields.0.remove("user"),
             unique_key: fields.0.remove("unique"),
             group: fields.0.remove("group"),
-            priority: fields.number("priority")?,
-            attempts: fields.number("attempts")?,
-            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            priority: fields.number("priority")?.unwrap_or(PRIORITY),
+            attempts: fields.number("attempts")?.unwrap_or(0),
+            max_attempts: limited(fields.number("max_attempts")?),
             backoff: fields.parsed("backoff")?,
-            created_at: fields.number("created_at")?,
-            run_at: fields.number("run_at")?,
-            started_at: fields.time("started_at")?,
-            finished_at: fields.time("finished_at")?,
+            created_at,
+            run_at: fields.number("run_at")?.unwrap_or(created_at),
+            started_at: fields.number("started_at")?,
+            finished_at: fields.number("finished_at")?,
             worker: fields.0.remove("worker"),
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: attempt_errors(fields.0.remove("errors"))?,
+            errors: json_lines(fields.0.remove("errors"))?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
             trace: fields.0.remove("trace"),
         }))
     }
+}
+
+/// How often a job may be started, as it is kept.
+pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
+    Some(max_attempts.unwrap_or(MAX_ATTEMPTS)).filter(|&it| it != UNLIMITED)
 }
 
 /// The fields of a job's hash that are still to be read.
 struct Fields(HashMap<String, String>);
 
 impl Fields {
-    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
-        self.0
-            .remove(name)
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
-    }
-
-    fn time(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
-        if self.0.contains_key(name) {
-            self.number(name).map(Some)
-        } else {
-            Ok(None)
-        }
+    fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let number = value.parse().ok();
+        let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
+        Ok(Some(number))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {

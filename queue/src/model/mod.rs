@@ -163,33 +163,36 @@ impl Twins {
             ]),
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             priority: self.one_of(&[0, 5, 5, 9]),
-            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
+            max_attempts: self.one_of(&[1, 2, 3, 8, u32::MAX]),
             delayed: self.rng.random_bool(0.2),
         };
-        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        let arguments = [
-            id.clone(),
-            "{}".into(),
-            new.version.to_string(),
-            text(new.user),
-            text(new.unique),
-            String::new(),
-            String::new(),
-            text(new.group),
-            new.priority.to_string(),
-            new.max_attempts.to_string(),
-            if new.delayed { LATER } else { 0 }.to_string(),
-            String::new(),
-            match new.unique.and_then(|unique| unique.split_once('/')) {
-                Some((_, unique_in)) => format!(r#"{{"unique_in":"{unique_in}"}}"#),
-                None => String::new(),
-            },
+        let unique_in = new.unique.and_then(|unique| unique.split_once('/'));
+        let number = |usual: u64, number: u64| (number != usual).then(|| number.to_string());
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let options = [
+            ("version", number(1, new.version.into())),
+            ("user", text(new.user)),
+            ("unique", text(new.unique)),
+            ("unique_in", text(unique_in.map(|(_, states)| states))),
+            ("group", text(new.group)),
+            ("priority", number(5, new.priority)),
+            ("max_attempts", number(8, new.max_attempts.into())),
+            ("delay", new.delayed.then(|| LATER.to_string())),
         ];
+        let options = options.into_iter();
+        let options = options.filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let options: Vec<String> = options.flatten().collect();
+        let mut arguments = vec![id.clone(), "{}".into(), options.len().to_string()];
+        arguments.extend(options);
         let did = format!("enqueue {id} {new:?}");
-        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
+        let [answer]: [redis::Value; 1] = self.eval(|it| &it.enqueue, &arguments);
         let found = self.reference.enqueue(&id, new);
-        let outcome = if found == id { "new" } else { "existing" };
-        assert_eq!(answers, [(outcome.to_owned(), found)], "{did}");
+        if found == id {
+            assert_eq!(answer, redis::Value::Int(1), "{did}");
+        } else {
+            let (outcome, existing): (String, String) = redis::from_redis_value(answer).unwrap();
+            assert_eq!((outcome.as_str(), existing), ("existing", found), "{did}");
+        }
         did
     }
 
@@ -365,13 +368,15 @@ impl Twins {
             .query(&mut self.valkey)
             .unwrap();
         for key in keys {
-            let (state, attempts): (String, u32) = redis::cmd("HMGET")
+            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
                 .arg(&key)
                 .arg(&["state", "attempts"])
                 .query(&mut self.valkey)
                 .unwrap();
             let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            snapshot.jobs.insert(id.to_owned(), (state, attempts));
+            snapshot
+                .jobs
+                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
         }
         snapshot
     }

@@ -14,7 +14,8 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use crate::keys::{FETCH_LIMIT, UNLIMITED, root};
+use crate::job::limited;
+use crate::keys::{FETCH_LIMIT, VERSION, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
@@ -35,17 +36,17 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace,
+/// A job as the script returns it: id, payload, attempts, ms waited, version, user, max attempts, checkpoint, trace,
 /// backoff.
 type Row = (
     String,
     Vec<u8>,
     u32,
-    Option<String>,
-    u32,
-    u32,
-    Option<Vec<u8>>,
     u64,
+    Option<u32>,
+    Option<String>,
+    Option<u32>,
+    Option<Vec<u8>>,
     Option<String>,
     Option<String>,
 );
@@ -212,12 +213,12 @@ impl Fetcher {
         let (
             job,
             payload,
+            attempt,
+            waited,
             version,
             user,
-            attempt,
             max_attempts,
             checkpoint,
-            waited,
             trace,
             backoff,
         ) = row;
@@ -236,15 +237,16 @@ impl Fetcher {
             lease,
             job: Fetched {
                 payload,
-                version,
+                version: version.unwrap_or(VERSION),
                 user,
                 attempt,
-                max_attempts: Some(max_attempts).filter(|&it| it != UNLIMITED),
+                max_attempts: limited(max_attempts),
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
             },
             progress: Arc::new(Progress::new()),
+            log: Arc::default(),
             slot: Some(slot),
         };
         if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {
