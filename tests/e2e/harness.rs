@@ -154,6 +154,21 @@ impl Deployment {
         self.convex_url.trim_start_matches("http://").to_owned()
     }
 
+    /// What `sluice doctor` says with the settings of this deployment, and whether it is content.
+    pub fn doctor(&self) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["doctor", "--data", "/nonexistent"])
+            .envs(
+                borrowed(&self.settings)
+                    .into_iter()
+                    .filter(|(name, _)| *name != "SLUICE_LISTEN"),
+            )
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said)
+    }
+
     /// What the tail keeps of how far it has come.
     pub fn tail_progress(&self) -> Value {
         let text: Option<String> = redis::cmd("HGET")
@@ -270,6 +285,14 @@ impl Client {
     pub async fn get(&self, path: &str) -> Response {
         let request = self.request("GET", path).bearer_auth(self.service_token());
         request.send().await.unwrap()
+    }
+
+    /// The board's overview, as an operator who is logged in gets it.
+    pub async fn board_page(&self) -> String {
+        let token = self.token("operator", "admin", 600);
+        let request = self.request("GET", "/board");
+        let answer = request.header("cookie", format!("sluice_board={token}"));
+        answer.send().await.unwrap().text().await.unwrap()
     }
 
     /// POSTs to `/api/v1/e/meta/<operation>`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sluice_test_support::Proxy;
+use sluice_test_support::{Proxy, free_port};
 
 use crate::harness::{Deployment, Process, eventually, file, files};
 use crate::nudges::Nudges;
@@ -299,4 +299,65 @@ async fn a_random_history_with_kills_at_random_moments_ends_with_cache_and_store
 fn id_and_size(document: &Value) -> (String, u64) {
     let size = document["size"].as_f64().unwrap() as u64;
     (document["id"].as_str().unwrap().to_owned(), size)
+}
+
+#[tokio::test]
+async fn operators_see_who_tails_how_far_it_is_and_what_is_wrong() {
+    let mut deployment = Deployment::without_workers(&QUICK).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 3)).await;
+    let tail_state = async || -> Value {
+        let answer = client.request("GET", "/readyz").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["tail"].clone()
+    };
+    assert_eq!(tail_state().await, "unattended");
+    let (_, said) = deployment.doctor();
+    assert!(said.contains("no worker follows the changes"), "{said}");
+
+    let refused = deployment.worker_with(&[("SLUICE_CONVEX_KEY", "dev:tests|wrong")]);
+    eventually("the refused key shows", async || {
+        tail_state().await == "failing"
+    })
+    .await;
+    let (is_content, said) = deployment.doctor();
+    assert!(
+        !is_content && said.contains("the deploy key is refused"),
+        "{said}"
+    );
+    assert!(!said.contains("wrong"), "{said}");
+    drop(refused);
+
+    let address = format!("127.0.0.1:{}", free_port());
+    let worker = deployment.worker_with(&[("SLUICE_WORK_LISTEN", &address)]);
+    deployment.workers.push(worker);
+    deployment.wait_until_tailed().await;
+    eventually("all is well", async || tail_state().await == "ok").await;
+    let (is_content, said) = deployment.doctor();
+    assert!(
+        is_content && said.contains("has taken in changes until 2"),
+        "{said}"
+    );
+    client
+        .import(&[file("ann", "ann-1", 7), file("ann", "new", 1)])
+        .await;
+    deployment.wait_until_tailed().await;
+    let metrics = reqwest::get(format!("http://{address}/metrics"));
+    let metrics = metrics.await.unwrap().text().await.unwrap();
+    for line in [
+        "sluice_tail_leads 1",
+        "sluice_tail_lag_rows 0",
+        r#"sluice_tail_changes_total{kind="updated"} 1"#,
+        r#"sluice_tail_walks_total{reason="first"} 1"#,
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} in {metrics}"
+        );
+    }
+    let board = client.board_page().await;
+    let pid = format!("-{}-", deployment.workers[0].pid());
+    assert!(
+        board.contains("Changes in Convex") && board.contains(&pid),
+        "{board}"
+    );
 }

@@ -300,7 +300,7 @@ impl<'a> Follower<'a> {
 
     async fn save_with(&mut self, trouble: Option<String>) -> Result<(), Trouble> {
         let health = self.health(trouble);
-        report::health(&health);
+        report::health(&health, self.progress.cursor);
         self.lead.save(&self.progress, &health).await?;
         self.saved = Some(Instant::now());
         Ok(())

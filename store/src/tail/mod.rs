@@ -77,6 +77,17 @@ pub enum Purpose {
     Compare,
 }
 
+impl Purpose {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Begin => "begin",
+            Purpose::Restart => "restart",
+            Purpose::Compare => "compare",
+        }
+    }
+}
+
 /// How the tail is doing, as the worker saw it last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
@@ -91,7 +102,7 @@ pub struct Health {
 }
 
 /// Who tails, how far, and how well.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TailStatus {
     /// The worker that holds the lease; `None` when nobody does.
     pub worker: Option<String>,
@@ -99,6 +110,58 @@ pub struct TailStatus {
     pub progress: Progress,
     /// How it is doing; `None` when nobody ever tailed.
     pub health: Option<Health>,
+}
+
+/// In one word, how the tail is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TailState {
+    /// It knows all there is in Convex, to within [`TailStatus::LATE`].
+    Ok,
+    /// It is walking over all files, before it can follow the deltas.
+    Loading,
+    /// It is further behind than that.
+    Behind,
+    /// Something keeps it from going on.
+    Failing,
+    /// No worker tails: none is up, or all have it switched off.
+    Unattended,
+}
+
+impl TailState {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TailState::Ok => "ok",
+            TailState::Loading => "loading",
+            TailState::Behind => "behind",
+            TailState::Failing => "failing",
+            TailState::Unattended => "unattended",
+        }
+    }
+}
+
+impl TailStatus {
+    /// How far behind it is said to be late.
+    pub const LATE: Duration = Duration::from_secs(60);
+
+    /// How it is doing, all in all.
+    pub fn state(&self) -> TailState {
+        let walk = self.progress.walk.as_ref();
+        match (&self.worker, &self.health) {
+            (_, Some(health)) if health.trouble.is_some() => TailState::Failing,
+            (None, _) | (_, None) => TailState::Unattended,
+            _ if walk.is_some_and(|walk| walk.purpose != Purpose::Compare) => TailState::Loading,
+            (_, Some(health)) if health.lag_secs > Self::LATE.as_secs_f64() => TailState::Behind,
+            _ => TailState::Ok,
+        }
+    }
+
+    /// Up to when changes in Convex have been taken in, ms since 1970.
+    pub fn settled_until_ms(&self) -> Option<u64> {
+        let cursor = self.progress.cursor?;
+        u64::try_from(cursor / 1_000_000).ok()
+    }
 }
 
 /// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document and time.
