@@ -301,7 +301,7 @@ impl<'a> Transaction<'a> {
         let Some(target) = self.state.catalog.tablet_mut(tablet) else {
             return;
         };
-        target.shape.count_object(&draft.fields, 1);
+        target.shape.count_document(&draft.fields, 1);
         for index in &target.indexes {
             let key = index_key::key(index, &draft.fields, creation_time, internal_id);
             self.entries.insert(key, Some(internal_id));
@@ -318,7 +318,7 @@ impl<'a> Transaction<'a> {
         let Some(target) = self.state.catalog.tablet_mut(tablet) else {
             return;
         };
-        target.shape.count_object(&current.own_fields(), -1);
+        target.shape.count_document(&current.own_fields(), -1);
         for index in &target.indexes {
             let key = index_key::key(
                 index,
