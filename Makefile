@@ -3,7 +3,7 @@
 # tests Debian's Chromium.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-servers bench check install install-browser
+.PHONY: help run test test-servers bench check install install-browser install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -18,8 +18,9 @@ test-servers: install ## the tests of documents, against each server they are me
 	@scripts/install-test-servers
 	@scripts/test-servers
 
-bench: install ## comparisons against a baseline in the same run
+bench: install install-bullmq ## comparisons against a baseline in the same run
 	cargo bench --bench sync
+	cargo bench -p sluice-queue --bench bullmq
 
 check: ## formatting and lints
 	cargo fmt --all --check
@@ -30,3 +31,8 @@ install: ## Valkey and its JSON module into .valkey/, unless they are there
 
 install-browser: ## a browser for the tests, unless there is one
 	@scripts/install-browser
+
+install-bullmq: ## BullMQ, which the queue is compared with
+	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \
+	    "(Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@cd queue/benches/bullmq && npm install --no-save --ignore-scripts --loglevel=error

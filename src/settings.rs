@@ -21,8 +21,8 @@ pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
 pub use documents::DocumentSettings;
-pub use values::user;
 use values::{at_most, schedule, seconds};
+pub use values::{secret, user};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";

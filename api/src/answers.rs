@@ -134,8 +134,8 @@ pub struct Job {
     pub priority: u8,
     /// Times it was begun.
     pub attempts: u32,
-    /// Times it may be begun before it is dead.
-    pub max_attempts: u32,
+    /// Times it may be begun before it is dead; null: it is tried until it succeeds.
+    pub max_attempts: Option<u32>,
     /// When it was enqueued.
     pub created_at: u64,
     /// When it is due.
@@ -154,6 +154,10 @@ pub struct Job {
     pub error: Option<Value>,
     /// What its failed attempts failed with, each `{"at", "attempt", "message"}`.
     pub errors: Vec<Value>,
+    /// The last lines that it logged, each `{"at", "attempt", "level", "text"}`.
+    pub log: Vec<Value>,
+    /// How many lines before them are not kept any more.
+    pub log_dropped: u64,
 }
 
 /// Which of the parts that the API needs answer.

@@ -50,7 +50,7 @@ struct Progress {
 
 impl Job for Invalidate {
     const QUEUE: &'static str = "invalidate";
-    /// A deletion must not be given up over an outage: with the queue's backoff these span about an hour.
+    /// Of a log-out: with the queue's backoff these span about an hour. A deletion is tried until it succeeds.
     const MAX_ATTEMPTS: u32 = 25;
     type Request = InvalidateRequest;
     type Answer = InvalidateAnswer;

@@ -16,7 +16,7 @@ pub(crate) trait Job: 'static {
     const QUEUE: &'static str;
     /// The version of [`Job::Request`]; raise it when an older worker could not read a new request.
     const VERSION: u32 = 1;
-    /// How often it is tried before it becomes a dead letter.
+    /// How often it is tried before it becomes a dead letter; a request may say otherwise.
     const MAX_ATTEMPTS: u32;
     /// What is asked, kept in the queue as JSON.
     type Request: Serialize + DeserializeOwned + Send;
@@ -37,7 +37,7 @@ pub(crate) trait Job: 'static {
     fn new_job(request: &Self::Request) -> Result<NewJob, QueueError> {
         Ok(NewJob {
             version: Self::VERSION,
-            max_attempts: Self::MAX_ATTEMPTS,
+            max_attempts: Some(Self::MAX_ATTEMPTS),
             ..NewJob::new(Self::QUEUE, request)?
         })
     }

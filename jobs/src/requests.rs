@@ -1,7 +1,7 @@
 //! What a caller asks for, the job that each request becomes, and the refusals it may answer with.
 
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError};
+use sluice_queue::{Idempotency, NewJob, QueueError, Unique};
 use sluice_store::documents::Write;
 
 use crate::document::WriteDocument;
@@ -167,7 +167,11 @@ impl Request {
         let (user, job) = match self {
             Self::Sync(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.kind.as_str(), request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.kind.as_str(),
+                        request.user
+                    ))),
                     group: Some(request.user.clone()),
                     ..Sync::new_job(&request)?
                 };
@@ -175,19 +179,24 @@ impl Request {
             }
             Self::Prefetch(request) => {
                 let job = NewJob {
-                    unique_key: Some(format!("{}:{}", request.limit, request.user)),
+                    unique: Some(Unique::by_key(format!(
+                        "{}:{}",
+                        request.limit, request.user
+                    ))),
                     ..Prefetch::new_job(&request)?
                 };
                 (request.user, job)
             }
             Self::Invalidate(request) => {
-                let shared = match request.kind {
-                    InvalidateType::Out => None,
-                    InvalidateType::Del => Some(format!("DEL:{}", request.user)),
-                };
-                let job = NewJob {
-                    unique_key: shared,
-                    ..Invalidate::new_job(&request)?
+                let job = Invalidate::new_job(&request)?;
+                let job = match request.kind {
+                    InvalidateType::Out => job,
+                    // A deletion is never given up, however long Convex is away.
+                    InvalidateType::Del => NewJob {
+                        unique: Some(Unique::by_key(format!("DEL:{}", request.user))),
+                        max_attempts: None,
+                        ..job
+                    },
                 };
                 (request.user, job)
             }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use apalis_cron::Tick;
 use cron::Schedule;
 use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running};
+use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -54,7 +54,7 @@ pub(crate) async fn enqueue<J: Job<Request: Default>>(
             fingerprint: String::new(),
         }),
         // One that could not run before the next tick is not worth a second one.
-        unique_key: Some("tick".to_owned()),
+        unique: Some(Unique::by_key("tick")),
         ..J::new_job(&J::Request::default())?
     };
     queues.enqueue(job).await?;

@@ -1,25 +1,4 @@
--- Shared by every script of a queue and placed in front of each of them, after the constants that
--- queue/src/keys.rs defines (KEEP, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS).
---
--- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
--- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
-
-local call = redis.call
-local root = KEYS[1]
-local SEATS = 281474976710656 -- 2^48 places per priority; priority 9 still fits a double exactly
-
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local wake = false -- workers have something new to look for
-local moved = {}   -- jobs whose state changed, for whoever watches them
-
-local limits -- once read: of all jobs, of each user's; false means none, 0 that there was one
-
-local function limit_of(which)
-  limits = limits or call('HMGET', root .. 'meta', 'limit', 'user_limit')
-  return tonumber(limits[which])
-end
+-- What happens to jobs in more than one script; placed behind head.lua and rates.lua.
 
 -- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
 -- has none and one is left. Returns whether it may be in line, and its user.
@@ -41,6 +20,20 @@ local function crowd(id, user, score)
   call('ZADD', root .. 'crowded:' .. user, score, id)
 end
 
+-- Sets a job aside until the rate lets its user start another one, at `at` as far as is known.
+local function throttle(id, user, score, at)
+  call('ZADD', root .. 'throttled', score, id)
+  call('ZADD', root .. 'throttled:' .. user, score, id)
+  call('ZADD', root .. 'throttled_users', 'NX', at, user)
+end
+
+-- While the rate holds a user back, jobs that would join the line are set aside at once. A job that has a place keeps it.
+local function is_held_back(id)
+  local _, ever = rate_of(true)
+  local user = ever and call('HGET', root .. 'job:' .. id, 'user')
+  return user and call('ZSCORE', root .. 'throttled_users', user), user
+end
+
 -- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
 -- a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
@@ -48,14 +41,14 @@ local function offer(id, priority, seat)
   moved[#moved + 1] = id
   local has_place, user = take_place(id)
   if not has_place then return crowd(id, user, score) end
+  local held_back_until, held_back = is_held_back(id)
+  if held_back_until then return throttle(id, held_back, score, held_back_until) end
   call('ZADD', root .. 'available', score, id)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
 end
 
--- Gives a job the next place in line. Of a group only the first in line is offered, the others are held.
-local function line_up(id, priority, group)
-  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
-  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+-- Gives a job its place in line. Of a group only the first in line is offered, the others are held.
+local function seat_at(id, priority, group, seat)
   if group then
     local line = root .. 'group:' .. group
     call('ZADD', line, seat, id)
@@ -66,6 +59,13 @@ local function line_up(id, priority, group)
     end
   end
   offer(id, priority, seat)
+end
+
+-- Gives a job the next place in line.
+local function line_up(id, priority, group)
+  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+  seat_at(id, priority, group, seat)
 end
 
 -- Parks a job until `at`, in the set `scheduled` or `retrying`. Workers are woken when their sleep gets shorter.
@@ -100,15 +100,28 @@ local function give_up_place(id)
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
--- Removes a finished job, at once or when the last idempotency key that points to it has run out.
-local function forget(id)
+-- Sees to it that a job is kept until then at least, also after it has ended.
+local function keep(id, until_ms)
   local key = root .. 'job:' .. id
-  local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-  if keep_until > now then
-    call('PEXPIREAT', key, keep_until)
-  else
-    call('UNLINK', key)
+  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
+    call('HSET', key, 'keep_until', until_ms)
+    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
   end
+end
+
+-- Removes finished jobs, at once or when the last key that answers with them has run out.
+local function forget(ids)
+  local gone = {}
+  for _, id in ipairs(ids) do
+    local key = root .. 'job:' .. id
+    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until > now then
+      call('PEXPIREAT', key, keep_until)
+    else
+      gone[#gone + 1] = key
+    end
+  end
+  if gone[1] then call('UNLINK', unpack(gone)) end
 end
 
 -- Forgets at most `chunk` of the oldest jobs of a finished state, beyond its count or its age.
@@ -121,19 +134,30 @@ local function trim(state, chunk)
   else
     old = call('ZRANGE', set, '-inf', now - KEEP[state].age, 'BYSCORE', 'LIMIT', 0, chunk)
   end
-  for _, id in ipairs(old) do
-    call('ZREM', set, id)
-    forget(id)
+  if not old[1] then return end
+  call('ZREM', set, unpack(old))
+  forget(old)
+end
+
+-- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it for as long as such a
+-- job counts.
+local function free_unique(id, unique, state)
+  local key = root .. 'unique:' .. unique
+  if call('GET', key) ~= id then return end
+  local counts = state and call('HGET', root .. 'job:' .. id, 'unique_in')
+  if counts == 'any' or (counts and counts == state) then
+    -- One of a period has its time to live from the start.
+    if call('PTTL', key) < 0 then call('PEXPIRE', key, KEEP[state].age) end
+  else
+    call('DEL', key)
   end
 end
 
--- Lets go of what an unfinished job holds: its unique key, its place among its user's, and its place in its group, whose
--- next one moves up.
-local function let_go(id, group, unique)
+-- Lets go of what a job holds that ended in `state`, or is to be deleted (none): its unique key, its place among its
+-- user's, and its place in its group, whose next one moves up.
+local function let_go(id, group, unique, state)
   give_up_place(id)
-  if unique and call('GET', root .. 'unique:' .. unique) == id then
-    call('DEL', root .. 'unique:' .. unique)
-  end
+  if unique then free_unique(id, unique, state) end
   if group then
     local line = root .. 'group:' .. group
     call('ZREM', line, id)
@@ -146,14 +170,19 @@ local function let_go(id, group, unique)
   end
 end
 
--- Ends a job. Whoever calls this has taken it out of the set of its former state. At most two older jobs are forgotten,
--- so a finished state never outgrows its count.
+-- Lists jobs that ended, given as { now, id, now, id, ... }. For each of them at most two older ones are forgotten, so a
+-- finished state never outgrows its count.
+local function list_ended(state, jobs)
+  call('ZADD', root .. state, unpack(jobs))
+  trim(state, #jobs)
+end
+
+-- Ends a job. Whoever calls this has taken it out of the set of its former state.
 local function conclude(id, state, group, unique)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
-  call('ZADD', root .. state, now, id)
-  let_go(id, group, unique)
-  moved[#moved + 1] = id
-  trim(state, 2)
+  list_ended(state, { now, id })
+  let_go(id, group, unique, state)
+  ended[#ended + 1] = id
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
@@ -170,5 +199,6 @@ end
 -- Tells workers and watchers; the last step of every script that changes something.
 local function announce()
   if wake then call('PUBLISH', root .. 'events', 'wake') end
-  if #moved > 0 then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if moved[1] then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
 end

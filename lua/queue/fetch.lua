@@ -1,13 +1,14 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
 -- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing, one with a
--- limit no more than that; jobs of users who have no place left are set aside until they do.
+-- limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set aside.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker  4 lease in ms  5 token of this fetch
+-- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it counts as alive
+--          4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
---          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace }
+--          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace, backoff }
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
@@ -15,8 +16,10 @@
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
 local version = tonumber(ARGV[7])
 
-call('ZADD', root .. 'workers', now, ARGV[3])
-call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+local meta = call(
+  'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
+limits = meta
+if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 if ARGV[6] == '1' then
@@ -32,7 +35,15 @@ if ARGV[6] == '1' then
   end
 end
 
+-- The first of a set and its score, which is a time.
+local function first(set)
+  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
+  return tonumber(head[2])
+end
+
 local function due(set)
+  local at = first(set)
+  if not at or at > now then return {} end
   return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)
 end
 
@@ -56,13 +67,12 @@ end
 
 -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
 -- half a lease to extend theirs before anything is taken from them.
-local meta = call('HMGET', root .. 'meta', 'fetched_at', 'rescue_after', 'paused_at')
-local rescue_after = tonumber(meta[2] or 0)
-if meta[1] and now - meta[1] > lease then
+local fetched_at, rescue_after = tonumber(meta[5] or 0), tonumber(meta[6] or 0)
+if meta[5] and now - fetched_at > lease then
   rescue_after = now + math.floor(lease / 2)
   call('HSET', root .. 'meta', 'rescue_after', rescue_after)
 end
-call('HSET', root .. 'meta', 'fetched_at', now)
+if now - fetched_at >= lease / 20 then call('HSET', root .. 'meta', 'fetched_at', now) end
 
 local rescued, buried = 0, 0
 if now >= rescue_after then
@@ -87,15 +97,43 @@ if now >= rescue_after then
   end
 end
 
-for state in pairs(KEEP) do trim(state, CHUNK) end
-local mended = reconcile(lease)
+-- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
+local rate = rate_of(false)
+local user_rate, throttled_ever = rate_of(true)
+for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
+  local line = root .. 'throttled:' .. user
+  local may, next_at = CHUNK, now
+  if user_rate then may, next_at = allowance(user_rate, user) end
+  if may > CHUNK then may, next_at = CHUNK, now end
+  call('ZREM', root .. 'throttled_users', user)
+  local ids = may > 0 and call('ZPOPMIN', line, may) or {}
+  for i = 1, #ids, 2 do
+    call('ZREM', root .. 'throttled', ids[i])
+    local priority = call('HGET', root .. 'job:' .. ids[i], 'priority')
+    if priority then offer(ids[i], priority, call('HINCRBY', root .. 'meta', 'seat', 1)) end
+  end
+  if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
+end
 
-local paused, limit = meta[3], limit_of(1)
+-- What need not be done by each fetch.
+local mended = 0
+if not meta[8] or now - meta[8] >= RECONCILE_MS then
+  call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+  for state in pairs(KEEP) do trim(state, CHUNK) end
+  mended = reconcile(lease)
+end
+
+local paused, limit = meta[7], limit_of(1)
 if paused then want = 0 end
 if limit then
   want = math.min(want, limit - call('ZCARD', root .. 'running'))
   -- Runs that were taken away left room for others, too.
   wake = wake or rescued + buried > 0
+end
+local next_start
+if rate and want > 0 then
+  local may, next_at = allowance(rate)
+  if may < want then want, next_start = may, next_at end
 end
 
 -- What an older worker set aside goes back to its place.
@@ -107,15 +145,27 @@ if want > 0 then
   end
 end
 
+-- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
+local function may_start(id, user, score)
+  if not user_rate or not user then return true end
+  local may, next_at = allowance(user_rate, user)
+  if may > 0 then
+    spend(user_rate, user, { id })
+    return true
+  end
+  throttle(id, user, score, next_at)
+  return false
+end
+
 -- A job may be in line without a place when the limit was set after it joined.
-local jobs, leased, newer, crowded = {}, {}, 0, 0
-while #jobs < want and newer + crowded < CHUNK do
+local jobs, leased, started, newer, crowded, throttled = {}, {}, {}, 0, 0, 0
+while #jobs < want and newer + crowded + throttled < CHUNK do
   local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
   if #popped == 0 then break end
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace')
+    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace', 'backoff')
     if job[1] and tonumber(job[2]) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[2], id)
@@ -123,34 +173,43 @@ while #jobs < want and newer + crowded < CHUNK do
     elseif job[1] and not take_place(id) then
       crowded = crowded + 1
       crowd(id, job[3], popped[i + 1])
+    elseif job[1] and not may_start(id, job[3], popped[i + 1]) then
+      throttled = throttled + 1
     elseif job[1] then
       local attempts = job[4] + 1
       call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
       leased[#leased + 1] = now + lease
       leased[#leased + 1] = id
+      started[#started + 1] = id
       moved[#moved + 1] = id
-      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8] }
+      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8], job[9] }
     end
   end
 end
-if #leased > 0 then call('ZADD', root .. 'running', unpack(leased)) end
+if #leased > 0 then
+  call('ZADD', root .. 'running', unpack(leased))
+  if rate then spend(rate, nil, started) end
+end
 
 local next_in = -1
+local function look_again(at)
+  local wait = math.ceil(math.max(at, now) - now)
+  if next_in < 0 or wait < next_in then next_in = wait end
+end
 local function upcoming(set, not_before)
-  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
-  if head[2] then
-    local wait = math.max(head[2], not_before, now) - now
-    if next_in < 0 or wait < next_in then next_in = wait end
-  end
+  local at = first(set)
+  if at then look_again(math.max(at, not_before)) end
 end
 upcoming('scheduled', 0)
 upcoming('retrying', 0)
 upcoming('running', rescue_after)
+if throttled_ever then upcoming('throttled_users', 0) end
+if next_start and call('ZCARD', root .. 'available') > 0 then look_again(next_start) end
 
 -- This worker has more to look through, behind what it set aside.
-if #jobs < want and newer + crowded >= CHUNK then next_in = 0 end
+if #jobs < want and newer + crowded + throttled >= CHUNK then next_in = 0 end
 
--- Others need to know only of what this worker left.
-wake = newer > 0 or (wake and not paused and call('ZCARD', root .. 'available') > 0)
+-- Others need to know only of what this worker left, and of what it may have no place for when it is due.
+wake = newer > 0 or (throttled > 0 and #jobs == want) or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
 return { next_in, rescued, buried, newer, mended, jobs }

@@ -1,7 +1,7 @@
--- Ends one run of a job, if it is still the run that holds the lease.
+-- Ends runs of jobs, each if it is still the run that holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 id  2 token  3 outcome  4 body  5 delay in ms (retry)  6 last progress ('' none)
+-- ARGV     for each run: 1 id  2 token  3 outcome  4 body  5 delay in ms (retry)  6 last progress ('' none)
 --          outcome   body
 --          completed the result, JSON
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
@@ -9,55 +9,70 @@
 --          dead      what went wrong: dead at once
 --          cancelled -
 --          released  -: back to its place in line, and the attempt does not count
--- Returns  the job's new state, or "lost" when another run holds the lease.
+-- Returns  for each run the job's new state, or "lost" when another run holds the lease.
 --          Asked again after a lost answer, it changes nothing and returns the state the job has now.
--- Cost     O(log n)
+-- Cost     O(log n) for each run
 
-local id, token, outcome, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local key = root .. 'job:' .. id
-local job = call('HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
-local group, unique = job[3], job[4]
+local FIELDS = 6
+local stopped = {}   -- jobs that do not run any more
+local completed = {} -- of these: now and id of each that is completed
 
-if job[2] ~= token then return 'lost' end
-if job[1] ~= 'running' then return job[1] end
+local function finish(id, token, outcome, body, delay, progress)
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
+  local group, unique = job[3], job[4]
 
-call('ZREM', root .. 'running', id)
-if ARGV[6] ~= '' then call('HSET', key, 'progress', ARGV[6]) end
+  if job[2] ~= token then return 'lost' end
+  if job[1] ~= 'running' then return job[1] end
 
-local state
-if outcome == 'completed' or outcome == 'refused' then
-  state = 'completed'
-  call('HSET', key, outcome == 'completed' and 'result' or 'error', body)
-  call('HDEL', key, 'checkpoint')
-elseif outcome == 'dead' then
-  note(id, job[5], body)
-  state = 'dead'
-elseif outcome == 'retry' then
-  note(id, job[5], body)
-  if job[7] then
-    state = 'cancelled'
-  elseif tonumber(job[5]) >= tonumber(job[6]) then
+  stopped[#stopped + 1] = id
+  if progress ~= '' then call('HSET', key, 'progress', progress) end
+
+  if outcome == 'completed' or outcome == 'refused' then
+    local field = outcome == 'completed' and 'result' or 'error'
+    call('HSET', key, field, body, 'state', 'completed', 'finished_at', now)
+    call('HDEL', key, 'checkpoint')
+    let_go(id, group, unique, 'completed')
+    completed[#completed + 1] = now
+    completed[#completed + 1] = id
+    ended[#ended + 1] = id
+    return 'completed'
+  end
+
+  local state = 'cancelled'
+  if outcome == 'dead' then
+    note(id, job[5], body)
     state = 'dead'
-  else
-    park(id, 'retrying', now + tonumber(ARGV[5]))
-    give_up_place(id)
+  elseif outcome == 'retry' then
+    note(id, job[5], body)
+    if not job[7] and tonumber(job[5]) >= tonumber(job[6]) then
+      state = 'dead'
+    elseif not job[7] then
+      park(id, 'retrying', now + tonumber(delay))
+      give_up_place(id)
+      return 'retrying'
+    end
+  elseif outcome == 'released' then
+    call('HSET', key, 'attempts', job[5] - 1)
+    call('HDEL', key, 'worker', 'started_at')
+    if not job[7] then
+      call('HSET', key, 'state', 'available')
+      offer(id, job[8], job[9])
+      return 'available'
+    end
   end
-elseif outcome == 'released' then
-  call('HSET', key, 'attempts', job[5] - 1)
-  call('HDEL', key, 'worker', 'started_at')
-  if job[7] then
-    state = 'cancelled'
-  else
-    call('HSET', key, 'state', 'available')
-    offer(id, job[8], job[9])
-  end
-else
-  state = 'cancelled'
+  conclude(id, state, group, unique)
+  return state
 end
 
-if state then conclude(id, state, group, unique) end
+local answers = {}
+for i = 1, #ARGV, FIELDS do
+  answers[#answers + 1] = finish(unpack(ARGV, i, i + FIELDS - 1))
+end
+if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end
+if completed[1] then list_ended('completed', completed) end
 
 -- Under a limit of the queue, whoever has a free slot may have found no job for it before.
 if limit_of(1) and call('ZCARD', root .. 'available') > 0 then wake = true end
 announce()
-return state or (outcome == 'retry' and 'retrying' or 'available')
+return answers

@@ -9,8 +9,10 @@ local function withdraw(id, state)
   if state == 'available' then
     call('ZREM', root .. 'held', id)
     call('ZREM', root .. 'newer', id)
-    if call('ZREM', root .. 'crowded', id) == 1 then
-      call('ZREM', root .. 'crowded:' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+    for _, aside in ipairs({ 'crowded', 'throttled' }) do
+      if call('ZREM', root .. aside, id) == 1 then
+        call('ZREM', root .. aside .. ':' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+      end
     end
   end
 end
@@ -40,7 +42,11 @@ function operations.retry(id)
   local state = job[1]
   if not state then return -1 end
   if not KEEP[state] or (state == 'completed' and not job[5]) then return 0 end
-  if job[4] and not call('SET', root .. 'unique:' .. job[4], id, 'NX') then return 0 end
+  if job[4] then
+    local holder = call('GET', root .. 'unique:' .. job[4])
+    if holder and holder ~= id then return 0 end
+    call('SET', root .. 'unique:' .. job[4], id)
+  end
   withdraw(id, state)
   call('PERSIST', key)
   call('HDEL', key, 'error', 'progress', 'finished_at', 'started_at', 'worker', 'token', 'cancel')
@@ -57,8 +63,12 @@ function operations.delete(id)
   if not state then return -1 end
   if state == 'running' then return 0 end
   withdraw(id, state)
-  if not KEEP[state] then let_go(id, job[2], job[3]) end
+  if not KEEP[state] then
+    let_go(id, job[2], job[3])
+  elseif job[3] then
+    free_unique(id, job[3])
+  end
   call('UNLINK', key)
-  moved[#moved + 1] = id
+  ended[#ended + 1] = id
   return 1
 end

@@ -14,7 +14,7 @@ local function relist(id, state, job, lease)
       offer(id, job.priority, job.seat)
     end
   elseif KEEP[state] then
-    forget(id)
+    forget({ id })
   else
     call('ZADD', root .. state, job.run_at, id)
     wake = true
@@ -23,7 +23,7 @@ end
 
 local function is_listed(id, state, key)
   if state == 'available' then
-    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded' }) do
+    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded', 'throttled' }) do
       if call('ZSCORE', root .. set, id) then return true end
     end
     return false
@@ -74,6 +74,15 @@ local function mend_places(id, user)
   return mended
 end
 
+-- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is looked at. Returns
+-- whether it was not so.
+local function mend_throttled(id, user)
+  local score = user and call('ZSCORE', root .. 'throttled', id)
+  if not score then return false end
+  local missing = call('ZADD', root .. 'throttled:' .. user, 'NX', score, id)
+  return missing + call('ZADD', root .. 'throttled_users', 'NX', now, user) > 0
+end
+
 -- Returns whether there was something to mend.
 local function mend(id, lease)
   local key = root .. 'job:' .. id
@@ -87,6 +96,7 @@ local function mend(id, lease)
   local in_line = state == 'available' or state == 'running' or state == 'retrying'
   local mended = in_line and job.group and mend_group(id, job)
   mended = mend_places(id, fields[6]) or mended
+  mended = mend_throttled(id, fields[6]) or mended
   if not is_listed(id, state, key) then
     relist(id, state, job, lease)
     mended = true
@@ -94,12 +104,11 @@ local function mend(id, lease)
   return mended
 end
 
--- Takes the next step if it is time. Returns how many jobs were mended.
+-- Takes the next step. Returns how many jobs were mended.
 local function reconcile(lease)
-  local meta = call('HMGET', root .. 'meta', 'reconciled_at', 'reconcile_cursor')
-  if meta[1] and now - meta[1] < RECONCILE_MS then return 0 end
+  local cursor = call('HGET', root .. 'meta', 'reconcile_cursor')
   local prefix = root .. 'job:'
-  local page = call('SCAN', meta[2] or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)
+  local page = call('SCAN', cursor or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)
   call('HSET', root .. 'meta', 'reconciled_at', now, 'reconcile_cursor', page[1])
   local mended = 0
   for _, key in ipairs(page[2]) do

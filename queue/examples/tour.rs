@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use serde_json::value::to_raw_value;
 use sluice_queue::{
     Finished, HandlerResult, JobError, JobFilter, Limits, NewJob, QueueConfig, Queues, Running,
-    State, WorkerConfig,
+    State, Unique, WorkerConfig,
 };
 
 type Done = Result<(), Box<dyn Error>>;
@@ -75,7 +75,7 @@ async fn results(queues: &Queues) -> Done {
 
 async fn unique_jobs(queues: &Queues) -> Done {
     let unique = NewJob {
-        unique_key: Some("report".into()),
+        unique: Some(Unique::by_key("report")),
         delay: Some(Duration::from_secs(3600)),
         ..NewJob::new("result", &"report")?
     };

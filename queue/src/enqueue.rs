@@ -1,11 +1,14 @@
 //! Adding jobs, one by one or many at once.
 
-use redis::Cmd;
+use redis::{Cmd, RedisResult};
+use serde::Serialize;
 
+use crate::batch::{Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{ENQUEUE_BYTES, ENQUEUE_LIMIT, root};
+use crate::keys::{UNLIMITED, root};
+use crate::queues::Shared;
 use crate::worker::millis;
-use crate::{JobId, QueueError, Queues};
+use crate::{JobId, QueueError, Queues, Unique};
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
@@ -14,9 +17,12 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        job.check(self.shared.payload_limit)?;
-        let answer = self.add(&job.queue, &[&job]).await?.pop();
-        answer.unwrap_or_else(|| Err(QueueError::Malformed("no answer".into())))
+        let details = Details::of(&job, self.shared.payload_limit)?;
+        let queue = job.queue.clone();
+        self.register(&queue).await?;
+        ask(&self.shared, &queue, Addition { job, details })
+            .await?
+            .of(&queue)
     }
 
     /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
@@ -32,19 +38,24 @@ impl Queues {
         &self,
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        for job in jobs {
-            job.check(self.shared.payload_limit)?;
-        }
-        let mut numbered: Vec<(usize, &NewJob)> = jobs.iter().enumerate().collect();
+        let details = jobs
+            .iter()
+            .map(|job| Details::of(job, self.shared.payload_limit));
+        let details: Vec<_> = details.collect::<Result<_, _>>()?;
+        let mut numbered: Vec<_> = jobs.iter().zip(&details).enumerate().collect();
         // Stable, so the jobs of a queue keep their order.
-        numbered.sort_by_key(|&(_, job)| job.queue.as_str());
-        let (numbers, sorted): (Vec<usize>, Vec<&NewJob>) = numbered.into_iter().unzip();
+        numbered.sort_by_key(|&(_, (job, _))| job.queue.as_str());
+        let (numbers, sorted): (Vec<usize>, Vec<Job>) = numbered.into_iter().unzip();
         let mut answers = Vec::with_capacity(jobs.len());
-        for same_queue in sorted.chunk_by(|one, next| one.queue == next.queue) {
+        for same_queue in sorted.chunk_by(|(one, _), (next, _)| one.queue == next.queue) {
+            let queue = same_queue.first().map_or("", |(job, _)| job.queue.as_str());
+            self.register(queue).await?;
             let mut left = same_queue;
-            while let [first, ..] = left {
-                let (step, rest) = left.split_at(step(left));
-                answers.extend(self.add(&first.queue, step).await?);
+            while !left.is_empty() {
+                let sizes = left.iter().map(|(job, _)| job.payload.get().len());
+                let (step, rest) = left.split_at(fitting(sizes));
+                let found = add(&self.shared, queue, step).await?;
+                answers.extend(found.into_iter().map(|answer| answer.of(queue)));
                 left = rest;
             }
         }
@@ -52,69 +63,150 @@ impl Queues {
         answers.sort_unstable_by_key(|&(number, _)| number);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
+}
 
-    /// Adds jobs of one queue by one script.
-    async fn add(
-        &self,
-        queue: &str,
-        jobs: &[&NewJob],
-    ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        self.register(queue).await?;
-        let ids: Vec<JobId> = jobs.iter().map(|_| JobId::new(queue)).collect();
-        let answers: Vec<(String, String)> = self
-            .shared
-            .lane
-            .script(&self.shared.scripts.enqueue, &root(queue), |command| {
-                for (id, job) in ids.iter().zip(jobs) {
-                    arguments(command, id, job);
-                }
-            })
-            .await?;
-        let answers = answers.into_iter().map(|(outcome, found)| {
-            let id = JobId::from_parts(queue, &found);
-            let answer = match outcome.as_str() {
-                "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
-                outcome => Ok(Enqueued {
-                    id,
-                    existing: outcome == "existing",
-                }),
-            };
-            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
-                .increment(1);
-            answer
-        });
-        Ok(answers.collect())
+/// The script's answer for one job.
+pub(crate) struct Added {
+    outcome: String,
+    job: String,
+}
+
+impl Added {
+    fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
+        let id = JobId::from_parts(queue, &self.job);
+        match self.outcome.as_str() {
+            "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
+            outcome => Ok(Enqueued {
+                id,
+                existing: outcome == "existing",
+            }),
+        }
     }
 }
 
-/// How many of the jobs the next script takes: a bounded number and size, so that it does not hold up the server.
-fn step(jobs: &[&NewJob]) -> usize {
-    let mut bytes = 0;
-    let fitting = jobs.iter().take(ENQUEUE_LIMIT).take_while(|job| {
-        bytes += job.payload.get().len();
-        bytes <= ENQUEUE_BYTES
-    });
-    fitting.count().max(1)
+/// A job that was checked, and what the script needs besides.
+type Job<'a> = (&'a NewJob, &'a Details);
+
+/// What is worked out of a job before it is sent.
+struct Details {
+    id: JobId,
+    unique_key: String,
+    more: String,
 }
 
-fn arguments(command: &mut Cmd, id: &JobId, job: &NewJob) {
-    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+impl Details {
+    /// Refuses what a queue does not keep.
+    fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+        job.check(payload_limit)?;
+        let unique = job.unique.as_ref();
+        let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
+        Ok(Self {
+            id: JobId::new(&job.queue),
+            unique_key: unique_key.unwrap_or_default(),
+            more: More::of(job),
+        })
+    }
+}
+
+/// One caller's job.
+pub(crate) struct Addition {
+    job: NewJob,
+    details: Details,
+}
+
+impl Request for Addition {
+    type Answer = Added;
+
+    fn batches(shared: &Shared) -> &Batches<Self> {
+        &shared.added
+    }
+
+    fn size(&self) -> usize {
+        self.job.payload.get().len()
+    }
+
+    async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<Added>> {
+        let jobs: Vec<Job> = batch.iter().map(|it| (&it.job, &it.details)).collect();
+        add(shared, queue, &jobs).await
+    }
+}
+
+/// Adds jobs of one queue by one script.
+async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+    let answers: Vec<(String, String)> = shared
+        .lane
+        .script(&shared.scripts.enqueue, &root(queue), |command| {
+            for &(job, details) in jobs {
+                arguments(command, job, details);
+            }
+        })
+        .await?;
+    for outcome in ["new", "existing", "conflict"] {
+        let count = answers.iter().filter(|(it, _)| it == outcome).count();
+        if count > 0 {
+            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
+                .increment(count as u64);
+        }
+    }
+    let answers = answers.into_iter();
+    Ok(answers
+        .map(|(outcome, job)| Added { outcome, job })
+        .collect())
+}
+
+fn arguments(command: &mut Cmd, job: &NewJob, details: &Details) {
+    fn optional(value: &Option<String>) -> &str {
+        value.as_deref().unwrap_or_default()
+    }
     let (key, fingerprint) = job
         .idempotency
         .as_ref()
         .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
         .unwrap_or_default();
     command
-        .arg(id.job())
+        .arg(details.id.job())
         .arg(job.payload.get())
         .arg(job.version)
         .arg(optional(&job.user))
-        .arg(optional(&job.unique_key))
+        .arg(&details.unique_key)
         .arg(key)
         .arg(fingerprint)
         .arg(optional(&job.group))
         .arg(job.priority.min(9))
-        .arg(job.max_attempts.max(1))
+        .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
         .arg(job.delay.map_or(0, millis))
-        .arg(optional(&job.trace));
+        .arg(optional(&job.trace))
+        .arg(&details.more);
+}
+
+/// What few jobs have, in one argument, so that the others do not pay for it.
+#[derive(Default, PartialEq, Serialize)]
+struct More {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_in: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u64>,
+}
+
+impl More {
+    /// As the script takes it: JSON, or nothing when there is nothing.
+    fn of(job: &NewJob) -> String {
+        let unique = job.unique.as_ref();
+        let more = Self {
+            backoff: job.backoff.as_ref().map(json),
+            unique_in: unique.and_then(Unique::counts),
+            period: unique.and_then(Unique::period).map(millis),
+        };
+        if more == Self::default() {
+            return String::new();
+        }
+        json(&more)
+    }
+}
+
+/// What is written here is made of texts and finite numbers, so that it cannot fail.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

@@ -34,6 +34,14 @@ pub enum QueueError {
         /// The limit.
         limit: usize,
     },
+    /// A setting is out of its bounds.
+    #[error("{what} {rule}")]
+    Invalid {
+        /// Which: "backoff.growth"…
+        what: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
     /// A queue name has other characters than `a-z`, `0-9` and `-`, is empty or longer than 64 characters.
     #[error("invalid queue name {0:?}")]
     InvalidQueue(String),

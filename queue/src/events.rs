@@ -28,7 +28,9 @@ pub(crate) struct Hub {
 #[derive(Default)]
 struct Listeners {
     queues: HashMap<String, watch::Sender<()>>,
-    jobs: HashMap<String, watch::Sender<()>>,
+    /// By job, for who wants to know of all changes, and only of the end.
+    changes: HashMap<String, watch::Sender<()>>,
+    ends: HashMap<String, watch::Sender<()>>,
 }
 
 impl Hub {
@@ -49,17 +51,25 @@ impl Hub {
             .subscribe()
     }
 
-    /// Changes when the job (the ULID part of its id) may have changed.
-    pub fn job(self: &Arc<Self>, job: &str) -> JobEvents {
-        let receiver = self
-            .lock()
-            .jobs
+    /// Tells when the job (the ULID part of its id) may have changed.
+    pub fn changes_of(self: &Arc<Self>, job: &str) -> JobEvents {
+        self.listen(job, |listeners| &mut listeners.changes)
+    }
+
+    /// Tells when the job may have ended.
+    pub fn end_of(self: &Arc<Self>, job: &str) -> JobEvents {
+        self.listen(job, |listeners| &mut listeners.ends)
+    }
+
+    fn listen(self: &Arc<Self>, job: &str, jobs: Jobs) -> JobEvents {
+        let receiver = jobs(&mut self.lock())
             .entry(job.to_owned())
             .or_default()
             .subscribe();
         JobEvents {
             hub: self.clone(),
             job: job.to_owned(),
+            jobs,
             receiver: Some(receiver),
         }
     }
@@ -85,12 +95,14 @@ impl Hub {
             }
             Some("moved") => {
                 let listeners = self.lock();
-                if listeners.jobs.is_empty() {
-                    return;
-                }
-                for sender in words.filter_map(|job| listeners.jobs.get(job)) {
-                    sender.send_replace(());
-                }
+                words.for_each(|job| poke(&listeners.changes, job));
+            }
+            Some("ended") => {
+                let listeners = self.lock();
+                words.for_each(|job| {
+                    poke(&listeners.changes, job);
+                    poke(&listeners.ends, job);
+                });
             }
             Some("cancel") => words.for_each(|job| self.leases.cancel(job)),
             // A later version may say more.
@@ -101,8 +113,10 @@ impl Hub {
     /// Makes everybody look: events may have been missed.
     fn poke_all(&self) {
         let listeners = self.lock();
-        for sender in listeners.queues.values().chain(listeners.jobs.values()) {
-            sender.send_replace(());
+        for all in [&listeners.queues, &listeners.changes, &listeners.ends] {
+            all.values().for_each(|sender| {
+                sender.send_replace(());
+            });
         }
     }
 
@@ -113,10 +127,23 @@ impl Hub {
     }
 }
 
+/// Who listens to jobs, of one kind of event.
+type Jobs = fn(&mut Listeners) -> &mut HashMap<String, watch::Sender<()>>;
+
+fn poke(jobs: &HashMap<String, watch::Sender<()>>, job: &str) {
+    // Mostly nobody of this process waits for anything.
+    if !jobs.is_empty()
+        && let Some(sender) = jobs.get(job)
+    {
+        sender.send_replace(());
+    }
+}
+
 /// The events of one job, for as long as somebody holds this.
 pub(crate) struct JobEvents {
     hub: Arc<Hub>,
     job: String,
+    jobs: Jobs,
     receiver: Option<watch::Receiver<()>>,
 }
 
@@ -135,10 +162,11 @@ impl Drop for JobEvents {
         let mut listeners = self.hub.lock();
         // Inside of the lock, so that the last one to go sees that it is the last.
         self.receiver = None;
-        if let Some(sender) = listeners.jobs.get(&self.job)
+        let jobs = (self.jobs)(&mut listeners);
+        if let Some(sender) = jobs.get(&self.job)
             && sender.receiver_count() == 0
         {
-            listeners.jobs.remove(&self.job);
+            jobs.remove(&self.job);
         }
     }
 }

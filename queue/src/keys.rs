@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique group trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors log logged log_batch cancel keep_until` |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -14,14 +14,18 @@
 //! | `crowded` | zset, score as `available` | jobs that wait for others of their user to end; their state is `available` too |
 //! | `crowded:<user>` | zset, score as `available` | those of one user, in the order in which they join the line again |
 //! | `places:<user>` | set | under a limit per user, the user's jobs that are in line or run |
+//! | `throttled` | zset, score as `available` | jobs that wait until the rate lets their user start another one; their state is `available` too |
+//! | `throttled:<user>` | zset, score as `available` | those of one user, in the order in which they join the line again |
+//! | `throttled_users` | zset, score = when their next job may start | the users whom the rate holds back |
+//! | `started:<rate>…` | by kind of rate, see `lua/queue/rates.lua`; TTL until it has no more to say | the starts that a rate (of a user) has counted |
 //! | `running` | zset, score = when the lease runs out | leased jobs |
 //! | `retrying` | zset, score = when due | failed jobs that wait for their next attempt |
 //! | `completed`, `cancelled`, `dead` | zset, score = when finished | finished jobs, bounded by [`Retention`] |
 //! | `group:<group>` | zset, score = seat | the unfinished jobs of a group that are in line; the first one is offered, running or retrying, the others are held |
-//! | `unique:<key>` | string | the unfinished job with this unique key |
+//! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit` (0: there was one); `reconciled_at`, `reconcile_cursor` |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor` |
 //! | `events` | channel | `wake`; `moved <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
@@ -58,6 +62,33 @@ pub const NAME_LIMIT: usize = 512;
 /// The longest message kept of one failed attempt, in bytes; longer ones are cut.
 pub const MESSAGE_LIMIT: usize = 2 * 1024;
 
+/// How many lines a job's log keeps; the oldest go first.
+pub const LOG_LINES: usize = 200;
+
+/// How many bytes a job's log keeps, as JSON; the oldest lines go first.
+pub const LOG_LIMIT: usize = 32 * 1024;
+
+/// The longest line of a log, in bytes; longer ones are cut.
+pub const LINE_LIMIT: usize = 1024;
+
+/// The longest pause between two attempts.
+pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many pauses a [listed backoff](crate::Backoff::Listed) has at most.
+pub const PAUSES_LIMIT: usize = 64;
+
+/// The longest period in which a job [is unique](crate::Unique::per).
+pub const PERIOD_LIMIT: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// The largest number of starts of a [rate](crate::Rate), and of its burst.
+pub const RATE_LIMIT: u32 = 1_000_000;
+
+/// The largest number of starts in a [sliding window](crate::Rate::sliding_window).
+pub const SLIDING_LIMIT: u32 = 10_000;
+
+/// The `max_attempts` of a job that is tried until it succeeds.
+pub(crate) const UNLIMITED: u32 = u32::MAX;
+
 /// How much is kept of what went wrong with one job, in bytes; the oldest entries go first.
 const ERRORS_LIMIT: usize = 16 * 1024;
 
@@ -70,11 +101,11 @@ const RECONCILE: Duration = Duration::from_secs(1);
 /// How many of the server's keys one step of the reconciler passes.
 const SCAN_COUNT: usize = 500;
 
-/// How many jobs one script adds at most.
-pub(crate) const ENQUEUE_LIMIT: usize = 200;
+/// How many jobs one script adds, or ends the runs of, at most.
+pub(crate) const BATCH_LIMIT: usize = 200;
 
-/// How many bytes of payload one script adds at most, unless a single job has more.
-pub(crate) const ENQUEUE_BYTES: usize = 1024 * 1024;
+/// How many bytes of payload one script adds, or of results it takes, at most, unless a single job has more.
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How many jobs one fetch leases at most.
 pub(crate) const FETCH_LIMIT: usize = 500;
@@ -103,7 +134,7 @@ pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a handler has, after its cancellation token fired, to end by itself. Then it is dropped.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The least time between two progress updates of one job.
+/// The least time between two progress updates of one job, and between two batches of lines of its log.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many finished jobs of one state are kept, and for how long.
@@ -148,7 +179,7 @@ impl Default for Retention {
     }
 }
 
-/// The constants that the scripts use, as Lua. They are put in front of `lua/queue/common.lua`.
+/// The constants that the scripts use, as Lua. They are put in front of `lua/queue/head.lua`.
 pub(crate) fn lua_constants(retention: &Retention) -> String {
     let mut lua = String::from("local KEEP = {\n");
     for (state, keep) in [
@@ -162,7 +193,7 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}",
+        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),

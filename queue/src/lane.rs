@@ -7,7 +7,6 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Redis
 use redis::{RedisResult, ServerErrorKind};
 use tokio::sync::Mutex;
 
-use crate::QueueError;
 use crate::script::Script;
 
 /// How often a command that is safe to do twice is sent before its caller hears of the failure.
@@ -49,7 +48,7 @@ impl Lane {
         script: &Script,
         root: &str,
         arguments: impl Fn(&mut Cmd),
-    ) -> Result<T, QueueError> {
+    ) -> RedisResult<T> {
         self.evaluate(script, root, arguments, ATTEMPTS).await
     }
 
@@ -59,7 +58,7 @@ impl Lane {
         script: &Script,
         root: &str,
         arguments: impl Fn(&mut Cmd),
-    ) -> Result<T, QueueError> {
+    ) -> RedisResult<T> {
         self.evaluate(script, root, arguments, 1).await
     }
 
@@ -68,7 +67,7 @@ impl Lane {
         &self,
         name: &'static str,
         command: &Cmd,
-    ) -> Result<T, QueueError> {
+    ) -> RedisResult<T> {
         self.send_up_to(ATTEMPTS, name, command).await
     }
 
@@ -79,14 +78,12 @@ impl Lane {
         root: &str,
         arguments: impl Fn(&mut Cmd),
         attempts: u32,
-    ) -> Result<T, QueueError> {
+    ) -> RedisResult<T> {
         let mut by_sha = redis::cmd("EVALSHA");
         by_sha.arg(&script.sha).arg(1).arg(root);
         arguments(&mut by_sha);
         match self.send_up_to(attempts, script.name, &by_sha).await {
-            Err(QueueError::Valkey(error))
-                if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
-            {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let mut by_text = redis::cmd("EVAL");
                 by_text.arg(&script.source).arg(1).arg(root);
                 arguments(&mut by_text);
@@ -102,7 +99,7 @@ impl Lane {
         attempts: u32,
         name: &'static str,
         command: &Cmd,
-    ) -> Result<T, QueueError> {
+    ) -> RedisResult<T> {
         let begun = Instant::now();
         let mut attempt = 1;
         let answer = loop {
@@ -118,7 +115,7 @@ impl Lane {
         };
         metrics::histogram!("sluice_queue_command_seconds", "command" => name)
             .record(begun.elapsed());
-        Ok(answer?)
+        answer
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {

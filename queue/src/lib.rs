@@ -52,7 +52,8 @@
 //!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
 //!   a worker dies its leases run out (after 6 s) and any live worker with the next fetch (each 2 s) takes over.
 //! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
-//!   What was fetched and never started (a drain, a lost answer) is not counted.
+//!   What was fetched and never started (a drain, a lost answer) is not counted. A job says [how many
+//!   attempts](NewJob::max_attempts) it has, without a bound too, and [how long it waits](NewJob::backoff) between them.
 //! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report progress or save a
 //!   checkpoint; its [cancellation token](Running::cancelled) fires, and the handler is dropped [`STOP_GRACE`] later.
 //!   Outside effects of a handler must be idempotent, or fenced in their turn.
@@ -64,6 +65,8 @@
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
+//! - **Unique means one.** What counts as [the same](Unique) is there once, however many enqueue it at a time: while it is
+//!   unfinished, for as long as it is kept, or once in each period.
 //! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
 //!   nothing from what runs.
 //! - **Old workers leave new jobs alone.** A worker that declares the [highest version](WorkerConfig::version) it knows
@@ -71,6 +74,11 @@
 //!   the order of creation counts.
 //! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and of each user in it, run at
 //!   a time. Users at their limit take turns; their jobs cost nothing while they wait.
+//! - **Rates hold over all workers.** [`Queues::set_rates`] bounds how many jobs of a queue, and of each user in it, start in
+//!   a time: by a fixed or sliding window or a token bucket. What waits costs nothing: workers sleep until the next job may
+//!   start, and a user who has used up the rate is out of the others' way until then.
+//! - **A log with the job.** [`Running::log`] adds lines that are kept and shown with the job, within bounds, and only by the
+//!   run that holds the lease.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -95,6 +103,8 @@
 //! So `WorkerConfig::concurrency` is the bound that counts, handlers run in parallel, and a panic is a failed attempt
 //! without a `catch_panic` layer. Other layers work as usual; one that retries does so within one attempt.
 
+mod backoff;
+mod batch;
 mod enqueue;
 mod error;
 mod events;
@@ -106,19 +116,29 @@ mod lane;
 mod model;
 mod operate;
 mod queues;
+mod rate;
+mod read;
 mod script;
+mod stats;
+mod unique;
 mod worker;
 
+pub use backoff::Backoff;
 pub use error::QueueError;
 pub use id::JobId;
-pub use job::{AttemptError, Enqueued, Finished, Idempotency, JobView, NewJob, QueueStats, State};
+pub use job::{
+    AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
+};
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, PAGE_LIMIT, PAYLOAD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
-    RESULT_LIMIT, Retention, STOP_GRACE,
+    CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT,
+    PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT,
+    RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
+pub use rate::{Rate, Rates};
+pub use stats::QueueStats;
+pub use unique::Unique;
 pub use worker::{
-    Backoff, HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend,
-    WorkerConfig,
+    HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend, WorkerConfig,
 };

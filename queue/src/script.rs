@@ -28,16 +28,18 @@ macro_rules! scripts {
 }
 
 scripts! {
-    enqueue: ["common", "enqueue"],
-    fetch: ["common", "reconcile", "fetch"],
-    heartbeat: ["common", "heartbeat"],
-    finish: ["common", "finish"],
-    save: ["common", "save"],
-    operate: ["common", "operations", "operate"],
-    sweep: ["common", "operations", "sweep"],
-    pause: ["common", "pause"],
-    limit: ["common", "limit"],
-    stats: ["common", "stats"],
+    enqueue: ["head", "rates", "common", "enqueue"],
+    fetch: ["head", "rates", "common", "reconcile", "fetch"],
+    heartbeat: ["head", "rates", "common", "heartbeat"],
+    finish: ["head", "rates", "common", "finish"],
+    save: ["head", "rates", "common", "save"],
+    log: ["head", "rates", "common", "log"],
+    operate: ["head", "rates", "common", "operations", "operate"],
+    sweep: ["head", "rates", "common", "operations", "sweep"],
+    pause: ["head", "rates", "common", "pause"],
+    limit: ["head", "rates", "common", "limit"],
+    rate: ["head", "rates", "common", "rate"],
+    stats: ["head", "rates", "common", "stats"],
 }
 
 fn script(name: &'static str, constants: &str, body: &str) -> Script {

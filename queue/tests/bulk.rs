@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::*;
 use sluice_queue::{
-    Idempotency, JobError, JobFilter, JobId, NewJob, QueueError, Queues, Running, State,
+    Idempotency, JobError, JobFilter, JobId, NewJob, QueueError, Queues, Running, State, Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -178,7 +178,7 @@ async fn deleting_all_leaves_nothing_behind() {
     let queues = queues(&valkey).await;
     for n in 0..230 {
         let next = NewJob {
-            unique_key: Some(format!("u{n}")),
+            unique: Some(Unique::by_key(format!("u{n}"))),
             group: Some(format!("g{}", n % 3)),
             ..job(&n)
         };
@@ -217,7 +217,7 @@ async fn deleting_a_job_frees_its_keys_and_its_place_in_the_group() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let full = || NewJob {
-        unique_key: Some("u".into()),
+        unique: Some(Unique::by_key("u")),
         group: Some("g".into()),
         idempotency: Some(Idempotency {
             key: "k".into(),

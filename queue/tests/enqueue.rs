@@ -8,16 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::*;
-use futures_util::future::join_all;
 use sluice_queue::{
     Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueConfig, QueueError, Running,
-    State,
+    State, Unique,
 };
 use sluice_test_support::TestValkey;
 
 fn unique(key: &str) -> NewJob {
     NewJob {
-        unique_key: Some(key.into()),
+        unique: Some(Unique::by_key(key)),
         ..job(&())
     }
 }
@@ -30,51 +29,6 @@ fn idempotent(key: &str, fingerprint: &str) -> NewJob {
         }),
         ..job(&())
     }
-}
-
-#[tokio::test]
-async fn a_unique_key_answers_with_the_unfinished_job_and_is_free_after_its_end() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let first = queues.enqueue(unique("u1")).await.unwrap();
-    let second = queues.enqueue(unique("u1")).await.unwrap();
-    assert!(second.existing);
-    assert_eq!(second.id, first.id);
-    assert!(!queues.enqueue(unique("u2")).await.unwrap().existing);
-
-    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
-    finished(&queues, &first.id).await;
-    let third = queues.enqueue(unique("u1")).await.unwrap();
-    assert!(!third.existing);
-    assert_ne!(third.id, first.id);
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_unique_key_holds_while_its_job_runs() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 2), async |running: Running| {
-        running.cancelled().cancelled().await;
-        Ok(json(&()))
-    });
-    let first = queues.enqueue(unique("u")).await.unwrap();
-    until(&queues, &first.id, |job| job.state == State::Running).await;
-    let second = queues.enqueue(unique("u")).await.unwrap();
-    assert!(second.existing && second.id == first.id);
-    queues.cancel(&first.id).await.unwrap();
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn of_many_enqueued_at_once_with_one_unique_key_one_is_new() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let answers = join_all((0..100).map(|_| queues.enqueue(unique("u")))).await;
-    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    assert_eq!(answers.iter().filter(|answer| !answer.existing).count(), 1);
-    let ids: HashSet<_> = answers.into_iter().map(|answer| answer.id).collect();
-    assert_eq!(ids.len(), 1);
 }
 
 #[tokio::test]
@@ -108,7 +62,7 @@ async fn an_idempotency_key_that_met_a_unique_job_answers_with_that_job_ever_aft
     let queues = queues(&valkey).await;
     let first = queues.enqueue(unique("u")).await.unwrap();
     let both = NewJob {
-        unique_key: Some("u".into()),
+        unique: Some(Unique::by_key("u")),
         ..idempotent("k", "f")
     };
     assert_eq!(queues.enqueue(both.clone()).await.unwrap().id, first.id);
@@ -222,7 +176,7 @@ async fn every_key_of_a_queue_lies_in_its_slot() {
     let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
     for n in 0..3 {
         let next = NewJob {
-            unique_key: Some(format!("u{n}")),
+            unique: Some(Unique::by_key(format!("u{n}"))),
             group: Some("g".into()),
             delay: (n == 2).then_some(LONG),
             ..idempotent(&format!("k{n}"), "f")

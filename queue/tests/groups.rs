@@ -94,7 +94,7 @@ async fn a_retried_job_keeps_its_place_and_a_dead_one_gives_it_up() {
     let seen = order.clone();
     let flaky = enqueue(&queues, "g", "flaky").await;
     let poison = NewJob {
-        max_attempts: 2,
+        max_attempts: Some(2),
         ..of_group("g", "poison")
     };
     let poison = queues.enqueue(poison).await.unwrap().id;

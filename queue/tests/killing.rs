@@ -62,7 +62,7 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
     let jobs: Vec<_> = (0..JOBS)
         .map(|n| NewJob {
             group: (n % 20 == 0).then(|| format!("g{}", n % 7)),
-            max_attempts: if n % 10 == 0 { 2 } else { 20 },
+            max_attempts: Some(if n % 10 == 0 { 2 } else { 20 }),
             ..job(&n)
         })
         .collect();
@@ -96,7 +96,7 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
             Finished::Completed(result) => {
                 assert_eq!(result.get(), job.attempts.to_string(), "{id}");
             }
-            Finished::Dead { .. } => assert_eq!(job.attempts, job.max_attempts, "{id}"),
+            Finished::Dead { .. } => assert_eq!(Some(job.attempts), job.max_attempts, "{id}"),
             other => panic!("{id} ended as {other:?}"),
         }
         attempts.insert(id.to_string(), job.attempts);

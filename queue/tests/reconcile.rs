@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use redis::Value;
-use sluice_queue::{JobId, NewJob, Queues, Running, State};
+use sluice_queue::{JobId, NewJob, Queues, Rate, Rates, Running, State, Unique};
 use sluice_test_support::TestValkey;
 use tokio::time::{Instant, sleep};
 
@@ -158,7 +158,7 @@ async fn a_unique_key_whose_job_was_deleted_is_free() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let unique = || NewJob {
-        unique_key: Some("u".into()),
+        unique: Some(Unique::by_key("u")),
         ..job(&())
     };
     let lost = queues.enqueue(unique()).await.unwrap().id;
@@ -167,5 +167,28 @@ async fn a_unique_key_whose_job_was_deleted_is_free() {
     assert!(!next.existing);
     let worker = work(&queues, fast("w", 1), attempt);
     assert_eq!(result(&queues, &next.id).await, "1");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_rate_starts_though_its_users_line_was_deleted() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let rates = Rates {
+        all: None,
+        per_user: Some(Rate::sliding_window(1, Duration::from_millis(500))),
+    };
+    queues.set_rates("q", rates).await.unwrap();
+    let worker = work(&queues, fast("w", 2), attempt);
+    let of_user = NewJob {
+        user: Some("u".into()),
+        ..job(&())
+    };
+    let first = queues.enqueue(of_user.clone()).await.unwrap().id;
+    let second = queues.enqueue(of_user).await.unwrap().id;
+    finished(&queues, &first).await;
+    damage(&valkey, "UNLINK", "throttled:u", &[]);
+    damage(&valkey, "UNLINK", "throttled_users", &[]);
+    assert_eq!(result(&queues, &second).await, "1");
     worker.stop().await;
 }

@@ -86,7 +86,7 @@ async fn a_job_that_kills_its_workers_becomes_a_dead_letter() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let poison = NewJob {
-        max_attempts: 2,
+        max_attempts: Some(2),
         ..of_group("g", "poison")
     };
     let poison = queues.enqueue(poison).await.unwrap().id;
@@ -318,7 +318,11 @@ async fn leases_that_ran_out_while_nobody_could_fetch_may_still_be_extended() {
 async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
     let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |_| {
+    let patient = WorkerConfig {
+        lease: Duration::from_secs(10),
+        ..fast("w", 1)
+    };
+    let worker = work(&queues, patient, async |_| {
         sleep(Duration::from_millis(300)).await;
         Ok(json(&"kept"))
     });
@@ -346,7 +350,7 @@ async fn a_fetch_whose_answer_is_lost_costs_no_attempt() {
     finished(&queues, &first).await;
     worker.stop().await;
     let once = NewJob {
-        max_attempts: 1,
+        max_attempts: Some(1),
         ..job(&())
     };
     let id = queues.enqueue(once).await.unwrap().id;

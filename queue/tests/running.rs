@@ -80,7 +80,7 @@ async fn a_job_that_keeps_failing_becomes_a_dead_letter_and_can_be_retried() {
         }
     });
     let twice = NewJob {
-        max_attempts: 2,
+        max_attempts: Some(2),
         ..job(&())
     };
     let id = queues.enqueue(twice).await.unwrap().id;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use sluice_queue::{JobView, State as JobState};
 
 use super::session::{Operator, SameOrigin};
-use super::{Live, PageError, moment, page, span};
+use super::{Live, PageError, attempts, moment, page, span};
 use crate::query::Segment;
 use crate::{ApiError, AppState, jobs};
 
@@ -168,7 +168,7 @@ fn facts(job: &JobView) -> Markup {
     html! {
         dl.facts {
             div { dt { "User" } dd { (job.user.as_deref().unwrap_or("–")) } }
-            div { dt { "Attempts" } dd { (job.attempts) " of " (job.max_attempts) } }
+            div { dt { "Attempts" } dd { (attempts(job)) } }
             div { dt { "Priority" } dd { (job.priority) } }
             div { dt { "Enqueued" } dd { (moment(job.created_at)) } }
             @if !job.state.is_final() && job.state != JobState::Running { div { dt { "Due" } dd { (moment(job.run_at)) } } }

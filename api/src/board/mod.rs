@@ -20,7 +20,7 @@ use axum::http::header::{
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{DOCTYPE, Markup, html};
-use sluice_queue::QueueError;
+use sluice_queue::{JobView, QueueError};
 
 use crate::{ApiError, AppState};
 
@@ -146,6 +146,14 @@ impl From<QueueError> for PageError {
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         error_page(self.0)
+    }
+}
+
+/// How often a job was begun, of how often it may be.
+fn attempts(job: &JobView) -> String {
+    match job.max_attempts {
+        Some(most) => format!("{} of {most}", job.attempts),
+        None => job.attempts.to_string(),
     }
 }
 

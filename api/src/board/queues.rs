@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sluice_queue::{JobView, QueueStats, State as JobState};
 
 use super::session::Operator;
-use super::{Live, PageError, moment, page, span};
+use super::{Live, PageError, attempts, moment, page, span};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
 
@@ -151,7 +151,7 @@ fn table(jobs: &[JobView], shown: JobState) -> Markup {
                     tr {
                         th scope="row" { a href={ "/board/jobs/" (job.id) } { code { (job.id) } } }
                         td { @if let Some(user) = &job.user { (user) } @else { span.quiet { "–" } } }
-                        td.number { (job.attempts) " of " (job.max_attempts) }
+                        td.number { (attempts(job)) }
                         td { (moment(job.created_at)) }
                         td.clip { @if let Some(error) = job.errors.last() { (error.message) } @else { span.quiet { "–" } } }
                     }

@@ -182,10 +182,7 @@ impl App {
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         let config = WorkerConfig {
-            backoff: Backoff {
-                first: Duration::from_millis(10),
-                max: Duration::from_millis(20),
-            },
+            backoff: Backoff::doubling(Duration::from_millis(10), Duration::from_millis(20)),
             poll: Duration::from_millis(200),
             ..WorkerConfig::new("test", 8)
         };

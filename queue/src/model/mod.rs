@@ -24,10 +24,12 @@ const STEPS: usize = 400;
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
 
-const LISTS: [&str; 9] = [
+const LISTS: [&str; 11] = [
     "held",
     "newer",
     "crowded",
+    "throttled",
+    "throttled_users",
     "scheduled",
     "running",
     "retrying",
@@ -122,15 +124,20 @@ impl Twins {
                 let outcome = self.one_of(&outcomes);
                 self.finish(outcome)
             }
-            70..80 => self.time_passes(),
+            70..78 => self.time_passes(),
+            78..80 => self.window_passes(),
             80..84 => self.heartbeat(),
             84..95 => {
                 let operation = self.one_of(&["cancel", "cancel", "retry", "retry", "delete"]);
                 self.operate(operation)
             }
-            95..98 => {
+            95..97 => {
                 let paused = !self.reference.paused;
                 self.set_paused(paused)
+            }
+            97 => {
+                let (rate, user_rate) = (self.rate(), self.rate());
+                self.set_rates(rate, user_rate)
             }
             _ => {
                 let choices = [None, Some(1), Some(2), Some(3)];
@@ -146,10 +153,17 @@ impl Twins {
         let new = NewJob {
             version: self.one_of(&[1, 1, 1, 2, 3]),
             user: self.one_of(&[None, Some(USERS[0]), Some(USERS[0]), Some(USERS[1])]),
-            unique: self.one_of(&[None, None, None, Some("u1"), Some("u2")]),
+            unique: self.one_of(&[
+                None,
+                None,
+                None,
+                Some("u1"),
+                Some("u2/completed"),
+                Some("u3/any"),
+            ]),
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             priority: self.one_of(&[0, 5, 5, 9]),
-            max_attempts: self.rng.random_range(1..4),
+            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
             delayed: self.rng.random_bool(0.2),
         };
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
@@ -166,6 +180,10 @@ impl Twins {
             new.max_attempts.to_string(),
             if new.delayed { LATER } else { 0 }.to_string(),
             String::new(),
+            match new.unique.and_then(|unique| unique.split_once('/')) {
+                Some((_, unique_in)) => format!(r#"{{"unique_in":"{unique_in}"}}"#),
+                None => String::new(),
+            },
         ];
         let did = format!("enqueue {id} {new:?}");
         let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
@@ -218,7 +236,7 @@ impl Twins {
     fn finish_run(&mut self, id: &str, token: &str, outcome: &str) -> String {
         let later = LATER.to_string();
         let arguments = [id, token, outcome, "{}", &later, ""].map(str::to_owned);
-        let state: String = self.eval(|it| &it.finish, &arguments);
+        let [state]: [String; 1] = self.eval(|it| &it.finish, &arguments);
         let did = format!("finish {id} of {token} as {outcome}");
         let expected = self.reference.finish(id, token, outcome);
         assert_eq!(state, expected, "{did}");
@@ -279,6 +297,47 @@ impl Twins {
         format!("limits {limit:?} {user_limit:?}")
     }
 
+    /// Those that do not depend on the time of the day.
+    fn rate(&mut self) -> Option<&'static str> {
+        self.one_of(&[
+            None,
+            None,
+            Some("sliding/3/3600000/0"),
+            Some("sliding/6/3600000/0"),
+            Some("bucket/1/3600000/4"),
+        ])
+    }
+
+    fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) -> String {
+        let arguments = [rate, user_rate].map(|rate| rate.unwrap_or_default().to_owned());
+        let _: i64 = self.eval(|it| &it.rate, &arguments);
+        self.reference.set_rates(rate, user_rate);
+        format!("rates {rate:?} {user_rate:?}")
+    }
+
+    /// The starts that a rate of the queue or a user has counted are out of its window.
+    fn window_passes(&mut self) -> String {
+        let user = self.one_of(&[None, Some(USERS[0]), Some(USERS[1])]);
+        if let Some(rate) = self.reference.rate_of(user) {
+            let user = user.map(|user| format!(":{user}")).unwrap_or_default();
+            redis::cmd("DEL")
+                .arg(format!("{}started:{rate}{user}", root("q")))
+                .exec(&mut self.valkey)
+                .unwrap();
+        }
+        if let Some(user) = user {
+            redis::cmd("ZADD")
+                .arg(root("q") + "throttled_users")
+                .arg("XX")
+                .arg(1)
+                .arg(user)
+                .exec(&mut self.valkey)
+                .unwrap();
+        }
+        self.reference.window_passes(user);
+        format!("window of {user:?} passes")
+    }
+
     fn compare(&mut self, after: &str) {
         let (observed, expected) = (self.observed(), self.reference.snapshot());
         assert_eq!(observed.line, expected.line, "{after}");
@@ -330,6 +389,7 @@ impl Twins {
     fn finish_everything(&mut self) {
         self.set_paused(false);
         self.set_limits(None, None);
+        self.set_rates(None, None);
         let is_open = |state: &str| !matches!(state, "completed" | "cancelled" | "dead");
         while self.any_job(is_open).is_some() {
             self.time_passes();
@@ -340,14 +400,18 @@ impl Twins {
             }
             self.compare("at the end");
         }
+        // What is unique beyond its end is so until it is deleted.
+        while let Some(id) = self.any_job(|_| true) {
+            let deleted: i64 = self.eval(|it| &it.operate, &["delete".into(), id.clone()]);
+            assert_eq!(deleted, self.reference.operate("delete", &id));
+        }
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.valkey).unwrap();
         let left: BTreeSet<_> = keys
             .iter()
             .filter_map(|key| key.strip_prefix(&root("q")))
-            .filter(|key| !key.starts_with("job:"))
             .collect();
-        let kept = ["cancelled", "completed", "dead", "meta", "workers"];
-        assert!(left.iter().all(|key| kept.contains(key)), "{left:?}");
+        let kept = |key: &&str| ["meta", "workers"].contains(key) || key.starts_with("started:");
+        assert!(left.iter().all(kept), "{left:?}");
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Place {
     Newer,
     /// As in line, but without a place among those of its user.
     Crowded(u64),
+    /// As in line, but until the rate lets its user start another one.
+    Throttled(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +49,12 @@ pub struct Reference {
     pub paused: bool,
     limit: Option<usize>,
     user_limit: Option<usize>,
+    rate: Option<&'static str>,
+    user_rate: Option<&'static str>,
+    /// How many jobs each rate has counted, of a user or of all.
+    started: BTreeMap<(&'static str, Option<&'static str>), usize>,
+    /// The users whom the rate holds back, and whether it is time to look at them again.
+    throttled_users: BTreeMap<&'static str, bool>,
     seats: u64,
 }
 
@@ -86,8 +94,14 @@ impl Reference {
         })
     }
 
+    /// The job that counts as the one with a unique key, whose name says in which states besides the unfinished ones.
     fn holder(&self, unique: &str) -> Option<String> {
-        self.first(|job| (!is_final(job.state) && job.new.unique == Some(unique)).then_some(()))
+        let counts = |state| match unique.split_once('/') {
+            Some((_, "any")) => true,
+            Some((_, also)) => !is_final(state) || state == also,
+            None => !is_final(state),
+        };
+        self.first(|job| (job.new.unique == Some(unique) && counts(job.state)).then_some(()))
     }
 
     fn running(&self) -> usize {
@@ -140,10 +154,13 @@ impl Reference {
     }
 
     fn offer(&mut self, id: &str, seat: u64) {
-        let place = if self.take_place(id) {
-            Place::Line(seat)
-        } else {
+        let user = self.jobs[id].new.user;
+        let place = if !self.take_place(id) {
             Place::Crowded(seat)
+        } else if user.is_some_and(|user| self.throttled_users.contains_key(user)) {
+            Place::Throttled(seat)
+        } else {
+            Place::Line(seat)
         };
         let job = self.job(id);
         job.state = "available";
@@ -191,6 +208,68 @@ impl Reference {
         let users: Vec<_> = crowded.iter().filter_map(|job| job.new.user).collect();
         for user in users {
             self.admit(user);
+        }
+    }
+
+    pub fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) {
+        (self.rate, self.user_rate) = (rate, user_rate);
+        self.throttled_users
+            .values_mut()
+            .for_each(|due| *due = true);
+    }
+
+    pub fn rate_of(&self, user: Option<&str>) -> Option<&'static str> {
+        user.map_or(self.rate, |_| self.user_rate)
+    }
+
+    pub fn window_passes(&mut self, user: Option<&'static str>) {
+        if let Some(rate) = self.rate_of(user) {
+            self.started.remove(&(rate, user));
+        }
+        if let Some(due) = user.and_then(|user| self.throttled_users.get_mut(user)) {
+            *due = true;
+        }
+    }
+
+    /// How many more jobs the rate lets start, of a user or of all.
+    fn allowance(&self, user: Option<&'static str>) -> Option<usize> {
+        let rate = self.rate_of(user)?;
+        let numbers: Vec<usize> = rate.split('/').filter_map(|it| it.parse().ok()).collect();
+        let most = if rate.starts_with("bucket") {
+            numbers[2]
+        } else {
+            numbers[0]
+        };
+        let started = self.started.get(&(rate, user)).copied();
+        Some(most - started.unwrap_or_default())
+    }
+
+    fn count_start(&mut self, user: Option<&'static str>) {
+        if let Some(rate) = self.rate_of(user) {
+            *self.started.entry((rate, user)).or_default() += 1;
+        }
+    }
+
+    fn look_at_throttled_users(&mut self) {
+        let due = self.throttled_users.iter().filter(|&(_, &due)| due);
+        for user in due.map(|(&user, _)| user).collect::<Vec<_>>() {
+            self.throttled_users.remove(user);
+            let throttled = |job: &Job| match job.place {
+                Place::Throttled(seat) if job.new.user == Some(user) => {
+                    Some((job.new.priority, seat))
+                }
+                _ => None,
+            };
+            for _ in 0..self.allowance(Some(user)).unwrap_or(CHUNK) {
+                let Some(next) = self.first(throttled) else {
+                    break;
+                };
+                self.seats += 1;
+                self.offer(&next, self.seats);
+            }
+            if self.first(throttled).is_some() {
+                self.throttled_users.insert(user, false);
+            }
         }
     }
 
@@ -246,7 +325,9 @@ impl Reference {
         let free = self
             .limit
             .map_or(want, |limit| limit.saturating_sub(self.running()));
+        self.look_at_throttled_users();
         let want = if self.paused { 0 } else { want.min(free) };
+        let want = want.min(self.allowance(None).unwrap_or(want));
         for _ in 0..want {
             let known = self
                 .jobs
@@ -277,7 +358,19 @@ impl Reference {
                         panic!("{place:?}")
                     };
                     self.job(&id).place = Place::Crowded(seat);
+                } else if let Some(user) = self.jobs[&id].new.user
+                    && self.allowance(Some(user)) == Some(0)
+                {
+                    let Place::Line(seat) = place else {
+                        panic!("{place:?}")
+                    };
+                    self.job(&id).place = Place::Throttled(seat);
+                    self.throttled_users.entry(user).or_default();
                 } else {
+                    self.count_start(None);
+                    if let user @ Some(_) = self.jobs[&id].new.user {
+                        self.count_start(user);
+                    }
                     let job = self.job(&id);
                     job.state = "running";
                     job.attempts += 1;
@@ -352,7 +445,8 @@ impl Reference {
             "retry" => {
                 let again = is_final(job.state) && (job.state != "completed" || job.refused);
                 let unique = job.new.unique;
-                if !again || unique.is_some_and(|unique| self.holder(unique).is_some()) {
+                let holder = unique.and_then(|unique| self.holder(unique));
+                if !again || holder.is_some_and(|holder| holder != id) {
                     return 0;
                 }
                 let job = self.job(id);
@@ -390,6 +484,8 @@ impl Reference {
             line: self.line(),
             ..Snapshot::default()
         };
+        let throttled = self.throttled_users.keys().map(|&user| user.to_owned());
+        snapshot.note("throttled_users".to_owned(), throttled.collect());
         for (id, job) in &self.jobs {
             snapshot
                 .jobs
@@ -399,6 +495,7 @@ impl Reference {
                 ("available", Place::Held) => Some("held".to_owned()),
                 ("available", Place::Newer) => Some("newer".to_owned()),
                 ("available", Place::Crowded(_)) => Some("crowded".to_owned()),
+                ("available", Place::Throttled(_)) => Some("throttled".to_owned()),
                 (state, _) => Some(state.to_owned()),
             };
             let user = job.new.user.filter(|_| job.has_user_place);

@@ -188,6 +188,6 @@ impl BackendConfig for ValkeyBackend {
     }
 
     fn middleware(&mut self, _: &mut WorkerContext) -> LeaseLayer {
-        LeaseLayer::new(self.queues.clone(), self.config.backoff)
+        LeaseLayer::new(self.queues.clone(), self.config.backoff.clone())
     }
 }

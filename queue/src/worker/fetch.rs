@@ -14,12 +14,15 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use crate::keys::{FETCH_LIMIT, root};
+use crate::keys::{FETCH_LIMIT, UNLIMITED, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
 /// The mean pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often a worker shows that it is alive; much less than after which it counts as gone.
+const SHOW: Duration = Duration::from_secs(1);
 
 /// Feeds one backend.
 pub(super) struct Fetcher {
@@ -32,7 +35,8 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace.
+/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace,
+/// backoff.
 type Row = (
     String,
     Vec<u8>,
@@ -42,6 +46,7 @@ type Row = (
     u32,
     Option<Vec<u8>>,
     u64,
+    Option<String>,
     Option<String>,
 );
 
@@ -78,6 +83,7 @@ impl Fetcher {
         let mut token = Token::new();
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
+        let mut shown_at: Option<Instant> = None;
         loop {
             let free = self.free_slots();
             // Without a free place there is only the housekeeping to do, and that at the pace of the slow poll.
@@ -89,8 +95,13 @@ impl Fetcher {
                 }
             }
             events.borrow_and_update();
-            let pause = match self.fetch(free, &instance, &token).await {
+            let show = shown_at.is_none_or(|at| at.elapsed() >= SHOW);
+            let shown = if show { instance.as_str() } else { "" };
+            let pause = match self.fetch(free, shown, &token).await {
                 Ok(pause) => {
+                    if show {
+                        shown_at = Some(Instant::now());
+                    }
                     pause_after_failure = PAUSES.0;
                     token = Token::new();
                     pause
@@ -198,7 +209,18 @@ impl Fetcher {
     }
 
     async fn pass_on(&self, row: Row, token: &str, permit: OwnedSemaphorePermit) {
-        let (job, payload, version, user, attempt, max_attempts, checkpoint, waited, trace) = row;
+        let (
+            job,
+            payload,
+            version,
+            user,
+            attempt,
+            max_attempts,
+            checkpoint,
+            waited,
+            trace,
+            backoff,
+        ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
         let slot = self
@@ -217,11 +239,13 @@ impl Fetcher {
                 version,
                 user,
                 attempt,
-                max_attempts,
+                max_attempts: Some(max_attempts).filter(|&it| it != UNLIMITED),
+                backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
             },
             progress: Arc::new(Progress::new()),
+            log: Arc::default(),
             slot: Some(slot),
         };
         if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {

@@ -8,6 +8,7 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use redis::RedisResult;
 use serde_json::value::RawValue;
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
@@ -15,13 +16,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::Backoff;
 use super::heartbeat::millis;
 use super::lease::{Lease, Stop};
 use super::running::{JobError, Running};
+use crate::batch::{Batches, Request, ask};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, RESULT_LIMIT, STOP_GRACE, root};
 use crate::lane::jittered;
-use crate::{QueueError, Queues};
+use crate::queues::Shared;
+use crate::{Backoff, Queues};
 
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -76,7 +78,9 @@ where
         let slot = task.args.slot.take();
         let lease = task.args.lease.clone();
         let progress = task.args.progress.clone();
+        let log = task.args.log.clone();
         let attempt = task.args.attempt();
+        let backoff = task.args.job.backoff.take().unwrap_or(backoff);
         let span = tracing::info_span!("job", id = %lease.id, attempt);
         let run = self
             .handler
@@ -92,7 +96,8 @@ where
             drop(run);
             metrics::histogram!("sluice_queue_run_seconds", "queue" => lease.id.queue().to_owned())
                 .record(begun.elapsed());
-            let ending = ending(result, lease.stop_reason(), backoff.delay(attempt));
+            let ending = ending(result, lease.stop_reason(), || backoff.delay(attempt));
+            log.flush(&queues, &lease).await;
             record(&queues, &lease, ending, progress.take_unsent()).await;
             drop(slot);
             Ok(())
@@ -132,7 +137,7 @@ impl Ending {
     fn body(&self) -> &str {
         match self {
             Self::Completed(json) | Self::Refused(json) => json.get(),
-            Self::Retry { message, .. } | Self::Dead(message) => cut(message),
+            Self::Retry { message, .. } | Self::Dead(message) => cut(message, MESSAGE_LIMIT),
             Self::Cancelled | Self::Released => "",
         }
     }
@@ -167,7 +172,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 fn ending(
     result: Option<Result<Box<RawValue>, JobError>>,
     stop: Option<Stop>,
-    delay: Duration,
+    delay: impl FnOnce() -> Duration,
 ) -> Ending {
     match (result, stop) {
         (Some(Ok(value) | Err(JobError::Refuse(value))), _) if value.get().len() > RESULT_LIMIT => {
@@ -181,7 +186,10 @@ fn ending(
         (Some(Err(JobError::Fatal(message))), _) => Ending::Dead(message),
         (_, Some(Stop::Shutdown)) => Ending::Released,
         (_, Some(_)) | (Some(Err(JobError::Cancelled)) | None, None) => Ending::Cancelled,
-        (Some(Err(JobError::Retry(message))), None) => Ending::Retry { message, delay },
+        (Some(Err(JobError::Retry(message))), None) => Ending::Retry {
+            message,
+            delay: delay(),
+        },
     }
 }
 
@@ -193,8 +201,14 @@ pub(super) async fn record(
     progress: Option<String>,
 ) {
     let begun = Instant::now();
+    let end = End {
+        lease: lease.clone(),
+        ending: Arc::new(ending),
+        progress: progress.map(Arc::from),
+    };
+    let ending = &end.ending;
     let outcome = loop {
-        match finish(queues, lease, &ending, progress.as_deref()).await {
+        match ask(&queues.shared, lease.id.queue(), end.clone()).await {
             Ok(state) if state == "lost" => {
                 lease.stop(Stop::Lost);
                 break "lost";
@@ -213,7 +227,7 @@ pub(super) async fn record(
     };
     metrics::counter!("sluice_queue_jobs_total", "queue" => lease.id.queue().to_owned(), "outcome" => outcome)
         .increment(1);
-    match &ending {
+    match &**ending {
         Ending::Retry { message, .. } if outcome == "retry" => {
             tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
         }
@@ -224,36 +238,53 @@ pub(super) async fn record(
     }
 }
 
-async fn finish(
-    queues: &Queues,
-    lease: &Lease,
-    ending: &Ending,
-    progress: Option<&str>,
-) -> Result<String, QueueError> {
-    let shared = &queues.shared;
-    let delay = match ending {
-        Ending::Retry { delay, .. } => millis(*delay),
-        _ => 0,
-    };
-    shared
-        .lane
-        .script(&shared.scripts.finish, &root(lease.id.queue()), |command| {
-            command
-                .arg(lease.id.job())
-                .arg(&lease.token)
-                .arg(ending.outcome())
-                .arg(ending.body())
-                .arg(delay)
-                .arg(progress.unwrap_or_default());
-        })
-        .await
+/// The end of a run, to be recorded.
+#[derive(Clone)]
+pub(crate) struct End {
+    lease: Arc<Lease>,
+    ending: Arc<Ending>,
+    progress: Option<Arc<str>>,
 }
 
-/// The first [`MESSAGE_LIMIT`] bytes of a message, less what would be half a character.
-fn cut(message: &str) -> &str {
-    let mut end = message.len().min(MESSAGE_LIMIT);
-    while !message.is_char_boundary(end) {
+impl Request for End {
+    /// The job's state, or "lost".
+    type Answer = String;
+
+    fn batches(shared: &Shared) -> &Batches<Self> {
+        &shared.ended
+    }
+
+    fn size(&self) -> usize {
+        self.ending.body().len() + self.progress.as_ref().map_or(0, |it| it.len())
+    }
+
+    async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
+        shared
+            .lane
+            .script(&shared.scripts.finish, &root(queue), |command| {
+                for end in batch {
+                    let delay = match &*end.ending {
+                        Ending::Retry { delay, .. } => millis(*delay),
+                        _ => 0,
+                    };
+                    command
+                        .arg(end.lease.id.job())
+                        .arg(&end.lease.token)
+                        .arg(end.ending.outcome())
+                        .arg(end.ending.body())
+                        .arg(delay)
+                        .arg(end.progress.as_deref().unwrap_or_default());
+                }
+            })
+            .await
+    }
+}
+
+/// The first bytes of a text, less what would be half a character.
+pub(super) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &message[..end]
+    &text[..end]
 }

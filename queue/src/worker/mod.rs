@@ -5,6 +5,7 @@ mod fetch;
 mod heartbeat;
 mod layer;
 pub(crate) mod lease;
+mod log;
 mod running;
 
 use std::sync::{Arc, OnceLock};
@@ -16,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use backend::ValkeyBackend;
 pub(crate) use heartbeat::millis;
+pub(crate) use layer::End;
 pub use layer::{LeaseLayer, LeaseService};
 pub use running::{HandlerResult, JobError, Running};
 
 use crate::keys::STOP_GRACE;
 use crate::queues::{Queues, Shared};
-use crate::{QueueError, id::check_queue};
+use crate::{Backoff, QueueError, id::check_queue};
 use lease::{Leases, Stop};
 
 /// How long the release of a job may take at the end of a drain.
@@ -38,7 +40,7 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How often a worker looks without being woken. Default 2 s.
     pub poll: Duration,
-    /// When failed jobs are tried again.
+    /// How long failed jobs wait for their next attempt, unless they [say it themselves](crate::NewJob::backoff).
     pub backoff: Backoff,
     /// The highest payload version that the handler knows. Jobs of newer ones are set aside, at no cost of an attempt,
     /// until a worker that knows them fetches. Default: all versions.
@@ -56,34 +58,6 @@ impl WorkerConfig {
             backoff: Backoff::default(),
             version: u32::MAX,
         }
-    }
-}
-
-/// Exponential backoff with jitter: after attempt n a job waits for `first` × 2ⁿ⁻¹, at most `max`, less a random part
-/// of up to a half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// Default 1 s.
-    pub first: Duration,
-    /// Default 5 min.
-    pub max: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            max: Duration::from_secs(300),
-        }
-    }
-}
-
-impl Backoff {
-    /// How long to wait after the given attempt, from 1.
-    pub fn delay(&self, attempt: u32) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(31);
-        let full = self.first.saturating_mul(1 << doublings).min(self.max);
-        full.mul_f64(rand::random_range(0.5..=1.0))
     }
 }
 
@@ -157,26 +131,6 @@ impl Queues {
             let limit = STOP_GRACE + RELEASE_LIMIT;
             if timeout(limit, workers.leases.none_left()).await.is_err() {
                 tracing::warn!("some jobs could not be handed back, their leases run out");
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_maximum_with_up_to_half_of_it_random() {
-        let backoff = Backoff {
-            first: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-        };
-        for (attempt, full) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (1000, 60)] {
-            let full = Duration::from_secs(full);
-            for _ in 0..100 {
-                let delay = backoff.delay(attempt);
-                assert!((full / 2..=full).contains(&delay), "{attempt}: {delay:?}");
             }
         }
     }

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, Slot};
+use super::log::Log;
 use crate::job::check_size;
 use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, root};
-use crate::{JobId, QueueError, Queues};
+use crate::{Backoff, JobId, LogLevel, QueueError, Queues};
 
 /// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
 pub type HandlerResult = Result<Box<RawValue>, JobError>;
@@ -39,6 +40,7 @@ pub struct Running {
     pub(super) lease: Arc<Lease>,
     pub(super) job: Fetched,
     pub(super) progress: Arc<Progress>,
+    pub(super) log: Arc<Log>,
     /// Taken by the middleware, which gives it up when the run is recorded.
     pub(super) slot: Option<Slot>,
 }
@@ -49,7 +51,8 @@ pub(super) struct Fetched {
     pub version: u32,
     pub user: Option<String>,
     pub attempt: u32,
-    pub max_attempts: u32,
+    pub max_attempts: Option<u32>,
+    pub backoff: Option<Backoff>,
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
 }
@@ -83,8 +86,8 @@ impl Running {
         self.job.attempt
     }
 
-    /// How many attempts there may be.
-    pub fn max_attempts(&self) -> u32 {
+    /// How many attempts there may be; None: until one succeeds.
+    pub fn max_attempts(&self) -> Option<u32> {
         self.job.max_attempts
     }
 
@@ -122,6 +125,15 @@ impl Running {
             state.not_before = now + PROGRESS_INTERVAL;
         }
         save(&self.queues, &self.lease, "progress", &value).await
+    }
+
+    /// Adds a line to the job's log, which operators see with the job and which goes with it. Costs no waiting: lines are
+    /// sent together each [`PROGRESS_INTERVAL`] and before the run ends. Of a job's lines the last
+    /// [`LOG_LINES`](crate::LOG_LINES) are kept, up to [`LOG_LIMIT`](crate::LOG_LIMIT) bytes; what has more than
+    /// [`LINE_LIMIT`](crate::LINE_LIMIT) bytes is cut. Lines of a run that has lost its lease are dropped.
+    pub fn log(&self, level: LogLevel, text: impl AsRef<str>) {
+        self.log
+            .add(&self.queues, &self.lease, level, text.as_ref());
     }
 
     /// What an earlier attempt saved, if it still has the shape of `T`.

@@ -38,10 +38,7 @@ pub fn fast(name: &str, concurrency: usize) -> WorkerConfig {
     WorkerConfig {
         lease: Duration::from_millis(900),
         poll: Duration::from_millis(200),
-        backoff: Backoff {
-            first: Duration::from_millis(20),
-            max: Duration::from_millis(100),
-        },
+        backoff: Backoff::doubling(Duration::from_millis(20), Duration::from_millis(100)),
         ..WorkerConfig::new(name, concurrency)
     }
 }

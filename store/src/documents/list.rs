@@ -115,7 +115,10 @@ impl Documents {
                 .cmd("JSON.GET")
                 .arg(Keys::new(service, id).document);
         }
-        let found: Vec<Option<String>> = self.valkey.pipeline("document_list", &pipeline).await?;
+        let found: Vec<Option<String>> = self
+            .valkey
+            .query_all("document_list", &pipeline, None)
+            .await?;
         found
             .into_iter()
             .map(|json| json.map(Document::parse).transpose())

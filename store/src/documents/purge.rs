@@ -52,7 +52,11 @@ impl Documents {
         }
         let found: Vec<bool> = match entries.is_empty() {
             true => Vec::new(),
-            false => self.valkey.pipeline("document_exist", &pipeline).await?,
+            false => {
+                self.valkey
+                    .query_all("document_exist", &pipeline, None)
+                    .await?
+            }
         };
         let missing = entries
             .iter()

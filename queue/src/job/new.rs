@@ -1,0 +1,111 @@
+//! A job to enqueue.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::keys::NAME_LIMIT;
+use crate::{Backoff, JobId, QueueError, Unique};
+
+/// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The queue's name: `a-z`, `0-9` and `-`.
+    pub queue: String,
+    /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
+    /// [`WorkerConfig::version`](crate::WorkerConfig::version).
+    pub version: u32,
+    /// What the handler gets, at most [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) bytes.
+    pub payload: Box<RawValue>,
+    /// On whose behalf the job runs.
+    pub user: Option<String>,
+    /// Enqueueing answers with the job that counts as the same, if there is one.
+    pub unique: Option<Unique>,
+    /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
+    pub idempotency: Option<Idempotency>,
+    /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried keeps its place, so
+    /// the next ones wait until it succeeds or its attempts are used up. A delayed job joins the line when it is due.
+    pub group: Option<String>,
+    /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of enqueueing counts, not
+    /// the priority.
+    pub priority: u8,
+    /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8. None:
+    /// until it succeeds, however often that takes; then a job that kills its workers does so for ever.
+    pub max_attempts: Option<u32>,
+    /// How long it waits between its attempts. Default: as its worker [says](crate::WorkerConfig::backoff).
+    pub backoff: Option<Backoff>,
+    /// How long the job waits at least.
+    pub delay: Option<Duration>,
+    /// The trace it belongs to (a W3C `traceparent`).
+    pub trace: Option<String>,
+}
+
+/// An idempotency key and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key, which the caller has scoped to whoever may use it.
+    pub key: String,
+    /// A digest of the request: the same key with another fingerprint is refused.
+    pub fingerprint: String,
+}
+
+impl NewJob {
+    /// A job with the defaults that the fields name.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when the payload cannot be written as JSON.
+    pub fn new(queue: impl Into<String>, payload: &impl Serialize) -> Result<Self, QueueError> {
+        Ok(Self {
+            queue: queue.into(),
+            version: 1,
+            payload: serde_json::value::to_raw_value(payload)?,
+            user: None,
+            unique: None,
+            idempotency: None,
+            group: None,
+            priority: 5,
+            max_attempts: Some(8),
+            backoff: None,
+            delay: None,
+            trace: None,
+        })
+    }
+
+    /// Refuses what a queue does not keep.
+    pub(crate) fn check(&self, payload_limit: usize) -> Result<(), QueueError> {
+        crate::id::check_queue(&self.queue)?;
+        check_size("payload", self.payload.get().len(), payload_limit)?;
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
+        }
+        let idempotency = self.idempotency.as_ref();
+        for (what, value) in [
+            ("user", self.user.as_ref()),
+            ("group", self.group.as_ref()),
+            ("trace", self.trace.as_ref()),
+            ("idempotency key", idempotency.map(|it| &it.key)),
+            ("fingerprint", idempotency.map(|it| &it.fingerprint)),
+        ] {
+            check_size(what, value.map_or(0, String::len), NAME_LIMIT)?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn check_size(what: &'static str, bytes: usize, limit: usize) -> Result<(), QueueError> {
+    if bytes <= limit {
+        Ok(())
+    } else {
+        Err(QueueError::TooLarge { what, bytes, limit })
+    }
+}
+
+/// The answer to enqueueing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enqueued {
+    /// The job that does the work.
+    pub id: JobId,
+    /// Whether it was there before.
+    pub existing: bool,
+}

@@ -1,0 +1,202 @@
+//! A job as it is kept.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{LogLine, State};
+use crate::keys::UNLIMITED;
+use crate::{Backoff, JobId, QueueError};
+
+/// A job as an operator sees it. Times are milliseconds since 1970.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobView {
+    /// The job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// The version of the payload's shape.
+    pub version: u32,
+    /// What the handler gets.
+    pub payload: Box<RawValue>,
+    /// On whose behalf it runs.
+    pub user: Option<String>,
+    /// Its unique key.
+    pub unique_key: Option<String>,
+    /// Its group.
+    pub group: Option<String>,
+    /// 0 (first) to 9 (last).
+    pub priority: u8,
+    /// How often it was started.
+    pub attempts: u32,
+    /// How often it may be started; None: until it succeeds.
+    pub max_attempts: Option<u32>,
+    /// How long it waits between its attempts, if it says so itself.
+    pub backoff: Option<Backoff>,
+    /// When it was enqueued.
+    pub created_at: u64,
+    /// When it was or is to become available (again).
+    pub run_at: u64,
+    /// When its last attempt began.
+    pub started_at: Option<u64>,
+    /// When it ended.
+    pub finished_at: Option<u64>,
+    /// The worker of the last attempt.
+    pub worker: Option<String>,
+    /// Whether a running job was asked to stop.
+    pub cancel_requested: bool,
+    /// What the handler last said of its progress.
+    pub progress: Option<Box<RawValue>>,
+    /// What the handler returned.
+    pub result: Option<Box<RawValue>>,
+    /// Why the handler refused.
+    pub error: Option<Box<RawValue>>,
+    /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
+    pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
+    /// The trace it belongs to.
+    pub trace: Option<String>,
+}
+
+/// What went wrong in one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptError {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// What.
+    pub message: String,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub enum Finished {
+    /// With this result.
+    Completed(Box<RawValue>),
+    /// The handler ran and its answer is "no", for this reason.
+    Refused(Box<RawValue>),
+    /// It is a dead letter.
+    Dead {
+        /// What went wrong in the last attempt.
+        message: String,
+    },
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Finished {
+    /// Reads the end of a job from the fields of its hash; none when it has not ended.
+    pub(crate) fn read(
+        state: State,
+        result: Option<String>,
+        error: Option<String>,
+        errors: Option<String>,
+    ) -> Result<Option<Self>, QueueError> {
+        let finished = match (state, result, error) {
+            (State::Completed, _, Some(error)) => Self::Refused(RawValue::from_string(error)?),
+            (State::Completed, Some(result), None) => {
+                Self::Completed(RawValue::from_string(result)?)
+            }
+            (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
+            (State::Cancelled, ..) => Self::Cancelled,
+            (State::Dead, ..) => Self::Dead {
+                message: json_lines::<AttemptError>(errors)?
+                    .pop()
+                    .map(|it| it.message)
+                    .unwrap_or_default(),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(finished))
+    }
+}
+
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
+    let lines = lines.unwrap_or_default();
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
+}
+
+impl JobView {
+    /// Reads a job's hash as [`crate::keys`] describes it. None when there is none.
+    pub(crate) fn read(
+        id: JobId,
+        mut hash: HashMap<String, String>,
+    ) -> Result<Option<Self>, QueueError> {
+        let Some(state) = hash.remove("state") else {
+            return Ok(None);
+        };
+        let mut fields = Fields(hash);
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
+        let logged = fields.optional("logged")?.unwrap_or_default();
+        Ok(Some(Self {
+            queue: id.queue().to_owned(),
+            id,
+            state: state.parse()?,
+            version: fields.number("version")?,
+            payload: fields
+                .json("payload")?
+                .unwrap_or_else(|| RawValue::NULL.to_owned()),
+            user: fields.0.remove("user"),
+            unique_key: fields.0.remove("unique"),
+            group: fields.0.remove("group"),
+            priority: fields.number("priority")?,
+            attempts: fields.number("attempts")?,
+            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            backoff: fields.parsed("backoff")?,
+            created_at: fields.number("created_at")?,
+            run_at: fields.number("run_at")?,
+            started_at: fields.optional("started_at")?,
+            finished_at: fields.optional("finished_at")?,
+            worker: fields.0.remove("worker"),
+            cancel_requested: fields.0.contains_key("cancel"),
+            progress: fields.json("progress")?,
+            result: fields.json("result")?,
+            error: fields.json("error")?,
+            errors: json_lines(fields.0.remove("errors"))?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
+            trace: fields.0.remove("trace"),
+        }))
+    }
+}
+
+/// The fields of a job's hash that are still to be read.
+struct Fields(HashMap<String, String>);
+
+impl Fields {
+    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
+        self.0
+            .remove(name)
+            .and_then(|value| value.parse().ok())
+            .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
+    }
+
+    fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
+        if self.0.contains_key(name) {
+            self.number(name).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let value = self.0.remove(name);
+        Ok(value.as_deref().map(serde_json::from_str).transpose()?)
+    }
+
+    fn json(&mut self, name: &str) -> Result<Option<Box<RawValue>>, QueueError> {
+        let value = self.0.remove(name).map(RawValue::from_string);
+        Ok(value.transpose()?)
+    }
+}

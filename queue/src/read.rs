@@ -1,0 +1,138 @@
+//! Looking at jobs: one, one as it changes, a page of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::time::Instant;
+
+use crate::id::check_queue;
+use crate::job::{Finished, JobView, State};
+use crate::keys::{PAGE_LIMIT, SLOW_POLL, root};
+use crate::{JobId, QueueError, Queues};
+
+impl Queues {
+    /// Waits for the end of a job. None when `limit` ran out before.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Option<Finished>, QueueError> {
+        let deadline = Instant::now() + limit;
+        let mut events = self.shared.hub.end_of(id.job());
+        loop {
+            let finished = self.finished(id).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            match finished {
+                Some(finished) => return Ok(Some(finished)),
+                None if left.is_zero() => return Ok(None),
+                None => events.changed(left.min(SLOW_POLL)).await,
+            }
+        }
+    }
+
+    /// How a job ended, if it has. Unlike the whole job this is small, whatever its payload.
+    async fn finished(&self, id: &JobId) -> Result<Option<Finished>, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command
+            .arg(format!("{}job:{}", root(id.queue()), id.job()))
+            .arg(&["state", "result", "error", "errors"]);
+        let [state, result, error, errors]: [Option<String>; 4] =
+            self.shared.lane.command("wait", &command).await?;
+        let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+        Finished::read(state.parse()?, result, error, errors)
+    }
+
+    /// A job as it is now.
+    ///
+    /// # Errors
+    /// When Valkey does not answer.
+    pub async fn get(&self, id: &JobId) -> Result<Option<JobView>, QueueError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(format!("{}job:{}", root(id.queue()), id.job()));
+        let hash = self.shared.lane.command("get", &command).await?;
+        JobView::read(id.clone(), hash)
+    }
+
+    /// A job as it is now, then again at every change of its state, progress or log, until it has ended.
+    /// Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`] when there is no such job.
+    pub fn watch(
+        &self,
+        id: &JobId,
+    ) -> impl Stream<Item = Result<JobView, QueueError>> + Send + 'static + use<> {
+        let (queues, id) = (self.clone(), id.clone());
+        async_stream::try_stream! {
+            let mut events = queues.shared.hub.changes_of(id.job());
+            let mut last = None;
+            loop {
+                let job = queues.get(&id).await?;
+                let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+                let ended = job.state.is_final();
+                let progress = job.progress.as_ref().map(|it| it.get().to_owned());
+                let logged = job.log_dropped + job.log.len() as u64;
+                let seen = (job.state, job.attempts, job.cancel_requested, progress, logged);
+                if last.as_ref() != Some(&seen) {
+                    last = Some(seen);
+                    yield job;
+                }
+                if ended {
+                    break;
+                }
+                events.changed(SLOW_POLL).await;
+            }
+        }
+    }
+
+    /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
+    /// available ones those that wait for their group come first, then those that wait for a newer worker, then those that wait
+    /// for others of their user. At most [`PAGE_LIMIT`]; costs O(log n + page).
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
+    pub async fn list(
+        &self,
+        queue: &str,
+        state: State,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<JobView>, QueueError> {
+        check_queue(queue)?;
+        let limit = limit.min(PAGE_LIMIT);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let root = root(queue);
+        let mut connection = self.pooled().await?;
+        let (mut skip, mut jobs) = (offset, Vec::<String>::new());
+        for set in state.sets() {
+            let left = limit - jobs.len() as u64;
+            let (page, size): (Vec<String>, u64) = redis::pipe()
+                .cmd("ZREVRANGE")
+                .arg(format!("{root}{set}"))
+                .arg(skip)
+                .arg(skip.saturating_add(left - 1))
+                .cmd("ZCARD")
+                .arg(format!("{root}{set}"))
+                .query_async(&mut connection)
+                .await?;
+            skip = skip.saturating_sub(size);
+            jobs.extend(page);
+            if jobs.len() as u64 == limit {
+                break;
+            }
+        }
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for job in &jobs {
+            pipeline.cmd("HGETALL").arg(format!("{root}job:{job}"));
+        }
+        let hashes: Vec<HashMap<String, String>> = pipeline.query_async(&mut connection).await?;
+        jobs.iter()
+            .zip(hashes)
+            .filter_map(|(job, hash)| {
+                JobView::read(JobId::from_parts(queue, job), hash).transpose()
+            })
+            .collect()
+    }
+}

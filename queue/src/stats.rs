@@ -1,0 +1,98 @@
+//! The numbers of queues.
+
+use serde::Serialize;
+
+use crate::keys::{QUEUES, root};
+use crate::{QueueError, Queues, Rate};
+
+/// The numbers of one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueStats {
+    /// Its name.
+    pub name: String,
+    /// Jobs that wait for their time.
+    pub scheduled: u64,
+    /// Jobs that wait for a worker or their group.
+    pub available: u64,
+    /// Jobs that a worker has.
+    pub running: u64,
+    /// Failed jobs that wait for their next attempt.
+    pub retrying: u64,
+    /// Completed and refused jobs that are still kept.
+    pub completed: u64,
+    /// Cancelled jobs that are still kept.
+    pub cancelled: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Workers seen in the last 10 s.
+    pub workers: u64,
+    /// How long the job that is next in line has waited, in milliseconds.
+    pub oldest_waiting_ms: Option<u64>,
+    /// When the queue was paused, in milliseconds since 1970, if it is.
+    pub paused_at: Option<u64>,
+    /// How many jobs may run at a time, over all workers.
+    pub limit: Option<u64>,
+    /// How many jobs of one user may run at a time, over all workers.
+    pub user_limit: Option<u64>,
+    /// How fast jobs start, over all workers.
+    pub rate: Option<Rate>,
+    /// How fast jobs of one user start, over all workers.
+    pub user_rate: Option<Rate>,
+}
+
+impl Queues {
+    /// The numbers of all queues, by name.
+    ///
+    /// # Errors
+    /// When Valkey does not answer.
+    pub async fn queues(&self) -> Result<Vec<QueueStats>, QueueError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(QUEUES);
+        let mut names: Vec<String> = self.shared.lane.command("queues", &command).await?;
+        names.sort_unstable();
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            all.push(self.stats(name).await?);
+        }
+        Ok(all)
+    }
+
+    async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
+        let scripts = &self.shared.scripts;
+        let (counts, numbers, rates): ([i64; 8], [i64; 4], [String; 2]) = self
+            .shared
+            .lane
+            .script(&scripts.stats, &root(&name), |_| {})
+            .await?;
+        let [oldest_waiting, paused_at, limit, user_limit] = numbers;
+        let [rate, user_rate] = rates.map(|kept| Rate::read(&kept));
+        let optional = |number: i64| u64::try_from(number).ok();
+        let [
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+        ] = counts.map(i64::unsigned_abs);
+        Ok(QueueStats {
+            name,
+            scheduled,
+            available,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            dead,
+            workers,
+            oldest_waiting_ms: optional(oldest_waiting),
+            paused_at: optional(paused_at),
+            limit: optional(limit),
+            user_limit: optional(user_limit),
+            rate,
+            user_rate,
+        })
+    }
+}
