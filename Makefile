@@ -20,6 +20,7 @@ test-servers: install ## the tests of documents, against each server they are me
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
 	cargo bench --bench sync
+	cargo bench --bench documents
 	cargo bench -p sluice-queue --bench bullmq
 
 check: ## formatting and lints

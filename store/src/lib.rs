@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod documents;
 mod error;
+mod lanes;
 mod script;
 mod valkey;
 
