@@ -19,7 +19,7 @@ test-servers: install ## the tests of documents, against each server they are me
 	@scripts/test-servers
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync --bench tail --bench convex
+	cargo bench --bench sync --bench documents --bench tail --bench convex
 	cargo bench -p sluice-queue --bench bullmq
 
 test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
