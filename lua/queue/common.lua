@@ -34,8 +34,8 @@ local function is_held_back(id)
   return user and call('ZSCORE', root .. 'throttled_users', user), user
 end
 
--- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when there was nothing to take before:
--- a worker with a free slot fetches until there is nothing left.
+-- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
+-- there was nothing to take before: a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
   local score = (priority or PRIORITY) * SEATS + seat
   moved[#moved + 1] = id

@@ -23,8 +23,8 @@ impl Queues {
     /// completes, they go on. Only the first one may be unique or have an idempotency key: it stands for the chain.
     ///
     /// # Errors
-    /// As [`Queues::enqueue`]; [`QueueError::Invalid`] for no job, more than [`CHAIN_LIMIT`], several queues, or a later
-    /// job with a key; [`QueueError::TooLarge`] for more than 1 MiB of payloads.
+    /// As [`Queues::enqueue`]; [`QueueError::Invalid`] for no job, more than [`CHAIN_LIMIT`], several queues or batches, or
+    /// a later job with a key; [`QueueError::TooLarge`] for more than 1 MiB of payloads.
     pub async fn enqueue_chain(&self, jobs: &[NewJob]) -> Result<Chained, QueueError> {
         let refuse = |rule| {
             Err(QueueError::Invalid {
@@ -40,6 +40,9 @@ impl Queues {
         }
         if later.iter().any(|job| job.queue != first.queue) {
             return refuse("must have all jobs in one queue");
+        }
+        if later.iter().any(|job| job.batch != first.batch) {
+            return refuse("must have all jobs in one batch, or none");
         }
         if later.iter().any(NewJob::has_key) {
             return refuse("must have no unique or idempotency key but that of the first job");

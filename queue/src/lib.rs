@@ -1,8 +1,8 @@
 //! A job queue on Valkey, as a backend for [apalis](https://docs.rs/apalis) workers.
 //!
-//! [`Queues`] is the handle: it adds jobs, waits for and watches them, lists, cancels, retries and deletes them, pauses and
-//! limits queues, and makes the [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a
-//! [`HandlerResult`]. `examples/tour.rs` shows each feature.
+//! [`Queues`] is the handle: it adds jobs, alone, in chains and in batches, waits for and watches them, lists, cancels,
+//! retries and deletes them, pauses and limits queues, and makes the [`ValkeyBackend`] that feeds a worker. A handler gets a
+//! [`Running`] and returns a [`HandlerResult`]. `examples/` has a file for each feature.
 //!
 //! ```no_run
 //! # async fn example(pool: deadpool_redis::Pool) -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +27,7 @@
 //! # The life of a job
 //!
 //! ```text
-//!     ┌──── of a chain, ───► waiting ── the others have ended ──► as enqueued
+//!     ┌── later in a chain, ► waiting ── the others have ended ──► as enqueued
 //!     │     or a callback
 //!     │      delayed               due
 //!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
@@ -93,7 +93,7 @@
 //!
 //! | name | kind | labels |
 //! |---|---|---|
-//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
+//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain) |
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |

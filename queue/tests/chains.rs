@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::*;
 use sluice_queue::{
-    Finished, HandlerResult, JobError, JobId, NewJob, QueueError, Queues, Running, State, Unique,
+    Finished, HandlerResult, JobError, JobId, NewBatch, NewJob, QueueError, Queues, Running, State,
+    Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -167,8 +168,17 @@ async fn what_cannot_be_a_chain_is_refused() {
         ..job(&1)
     };
     let elsewhere = NewJob::new("other", &1).unwrap();
+    let new = NewBatch {
+        on_end: Some(job(&1)),
+        on_success: None,
+    };
+    let in_batch = NewJob {
+        batch: Some(queues.open_batch(new).await.unwrap()),
+        ..job(&1)
+    };
     for jobs in [
         vec![],
+        vec![job(&1), in_batch],
         vec![job(&1); 101],
         vec![job(&1), unique],
         vec![job(&1), elsewhere],

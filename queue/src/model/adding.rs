@@ -92,10 +92,11 @@ impl Twins {
     pub fn enqueue_chain(&mut self) -> String {
         let length = self.one_of(&[1, 2, 3, 4]);
         let ids: Vec<_> = (0..length).map(|_| self.next_id()).collect();
-        let mut jobs = Vec::new();
-        let mut arguments = Vec::new();
+        let batch = self.any_batch();
+        let (mut jobs, mut arguments) = (Vec::new(), Vec::new());
         for (at, id) in ids.iter().enumerate() {
             let mut new = self.new_job();
+            new.batch = batch.clone();
             if at > 0 {
                 new.unique = None;
             }
