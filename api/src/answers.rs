@@ -179,4 +179,8 @@ pub struct Readiness {
     /// Convex: `ok` or `unavailable`.
     #[schema(example = "ok")]
     pub convex: String,
+    /// How the worker that follows Convex is doing: `ok`, `loading`, `behind`, `failing`, `unattended`, or `unavailable` when that
+    /// is not known. The API is ready without it.
+    #[schema(example = "ok")]
+    pub tail: String,
 }

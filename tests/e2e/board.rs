@@ -112,7 +112,8 @@ async fn an_operator_watches_a_job_run_and_finds_it_in_its_queue() {
     let client = deployment.client.clone();
     client.import(&files("ann", 2000)).await;
     let proxy = Proxy::start(deployment.convex_address()).await;
-    let worker = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
+    let worker =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     deployment.workers.push(worker);
     let session = Session::start().await;
     session.log_in(&deployment, "admin").await;

@@ -6,6 +6,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sluice_queue::{JobView, QueueStats, State as JobState};
+use sluice_store::tail::{TailState, TailStatus};
 
 use super::session::Operator;
 use super::steering::{self, Operation};
@@ -23,7 +24,8 @@ pub(super) async fn overview(
     State(state): State<AppState>,
 ) -> Result<Response, PageError> {
     let queues = state.queues.queues().await?;
-    let table = html! {
+    let tail = state.tail.status().await.map_err(ApiError::from)?;
+    let content = html! {
         @if queues.is_empty() {
             p.quiet { "No job has been enqueued yet." }
         } @else {
@@ -38,8 +40,42 @@ pub(super) async fn overview(
                 tbody { @for queue in &queues { (row(queue)) } }
             } }
         }
+        (following(&tail))
     };
-    Ok(page("Queues", &[], Live::Refetched(table), html! {}))
+    Ok(page("Queues", &[], Live::Refetched(content), html! {}))
+}
+
+/// Who follows Convex, and how that goes.
+fn following(tail: &TailStatus) -> Markup {
+    let is_well = matches!(tail.state(), TailState::Ok | TailState::Loading);
+    html! {
+        h2 { "Changes in Convex" }
+        section.card {
+            dl.facts {
+                div {
+                    dt { "State" }
+                    dd { span.problem[!is_well].completed[is_well] { (tail.state().as_str()) } }
+                }
+                div {
+                    dt { "Followed by" }
+                    dd { @if let Some(worker) = &tail.worker { code { (worker) } } @else { span.quiet { "nobody" } } }
+                }
+                div {
+                    dt { "Taken in until" }
+                    dd { @if let Some(ms) = tail.settled_until_ms() { (moment(ms)) } @else { span.quiet { "–" } } }
+                }
+                @if let Some(health) = &tail.health {
+                    div { dt { "Behind by" } dd { (span((health.lag_secs * 1000.0) as u64)) } }
+                }
+                @if let Some(walk) = &tail.progress.walk {
+                    div { dt { "Walking over all files" } dd { (walk.purpose.as_str()) } }
+                }
+            }
+            @if let Some(trouble) = tail.health.as_ref().and_then(|health| health.trouble.as_ref()) {
+                p.problem role="alert" { (trouble) }
+            }
+        }
+    }
 }
 
 fn row(queue: &QueueStats) -> Markup {

@@ -168,6 +168,7 @@ impl App {
             purge_schedule: None,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
+            tail: None,
         };
         let (queues, cache) = (self.queues.clone(), self.cache.clone());
         let files = files(self.convex.clone(), FilesVia::Functions);
