@@ -9,7 +9,7 @@ use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
 
 use crate::failure::{Context, Failure};
-use crate::settings::JobSettings;
+use crate::settings::{DocumentSettings, JobSettings};
 use crate::shutdown::JOB_GRACE;
 
 /// What both the API and the workers stand on. Cheap to clone.
@@ -26,11 +26,16 @@ impl App {
         valkey_url: &str,
         pool_size: usize,
         cache: CacheConfig,
+        payload_limit: usize,
         convex: Client,
         via: FilesVia,
     ) -> Result<Self, Failure> {
         let valkey = Valkey::open(valkey_url, pool_size).context("cannot use valkey_url")?;
-        let queues = Queues::connect(valkey_url, valkey.pool().clone(), QueueConfig::default())
+        let config = QueueConfig {
+            payload_limit,
+            ..QueueConfig::default()
+        };
+        let queues = Queues::connect(valkey_url, valkey.pool().clone(), config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
@@ -43,11 +48,12 @@ impl App {
 }
 
 /// How this process runs jobs.
-pub fn jobs_config(settings: &JobSettings) -> JobsConfig {
+pub fn jobs_config(settings: &JobSettings, documents: &DocumentSettings) -> JobsConfig {
     JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
         prefetch_schedule: Some(settings.prefetch_schedule.clone()).filter(|cron| cron != "off"),
+        documents: documents.config(),
         drain: JOB_GRACE,
     }
 }

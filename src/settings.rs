@@ -20,6 +20,7 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
+pub use documents::DocumentSettings;
 pub use values::user;
 use values::{at_most, schedule, seconds};
 

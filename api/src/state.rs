@@ -23,6 +23,9 @@ pub struct ApiConfig {
     pub cors_origins: Vec<HeaderValue>,
     /// Limits of documents.
     pub documents: DocumentsConfig,
+    /// Services whose every write to a document is a job that the caller waits for
+    /// (`SLUICE_DOCUMENT_QUEUED_SERVICES`).
+    pub queued_services: Vec<String>,
 }
 
 impl Default for ApiConfig {
@@ -31,6 +34,7 @@ impl Default for ApiConfig {
             request_wait: Duration::from_secs(30),
             cors_origins: Vec::new(),
             documents: DocumentsConfig::default(),
+            queued_services: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What Sluice's workers do.
 //!
-//! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate). A job is
+//! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate),
+//! [`document`](crate::document). A job is
 //! a small type with constants (its queue, attempts and payload version) and a `run`; the registry that turns them into
 //! workers is [`run_workers`]. Retries, leases and dead letters belong to the queue; a job only says of each failure
 //! whether trying again can help.
@@ -9,6 +10,7 @@
 //! not, and what must survive from one attempt to the next is saved as the job's checkpoint.
 
 mod context;
+mod document;
 mod failure;
 mod invalidate;
 mod job;
@@ -21,8 +23,10 @@ mod sync;
 mod workers;
 
 pub use context::Context;
+pub use document::DocumentAnswer;
 pub use requests::{
-    InvalidateRequest, InvalidateType, PrefetchRequest, Refusal, Request, SyncRequest, SyncType,
+    DOCUMENTS_QUEUE, DocumentRequest, InvalidateRequest, InvalidateType, PrefetchRequest, Refusal,
+    Request, SyncRequest, SyncType,
 };
 pub use schedule::{ScheduleError, parse_schedule};
 pub use workers::{JobsConfig, JobsError, run_workers};

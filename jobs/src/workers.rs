@@ -8,9 +8,11 @@ use apalis_cron::{CronScheduler, Tick};
 use sluice_convex::files::Files;
 use sluice_queue::{Queues, Running, WorkerConfig};
 use sluice_store::cache::Cache;
+use sluice_store::documents::{Documents, DocumentsConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::document::WriteDocument;
 use crate::invalidate::Invalidate;
 use crate::job::{Job, handle};
 use crate::prefetch::Prefetch;
@@ -26,6 +28,8 @@ pub struct JobsConfig {
     pub worker_name: String,
     /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
     pub prefetch_schedule: Option<String>,
+    /// Limits of documents, and how long deleted ones are kept; as the API has them.
+    pub documents: DocumentsConfig,
     /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop and goes back to the
     /// queue, which takes up to 4 s more.
     pub drain: Duration,
@@ -54,6 +58,8 @@ pub async fn run_workers(
     shutdown: CancellationToken,
 ) -> Result<(), JobsError> {
     let context = Context {
+        // Documents are kept where the cache is.
+        documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
         cache,
         files,
         queues,
@@ -62,6 +68,7 @@ pub async fn run_workers(
     monitor = serve::<Sync>(monitor, &context, &config);
     monitor = serve::<Prefetch>(monitor, &context, &config);
     monitor = serve::<Invalidate>(monitor, &context, &config);
+    monitor = serve::<WriteDocument>(monitor, &context, &config);
     if let Some(expression) = &config.prefetch_schedule {
         monitor = serve::<Sweep>(monitor, &context, &config);
         let schedule = schedule::parse_schedule(expression)?;

@@ -1,7 +1,8 @@
 -- Ends runs of jobs, each if it is still the run that holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each run: 1 id  2 token  3 outcome  4 body  5 delay in ms (retry)  6 last progress ('' none)
+-- ARGV     for each run: 1 id  2 run, as fetched  3 outcome  4 body  5 delay in ms (retry)
+--          6 last progress ('' none)
 --          outcome   body
 --          completed the result, JSON
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
@@ -17,13 +18,13 @@ local FIELDS = 6
 local stopped = {}   -- jobs that do not run any more
 local completed = {} -- of these: now and id of each that is completed
 
-local function finish(id, token, outcome, body, delay, progress)
+local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local run = call('HMGET', key, 'state', 'token', 'group', 'unique')
-  local group, unique = run[3], run[4]
+  local found = call('HMGET', key, 'state', 'run', 'group', 'unique')
+  local group, unique = found[3], found[4]
 
-  if run[2] ~= token then return 'lost' end
-  if run[1] ~= 'running' then return run[1] end
+  if found[2] ~= run then return 'lost' end
+  if found[1] ~= 'running' then return found[1] end
 
   stopped[#stopped + 1] = id
   if progress ~= '' then call('HSET', key, 'progress', progress) end
@@ -55,7 +56,6 @@ local function finish(id, token, outcome, body, delay, progress)
     end
   elseif outcome == 'released' then
     call('HSET', key, 'attempts', job[1] - 1)
-    call('HDEL', key, 'worker', 'started_at')
     if not job[3] then
       call('HSET', key, 'state', 'available')
       offer(id, job[4], job[5])

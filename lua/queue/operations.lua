@@ -49,7 +49,7 @@ function operations.retry(id)
   end
   withdraw(id, state)
   call('PERSIST', key)
-  call('HDEL', key, 'error', 'progress', 'finished_at', 'started_at', 'worker', 'token', 'cancel')
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
   call('HSET', key, 'attempts', 0, 'run_at', now)
   line_up(id, job[2], job[3])
   return 1

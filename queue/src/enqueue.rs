@@ -17,7 +17,7 @@ impl Queues {
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
     /// does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        let details = Details::of(&job)?;
+        let details = Details::of(&job, self.shared.payload_limit)?;
         let id = details.id.clone();
         self.register(id.queue()).await?;
         let added = ask(&self.shared, id.queue(), Addition { job, details }).await?;
@@ -37,7 +37,10 @@ impl Queues {
         &self,
         jobs: &[NewJob],
     ) -> Result<Vec<Result<Enqueued, QueueError>>, QueueError> {
-        let details: Vec<_> = jobs.iter().map(Details::of).collect::<Result<_, _>>()?;
+        let details = jobs
+            .iter()
+            .map(|job| Details::of(job, self.shared.payload_limit));
+        let details: Vec<_> = details.collect::<Result<_, _>>()?;
         let mut numbered: Vec<_> = jobs.iter().zip(&details).enumerate().collect();
         // Stable, so the jobs of a queue keep their order.
         numbered.sort_by_key(|&(_, (job, _))| job.queue.as_str());
@@ -120,8 +123,8 @@ struct Details {
 
 impl Details {
     /// Refuses what a queue does not keep.
-    fn of(job: &NewJob) -> Result<Self, QueueError> {
-        job.check()?;
+    fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+        job.check(payload_limit)?;
         let mut options = Vec::new();
         let mut set = |name, value: Option<String>| options.extend(value.map(|it| (name, it)));
         set("version", unless(VERSION, job.version));

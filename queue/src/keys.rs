@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors cancel keep_until` |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -49,7 +49,7 @@ pub(crate) const MAX_ATTEMPTS: u32 = 8;
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
-/// The largest payload of a job, in bytes.
+/// The largest payload of a job, in bytes, unless [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) says otherwise.
 pub const PAYLOAD_LIMIT: usize = 256 * 1024;
 
 /// The largest result of a job, or error of a refused one, in bytes.

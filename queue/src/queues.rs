@@ -12,7 +12,7 @@ use crate::QueueError;
 use crate::batch::Batches;
 use crate::enqueue::Addition;
 use crate::events::{Hub, listen};
-use crate::keys::{CONNECT_TIMEOUT, QUEUES, Retention};
+use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
 use crate::worker::lease::Leases;
@@ -25,6 +25,9 @@ pub struct QueueConfig {
     pub response_timeout: Duration,
     /// How long finished jobs are kept. All processes that share queues should agree.
     pub retention: Retention,
+    /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A worker gets several at
+    /// once, so keep it to a few MiB.
+    pub payload_limit: usize,
 }
 
 impl Default for QueueConfig {
@@ -32,6 +35,7 @@ impl Default for QueueConfig {
         Self {
             response_timeout: Duration::from_secs(10),
             retention: Retention::default(),
+            payload_limit: PAYLOAD_LIMIT,
         }
     }
 }
@@ -56,6 +60,7 @@ pub(crate) struct Shared {
     /// Large reads go through the pool, so that nothing queues up behind them.
     pool: deadpool_redis::Pool,
     response_timeout: Duration,
+    pub payload_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
     _listener: AbortOnDropHandle<()>,
@@ -94,6 +99,7 @@ impl Queues {
                 ended: Batches::default(),
                 pool,
                 response_timeout: config.response_timeout,
+                payload_limit: config.payload_limit,
                 registered: Mutex::default(),
                 _listener: AbortOnDropHandle::new(listener),
             }),

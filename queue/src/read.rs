@@ -20,15 +20,26 @@ impl Queues {
         let deadline = Instant::now() + limit;
         let mut events = self.shared.hub.end_of(id.job());
         loop {
-            let job = self.get(id).await?;
-            let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+            let finished = self.finished(id).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            match job.finished() {
+            match finished {
                 Some(finished) => return Ok(Some(finished)),
                 None if left.is_zero() => return Ok(None),
                 None => events.changed(left.min(SLOW_POLL)).await,
             }
         }
+    }
+
+    /// How a job ended, if it has. Unlike the whole job this is small, whatever its payload.
+    async fn finished(&self, id: &JobId) -> Result<Option<Finished>, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command
+            .arg(format!("{}job:{}", root(id.queue()), id.job()))
+            .arg(&["state", "result", "error", "errors"]);
+        let [state, result, error, errors]: [Option<String>; 4] =
+            self.shared.lane.command("wait", &command).await?;
+        let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+        Finished::read(state.parse()?, result, error, errors)
     }
 
     /// A job as it is now.

@@ -155,6 +155,7 @@ impl Dev {
             valkey.url(),
             self.pool.valkey_pool,
             self.cache.config(),
+            self.api.documents.payload_limit(),
             client,
             self.files.via(),
         )
@@ -163,7 +164,7 @@ impl Dev {
             app.queues.clone(),
             app.cache.clone(),
             app.files.clone(),
-            jobs_config(&self.jobs),
+            jobs_config(&self.jobs, &self.api.documents),
             shutdown.token(),
         ));
         let state = AppState::new(

@@ -59,6 +59,7 @@ impl Serve {
             self.valkey.url()?,
             self.pool.valkey_pool,
             self.cache.config(),
+            self.api.documents.payload_limit(),
             self.convex.client()?,
             self.files.via(),
         )

@@ -1,7 +1,10 @@
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Manager, Pool, Runtime};
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+use deadpool_redis::{Connection, Manager, Pool, Runtime};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult,
+    ServerErrorKind,
+};
 
 use crate::StoreError;
 
@@ -105,11 +108,30 @@ impl Valkey {
         cmd: &Cmd,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
+        self.repeat(name, Request::One(cmd), script).await
+    }
+
+    /// As [`Valkey::query`], many commands in one round trip. Each may be repeated, also when another one failed.
+    pub(crate) async fn query_all<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        commands: &Pipeline,
+        script: Option<&str>,
+    ) -> Result<T, StoreError> {
+        self.repeat(name, Request::Many(commands), script).await
+    }
+
+    async fn repeat<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        request: Request<'_>,
+        script: Option<&str>,
+    ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let mut attempt = 1;
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.query_once(name, cmd, script).await {
+            let error = match self.send_once(name, request, script).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -124,26 +146,42 @@ impl Valkey {
         }
     }
 
-    async fn query_once<T: FromRedisValue>(
+    async fn send_once<T: FromRedisValue>(
         &self,
         name: &'static str,
-        cmd: &Cmd,
+        request: Request<'_>,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
         let mut connection = self.pool.get().await?;
         let begun = Instant::now();
-        let mut result = cmd.query_async(&mut connection).await;
+        let mut result = request.send(&mut connection).await;
         if let (Err(error), Some(source)) = (&result, script)
             && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
         {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(source);
             load.exec_async(&mut connection).await?;
-            result = cmd.query_async(&mut connection).await;
+            result = request.send(&mut connection).await;
         }
         metrics::histogram!("sluice_store_script_seconds", "script" => name)
             .record(begun.elapsed().as_secs_f64());
         Ok(result?)
+    }
+}
+
+/// What goes to the server in one round trip.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    One(&'a Cmd),
+    Many(&'a Pipeline),
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(self, connection: &mut Connection) -> RedisResult<T> {
+        match self {
+            Request::One(cmd) => cmd.query_async(connection).await,
+            Request::Many(commands) => commands.query_async(connection).await,
+        }
     }
 }
 

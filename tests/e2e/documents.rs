@@ -6,19 +6,27 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{Client, Deployment, read};
+use crate::harness::{Client, Deployment, eventually, read};
 
 const PATH: &str = "/api/sync/session/documents";
 
 /// Sends a request until it is answered, however often the API dies under it.
 async fn persist(client: &Client, method: &str, path: &str, key: &str, body: &Value) -> Value {
+    persist_with(client, (method, path), &[("idempotency-key", key)], body).await
+}
+
+async fn persist_with(
+    client: &Client,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Value {
     let token = client.token("service", "docs:read docs:write:session", 600);
     loop {
-        let request = client
-            .request(method, path)
-            .bearer_auth(&token)
-            .header("idempotency-key", key)
-            .json(body);
+        let mut request = client.request(method, path).bearer_auth(&token).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Ok(answer) = request.send().await {
             let status = answer.status();
             if let Ok(text) = answer.text().await {
@@ -101,4 +109,92 @@ async fn limits_are_settings() {
         (status, &error["error"]),
         (StatusCode::PAYLOAD_TOO_LARGE, &json!("document_too_large"))
     );
+}
+
+/// Writers who each send the next write when the last one was acknowledged, some of them asynchronously.
+async fn append_all(client: &Client, writer: usize) -> Vec<String> {
+    let mut jobs = Vec::new();
+    for round in 0..25 {
+        let name = format!("{writer}-{round}");
+        let append = json!({"mutations": [{"op": "append", "path": "/all", "value": name}]});
+        let mut headers = vec![("idempotency-key", name.as_str())];
+        if !(writer + round).is_multiple_of(3_usize) {
+            headers.push(("prefer", "respond-async"));
+        }
+        let path = format!("{PATH}/a/mutate");
+        let answer = persist_with(client, ("POST", &path), &headers, &append).await;
+        jobs.extend(answer["job"].as_str().map(str::to_owned));
+    }
+    jobs
+}
+
+#[tokio::test]
+async fn acknowledged_writes_are_made_once_and_in_order_though_apis_and_workers_are_killed() {
+    let mut deployment = Deployment::start().await;
+    let client = deployment.client.clone();
+    let body = json!({"id": "a", "data": {"all": []}});
+    persist(&client, "POST", PATH, "create", &body).await;
+    let mut writers = JoinSet::new();
+    for writer in 0..4 {
+        let client = client.clone();
+        writers.spawn(async move { append_all(&client, writer).await });
+    }
+    for kill in 0..6 {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(50..400))).await;
+        if kill % 3 == 2 {
+            deployment.workers.clear();
+            deployment.add_worker();
+        } else {
+            deployment.restart_api_after_kill().await;
+        }
+    }
+    let jobs: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
+    assert!(!jobs.is_empty());
+    for job in jobs {
+        let view = client.finished(&job).await;
+        assert_eq!(view["state"], "completed", "{view}");
+        assert!(view["result"]["revision"].is_u64(), "{view}");
+    }
+    let last = persist(&client, "GET", &format!("{PATH}/a"), "read", &json!({})).await;
+    assert_eq!(last["revision"], 101);
+    let all: Vec<&str> = last["data"]["all"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    for writer in 0..4 {
+        let own: Vec<String> = (0..25).map(|round| format!("{writer}-{round}")).collect();
+        let prefix = format!("{writer}-");
+        let made: Vec<&str> = all
+            .iter()
+            .copied()
+            .filter(|it| it.starts_with(&prefix))
+            .collect();
+        assert_eq!(made, own);
+    }
+}
+
+#[tokio::test]
+async fn a_queued_service_is_paused_with_its_queue() {
+    let settings = [
+        ("SLUICE_DOCUMENT_QUEUED_SERVICES", "other,session"),
+        ("SLUICE_REQUEST_WAIT_SECS", "1"),
+    ];
+    let mut deployment = Deployment::without_workers(&settings).await;
+    let client = deployment.client.clone();
+    let token = client.token("service", "docs:write", 600);
+    let body = json!({"id": "a", "data": {"text": "x".repeat(1_000_000)}});
+    let create = client.request("POST", PATH).bearer_auth(&token).json(&body);
+    let (status, accepted) = read(create.send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    deployment.add_worker();
+    let path = format!("/api/v1/jobs/{}", accepted["job"].as_str().unwrap());
+    eventually("its user sees that the write was made", async || {
+        let look = client.request("GET", &path).bearer_auth(&token).send();
+        let (status, view) = read(look.await.unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{view}");
+        view["result"]["revision"] == 1
+    })
+    .await;
 }

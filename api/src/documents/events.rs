@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watcher};
 
+use super::params::DocumentPath;
 use super::request::Reading;
 use crate::jobs::KEEP_ALIVE;
 use crate::openapi::DocumentErrors;
@@ -31,8 +32,7 @@ const LOOK: Duration = Duration::from_secs(5);
     path = "/api/sync/{service}/documents/{id}/events",
     tag = "documents",
     params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
+        DocumentPath,
         ("Last-Event-ID" = Option<u64>, Header, description = "The last revision that was seen"),
     ),
     responses(

@@ -1,13 +1,17 @@
 //! Documents: JSON objects with revisions, one namespace per service.
 
 mod answer;
+mod batch;
 mod events;
 mod list;
+mod params;
+mod queued;
 mod read;
 mod request;
 mod write;
 
 use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +25,12 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
+        .routes(routes!(batch::batch))
+        // The document of that name is read and written as any other.
+        .route(
+            request::BATCH,
+            get(read::get).put(write::replace).delete(write::delete),
+        )
         .routes(routes!(write::merge))
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))

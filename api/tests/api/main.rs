@@ -5,6 +5,7 @@
 mod app;
 mod board;
 mod document_events;
+mod document_jobs;
 mod documents;
 mod jobs;
 mod operation;

@@ -57,6 +57,10 @@ async fn the_document_describes_every_endpoint() {
         ("/api/v1/meta/{fileId}", "get"),
         ("/api/v1/meta", "get"),
         ("/api/v1/jobs/{id}", "get"),
+        ("/api/sync/{service}/documents", "get"),
+        ("/api/sync/{service}/documents/batch", "post"),
+        ("/api/sync/{service}/documents/{id}", "put"),
+        ("/api/sync/{service}/documents/{id}/mutate", "post"),
         ("/healthz", "get"),
         ("/readyz", "get"),
         ("/metrics", "get"),
@@ -66,6 +70,18 @@ async fn the_document_describes_every_endpoint() {
     }
     let user = &document["components"]["schemas"]["SyncBody"]["properties"]["user"];
     assert_eq!(user["maxLength"], 256);
+    let mutate = &document["paths"]["/api/sync/{service}/documents/{id}/mutate"]["post"];
+    let parameters: Vec<&str> = mutate["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|parameter| parameter["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        parameters,
+        ["service", "id", "If-Match", "Idempotency-Key", "Prefer"]
+    );
+    assert!(mutate["responses"]["202"].is_object());
 }
 
 #[tokio::test]

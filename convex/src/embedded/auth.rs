@@ -1,27 +1,48 @@
-//! The deploy key, and the `Convex-Client` header (sections 2 and 3 of the wire contract).
+//! Deploy keys and what they permit (section 2 of the wire contract).
+
+mod permission;
 
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use url::form_urlencoded;
 
+pub use self::permission::{LimitedKey, LimitedKeyError, Permission};
+
+use self::permission::Permissions;
+use super::EmbeddedConfig;
 use super::error::RequestError;
 
-/// The deploy key that requests have to carry.
-pub(super) struct DeployKey {
-    opaque: String,
+/// The keys that open this deployment.
+pub(super) struct DeployKeys {
+    keys: Vec<(String, Permissions)>,
+    /// Whether the streaming export is switched on.
+    export: bool,
 }
 
-impl DeployKey {
-    pub fn new(key: &str) -> DeployKey {
-        DeployKey {
-            opaque: opaque_part(key).to_owned(),
+/// Who a request comes from: whoever has a valid key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    permissions: Permissions,
+    export: bool,
+}
+
+impl DeployKeys {
+    pub fn new(config: &EmbeddedConfig) -> DeployKeys {
+        let limited = config.limited_keys.iter();
+        let limited = limited.map(|limited| (&limited.key, limited.permissions));
+        let keys = std::iter::once((&config.deploy_key, Permissions::ALL)).chain(limited);
+        DeployKeys {
+            keys: keys
+                .map(|(key, permissions)| (opaque_part(key.expose()).to_owned(), permissions))
+                .collect(),
+            export: config.export,
         }
     }
 
     /// Errors: 400, 401 or 403 as the contract's table says.
-    pub fn check(&self, headers: &HeaderMap, query: Option<&str>) -> Result<(), RequestError> {
+    pub fn check(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Caller, RequestError> {
         let Some(header) = headers.get(AUTHORIZATION) else {
             let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
             let mut keys = pairs.filter(|(name, _)| name == "adminKey");
@@ -55,48 +76,91 @@ impl DeployKey {
         }
     }
 
-    fn check_key(&self, key: &str) -> Result<(), RequestError> {
+    fn check_key(&self, key: &str) -> Result<Caller, RequestError> {
         let opaque = opaque_part(key.trim());
-        let (opaque, act_as) = match opaque.split_once(':') {
-            Some((opaque, act_as)) => (opaque, Some(act_as)),
+        let (opaque, user) = match opaque.split_once(':') {
+            Some((opaque, user)) => (opaque, Some(user)),
             None => (opaque, None),
         };
-        if let Some(act_as) = act_as {
-            let attributes = STANDARD
-                .decode(act_as)
-                .or_else(|_| STANDARD_NO_PAD.decode(act_as));
-            let readable = attributes
-                .is_ok_and(|json| serde_json::from_slice::<serde_json::Value>(&json).is_ok());
-            if !readable {
-                return Err(RequestError::bad_request(
-                    "HeaderParseFailure",
-                    "The user to act as has to be base64 of JSON.",
-                ));
+        if !user.is_none_or(is_user) {
+            return Err(RequestError::bad_request(
+                "HeaderParseFailure",
+                "The user to act as has to be base64 of a JSON object with a tokenIdentifier.",
+            ));
+        }
+        let mut found = None;
+        for (known, permissions) in &self.keys {
+            if same(opaque.as_bytes(), known.as_bytes()) {
+                found = Some(*permissions);
             }
         }
-        if same(opaque.as_bytes(), self.opaque.as_bytes()) {
-            Ok(())
-        } else {
-            Err(RequestError {
-                status: StatusCode::UNAUTHORIZED,
-                code: "BadAdminKey",
-                message: "The deploy key is not the one of this deployment.".to_owned(),
-            })
+        let permissions = found.ok_or_else(|| RequestError {
+            status: StatusCode::UNAUTHORIZED,
+            code: "BadAdminKey",
+            message: "The deploy key is not one of this deployment.".to_owned(),
+        })?;
+        let caller = Caller {
+            permissions,
+            export: self.export,
+        };
+        if user.is_some() {
+            caller.may(Permission::ActAsUser)?;
         }
+        Ok(caller)
+    }
+}
+
+impl Caller {
+    /// Error: 403 `OperationNotPermitted`.
+    pub fn may(self, permission: Permission) -> Result<(), RequestError> {
+        if self.permissions.contain(permission) {
+            return Ok(());
+        }
+        Err(forbidden(
+            "OperationNotPermitted",
+            format!("The deploy key lacks the permission {permission}."),
+        ))
+    }
+
+    /// Errors: 403 `StreamingExportNotEnabled` or `OperationNotPermitted`.
+    pub fn may_export(self) -> Result<(), RequestError> {
+        if !self.export {
+            return Err(forbidden(
+                "StreamingExportNotEnabled",
+                "The streaming export is switched off.".to_owned(),
+            ));
+        }
+        self.may(Permission::ViewData)
     }
 }
 
 fn missing_key() -> RequestError {
+    forbidden(
+        "BadDeployKey",
+        "This needs the deploy key: `Authorization: Convex <deploy key>`.".to_owned(),
+    )
+}
+
+fn forbidden(code: &'static str, message: String) -> RequestError {
     RequestError {
         status: StatusCode::FORBIDDEN,
-        code: "BadDeployKey",
-        message: "This needs the deploy key: `Authorization: Convex <deploy key>`.".to_owned(),
+        code,
+        message,
     }
 }
 
 /// A key may name its deployment and that one's type in front: `prod:name|opaque`.
 fn opaque_part(key: &str) -> &str {
     key.split_once('|').map_or(key, |(_, opaque)| opaque)
+}
+
+/// Whether this is a user to act as: base64 of the JSON of its attributes.
+fn is_user(text: &str) -> bool {
+    let json = STANDARD
+        .decode(text)
+        .or_else(|_| STANDARD_NO_PAD.decode(text));
+    let user = json.map(|json| serde_json::from_slice::<serde_json::Value>(&json));
+    matches!(user, Ok(Ok(user)) if user["tokenIdentifier"].is_string())
 }
 
 fn is_jwt(token: &str) -> bool {
@@ -113,99 +177,36 @@ fn same(given: &[u8], expected: &[u8]) -> bool {
     given.len() == expected.len() && differences == 0
 }
 
-/// The last versions that Convex refuses, by client.
-const UNSUPPORTED: [(&str, [u64; 3]); 6] = [
-    ("npm", [0, 19, 1]),
-    ("npm-cli", [0, 19, 1]),
-    ("actions", [0, 19, 1]),
-    ("python", [0, 0, 2]),
-    ("python-convex", [0, 0, 2]),
-    ("rust", [0, 0, 1]),
-];
-
-/// Checks the optional `Convex-Client: <client>-<version>` header. Errors: 400 `InvalidClientVersion` or
-/// `ClientVersionUnsupported`.
-pub(super) fn check_client(header: Option<&HeaderValue>) -> Result<(), RequestError> {
-    let Some(header) = header else { return Ok(()) };
-    let invalid = |value: &str| {
-        RequestError::bad_request(
-            "InvalidClientVersion",
-            format!("The Convex-Client header {value:?} is not of the form <client>-<version>."),
-        )
-    };
-    let value = header.to_str().map_err(|_| invalid("(not text)"))?;
-    if !value.contains('-') {
-        return Err(invalid(value));
-    }
-    // The longest suffix after a dash that is a version; without one, any client is welcome.
-    let dashes = value.match_indices('-').map(|(at, _)| at);
-    let parsed = dashes
-        .map(|at| (&value[..at], &value[at + 1..]))
-        .find_map(|(client, version)| {
-            parse_version(version).map(|version| (client.to_ascii_lowercase(), version))
-        });
-    let refused = parsed.is_some_and(|(client, version)| {
-        let last = UNSUPPORTED.iter().find(|(known, _)| *known == client);
-        last.is_some_and(|(_, last)| version <= *last)
-    });
-    if refused {
-        return Err(RequestError::bad_request(
-            "ClientVersionUnsupported",
-            format!("The client {value:?} is no longer supported. Please update it."),
-        ));
-    }
-    Ok(())
-}
-
-/// Major, minor and patch of a semantic version.
-fn parse_version(text: &str) -> Option<[u64; 3]> {
-    let core_end = text.find(['-', '+']).unwrap_or(text.len());
-    let (core, rest) = text.split_at(core_end);
-    let well_formed = |part: &str| {
-        let identifiers = part.split('.');
-        identifiers.clone().all(|identifier| {
-            !identifier.is_empty()
-                && identifier
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
-    };
-    let (pre_release, build) = match rest.split_once('+') {
-        Some((pre_release, build)) => (pre_release, Some(build)),
-        None => (rest, None),
-    };
-    let pre_release = pre_release.strip_prefix('-');
-    if !pre_release.is_none_or(well_formed) || !build.is_none_or(well_formed) {
-        return None;
-    }
-    let numbers: Option<Vec<u64>> = core
-        .split('.')
-        .map(|number| {
-            let canonical = number == "0" || !number.starts_with('0');
-            number
-                .parse()
-                .ok()
-                .filter(|_| canonical && !number.starts_with('+'))
-        })
-        .collect();
-    numbers?.try_into().ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn outcome(header: Option<&'static str>, query: Option<&str>) -> (u16, &'static str) {
-        let key = DeployKey::new("prod:name|s3cret");
+    fn keys() -> DeployKeys {
+        let mut config = EmbeddedConfig::new("unused", "prod:name|s3cret");
+        config
+            .limited_keys
+            .push("prod:name|l1mited=deployment:data:view".parse().unwrap());
+        DeployKeys::new(&config)
+    }
+
+    fn check(header: Option<&str>, query: Option<&str>) -> Result<Caller, RequestError> {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
-            headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
+            headers.insert(AUTHORIZATION, header.parse().unwrap());
         }
-        match key.check(&headers, query) {
-            Ok(()) => (200, ""),
+        keys().check(&headers, query)
+    }
+
+    fn outcome(header: Option<&str>, query: Option<&str>) -> (u16, &'static str) {
+        match check(header, query) {
+            Ok(_) => (200, ""),
             Err(error) => (error.status.as_u16(), error.code),
         }
+    }
+
+    fn acting(key: &str, user: &str) -> String {
+        format!("Convex {key}:{}", STANDARD.encode(user))
     }
 
     #[test]
@@ -219,44 +220,80 @@ mod tests {
             "CONVEX preview:team:project|s3cret",
             "Convex name|s3cret",
             "Convex s3cret",
-            "Convex s3cret:e30=",
+            "Convex l1mited",
         ] {
             assert_eq!(outcome(Some(right), None), (200, ""), "{right}");
         }
-        assert_eq!(
-            outcome(Some("Convex wrong"), Some("adminKey=s3cret")),
-            (401, "BadAdminKey")
-        );
-        assert_eq!(
-            outcome(Some("Convex s3cret:%"), None),
-            (400, "HeaderParseFailure")
-        );
+        for wrong in ["Convex wrong", "Convex s3cre", "Convex s3crets", "Convex "] {
+            let outcome = outcome(Some(wrong), Some("adminKey=s3cret"));
+            assert_eq!(outcome, (401, "BadAdminKey"), "{wrong}");
+        }
         assert_eq!(outcome(Some("Conve"), None), (400, "InvalidHeaderFailure"));
+        assert_eq!(outcome(Some("Convex é"), None), (400, "HeaderParseFailure"));
         assert_eq!(
             outcome(Some("Basic dXNlcjpwYXNz"), None),
+            (400, "InvalidAdminKey")
+        );
+        assert_eq!(
+            outcome(Some("Bearer nonsense"), None),
             (400, "InvalidAdminKey")
         );
         assert_eq!(outcome(Some("Bearer a.b.c"), None), (403, "BadDeployKey"));
     }
 
     #[test]
-    fn clients_are_refused_only_by_form_or_age() {
-        let outcome = |value: &'static str| {
-            let header = HeaderValue::from_static(value);
-            check_client(Some(&header)).map_or_else(|error| error.code, |()| "")
-        };
-        assert_eq!(outcome("airbyte"), "InvalidClientVersion");
-        for accepted in [
-            "airbyte-export-0.4.0",
-            "foo-bar",
-            "streaming-import-0.0.1",
-            "npm-1.0.0-alpha.1",
-            "rust-0.0.2",
-            "npm-1.2.3.4",
-        ] {
-            assert_eq!(outcome(accepted), "", "{accepted}");
+    fn acting_as_a_user_needs_a_readable_user_and_the_permission() {
+        let user = r#"{"tokenIdentifier":"https://issuer|1"}"#;
+        assert_eq!(outcome(Some(&acting("s3cret", user)), None), (200, ""));
+        assert_eq!(
+            outcome(Some(&acting("prod:name|s3cret", user)), None),
+            (200, "")
+        );
+        assert_eq!(
+            outcome(Some(&acting("l1mited", user)), None),
+            (403, "OperationNotPermitted")
+        );
+        assert_eq!(
+            outcome(Some(&acting("wrong", user)), None),
+            (401, "BadAdminKey")
+        );
+        for broken in ["{}", "not json"] {
+            // The user is read before the key is looked at.
+            assert_eq!(
+                outcome(Some(&acting("wrong", broken)), None),
+                (400, "HeaderParseFailure")
+            );
         }
-        assert_eq!(outcome("npm-cli-0.19.1"), "ClientVersionUnsupported");
-        assert_eq!(outcome("rust-0.0.1"), "ClientVersionUnsupported");
+        assert_eq!(
+            outcome(Some("Convex s3cret:%"), None),
+            (400, "HeaderParseFailure")
+        );
+    }
+
+    #[test]
+    fn a_limited_key_permits_what_it_names() {
+        let caller = check(Some("Convex l1mited"), None).unwrap();
+        assert!(caller.may_export().is_ok());
+        let refusal = caller.may(Permission::ImportBackups).unwrap_err();
+        assert_eq!(
+            (refusal.status.as_u16(), refusal.code),
+            (403, "OperationNotPermitted")
+        );
+        assert!(refusal.message.contains("deployment:backups:import"));
+    }
+
+    #[test]
+    fn the_export_can_be_switched_off() {
+        let mut config = EmbeddedConfig::new("unused", "s3cret");
+        config.export = false;
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, "Convex s3cret".parse().unwrap());
+        let caller = DeployKeys::new(&config).check(&headers, None).unwrap();
+        let refusal = caller.may_export().unwrap_err();
+        assert_eq!(
+            (refusal.status.as_u16(), refusal.code),
+            (403, "StreamingExportNotEnabled")
+        );
+        assert!(caller.may(Permission::ImportBackups).is_ok());
     }
 }

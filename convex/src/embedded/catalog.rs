@@ -3,15 +3,16 @@
 //! A table's documents live in a *tablet*. Clearing or replacing a table gives its name a new tablet: the old one is dropped as a
 //! whole, and snapshots from before still show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::RequestError;
 use super::id::FIRST_TABLE_NUMBER;
 use super::shape::ObjectShape;
 
-/// The component that applications live in, and the only one that is written to.
+/// The component that applications live in, and the only one that the streaming import writes to.
 pub(super) const ROOT: &str = "";
 
 /// The number a tablet has inside the database.
@@ -52,6 +53,29 @@ pub(super) struct Index {
     pub id: u32,
     pub name: String,
     pub fields: Vec<FieldPath>,
+    /// The last document (by internal id) that is in it while it is being filled. `None`: all are.
+    #[serde(default)]
+    pub filled_to: Option<u128>,
+}
+
+impl Index {
+    pub fn is_ready(&self) -> bool {
+        self.filled_to.is_none()
+    }
+
+    /// Error: 400 `IndexBackfillingError` as long as documents are missing in it.
+    pub fn check_ready(&self, table: &str) -> Result<(), RequestError> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        Err(RequestError::bad_request(
+            "IndexBackfillingError",
+            format!(
+                "The index {:?} of the table {table:?} is still being built.",
+                self.name
+            ),
+        ))
+    }
 }
 
 /// The names that lead to a field, from the document inwards.
@@ -86,11 +110,19 @@ pub(super) fn built_in_indexes(
 pub(super) struct Catalog {
     pub tablets: BTreeMap<TabletId, Arc<Tablet>>,
     names: BTreeMap<(String, String), TabletId>,
+    /// Indexes that are gone but for their entries.
+    pub dropped_indexes: BTreeSet<u32>,
 }
 
 impl Catalog {
-    pub fn new(tablets: impl IntoIterator<Item = Tablet>) -> Catalog {
-        let mut catalog = Catalog::default();
+    pub fn new(
+        tablets: impl IntoIterator<Item = Tablet>,
+        dropped_indexes: BTreeSet<u32>,
+    ) -> Catalog {
+        let mut catalog = Catalog {
+            dropped_indexes,
+            ..Catalog::default()
+        };
         for tablet in tablets {
             catalog.put(tablet);
         }
@@ -120,6 +152,30 @@ impl Catalog {
     /// The tablets of all tables as they are now.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Tablet>> {
         self.names.values().filter_map(|id| self.tablets.get(id))
+    }
+
+    /// The tablets of a component's tables as they are now.
+    pub fn live_in<'a>(&'a self, component: &'a str) -> impl Iterator<Item = &'a Arc<Tablet>> {
+        let start = (component.to_owned(), String::new());
+        let of_component = self
+            .names
+            .range(start..)
+            .take_while(move |((of, _), _)| of == component);
+        of_component.filter_map(|(_, id)| self.tablets.get(id))
+    }
+
+    /// The paths of all components: the root, those with tables, and those that these are nested in.
+    pub fn components(&self) -> BTreeSet<&str> {
+        let mut paths = BTreeSet::from([ROOT]);
+        for (path, _) in self.names.keys() {
+            paths.insert(path);
+            paths.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
+        }
+        paths
+    }
+
+    pub fn table_count(&self) -> usize {
+        self.names.len()
     }
 
     /// The tablets that tables had at `snapshot`, in the order that snapshots visit them.
@@ -152,6 +208,8 @@ impl Catalog {
 
     pub fn next_index_id(&self) -> u32 {
         let indexes = self.tablets.values().flat_map(|tablet| &tablet.indexes);
-        indexes.map(|index| index.id).max().map_or(1, |id| id + 1)
+        let known = indexes.map(|index| index.id).max();
+        let dropped = self.dropped_indexes.last().copied();
+        known.max(dropped).map_or(1, |id| id + 1)
     }
 }

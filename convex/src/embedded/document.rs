@@ -114,6 +114,12 @@ pub(super) fn write(
 }
 
 fn check(fields: &Object) -> Result<(), RequestError> {
+    if let Some(name) = fields.keys().find(|name| name.starts_with('_')) {
+        return Err(RequestError::bad_request(
+            "InvalidDocumentError",
+            format!("The field {name:?} starts with an underscore: such names are the system's."),
+        ));
+    }
     let mut deepest = 1;
     let size = check_object(fields, 1, &mut deepest)? + SYSTEM_FIELDS_SIZE;
     if size > MAX_SIZE {
@@ -193,7 +199,9 @@ fn enter(depth: usize, deepest: &mut usize) -> Result<(), RequestError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::value::generated::{documents, same};
     use super::*;
+    use proptest::prelude::*;
 
     fn refusal(json: serde_json::Value) -> &'static str {
         let Value::Object(fields) = serde_json::from_value(json).unwrap() else {
@@ -221,6 +229,14 @@ mod tests {
         assert_eq!(
             refusal(serde_json::json!({ "s": "x".repeat(fill + 1) })),
             "ValueTooLargeError"
+        );
+        assert_eq!(
+            refusal(serde_json::json!({ "_id": 1 })),
+            "InvalidDocumentError"
+        );
+        assert_eq!(
+            refusal(serde_json::json!({ "a": { "_id": 1 } })),
+            "accepted"
         );
         assert_eq!(refusal(nested(16)), "accepted");
         assert_eq!(refusal(nested(17)), "InvalidDocumentError");
@@ -257,5 +273,28 @@ mod tests {
         write(&stored.text, stored.tagged, Format::Clean, &mut out).unwrap();
         assert_eq!(out, br#"{"_creationTime":1.5,"_id":"the_id","n":"7"}"#);
         assert_eq!(stored.fields().unwrap()["n"], Value::Int64(7));
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_document_reads_back(fields in documents()) {
+            let stored = Draft::new(fields.clone()).unwrap().finish("the_id", 1.5);
+            let mut read = stored.fields().unwrap();
+            prop_assert_eq!(read.remove("_id"), Some(Value::String("the_id".to_owned())));
+            prop_assert_eq!(read.remove("_creationTime"), Some(Value::Float64(1.5)));
+            prop_assert!(same(&Value::Object(read), &Value::Object(fields)));
+        }
+
+        #[test]
+        fn a_stored_document_is_served_as_its_fields_are_written(fields in documents()) {
+            let stored = Draft::new(fields).unwrap().finish("the_id", 1.5);
+            for format in [Format::Clean, Format::Encoded, Format::Export] {
+                let (mut served, mut expected) = (Vec::new(), Vec::new());
+                write(&stored.text, stored.tagged, format, &mut served).unwrap();
+                Value::Object(stored.fields().unwrap()).write(format, &mut expected);
+                let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+                prop_assert_eq!(json(&served), json(&expected));
+            }
+        }
     }
 }

@@ -174,7 +174,7 @@ impl Row {
     /// record says so; a record that meets no document is inserted either way.
     fn apply(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
         let Some(key) = &self.primary_key else {
-            let tablet = transaction.table(&self.table);
+            let tablet = transaction.table(ROOT, &self.table)?;
             transaction.insert(tablet, &self.draft);
             return Ok(());
         };
@@ -190,6 +190,7 @@ impl Row {
                 ),
             ));
         };
+        index.check_ready(&self.table)?;
         let values: Vec<&Value> = key
             .iter()
             .filter_map(|path| field(&self.draft.fields, path))

@@ -20,17 +20,21 @@
 
 mod auth;
 mod catalog;
+mod client_version;
+mod data_sync;
 mod deltas;
 mod document;
 mod error;
+mod fivetran;
 mod functions;
+mod housekeeping;
 mod http;
 mod id;
 mod import;
 mod index_key;
+mod log;
 mod names;
 mod page;
-mod retention;
 mod schema;
 mod selection;
 mod shape;
@@ -47,9 +51,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use self::auth::{LimitedKey, LimitedKeyError, Permission};
 pub use self::id::{DocumentId, FIRST_TABLE_NUMBER};
 
-use self::auth::DeployKey;
+use self::auth::DeployKeys;
 use self::store::Store;
 use self::writer::Writer;
 use crate::Secret;
@@ -62,8 +67,12 @@ const CONCURRENT_IMPORTS: usize = 8;
 pub struct EmbeddedConfig {
     /// The folder of the database; created if it is not there. One process at a time.
     pub data_dir: PathBuf,
-    /// The key that requests have to carry as `Authorization: Convex <deploy key>`.
+    /// The key that permits everything. Requests carry it as `Authorization: Convex <deploy key>`.
     pub deploy_key: Secret,
+    /// Further keys, which permit less.
+    pub limited_keys: Vec<LimitedKey>,
+    /// Whether the streaming export is switched on.
+    pub export: bool,
     /// How far back the log can be read (Convex: 14 days).
     pub log_retention: Duration,
     /// How far back snapshots can be read (Convex: 5 days).
@@ -71,12 +80,14 @@ pub struct EmbeddedConfig {
 }
 
 impl EmbeddedConfig {
-    /// The retention of a hosted deployment.
+    /// The export switched on, and the retention of a hosted deployment.
     pub fn new(data_dir: impl Into<PathBuf>, deploy_key: impl Into<Secret>) -> EmbeddedConfig {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         EmbeddedConfig {
             data_dir: data_dir.into(),
             deploy_key: deploy_key.into(),
+            limited_keys: Vec::new(),
+            export: true,
             log_retention: 14 * DAY,
             snapshot_retention: 5 * DAY,
         }
@@ -105,7 +116,7 @@ pub struct Embedded {
 
 struct Inner {
     config: EmbeddedConfig,
-    key: DeployKey,
+    keys: DeployKeys,
     store: Arc<Store>,
     writer: Writer,
     imports: Semaphore,
@@ -121,10 +132,9 @@ impl Embedded {
         let retention = config.log_retention.max(config.snapshot_retention);
         let (store, db) = Store::open(&config.data_dir.join("convex.sqlite"))?;
         let writer = Writer::start(store.clone(), db, retention)?;
-        let key = DeployKey::new(config.deploy_key.expose());
         let inner = Inner {
+            keys: DeployKeys::new(&config),
             config,
-            key,
             store,
             writer,
             imports: Semaphore::new(CONCURRENT_IMPORTS),

@@ -19,7 +19,7 @@ pub(super) fn is_identifier(name: &str) -> bool {
 }
 
 /// Whether `name` may name a field: printable ASCII, at most 1024 bytes, not starting with `$`.
-fn is_field_name(name: &str) -> bool {
+pub(super) fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_FIELD_NAME
         && !name.starts_with('$')

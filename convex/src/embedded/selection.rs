@@ -85,11 +85,20 @@ impl Columns {
     }
 }
 
+impl Default for Selection {
+    /// Everything.
+    fn default() -> Selection {
+        Selection {
+            other: Inclusion::Included,
+            components: BTreeMap::new(),
+        }
+    }
+}
+
 impl Selection {
     /// Reads the selection from the parameters of a request. The first form that is well-formed is taken, as Convex does, down to
     /// everything. Errors: 500 for a table that cannot exist and for leaving out `_id`.
     pub fn from_parameters(parameters: &Map<String, Json>) -> Result<Selection, RequestError> {
-        let text = |name: &str| parameters.get(name).and_then(Json::as_str);
         if let Some(json) = parameters.get("selection")
             && let Ok(selection) = Selection::deserialize(json)
         {
@@ -100,26 +109,29 @@ impl Selection {
             other: Inclusion::Included,
             tables: BTreeMap::new(),
         };
-        let (component, tables) =
-            match (text("tableName").or(text("table_name")), text("component")) {
-                (Some(table), component) => {
-                    let only = ComponentSelection::Tables {
-                        other: Inclusion::Excluded,
-                        tables: BTreeMap::from([(
-                            table.to_owned(),
-                            TableSelection::Columns(Columns::ALL),
-                        )]),
-                    };
-                    (component.unwrap_or(ROOT), only)
-                }
-                (None, Some(component)) => (component, everything),
-                (None, None) => {
-                    return Ok(Selection {
-                        other: Inclusion::Included,
-                        components: BTreeMap::new(),
-                    });
-                }
-            };
+        let text = |name: &str| match parameters.get(name) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(()),
+        };
+        let table = match text("tableName") {
+            Ok(None) => text("table_name"),
+            named => named,
+        };
+        let (component, tables) = match (table, text("component")) {
+            (Ok(Some(table)), Ok(component)) => {
+                let only = ComponentSelection::Tables {
+                    other: Inclusion::Excluded,
+                    tables: BTreeMap::from([(
+                        table.to_owned(),
+                        TableSelection::Columns(Columns::ALL),
+                    )]),
+                };
+                (component.unwrap_or(ROOT), only)
+            }
+            (_, Ok(Some(component))) => (component, everything),
+            _ => return Ok(Selection::default()),
+        };
         let selection = Selection {
             other: Inclusion::Excluded,
             components: BTreeMap::from([(component.to_owned(), tables)]),
@@ -146,7 +158,8 @@ impl Selection {
         }
     }
 
-    fn check(&self) -> Result<(), RequestError> {
+    /// Errors: 500 for a table that cannot exist and for leaving out `_id`.
+    pub fn check(&self) -> Result<(), RequestError> {
         for component in self.components.values() {
             let ComponentSelection::Tables { tables, .. } = component else {
                 continue;

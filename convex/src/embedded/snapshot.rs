@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::Tablet;
+use super::catalog::{Tablet, TabletId};
 use super::error::RequestError;
 use super::id::DocumentId;
 use super::page::{PageSink, RowHead, write_fields};
@@ -19,9 +19,9 @@ use super::value::{Format, write_string};
 const PAGE_DOCUMENTS: usize = 1024;
 /// Work on a page.
 const PAGE_TIME: Duration = Duration::from_secs(60);
-/// Revisions of one document that are stepped over before the scan jumps instead, so that a page's cost does not depend on how
-/// often its documents were changed.
-const STEPS_BEFORE_JUMP: usize = 8;
+/// Earlier revisions of one document that are stepped over before the scan jumps instead, so that a page's cost does not depend on
+/// how often its documents were changed.
+const STEPS_BEFORE_JUMP: usize = 4;
 
 /// Where a page starts: after this document of this tablet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,99 +137,89 @@ impl SnapshotPage {
         sink: &mut PageSink,
     ) -> Result<Option<SnapshotCursor>, RequestError> {
         let head = RowHead::new(tablet);
-        let mut body = reader.db()?.prepare_cached(
-            "SELECT tagged, body FROM revisions WHERE seq = ?1 AND body IS NOT NULL",
-        )?;
         let began = Instant::now();
-        let mut scan = SnapshotScan {
-            reader,
-            tablet: tablet.id,
-            snapshot: self.snapshot,
-            after: start.after.internal,
-        };
         let mut written = 0;
-        scan.each(|internal, ts, seq| {
-            let mut rows = body.query([seq])?;
-            if let Some(row) = rows.next()? {
-                if written > 0 {
-                    sink.push(",");
+        let last = scan(
+            reader,
+            tablet.id,
+            self.snapshot,
+            start.after.internal,
+            |row| {
+                if let Some(text) = row.body {
+                    if written > 0 {
+                        sink.push(",");
+                    }
+                    head.write(row.ts, None, sink.text());
+                    write_fields(text, row.tagged, columns, self.format, sink.text())?;
+                    sink.flush_full()?;
+                    written += 1;
                 }
-                let text = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-                head.write(ts, None, sink.text());
-                write_fields(text, row.get(0)?, columns, self.format, sink.text())?;
-                sink.flush_full()?;
-                written += 1;
-            }
-            if written < PAGE_DOCUMENTS && began.elapsed() < PAGE_TIME {
-                return Ok(None);
-            }
-            Ok(Some(SnapshotCursor {
-                tablet: tablet.public_id,
-                after: DocumentId {
-                    table: tablet.number,
-                    internal,
-                },
-            }))
-        })
+                Ok(written == PAGE_DOCUMENTS || began.elapsed() > PAGE_TIME)
+            },
+        )?;
+        Ok(last.map(|internal| SnapshotCursor {
+            tablet: tablet.public_id,
+            after: DocumentId {
+                table: tablet.number,
+                internal,
+            },
+        }))
     }
 }
 
-/// Walks a tablet's documents in the order of their ids, each in its revision at a snapshot (which may be a tombstone).
-struct SnapshotScan<'a> {
-    reader: &'a Reader,
-    tablet: u32,
-    snapshot: i64,
-    after: u128,
+/// A document in its revision at a snapshot.
+pub(super) struct SnapshotRow<'a> {
+    pub internal_id: u128,
+    pub ts: i64,
+    pub tagged: bool,
+    /// `None`: it was deleted.
+    pub body: Option<&'a [u8]>,
 }
 
-impl SnapshotScan<'_> {
-    /// Calls `visit` with internal id, timestamp and log position until it returns something.
-    fn each<T>(
-        &mut self,
-        mut visit: impl FnMut(u128, i64, i64) -> Result<Option<T>, RequestError>,
-    ) -> Result<Option<T>, RequestError> {
-        let db = self.reader.db()?;
-        let mut scan = db.prepare_cached(
-            "SELECT id, ts, seq FROM revisions WHERE tablet = ?1 AND id > ?2 ORDER BY id, ts DESC",
-        )?;
-        let mut jump = db.prepare_cached(
-            "SELECT id, ts, seq FROM revisions WHERE tablet = ?1 AND id = ?2 AND ts <= ?3 ORDER BY ts DESC LIMIT 1",
-        )?;
-        // Restarted whenever one document's revisions are worth jumping over.
+/// Walks a tablet's documents after one of them, in the order of their ids, until `visit` returns true. Returns the last one's
+/// internal id then, and `None` when the tablet ran out.
+///
+/// Along the index this costs a step a revision, and a look into the log for each document. Revisions later than the snapshot are
+/// passed over in the index.
+pub(super) fn scan(
+    reader: &Reader,
+    tablet: TabletId,
+    snapshot: i64,
+    after: u128,
+    mut visit: impl FnMut(SnapshotRow) -> Result<bool, RequestError>,
+) -> Result<Option<u128>, RequestError> {
+    let mut query = reader.db()?.prepare_cached(
+        "SELECT id, ts, tagged, body FROM revisions INDEXED BY revisions_latest_first
+         WHERE tablet = ?1 AND id > ?2 AND ts <= ?3 ORDER BY id, ts DESC",
+    )?;
+    let mut last = after;
+    // Started again whenever one document's earlier revisions are worth jumping over.
+    loop {
+        let mut rows = query.query(params![tablet, id_bytes(last), snapshot])?;
+        let mut superseded = 0;
         loop {
-            let mut rows = scan.query(params![self.tablet, id_bytes(self.after)])?;
-            let mut done = self.after;
-            let mut steps = 0;
-            let jumped = loop {
-                let Some(row) = rows.next()? else { break false };
-                self.reader.touch();
-                let (internal, ts) = (read_id(row, 0)?, row.get(1)?);
-                if internal != self.after {
-                    (self.after, steps) = (internal, 0);
-                }
-                if internal != done && ts <= self.snapshot {
-                    done = internal;
-                    if let Some(value) = visit(internal, ts, row.get(2)?)? {
-                        return Ok(Some(value));
-                    }
-                }
-                steps += 1;
-                if steps > STEPS_BEFORE_JUMP {
-                    break true;
-                }
-            };
-            if !jumped {
+            let Some(row) = rows.next()? else {
                 return Ok(None);
-            }
-            if done != self.after {
-                let mut rows =
-                    jump.query(params![self.tablet, id_bytes(self.after), self.snapshot])?;
-                if let Some(row) = rows.next()? {
-                    self.reader.touch();
-                    if let Some(value) = visit(self.after, row.get(1)?, row.get(2)?)? {
-                        return Ok(Some(value));
-                    }
+            };
+            reader.touch();
+            let internal_id = read_id(row, 0)?;
+            if internal_id == last {
+                superseded += 1;
+                if superseded > STEPS_BEFORE_JUMP {
+                    break;
                 }
+                continue;
+            }
+            (last, superseded) = (internal_id, 0);
+            let body = row.get_ref(3)?.as_blob_or_null();
+            let enough = visit(SnapshotRow {
+                internal_id,
+                ts: row.get(1)?,
+                tagged: row.get(2)?,
+                body: body.map_err(rusqlite::Error::from)?,
+            })?;
+            if enough {
+                return Ok(Some(last));
             }
         }
     }

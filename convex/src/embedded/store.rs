@@ -6,6 +6,8 @@
 //! | `commits` | where in the log the transaction of a timestamp starts | timestamp |
 //! | `entries` | index key to the revision that is current | key |
 //! | `tablets` | what is known of a tablet, as JSON | |
+//! | `dropped_indexes` | an index whose entries are still to be deleted | |
+//! | `syncs` | how far a data sync has come, as JSON | |
 //! | `clock` | the last timestamp and creation time given out | one row |
 //! | `pruned` | how far the log was gone through to forget what is too old | one row |
 //!
@@ -20,16 +22,23 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::catalog::{Catalog, Tablet, TabletId};
+use super::error::RequestError;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS revisions (
         seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL, tablet INTEGER NOT NULL, id BLOB NOT NULL,
         tagged INTEGER NOT NULL, body BLOB
     );
-    CREATE UNIQUE INDEX IF NOT EXISTS revisions_by_document ON revisions (tablet, id, ts);
+    DROP INDEX IF EXISTS revisions_by_document;
+    CREATE UNIQUE INDEX IF NOT EXISTS revisions_latest_first ON revisions (tablet, id, ts DESC);
     CREATE TABLE IF NOT EXISTS commits (ts INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS tablets (id INTEGER PRIMARY KEY, tablet TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS dropped_indexes (id INTEGER PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS syncs (
+        id TEXT PRIMARY KEY, updated INTEGER NOT NULL, status TEXT NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS syncs_by_update ON syncs (updated, id);
     CREATE TABLE IF NOT EXISTS clock (
         one INTEGER PRIMARY KEY CHECK (one = 1), ts INTEGER NOT NULL, creation_time REAL NOT NULL
     );
@@ -47,6 +56,36 @@ pub(super) struct State {
     pub ts: i64,
     /// The latest creation time given out (ms since the epoch).
     pub creation_time: f64,
+}
+
+impl State {
+    /// Writes what has changed since `before`.
+    pub fn save(&self, db: &Connection, before: &State) -> Result<(), RequestError> {
+        if (self.ts, self.creation_time) != (before.ts, before.creation_time) {
+            db.prepare_cached("INSERT OR REPLACE INTO clock VALUES (1, ?1, ?2)")?
+                .execute(params![self.ts, self.creation_time])?;
+        }
+        let (new, old) = (&self.catalog, &before.catalog);
+        for (id, tablet) in &new.tablets {
+            let earlier = old.tablets.get(id);
+            if earlier.is_none_or(|earlier| !Arc::ptr_eq(earlier, tablet)) {
+                db.prepare_cached("INSERT OR REPLACE INTO tablets VALUES (?1, ?2)")?
+                    .execute(params![id, serde_json::to_string(tablet.as_ref())?])?;
+            }
+        }
+        for id in old.tablets.keys() {
+            if !new.tablets.contains_key(id) {
+                db.execute("DELETE FROM tablets WHERE id = ?1", [id])?;
+            }
+        }
+        for id in new.dropped_indexes.difference(&old.dropped_indexes) {
+            db.execute("INSERT INTO dropped_indexes VALUES (?1)", [id])?;
+        }
+        for id in old.dropped_indexes.difference(&new.dropped_indexes) {
+            db.execute("DELETE FROM dropped_indexes WHERE id = ?1", [id])?;
+        }
+        Ok(())
+    }
 }
 
 /// The database file and what is shared by its readers and its writer.
@@ -131,7 +170,12 @@ fn load_state(db: &Connection) -> Result<State, rusqlite::Error> {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
         })
     })?;
-    let catalog = Catalog::new(tablets.collect::<Result<Vec<_>, _>>()?);
+    let mut dropped = db.prepare("SELECT id FROM dropped_indexes")?;
+    let dropped = dropped.query_map([], |row| row.get(0))?;
+    let catalog = Catalog::new(
+        tablets.collect::<Result<Vec<_>, _>>()?,
+        dropped.collect::<Result<_, _>>()?,
+    );
     let clock = db
         .query_row("SELECT ts, creation_time FROM clock", [], |row| {
             Ok((row.get(0)?, row.get(1)?))

@@ -1,22 +1,30 @@
 //! The one thread that writes.
 //!
 //! Requests that arrive while a commit is on its way to the disk wait together, and share the next one: each is a transaction
-//! with a timestamp of its own, and all of them are durable by one flush.
+//! with a timestamp of its own, and all of them are durable by one flush. Housekeeping goes along, and goes on while nobody asks.
 
+use std::iter;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::error::RequestError;
-use super::retention::prune;
+use super::housekeeping;
 use super::store::{State, Store};
 use super::transaction::Transaction;
 
 /// How many requests may wait for the writer, and how many of them one commit takes.
 const QUEUE: usize = 256;
+/// Rows of housekeeping that go with a commit, besides twice as many as it wrote.
+const BASE_ROWS: usize = 256;
+/// Rows of housekeeping at a time while no request waits. One that arrives waits for them.
+const IDLE_ROWS: usize = 2048;
+/// How often a store without requests looks for what has become too old.
+const IDLE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a request does; returns how to answer it once the commit is durable, or has failed.
 type Job = Box<dyn FnOnce(&mut Batch) -> Answer + Send>;
@@ -38,7 +46,11 @@ impl Writer {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("convex-writer".to_owned())
-            .spawn(move || run(&store, db, inbox, retention))?;
+            .spawn(move || {
+                if let Err(error) = run(&store, db, inbox, retention) {
+                    tracing::error!(%error, "the embedded store cannot write");
+                }
+            })?;
         Ok(Writer {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -110,26 +122,59 @@ pub(super) fn past(age: Duration) -> i64 {
     now().saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn run(store: &Store, mut db: Connection, mut inbox: mpsc::Receiver<Job>, retention: Duration) {
+fn run(
+    store: &Store,
+    mut db: Connection,
+    mut inbox: mpsc::Receiver<Job>,
+    retention: Duration,
+) -> std::io::Result<()> {
+    let clock = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let mut jobs = Vec::with_capacity(QUEUE);
-    while inbox.blocking_recv_many(&mut jobs, QUEUE) > 0 {
-        let start = Instant::now();
-        metrics::histogram!("sluice_convex_embedded_commit_transactions").record(jobs.len() as f64);
-        let mut answers = Vec::with_capacity(jobs.len());
-        let committed = commit(store, &mut db, jobs.drain(..), &mut answers, retention);
-        // Those that a failed begin kept from running are answered by their reply being dropped.
-        let outcome = if committed.is_ok() { "ok" } else { "failed" };
-        metrics::counter!("sluice_convex_embedded_commits_total", "outcome" => outcome)
-            .increment(1);
-        metrics::histogram!("sluice_convex_embedded_commit_seconds").record(start.elapsed());
-        for answer in answers {
-            answer(match &committed {
-                Ok(()) => Ok(()),
-                Err(error) => Err(RequestError::internal(error.message.clone())),
-            });
-        }
+    // There may be work left over from an earlier life.
+    let mut pause = Duration::ZERO;
+    loop {
+        let received =
+            clock.block_on(async { timeout(pause, inbox.recv_many(&mut jobs, QUEUE)).await });
+        let housekeeping = match received {
+            Ok(0) => return Ok(()),
+            Ok(_) => serve(store, &mut db, &mut jobs, retention),
+            Err(_) => commit(store, &mut db, iter::empty(), &mut Vec::new(), retention),
+        };
+        pause = match housekeeping {
+            Ok(More(true)) => Duration::ZERO,
+            _ => IDLE_PAUSE,
+        };
     }
 }
+
+/// Commits what the requests ask for, and answers them.
+fn serve(
+    store: &Store,
+    db: &mut Connection,
+    jobs: &mut Vec<Job>,
+    retention: Duration,
+) -> Result<More, RequestError> {
+    let start = Instant::now();
+    metrics::histogram!("sluice_convex_embedded_commit_transactions").record(jobs.len() as f64);
+    let mut answers = Vec::with_capacity(jobs.len());
+    let committed = commit(store, db, jobs.drain(..), &mut answers, retention);
+    // Those that a failed begin kept from running are answered by their reply being dropped.
+    let outcome = if committed.is_ok() { "ok" } else { "failed" };
+    metrics::counter!("sluice_convex_embedded_commits_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("sluice_convex_embedded_commit_seconds").record(start.elapsed());
+    for answer in answers {
+        answer(match &committed {
+            Ok(_) => Ok(()),
+            Err(error) => Err(RequestError::internal(error.message.clone())),
+        });
+    }
+    committed
+}
+
+/// Whether there is more housekeeping to do.
+struct More(bool);
 
 fn commit(
     store: &Store,
@@ -137,12 +182,13 @@ fn commit(
     jobs: impl Iterator<Item = Job>,
     answers: &mut Vec<Answer>,
     retention: Duration,
-) -> Result<(), RequestError> {
+) -> Result<More, RequestError> {
     let sql = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let before = sql.total_changes();
+    let before = store.state();
+    let changes = sql.total_changes();
     let mut batch = Batch {
         db: &sql,
-        state: store.state().as_ref().clone(),
+        state: before.as_ref().clone(),
         broken: None,
     };
     for job in jobs {
@@ -154,9 +200,13 @@ fn commit(
     if let Some(error) = broken {
         return Err(error);
     }
-    let written = i64::try_from(sql.total_changes() - before).unwrap_or(i64::MAX / 4);
-    prune(&sql, &mut state, past(retention), written)?;
+    let rows = match usize::try_from(sql.total_changes() - changes) {
+        _ if answers.is_empty() => IDLE_ROWS,
+        written => BASE_ROWS + 2 * written.unwrap_or(0),
+    };
+    let more = housekeeping::step(&sql, &mut state, past(retention), rows)?;
+    state.save(&sql, &before)?;
     sql.commit()?;
     store.publish(state);
-    Ok(())
+    Ok(More(more))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::keys::{MAX_ATTEMPTS, NAME_LIMIT, PAYLOAD_LIMIT, PRIORITY, VERSION};
+use crate::keys::{MAX_ATTEMPTS, NAME_LIMIT, PRIORITY, VERSION};
 use crate::{Backoff, JobId, QueueError, Unique};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
@@ -16,7 +16,7 @@ pub struct NewJob {
     /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
     /// [`WorkerConfig::version`](crate::WorkerConfig::version).
     pub version: u32,
-    /// What the handler gets, at most [`PAYLOAD_LIMIT`] bytes.
+    /// What the handler gets, at most [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) bytes.
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
@@ -73,9 +73,9 @@ impl NewJob {
     }
 
     /// Refuses what a queue does not keep.
-    pub(crate) fn check(&self) -> Result<(), QueueError> {
+    pub(crate) fn check(&self, payload_limit: usize) -> Result<(), QueueError> {
         crate::id::check_queue(&self.queue)?;
-        check_size("payload", self.payload.get().len(), PAYLOAD_LIMIT)?;
+        check_size("payload", self.payload.get().len(), payload_limit)?;
         if let Some(backoff) = &self.backoff {
             backoff.check()?;
         }

@@ -89,27 +89,40 @@ pub enum Finished {
     Cancelled,
 }
 
-impl JobView {
-    /// How the job ended, if it has.
-    pub fn finished(&self) -> Option<Finished> {
-        match self.state {
-            State::Completed => match (&self.result, &self.error) {
-                (_, Some(error)) => Some(Finished::Refused(error.clone())),
-                (Some(result), None) => Some(Finished::Completed(result.clone())),
-                (None, None) => Some(Finished::Completed(RawValue::NULL.to_owned())),
-            },
-            State::Cancelled => Some(Finished::Cancelled),
-            State::Dead => Some(Finished::Dead {
-                message: self
-                    .errors
-                    .last()
-                    .map(|it| it.message.clone())
+impl Finished {
+    /// Reads the end of a job from the fields of its hash; none when it has not ended.
+    pub(crate) fn read(
+        state: State,
+        result: Option<String>,
+        error: Option<String>,
+        errors: Option<String>,
+    ) -> Result<Option<Self>, QueueError> {
+        let finished = match (state, result, error) {
+            (State::Completed, _, Some(error)) => Self::Refused(RawValue::from_string(error)?),
+            (State::Completed, Some(result), None) => {
+                Self::Completed(RawValue::from_string(result)?)
+            }
+            (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
+            (State::Cancelled, ..) => Self::Cancelled,
+            (State::Dead, ..) => Self::Dead {
+                message: attempt_errors(errors)?
+                    .pop()
+                    .map(|it| it.message)
                     .unwrap_or_default(),
-            }),
-            State::Scheduled | State::Available | State::Running | State::Retrying => None,
-        }
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(finished))
     }
+}
 
+fn attempt_errors(lines: Option<String>) -> Result<Vec<AttemptError>, QueueError> {
+    let lines = lines.unwrap_or_default();
+    let errors: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(errors?)
+}
+
+impl JobView {
     /// Reads a job's hash as [`crate::keys`] describes it. None when there is none.
     pub(crate) fn read(
         id: JobId,
@@ -120,10 +133,14 @@ impl JobView {
         };
         let mut fields = Fields(hash);
         let created_at = fields.number("created_at")?.unwrap_or_default();
+        let state = state.parse()?;
+        // A released run does not count.
+        let run = fields.0.remove("run").filter(|_| state != State::Available);
+        let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
             queue: id.queue().to_owned(),
             id,
-            state: state.parse()?,
+            state,
             version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
@@ -137,23 +154,24 @@ impl JobView {
             backoff: fields.parsed("backoff")?,
             created_at,
             run_at: fields.number("run_at")?.unwrap_or(created_at),
-            started_at: fields.number("started_at")?,
+            started_at,
             finished_at: fields.number("finished_at")?,
-            worker: fields.0.remove("worker"),
+            worker,
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: fields
-                .0
-                .remove("errors")
-                .unwrap_or_default()
-                .lines()
-                .map(serde_json::from_str)
-                .collect::<Result<_, _>>()?,
+            errors: attempt_errors(fields.0.remove("errors"))?,
             trace: fields.0.remove("trace"),
         }))
     }
+}
+
+/// When a run began, and its worker.
+fn parts_of_run(run: &str) -> (Option<u64>, Option<String>) {
+    let mut parts = run.splitn(3, '/');
+    let began = parts.next().and_then(|it| it.parse().ok());
+    (began, parts.nth(1).map(str::to_owned))
 }
 
 /// How often a job may be started, as it is kept.

@@ -82,7 +82,7 @@ async fn extend(
         .script(&scripts.heartbeat, &root(queue), |command| {
             command.arg(millis(length));
             for lease in batch {
-                command.arg(lease.id.job()).arg(&lease.token);
+                command.arg(lease.id.job()).arg(&*lease.run);
             }
         })
         .await?;

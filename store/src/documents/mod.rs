@@ -3,6 +3,7 @@
 //! A write is computed here, from the document at one revision, and made by one script that refuses it when the document
 //! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. [`keys`] lists what is kept.
 
+mod accepted;
 mod change;
 mod envelope;
 mod error;
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::Valkey;
 use keys::Keys;
 
+pub use accepted::Accepted;
 pub use change::{Change, Expiry, Idempotency, Write};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;

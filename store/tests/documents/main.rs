@@ -1,6 +1,7 @@
 //! Documents against a real Valkey with the JSON module.
 #![allow(clippy::unwrap_used)]
 
+mod accepted;
 mod concurrency;
 mod events;
 mod faults;

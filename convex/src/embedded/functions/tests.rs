@@ -34,7 +34,7 @@ async fn a_users_files_cost_the_same_whatever_else_the_table_holds() {
     let writer = Writer::start(store.clone(), db, std::time::Duration::MAX).unwrap();
     let insert = async |user: &'static str, count: usize| {
         let insert = writer.write(move |transaction| {
-            let files = transaction.table(FILES);
+            let files = transaction.table(ROOT, FILES)?;
             for n in 0..count {
                 let fields =
                     object(serde_json::json!({ "user": user, "id": format!("{user}_{n}") }));

@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as JsonBody;
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde_json::{Map, Value as Json, json};
-use url::form_urlencoded;
 
-use super::{BODY_LIMIT, bad_body, parse_json, read_json};
+use super::Answer;
+use super::incoming::{Incoming, Parameters};
 use crate::embedded::Embedded;
 use crate::embedded::deltas::DeltaPage;
 use crate::embedded::error::RequestError;
@@ -23,105 +20,79 @@ use crate::embedded::store;
 use crate::embedded::value::Format;
 use crate::embedded::writer::{now, past};
 
-type Answer = Result<Response, RequestError>;
-
 /// How far the latest timestamp may lag behind the clock before a request for "now" moves it.
 const IDLE: Duration = Duration::from_secs(10);
 
-pub(super) async fn list_snapshot_get(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let parameters = SnapshotParameters::new(Parameters::from_query(query.as_deref()))?;
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    list_snapshot(embedded, parameters).await
+pub(super) async fn list_snapshot_get(request: Incoming) -> Answer {
+    let parameters = SnapshotParameters::new(request.parameters())?;
+    request.caller()?.may_export()?;
+    list_snapshot(request.embedded, parameters).await
 }
 
-pub(super) async fn list_snapshot_post(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    let parameters = Parameters::from_body(&read_json(&headers, body, BODY_LIMIT).await?)?;
-    list_snapshot(embedded, SnapshotParameters::new(parameters)?).await
+pub(super) async fn list_snapshot_post(mut request: Incoming) -> Answer {
+    let caller = request.caller()?;
+    let parameters = SnapshotParameters::new(request.body_parameters().await?)?;
+    caller.may_export()?;
+    list_snapshot(request.embedded, parameters).await
 }
 
-pub(super) async fn document_deltas_get(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let parameters = DeltaParameters::new(Parameters::from_query(query.as_deref()))?;
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    document_deltas(embedded, parameters).await
+pub(super) async fn document_deltas_get(request: Incoming) -> Answer {
+    let parameters = DeltaParameters::new(request.parameters())?;
+    request.caller()?.may_export()?;
+    document_deltas(request.embedded, parameters).await
 }
 
-pub(super) async fn document_deltas_post(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    let parameters = Parameters::from_body(&read_json(&headers, body, BODY_LIMIT).await?)?;
-    document_deltas(embedded, DeltaParameters::new(parameters)?).await
+pub(super) async fn document_deltas_post(mut request: Incoming) -> Answer {
+    let caller = request.caller()?;
+    let parameters = DeltaParameters::new(request.body_parameters().await?)?;
+    caller.may_export()?;
+    document_deltas(request.embedded, parameters).await
 }
 
-pub(super) async fn test_connection(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
+pub(super) async fn test_connection(request: Incoming) -> Answer {
+    request.caller()?.may_export()?;
     Ok(JsonBody(Json::Null).into_response())
 }
 
-pub(super) async fn json_schemas(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let parameters = Parameters::from_query(query.as_deref());
+pub(super) async fn json_schemas(request: Incoming) -> Answer {
+    let parameters = request.parameters();
     let delta = parameters.boolean("deltaSchema")?;
     let by_component = parameters.boolean("byComponent")?;
     let format = parameters.text("format")?;
-    embedded.inner.key.check(&headers, query.as_deref())?;
+    request.caller()?.may_export()?;
     let format = Format::parse(format.as_deref())?;
-    let state = embedded.inner.store.state();
-    let tables = state.catalog.live().map(|tablet| {
-        let schema = table_schema(tablet, &state.catalog, format, delta);
-        (tablet.name.clone(), schema)
+    let state = request.embedded.inner.store.state();
+    let components = state.catalog.components().into_iter().map(|component| {
+        let tables = state.catalog.live_in(component).map(|tablet| {
+            let schema = table_schema(tablet, &state.catalog, format, delta);
+            (tablet.name.clone(), schema)
+        });
+        (component.to_owned(), tables.collect::<Map<String, Json>>())
     });
-    let tables: Map<String, Json> = tables.collect();
-    // The root component is the only one there is.
     Ok(JsonBody(if by_component {
-        json!({ "": tables })
+        components
+            .map(|(component, tables)| (component, Json::Object(tables)))
+            .collect::<Json>()
     } else {
-        tables.into()
+        // Where two components have a table of the same name, the later one's is seen.
+        components.flat_map(|(_, tables)| tables).collect::<Json>()
     })
     .into_response())
 }
 
-pub(super) async fn table_column_names(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    let state = embedded.inner.store.state();
-    let tables = state
-        .catalog
-        .live()
-        .map(|tablet| json!({ "name": tablet.name, "columns": column_names(tablet) }));
-    let tables: Vec<Json> = tables.collect();
-    let by_component = if tables.is_empty() {
-        json!({})
-    } else {
-        json!({ "": tables })
-    };
+pub(super) async fn table_column_names(request: Incoming) -> Answer {
+    request.caller()?.may_export()?;
+    let state = request.embedded.inner.store.state();
+    let mut by_component = Map::new();
+    for component in state.catalog.components() {
+        let tables = state.catalog.live_in(component);
+        let tables: Vec<Json> = tables
+            .map(|tablet| json!({ "name": tablet.name, "columns": column_names(tablet) }))
+            .collect();
+        if !tables.is_empty() {
+            by_component.insert(component.to_owned(), tables.into());
+        }
+    }
     Ok(JsonBody(json!({ "byComponent": by_component })).into_response())
 }
 
@@ -171,7 +142,7 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
 impl Embedded {
     /// The latest state. After a time without writes its timestamp is moved on first: as a commit, so that what was given out as
     /// "now" stays before all that is written later, across restarts too.
-    async fn latest(&self) -> Result<Arc<store::State>, RequestError> {
+    pub(super) async fn latest(&self) -> Result<Arc<store::State>, RequestError> {
         let state = self.inner.store.state();
         if now().saturating_sub(state.ts) < IDLE.as_nanos() as i64 {
             return Ok(state);
@@ -238,70 +209,5 @@ impl DeltaParameters {
             format: parameters.text("format")?,
             rest: parameters,
         })
-    }
-}
-
-/// Named parameters, from a query string (all of them text) or from a JSON body.
-struct Parameters {
-    values: Map<String, Json>,
-    in_query: bool,
-}
-
-impl Parameters {
-    fn from_query(query: Option<&str>) -> Parameters {
-        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Parameters {
-            values: pairs
-                .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
-                .collect(),
-            in_query: true,
-        }
-    }
-
-    fn from_body(body: &[u8]) -> Result<Parameters, RequestError> {
-        Ok(Parameters {
-            values: parse_json(body)?,
-            in_query: false,
-        })
-    }
-
-    /// Null and absent are the same.
-    fn text(&self, name: &str) -> Result<Option<String>, RequestError> {
-        match self.values.get(name) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong(name, "a string")),
-        }
-    }
-
-    fn integer(&self, name: &str) -> Result<Option<i64>, RequestError> {
-        match self.values.get(name) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::String(text)) if self.in_query => text
-                .parse()
-                .map(Some)
-                .map_err(|_| self.wrong(name, "an integer")),
-            Some(value) => value
-                .as_i64()
-                .map(Some)
-                .ok_or_else(|| self.wrong(name, "an integer")),
-        }
-    }
-
-    fn boolean(&self, name: &str) -> Result<bool, RequestError> {
-        match self.text(name)?.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(self.wrong(name, "true or false")),
-        }
-    }
-
-    fn wrong(&self, name: &str, expected: &str) -> RequestError {
-        let message = format!("{name} has to be {expected}.");
-        if self.in_query {
-            RequestError::bad_request("BadQueryArgs", message)
-        } else {
-            bad_body(message)
-        }
     }
 }

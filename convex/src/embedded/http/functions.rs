@@ -1,22 +1,18 @@
 //! Functions over HTTP (section 15 of the wire contract).
 
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use url::form_urlencoded;
 
-use super::{BODY_LIMIT, parse_json, read_json};
-use crate::embedded::Embedded;
+use super::Answer;
+use super::incoming::{Incoming, bad_body};
+use crate::embedded::auth::{Caller, Permission};
 use crate::embedded::error::RequestError;
 use crate::embedded::functions::{FunctionError, Mutation, Query};
 use crate::embedded::page;
 use crate::embedded::value::{Format, Object, Value};
-
-type Answer = Result<Response, RequestError>;
 
 const SUCCESS: &str = "{\"status\":\"success\",\"value\":";
 const LOG_LINES: &str = ",\"logLines\":[]}";
@@ -40,7 +36,7 @@ impl Call {
         };
         match args.and_then(Value::untag) {
             Some(Value::Object(args)) => Ok(args),
-            _ => Err(super::bad_body("args has to be an object.")),
+            _ => Err(bad_body("args has to be an object.")),
         }
     }
 
@@ -60,63 +56,41 @@ impl Call {
     }
 }
 
-pub(super) async fn query_get(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
+pub(super) async fn query_get(request: Incoming) -> Answer {
+    let caller = request.caller()?;
     let bad = |message: &str| RequestError::bad_request("BadQueryArgs", message);
-    let mut call = Call {
-        path: String::new(),
-        args: None,
-        format: None,
+    let parameters = request.parameters();
+    let args = parameters
+        .text("args")?
+        .as_deref()
+        .map(serde_json::from_str);
+    let call = Call {
+        path: parameters
+            .text("path")?
+            .ok_or_else(|| bad("path is missing."))?,
+        args: args.transpose().map_err(|_| bad("args has to be JSON."))?,
+        format: parameters.text("format")?,
     };
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match name.as_ref() {
-            "path" => call.path = value.into_owned(),
-            "args" => {
-                let args = serde_json::from_str(&value).map_err(|_| bad("args has to be JSON."))?;
-                call.args = Some(args);
-            }
-            "format" => call.format = Some(value.into_owned()),
-            _ => {}
-        }
-    }
-    if call.path.is_empty() {
-        return Err(bad("path is missing."));
-    }
-    run_query(embedded, &headers, call).await
+    run_query(caller, request, call).await
 }
 
-pub(super) async fn query_post(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    let body = read_json(&headers, body, BODY_LIMIT).await?;
-    run_query(embedded, &headers, parse_json(&body)?).await
+pub(super) async fn query_post(mut request: Incoming) -> Answer {
+    let caller = request.caller()?;
+    let call: Call = request.json().await?;
+    run_query(caller, request, call).await
 }
 
-pub(super) async fn mutation(
-    State(embedded): State<Embedded>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Answer {
-    embedded.inner.key.check(&headers, query.as_deref())?;
-    let body = read_json(&headers, body, BODY_LIMIT).await?;
-    let call: Call = parse_json(&body)?;
-    let format = call.format(&headers)?;
+pub(super) async fn mutation(mut request: Incoming) -> Answer {
+    let caller = request.caller()?;
+    let call: Call = request.json().await?;
+    let format = call.format(&request.headers)?;
     let mutation = match Mutation::parse(&call.path, Call::args(call.args)?) {
         Ok(mutation) => mutation,
         Err(message) => return Ok(json_text(failure(&message))),
     };
-    let value = embedded
-        .inner
-        .writer
+    caller.may(Permission::RunInternalMutations)?;
+    let writer = &request.embedded.inner.writer;
+    let value = writer
         .write(move |transaction| mutation.run(transaction))
         .await?;
     let mut text = SUCCESS.as_bytes().to_vec();
@@ -125,13 +99,14 @@ pub(super) async fn mutation(
     Ok(json_text(text))
 }
 
-async fn run_query(embedded: Embedded, headers: &HeaderMap, call: Call) -> Answer {
-    let format = call.format(headers)?;
+async fn run_query(caller: Caller, request: Incoming, call: Call) -> Answer {
+    let format = call.format(&request.headers)?;
     let query = match Query::parse(&call.path, Call::args(call.args)?) {
         Ok(query) => query,
         Err(message) => return Ok(json_text(failure(&message))),
     };
-    let store = embedded.inner.store.clone();
+    caller.may(Permission::RunInternalQueries)?;
+    let store = request.embedded.inner.store.clone();
     page::stream(move |sink| {
         sink.push(SUCCESS);
         match query.run(&store.reader()?, format, sink) {

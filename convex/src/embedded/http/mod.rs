@@ -1,34 +1,32 @@
 //! The HTTP surface: routes, and what all of them share.
 
+mod data_sync;
 mod export;
+mod fivetran;
 mod functions;
 mod import;
+mod incoming;
 
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderMap;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
 use super::Embedded;
-use super::auth::check_client;
+use super::client_version::check_client;
 use super::error::RequestError;
+
+type Answer = Result<Response, RequestError>;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 const CONCURRENT_REQUESTS: usize = 1024;
-/// The largest body of everything but the import.
-const BODY_LIMIT: usize = 2 << 20;
 
 pub(super) fn router(embedded: Embedded) -> Router {
     let imports = Router::new()
@@ -45,6 +43,13 @@ pub(super) fn router(embedded: Embedded) -> Router {
         .route(
             "/import_airbyte_records",
             post(import::import_airbyte_records),
+        )
+        .route("/get_schema", get(fivetran::get_schema))
+        .route("/fivetran_create_table", post(fivetran::create_table))
+        .route("/fivetran_truncate_table", post(fivetran::truncate_table))
+        .route(
+            "/apply_fivetran_operations",
+            post(fivetran::apply_operations),
         );
     let api = Router::new()
         .route("/json_schemas", get(export::json_schemas))
@@ -61,6 +66,15 @@ pub(super) fn router(embedded: Embedded) -> Router {
             get(export::test_connection),
         )
         .route("/get_table_column_names", get(export::table_column_names))
+        .route(
+            "/data_sync_cursor_from_deltas",
+            post(data_sync::cursor_from_deltas),
+        )
+        .route("/v1/data/sync", post(data_sync::sync))
+        .route(
+            "/v1/data/list_active_syncs",
+            get(data_sync::list_active_syncs),
+        )
         .route(
             "/query",
             get(functions::query_get).post(functions::query_post),
@@ -99,52 +113,6 @@ async fn check_and_measure(request: Request, next: Next) -> Response {
     metrics::histogram!("sluice_convex_embedded_request_seconds", "route" => route)
         .record(start.elapsed());
     response
-}
-
-/// Reads a JSON body of at most `limit` bytes. Error: 400 `BadJsonBody`, also for one that is too large.
-async fn read_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, RequestError> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let mime = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let structured = mime.starts_with("application/") && mime.ends_with("+json");
-    if mime != "application/json" && !structured {
-        return Err(bad_body("The content type has to be application/json."));
-    }
-    let mut text = BytesMut::new();
-    let (mut received, mut chunks) = (0, body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| bad_body("The body did not arrive in full."))?;
-        received += chunk.len();
-        if received <= limit {
-            text.extend_from_slice(&chunk);
-        } else if received > 4 * limit {
-            break;
-        } else {
-            // Taken in and dropped, so that a client that is still sending gets to see the answer.
-            text.clear();
-        }
-    }
-    if received > limit {
-        return Err(bad_body(format!("The body is larger than {limit} bytes.")));
-    }
-    Ok(text.freeze())
-}
-
-fn bad_body(message: impl Into<String>) -> RequestError {
-    RequestError::bad_request("BadJsonBody", message)
-}
-
-/// Parses a body of the expected shape.
-fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, RequestError> {
-    serde_json::from_slice(body)
-        .map_err(|error| bad_body(format!("The body is not what is expected: {error}.")))
 }
 
 /// Runs what would keep an async thread busy.

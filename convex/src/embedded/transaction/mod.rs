@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use crate::embedded::catalog::{
-    Catalog, FieldPath, Index, ROOT, Tablet, TabletId, built_in_indexes,
-};
+use crate::embedded::catalog::{Catalog, FieldPath, Index, Tablet, TabletId, built_in_indexes};
+use crate::embedded::data_sync::SyncRecord;
 use crate::embedded::document::{Draft, Stored};
 use crate::embedded::error::RequestError;
 use crate::embedded::id::DocumentId;
@@ -19,6 +18,7 @@ use crate::embedded::index_key;
 use crate::embedded::store::{State, current_revision};
 use crate::embedded::value::{Object, Value};
 
+const MAX_TABLES: usize = 10_000;
 /// The smallest step between two creation times (ms). Floats of this size keep it exactly.
 const CREATION_STEP: f64 = 1.0 / 1024.0;
 
@@ -26,12 +26,12 @@ const CREATION_STEP: f64 = 1.0 / 1024.0;
 pub(super) struct Transaction<'a> {
     db: &'a Connection,
     state: State,
-    before: Catalog,
     documents: BTreeMap<u128, Write>,
     /// Index keys that changed: the document they lead to now, or none.
     entries: BTreeMap<Vec<u8>, Option<u128>>,
-    backfills: Vec<(TabletId, Index)>,
-    dropped_indexes: Vec<u32>,
+    syncs: Vec<SyncRecord>,
+    /// Indexes that were added, to be filled.
+    added_indexes: Vec<(TabletId, u32)>,
 }
 
 struct Write {
@@ -51,7 +51,7 @@ pub(super) struct Current {
 }
 
 impl Current {
-    fn creation_time(&self) -> f64 {
+    pub fn creation_time(&self) -> f64 {
         match self.fields.get("_creationTime") {
             Some(Value::Float64(time)) => *time,
             _ => 0.0,
@@ -59,7 +59,7 @@ impl Current {
     }
 
     /// The fields without the system's.
-    fn own_fields(&self) -> Object {
+    pub fn own_fields(&self) -> Object {
         let mut fields = self.fields.clone();
         fields.retain(|name, _| !name.starts_with('_'));
         fields
@@ -72,12 +72,11 @@ impl<'a> Transaction<'a> {
         let ts = now.max(state.ts + 1);
         Transaction {
             db,
-            before: state.catalog.clone(),
             state: State { ts, ..state },
             documents: BTreeMap::new(),
             entries: BTreeMap::new(),
-            backfills: Vec::new(),
-            dropped_indexes: Vec::new(),
+            syncs: Vec::new(),
+            added_indexes: Vec::new(),
         }
     }
 
@@ -85,35 +84,44 @@ impl<'a> Transaction<'a> {
         &self.state.catalog
     }
 
-    /// The table's tablet; an empty table is created if there is none.
-    pub fn table(&mut self, name: &str) -> TabletId {
-        if let Some(tablet) = self.catalog().table(ROOT, name) {
-            return tablet.id;
+    /// The table's tablet; an empty table is created if there is none. Error: 400 `TooManyTables`.
+    pub fn table(&mut self, component: &str, name: &str) -> Result<TabletId, RequestError> {
+        if let Some(tablet) = self.catalog().table(component, name) {
+            return Ok(tablet.id);
+        }
+        if self.catalog().table_count() >= MAX_TABLES {
+            return Err(RequestError::bad_request(
+                "TooManyTables",
+                format!("There cannot be more than {MAX_TABLES} tables."),
+            ));
         }
         let number = self.catalog().next_table_number();
-        self.create_tablet(name, number, built_in_indexes(ROOT, name))
+        let indexes = built_in_indexes(component, name);
+        Ok(self.create_tablet(component, name, number, indexes))
     }
 
     /// Puts an empty tablet in the place of the table's present one. Indexes stay; a missing table is created.
-    pub fn clear_table(&mut self, name: &str) {
-        let Some(old) = self.catalog().table(ROOT, name).cloned() else {
-            self.table(name);
-            return;
+    pub fn clear_table(&mut self, component: &str, name: &str) -> Result<(), RequestError> {
+        let Some(old) = self.catalog().table(component, name).cloned() else {
+            return self.table(component, name).map(|_| ());
         };
         if let Some(tablet) = self.state.catalog.tablet_mut(old.id) {
             tablet.dropped = Some(self.state.ts);
+            tablet.indexes.clear();
         }
-        self.dropped_indexes
-            .extend(old.indexes.iter().map(|index| index.id));
+        let dropped = old.indexes.iter().map(|index| index.id);
+        self.state.catalog.dropped_indexes.extend(dropped);
         let indexes = old
             .indexes
             .iter()
             .map(|index| (index.name.as_str(), index.fields.clone()));
-        self.create_tablet(name, old.number, indexes.collect());
+        self.create_tablet(component, name, old.number, indexes.collect());
+        Ok(())
     }
 
     fn create_tablet(
         &mut self,
+        component: &str,
         name: &str,
         number: u32,
         indexes: Vec<(&str, Vec<FieldPath>)>,
@@ -125,11 +133,12 @@ impl<'a> Transaction<'a> {
                 id,
                 name: name.to_owned(),
                 fields,
+                filled_to: None,
             });
         let tablet = Tablet {
             id: self.catalog().next_tablet_id(),
             public_id: rand::random(),
-            component: ROOT.to_owned(),
+            component: component.to_owned(),
             name: name.to_owned(),
             number,
             created: self.state.ts,
@@ -142,27 +151,31 @@ impl<'a> Transaction<'a> {
         id
     }
 
-    /// Gives the table an index, filled from the documents it has. One of the same name and fields stays as it is; with other
-    /// fields it is replaced.
-    pub fn add_index(&mut self, table: &str, name: &str, fields: Vec<FieldPath>) {
-        let tablet = self.table(table);
+    /// Gives a table an index. One of the same name and fields stays as it is; with other fields it is replaced. It is filled at
+    /// once if the table is small, else by and by (see [`Index::is_ready`]).
+    pub fn add_index(&mut self, tablet: TabletId, name: &str, fields: Vec<FieldPath>) {
         let index = Index {
             id: self.catalog().next_index_id(),
             name: name.to_owned(),
             fields,
+            // No document has this internal id.
+            filled_to: Some(0),
         };
-        let Some(tablet) = self.state.catalog.tablet_mut(tablet) else {
+        let Some(target) = self.state.catalog.tablet_mut(tablet) else {
             return;
         };
-        if let Some(old) = tablet.index(name) {
-            if old.fields == index.fields {
+        let old = target.index(name).map(|old| (old.id, &old.fields));
+        if let Some((old, fields)) = old {
+            if *fields == index.fields {
                 return;
             }
-            self.dropped_indexes.push(old.id);
-            tablet.indexes.retain(|old| old.name != name);
+            target.indexes.retain(|index| index.id != old);
+            self.state.catalog.dropped_indexes.insert(old);
         }
-        tablet.indexes.push(index.clone());
-        self.backfills.push((tablet.id, index));
+        self.added_indexes.push((tablet, index.id));
+        if let Some(target) = self.state.catalog.tablet_mut(tablet) {
+            target.indexes.push(index);
+        }
     }
 
     /// The first document (oldest first) whose indexed fields have these values.
@@ -196,6 +209,31 @@ impl<'a> Transaction<'a> {
             Some(id) => self.get(tablet, id),
             None => Ok(None),
         }
+    }
+
+    /// Some of the documents between two index keys, in their order, with their keys. Only for transactions that have not written to
+    /// the table.
+    pub fn page(
+        &self,
+        tablet: TabletId,
+        start: &[u8],
+        end: &[u8],
+        documents: usize,
+    ) -> Result<Vec<(Vec<u8>, Current)>, RequestError> {
+        let mut query = self.db.prepare_cached(
+            "SELECT key FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
+        )?;
+        let keys = query.query_map(params![start, end, documents as i64], |row| row.get(0))?;
+        let mut found = Vec::new();
+        for key in keys {
+            let key: Vec<u8> = key?;
+            if let Some(id) = internal_id_of(&key)
+                && let Some(current) = self.get(tablet, id)?
+            {
+                found.push((key, current));
+            }
+        }
+        Ok(found)
     }
 
     /// The document with this internal id.
@@ -245,6 +283,11 @@ impl<'a> Transaction<'a> {
     pub fn delete(&mut self, tablet: TabletId, current: &Current) {
         self.unlink(tablet, current);
         self.write(tablet, current.internal_id, None, true);
+    }
+
+    /// Writes down how far a data sync is.
+    pub fn record_sync(&mut self, record: SyncRecord) {
+        self.syncs.push(record);
     }
 
     fn put(
