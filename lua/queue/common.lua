@@ -100,22 +100,31 @@ local function give_up_place(id)
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
+-- Notes until when some job has to be kept: until then forgetting must look.
+local function note_kept(until_ms)
+  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
+    call('HSET', root .. 'meta', 'kept_until', until_ms)
+  end
+end
+
 -- Sees to it that a job is kept until then at least, also after it has ended.
 local function keep(id, until_ms)
   local key = root .. 'job:' .. id
   if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
     call('HSET', key, 'keep_until', until_ms)
     call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+    note_kept(until_ms)
   end
 end
 
 -- Removes finished jobs, at once or when the last key that answers with them has run out.
 local function forget(ids)
   local gone = {}
+  local keeps = tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) > now
   for _, id in ipairs(ids) do
     local key = root .. 'job:' .. id
-    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-    if keep_until > now then
+    local keep_until = keeps and tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until and keep_until > now then
       call('PEXPIREAT', key, keep_until)
     else
       gone[#gone + 1] = key

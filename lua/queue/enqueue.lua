@@ -91,6 +91,7 @@ local function add(key, id, payload, options)
     fields[#fields + 1] = seat
   end
   call('HSET', key, unpack(fields))
+  if period then note_kept(options.keep_until) end
   remember(options, id)
 
   if options.delay then

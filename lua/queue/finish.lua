@@ -4,7 +4,7 @@
 -- ARGV     for each run: 1 id  2 run, as fetched  3 outcome  4 body  5 delay in ms (retry)
 --          6 last progress ('' none)
 --          outcome   body
---          completed the result, JSON
+--          completed the result, JSON; null is not kept
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
 --          dead      what went wrong: dead at once
@@ -30,8 +30,13 @@ local function finish(id, run, outcome, body, delay, progress)
   if progress ~= '' then call('HSET', key, 'progress', progress) end
 
   if outcome == 'completed' or outcome == 'refused' then
-    local field = outcome == 'completed' and 'result' or 'error'
-    call('HSET', key, field, body, 'state', 'completed', 'finished_at', now)
+    if outcome == 'refused' then
+      call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
+    elseif body == 'null' then
+      call('HSET', key, 'state', 'completed', 'finished_at', now)
+    else
+      call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
+    end
     call('HDEL', key, 'checkpoint')
     let_go(id, group, unique, 'completed')
     completed[#completed + 1] = now
