@@ -21,6 +21,7 @@ test-servers: install ## the tests of documents, against each server they are me
 bench: install install-bullmq ## comparisons against a baseline in the same run
 	cargo bench --bench sync
 	cargo bench -p sluice-queue --bench bullmq
+	cargo bench -p sluice-queue --bench scale
 
 check: ## formatting and lints
 	cargo fmt --all --check

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use apalis::prelude::WorkerBuilder;
-use deadpool_redis::{Config, Runtime};
 use futures_util::StreamExt;
 use serde_json::value::to_raw_value;
 use sluice_queue::{
@@ -20,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::main]
 async fn main() -> Done {
     let url = std::env::args().nth(1).ok_or("usage: tour REDIS_URL")?;
-    let pool = Config::from_url(&url).create_pool(Some(Runtime::Tokio1))?;
-    let queues = Queues::connect(&url, pool, QueueConfig::default()).await?;
+    let queues = Queues::connect(&url, QueueConfig::default()).await?;
     for queue in ["result", "watch", "bulk", "pause", "dead"] {
         start(&queues, queue, WorkerConfig::new("tour", 4));
     }
