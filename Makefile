@@ -21,6 +21,7 @@ test-servers: install ## the tests of documents, against each server they are me
 bench: install install-bullmq ## comparisons against a baseline in the same run
 	cargo bench --bench sync --bench documents --bench tail --bench convex
 	cargo bench -p sluice-queue --bench bullmq
+	cargo bench -p sluice-queue --bench scale
 
 test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
 	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \

@@ -100,10 +100,11 @@ end
 -- Removes finished jobs, at once or when the last key that answers with them has run out.
 local function forget(ids)
   local gone = {}
+  local keeps = tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) > now
   for _, id in ipairs(ids) do
     local key = root .. 'job:' .. id
-    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-    if keep_until > now then
+    local keep_until = keeps and tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until and keep_until > now then
       call('PEXPIREAT', key, keep_until)
     else
       gone[#gone + 1] = key

@@ -43,12 +43,20 @@ local function join(id, priority)
   in_line[#in_line + 1] = id
 end
 
+-- Notes until when some job has to be kept: until then forgetting must look.
+local function note_kept(until_ms)
+  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
+    call('HSET', root .. 'meta', 'kept_until', until_ms)
+  end
+end
+
 -- Sees to it that a job is kept until then at least, also after it has ended.
 local function keep(id, until_ms)
   local key = root .. 'job:' .. id
   if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
     call('HSET', key, 'keep_until', until_ms)
     call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+    note_kept(until_ms)
   end
 end
 
@@ -130,6 +138,7 @@ local function add(key, id, payload, options)
     set('seat', seat)
   end
   call('HSET', key, unpack(fields))
+  if period then note_kept(options.keep_until) end
   remember(options, id)
 
   if waits then

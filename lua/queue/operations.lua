@@ -49,7 +49,7 @@ function operations.retry(id)
   end
   withdraw(id, state)
   call('PERSIST', key)
-  call('HDEL', key, 'error', 'progress', 'finished_at', 'started_at', 'worker', 'token', 'cancel')
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
   call('HSET', key, 'attempts', 0, 'run_at', now)
   if job[7] then links().tally(job[7], job[5] and 'refused' or state, -1) end
   line_up(id, job[2], job[3])

@@ -6,9 +6,6 @@ pub enum QueueError {
     /// Valkey did not answer, or refused. The operation may have happened.
     #[error("Valkey: {0}")]
     Valkey(#[from] redis::RedisError),
-    /// No connection of the pool became free in time.
-    #[error("connection pool: {0}")]
-    Pool(#[from] deadpool_redis::PoolError),
     /// Something took longer than it may.
     #[error("no answer in time from {0}")]
     Timeout(&'static str),

@@ -5,11 +5,11 @@
 //! [`Running`] and returns a [`HandlerResult`]. `examples/` has a file for each feature.
 //!
 //! ```no_run
-//! # async fn example(pool: deadpool_redis::Pool) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use apalis::prelude::WorkerBuilder;
 //! use sluice_queue::*;
 //!
-//! let queues = Queues::connect("redis://127.0.0.1", pool, QueueConfig::default()).await?;
+//! let queues = Queues::connect("redis://127.0.0.1", QueueConfig::default()).await?;
 //! let worker = WorkerBuilder::new("greeter")
 //!     .backend(queues.backend("greet", WorkerConfig::new("greeter", 10)))
 //!     .build(async |running: Running| {
@@ -52,7 +52,7 @@
 //!
 //! - **At least once.** A job that was enqueued runs until it is completed, cancelled or dead. A worker holds a *lease* on
 //!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
-//!   a worker dies its leases run out (after 6 s) and any live worker with the next fetch (each 2 s) takes over.
+//!   a worker dies its leases run out (after 6 s), and a live worker that waits fetches at that moment.
 //! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
 //!   What was fetched and never started (a drain, a lost answer) is not counted. A job says [how many
 //!   attempts](NewJob::max_attempts) it has, without a bound too, and [how long it waits](NewJob::backoff) between them.
@@ -128,6 +128,7 @@ mod queues;
 mod rate;
 mod read;
 mod script;
+mod server;
 mod stats;
 mod unique;
 mod worker;

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use apalis::prelude::WorkerBuilder;
-use deadpool_redis::{Config, Runtime};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use sluice_queue::{
@@ -21,8 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn connect() -> Result<Queues, Box<dyn Error>> {
     let url = std::env::args().nth(1);
     let url = url.ok_or("give the address of a Valkey, such as redis://127.0.0.1:6379")?;
-    let pool = Config::from_url(&url).create_pool(Some(Runtime::Tokio1))?;
-    Ok(Queues::connect(&url, pool, QueueConfig::default()).await?)
+    Ok(Queues::connect(&url, QueueConfig::default()).await?)
 }
 
 /// Starts a worker of four places, which runs until the process ends.

@@ -151,10 +151,14 @@ impl JobView {
         let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
         let logged: u64 = fields.number("logged")?.unwrap_or_default();
         let created_at = fields.number("created_at")?.unwrap_or_default();
+        let state = state.parse()?;
+        // A released run does not count.
+        let run = fields.0.remove("run").filter(|_| state != State::Available);
+        let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
             id,
             queue: queue.clone(),
-            state: state.parse()?,
+            state,
             version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
@@ -173,9 +177,9 @@ impl JobView {
             backoff: fields.parsed("backoff")?,
             created_at,
             run_at: fields.number("run_at")?.unwrap_or(created_at),
-            started_at: fields.number("started_at")?,
+            started_at,
             finished_at: fields.number("finished_at")?,
-            worker: fields.0.remove("worker"),
+            worker,
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
@@ -186,6 +190,13 @@ impl JobView {
             trace: fields.0.remove("trace"),
         }))
     }
+}
+
+/// When a run began, and its worker.
+fn parts_of_run(run: &str) -> (Option<u64>, Option<String>) {
+    let mut parts = run.splitn(3, '/');
+    let began = parts.next().and_then(|it| it.parse().ok());
+    (began, parts.nth(1).map(str::to_owned))
 }
 
 /// How often a job may be started, as it is kept.

@@ -172,21 +172,21 @@ impl Twins {
             "w".into(),
             "w@1".into(),
             LATER.to_string(),
-            token.clone(),
+            token,
             "0".into(),
             version.to_string(),
         ];
-        type Answer = (i64, u64, u64, u64, u64, Vec<Vec<redis::Value>>);
-        let (_, _, _, _, mended, rows): Answer = self.eval(|it| &it.fetch, &arguments);
+        type Answer = (i64, u64, u64, u64, u64, String, Vec<Vec<redis::Value>>);
+        let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
         let leased: Vec<String> = rows
             .into_iter()
-            .map(|row| redis::from_redis_value(row.into_iter().next().unwrap()).unwrap())
+            .map(|mut row| redis::from_redis_value(row.pop().unwrap()).unwrap())
             .collect();
         let did = format!("fetch {want} of version {version}");
-        let expected = self.reference.fetch(want, version, &token);
+        let expected = self.reference.fetch(want, version, &run);
         assert_eq!(leased, expected, "{did}");
         assert_eq!(mended, 0, "{did}");
-        let runs = leased.into_iter().map(|id| (id, token.clone()));
+        let runs = leased.into_iter().map(|id| (id, run.clone()));
         self.runs.extend(runs);
         did
     }

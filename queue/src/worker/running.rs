@@ -219,7 +219,7 @@ async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Resul
         .script(&shared.scripts.save, &root(lease.id.queue()), |command| {
             command
                 .arg(lease.id.job())
-                .arg(&lease.token)
+                .arg(&*lease.run)
                 .arg(field)
                 .arg(value);
         })
