@@ -38,7 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 ///
 /// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
 /// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. The stream ends after
-/// the final state. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
+/// the final state, and with the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
 /// its user, with `docs:read` and `admin`, and, when it is nobody's, by those who may write documents of that service.
 #[utoipa::path(
     get,
@@ -64,9 +64,8 @@ async fn job(
     check_viewer(&caller, &job)?;
     if wants_events(&headers) {
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-        return Ok(Sse::new(events(&state, &job.id))
-            .keep_alive(keep_alive)
-            .into_response());
+        let events = events(&state, &job.id).take_until(caller.expired());
+        return Ok(Sse::new(events).keep_alive(keep_alive).into_response());
     }
     Ok(Json(job).into_response())
 }

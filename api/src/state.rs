@@ -9,7 +9,9 @@ use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
+use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::meta::Fetches;
@@ -46,11 +48,13 @@ pub struct AppState {
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
+    pub(crate) tail: Tail,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) fetches: Fetches,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) sockets: TaskTracker,
 }
 
 impl AppState {
@@ -68,6 +72,7 @@ impl AppState {
         Self {
             // Documents are kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
+            tail: Tail::new(cache.valkey().clone()),
             config: Arc::new(config),
             queues,
             cache,
@@ -76,6 +81,13 @@ impl AppState {
             metrics,
             fetches: Fetches::default(),
             shutdown,
+            sockets: TaskTracker::new(),
         }
+    }
+
+    /// The WebSockets that are open. They say farewell on a shutdown, which the server that they came through does not
+    /// wait for.
+    pub fn sockets(&self) -> TaskTracker {
+        self.sockets.clone()
     }
 }

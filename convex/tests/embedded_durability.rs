@@ -3,17 +3,18 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{IMPORT, Server, import_body, values};
+use common::{IMPORT, Server, answer, values};
+use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_convex::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Runs one life of the store in `dir`: everything of it is gone when this returns.
 fn life<T>(dir: &std::path::Path, run: impl AsyncFnOnce(Server) -> T) -> T {
@@ -73,7 +74,7 @@ async fn concurrent_writes_are_transactions_of_their_own() {
                 .await
         }
     });
-    futures_util::future::join_all(writes).await;
+    join_all(writes).await;
     let rows = values(&server.deltas("t", &start).await);
     assert_eq!(rows.len(), 200);
     for transaction in rows.chunk_by(|a, b| a["_ts"] == b["_ts"]) {
@@ -101,9 +102,9 @@ fn a_folder_is_opened_once_at_a_time() {
     Embedded::open(config).unwrap();
 }
 
-/// The process that the next test kills: serves the store in the folder that `EMBEDDED_STORE_FOLDER` names, and prints its URL.
+/// The process that the tests below kill: serves the store in the folder that `EMBEDDED_STORE_FOLDER` names, and prints its URL.
 #[tokio::test]
-#[ignore = "a part of the next test, run by it"]
+#[ignore = "a part of the tests below, run by them"]
 async fn a_store_to_be_killed() {
     let Some(folder) = std::env::var_os("EMBEDDED_STORE_FOLDER") else {
         return;
@@ -114,9 +115,8 @@ async fn a_store_to_be_killed() {
     tokio::time::sleep(Duration::from_secs(60)).await;
 }
 
-#[tokio::test]
-async fn what_was_answered_survives_the_process_being_killed() {
-    let dir = tempfile::tempdir().unwrap();
+/// Starts a store in a process of its own, and waits until it serves.
+async fn start_to_kill(dir: &std::path::Path) -> (Child, Server) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -124,53 +124,116 @@ async fn what_was_answered_survives_the_process_being_killed() {
             "--ignored",
             "--nocapture",
         ])
-        .env("EMBEDDED_STORE_FOLDER", dir.path())
+        .env("EMBEDDED_STORE_FOLDER", dir)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = loop {
+    loop {
         let line = lines.next_line().await.unwrap().expect("the store starts");
         if let Some((_, url)) = line.split_once("serving ") {
-            break url.to_owned();
+            return (child, Server::at(url));
         }
-    };
-    let answered = AtomicU64::new(0);
-    let server = Server::at(&url);
-    let write = async {
-        for n in 0.. {
-            let body = import_body("t", None, [json!({ "n": n })]);
-            match server
-                .request(Method::POST, IMPORT)
-                .json(&body)
-                .send()
-                .await
-            {
-                Ok(response) if response.status() == 200 => {
-                    answered.store(n + 1, Ordering::Relaxed)
+    }
+}
+
+/// Writers that import at the same time, the records of a transaction, and the requests after which the process is killed.
+const WRITERS: usize = 4;
+const RECORDS: usize = 20;
+const REQUESTS: usize = 60;
+
+/// One request: records with a key for one table, and as many for another.
+fn request(writer: usize, n: usize) -> Value {
+    let records = (0..RECORDS).flat_map(|part| {
+        let data =
+            json!({ "k": format!("{writer}/{n}/{part}"), "request": format!("{writer}/{n}") });
+        ["keyed", "plain"].map(|table| json!({ "tableName": table, "data": data }))
+    });
+    json!({
+        "tables": {
+            "keyed": { "primaryKey": [["k"]], "jsonSchema": {} },
+            "plain": { "jsonSchema": {} },
+        },
+        "messages": records.collect::<Vec<_>>(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_leaves_every_answered_transaction_and_no_half_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, server) = start_to_kill(dir.path()).await;
+    server.add_key("keyed", "k").await;
+    let answered = Mutex::new(BTreeSet::new());
+    let writers = (0..WRITERS).map(|writer| {
+        let (server, answered) = (&server, &answered);
+        async move {
+            for n in 0.. {
+                let body = request(writer, n);
+                let sent = server.request(Method::POST, IMPORT).json(&body).send();
+                match sent.await {
+                    Ok(response) if response.status() == 200 => {
+                        answered.lock().unwrap().insert(format!("{writer}/{n}"));
+                    }
+                    _ => return,
                 }
-                _ => return,
             }
         }
-    };
+    });
     let kill = async {
-        while answered.load(Ordering::Relaxed) < 50 {
+        while answered.lock().unwrap().len() < REQUESTS {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // SIGKILL.
         child.kill().await.unwrap();
     };
-    tokio::join!(write, kill);
+    tokio::join!(join_all(writers), kill);
+
     let server = Server::open(dir.path()).await;
-    let found = server.documents("t").await;
-    let numbers: BTreeSet<u64> = found
-        .iter()
-        .map(|d| d["n"].as_f64().unwrap() as u64)
-        .collect();
-    let answered = answered.into_inner();
-    assert!(answered >= 50);
-    // The write that was on its way when the process died may or may not have made it.
-    assert!(numbers.len() as u64 - answered <= 1);
-    assert!((0..answered).all(|n| numbers.contains(&n)));
+    let mut found: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for (place, table) in ["keyed", "plain"].into_iter().enumerate() {
+        for document in server.documents(table).await {
+            let request = document["request"].as_str().unwrap().to_owned();
+            found.entry(request).or_default()[place] += 1;
+        }
+    }
+    let answered = answered.into_inner().unwrap();
+    assert!(answered.len() >= REQUESTS);
+    for request in &answered {
+        assert_eq!(found.get(request), Some(&[RECORDS, RECORDS]), "{request}");
+    }
+    // Those that were on their way may have made it, but not in part.
+    assert!(found.len() <= answered.len() + WRITERS);
+    assert!(found.values().all(|counts| *counts == [RECORDS, RECORDS]));
+    // The index lost nothing either: the same records again meet those there are.
+    let before = server.documents("keyed").await.len();
+    for request in found.keys() {
+        let records = (0..RECORDS).map(|part| json!({ "k": format!("{request}/{part}") }));
+        server.import("keyed", Some("k"), records).await;
+    }
+    assert_eq!(server.documents("keyed").await.len(), before);
+}
+
+#[tokio::test]
+async fn an_index_that_was_being_built_when_the_process_was_killed_is_finished_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, server) = start_to_kill(dir.path()).await;
+    for _ in 0..2 {
+        let records = (0..15_000).map(|n| json!({ "k": n }));
+        server.import("t", None, records).await;
+    }
+    server.add_key("t", "v").await;
+    child.kill().await.unwrap();
+    let server = Server::open(dir.path()).await;
+    let ready = async || {
+        let path = "/api/streaming_import/primary_key_indexes_ready";
+        let request = server.request(Method::GET, path);
+        let (_, body) = answer(request.json(&json!({ "tables": ["t"] }))).await;
+        body["indexesReady"] == json!(true)
+    };
+    while !ready().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.import("t", Some("v"), [json!({ "v": 1 })]).await;
+    assert_eq!(server.documents("t").await.len(), 30_001);
 }

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Server;
-use follower::{Copy, Follower, Key, View, snapshot};
+use follower::{Copy, Follower, Key, SyncFollower, View, snapshot};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// Tables whose records have a key, and one whose records are appended.
+/// Tables whose records have a key, one whose records are appended, and one of a component.
 const KEYED: [&str; 2] = ["a", "b"];
 const LOG: &str = "log";
+const NESTED: &str = "outer/inner/t";
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -30,8 +31,17 @@ enum Step {
     Clear(&'static str),
     /// This many requests of one of the followers.
     Follow(usize, u8),
+    /// Documents for the component's table, in place of all it has or besides.
+    Nested {
+        replace: bool,
+        count: u8,
+    },
     /// One more follower.
     Join(View),
+    /// This many requests of one of the data syncs.
+    Sync(usize, u8),
+    /// One more data sync.
+    JoinSync(View),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -45,6 +55,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => table().prop_map(Step::Clear),
         10 => (0..4usize, 1..4u8).prop_map(|(f, n)| Step::Follow(f, n)),
         2 => views().prop_map(Step::Join),
+        1 => (any::<bool>(), 0..60u8).prop_map(|(replace, count)| Step::Nested { replace, count }),
+        6 => (0..4usize, 1..4u8).prop_map(|(f, n)| Step::Sync(f, n)),
+        2 => views().prop_map(Step::JoinSync),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -84,7 +97,9 @@ struct History {
     /// The records of keyed tables, by key.
     expected: BTreeMap<&'static str, BTreeMap<u64, Value>>,
     appended: usize,
+    nested: usize,
     followers: Vec<Follower>,
+    syncs: Vec<SyncFollower>,
     /// Sees everything at once: whose ids belong to a table before it is cleared.
     witness: Follower,
     seen: BTreeSet<Key>,
@@ -104,7 +119,9 @@ impl History {
             server,
             expected: KEYED.map(|table| (table, BTreeMap::new())).into(),
             appended: 0,
+            nested: 0,
             followers: vec![Follower::new(View::Everything)],
+            syncs: vec![SyncFollower::new(View::Everything)],
             witness,
             seen: BTreeSet::new(),
             cleared: BTreeSet::new(),
@@ -137,6 +154,15 @@ impl History {
                 }
             }
             Step::Join(view) => self.followers.push(Follower::new(*view)),
+            Step::Nested { replace, count } => self.import_nested(*replace, *count).await,
+            Step::Sync(which, requests) => {
+                let count = self.syncs.len();
+                let sync = &mut self.syncs[which % count];
+                for _ in 0..*requests {
+                    sync.step(&self.server).await;
+                }
+            }
+            Step::JoinSync(view) => self.syncs.push(SyncFollower::new(*view)),
         }
         self.witness.catch_up(&self.server).await;
         self.seen.extend(self.witness.copy.keys().cloned());
@@ -169,12 +195,34 @@ impl History {
             .put("/api/streaming_import/clear_tables", body)
             .await;
         assert_eq!(status, 200);
-        let gone = self.seen.iter().filter(|(name, _)| name == table);
-        self.cleared.extend(gone.cloned());
+        self.forget(table);
         match self.expected.get_mut(table) {
             Some(expected) => expected.clear(),
             None => self.appended = 0,
         }
+    }
+
+    async fn import_nested(&mut self, replace: bool, count: u8) {
+        let (mode, documents) = (
+            if replace { "replace" } else { "append" },
+            (0..count).map(|n| json!({ "n": n })),
+        );
+        let (status, _) = self
+            .server
+            .import_lines("outer/inner", "t", mode, documents)
+            .await;
+        assert_eq!(status, 200);
+        if replace {
+            self.forget(NESTED);
+            self.nested = 0;
+        }
+        self.nested += usize::from(count);
+    }
+
+    /// All that was in a table is gone without a tombstone.
+    fn forget(&mut self, table: &str) {
+        let gone = self.seen.iter().filter(|(name, _)| name == table);
+        self.cleared.extend(gone.cloned());
     }
 
     /// Compares everyone's copy with what is there, and that with what was written.
@@ -188,6 +236,16 @@ impl History {
             let shown = snapshot(&self.server, follower.view).await;
             assert_eq!(shown, project(&everything, follower.view));
             assert_eq!(copy, shown, "{:?}", follower.view);
+        }
+        for sync in &mut self.syncs {
+            sync.catch_up(&self.server).await;
+            // Its truncates tell of cleared tables too.
+            assert_eq!(
+                sync.copy,
+                project(&everything, sync.view),
+                "{:?}",
+                sync.view
+            );
         }
     }
 
@@ -206,8 +264,8 @@ impl History {
             let expected = expected.iter().map(|(k, v)| (*k, v.to_string()));
             assert_eq!(found, expected.collect());
         }
-        let appended = everything.keys().filter(|(name, _)| name == LOG).count();
-        assert_eq!(appended, self.appended);
+        let count = |table: &str| everything.keys().filter(|(name, _)| name == table).count();
+        assert_eq!((count(LOG), count(NESTED)), (self.appended, self.nested));
     }
 }
 
@@ -225,7 +283,7 @@ fn project(everything: &Copy, view: View) -> Copy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_follows_the_protocol_ends_up_with_what_is_there(steps in steps()) {
@@ -284,8 +342,22 @@ async fn followers_keep_up_with_concurrent_writers() {
             follower
         }
     }));
-    let ((), followers) = tokio::join!(write, follow);
+    let sync = join_all(views.map(|view| {
+        let (server, writing) = (&server, &writing);
+        async move {
+            let mut sync = SyncFollower::new(view);
+            while writing.load(Ordering::Relaxed) {
+                sync.step(server).await;
+            }
+            sync.catch_up(server).await;
+            sync
+        }
+    }));
+    let ((), followers, syncs) = tokio::join!(write, follow, sync);
     for follower in followers {
         assert_eq!(follower.copy, snapshot(&server, follower.view).await);
+    }
+    for sync in syncs {
+        assert_eq!(sync.copy, snapshot(&server, sync.view).await);
     }
 }

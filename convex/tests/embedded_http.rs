@@ -7,30 +7,128 @@ use common::{IMPORT, KEY, Server, answer, import_body};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// All routes, with a body that each accepts, and the permission they need: export, import, none, or that of a function.
+fn routes() -> Vec<(Method, &'static str, Value, &'static str)> {
+    const EXPORT: &str = "deployment:data:view";
+    const TO_IMPORT: &str = "deployment:backups:import";
+    let import = |path: &'static str, method: Method, body: Value| (method, path, body, TO_IMPORT);
+    let definition = json!({ "tableDefinition": { "tableName": "made", "indexes": [] } });
+    let truncation = json!({ "tableName": "t", "deleteType": "HardDelete" });
+    vec![
+        (Method::GET, "/api/json_schemas", Value::Null, EXPORT),
+        (Method::GET, "/api/list_snapshot", Value::Null, EXPORT),
+        (Method::POST, "/api/list_snapshot", json!({}), EXPORT),
+        (
+            Method::GET,
+            "/api/document_deltas?cursor=9000000000000000000",
+            Value::Null,
+            EXPORT,
+        ),
+        (
+            Method::POST,
+            "/api/document_deltas",
+            json!({ "cursor": 9_000_000_000_000_000_000i64 }),
+            EXPORT,
+        ),
+        (
+            Method::GET,
+            "/api/test_streaming_export_connection",
+            Value::Null,
+            EXPORT,
+        ),
+        (
+            Method::GET,
+            "/api/get_table_column_names",
+            Value::Null,
+            EXPORT,
+        ),
+        (Method::POST, "/api/v1/data/sync", json!({}), EXPORT),
+        (
+            Method::GET,
+            "/api/v1/data/list_active_syncs",
+            Value::Null,
+            EXPORT,
+        ),
+        // Refused for its cursor, once it comes that far.
+        (
+            Method::POST,
+            "/api/data_sync_cursor_from_deltas",
+            json!({ "cursor": 9_000_000_000_000_000_000i64 }),
+            EXPORT,
+        ),
+        import(
+            "/api/streaming_import/primary_key_indexes_ready",
+            Method::GET,
+            json!({ "tables": [] }),
+        ),
+        import(
+            "/api/streaming_import/add_primary_key_indexes",
+            Method::PUT,
+            json!({ "indexes": {} }),
+        ),
+        import(
+            "/api/streaming_import/clear_tables",
+            Method::PUT,
+            json!({ "tableNames": [] }),
+        ),
+        import(
+            IMPORT,
+            Method::POST,
+            json!({ "tables": {}, "messages": [] }),
+        ),
+        import("/api/streaming_import/get_schema", Method::GET, Value::Null),
+        import(
+            "/api/streaming_import/fivetran_create_table",
+            Method::POST,
+            definition,
+        ),
+        import(
+            "/api/streaming_import/fivetran_truncate_table",
+            Method::POST,
+            truncation,
+        ),
+        import(
+            "/api/streaming_import/apply_fivetran_operations",
+            Method::POST,
+            json!([]),
+        ),
+        import(
+            "/api/import?format=jsonLines&tableName=t&mode=append",
+            Method::POST,
+            json!({}),
+        ),
+        // Always 400, whatever the key may do.
+        (
+            Method::POST,
+            "/api/streaming_import/replace_tables",
+            json!({ "tableNames": {} }),
+            "",
+        ),
+        (
+            Method::GET,
+            "/api/query?path=files:getMany&args=%7B%22user%22%3A%22u%22%2C%22ids%22%3A%5B%5D%7D",
+            Value::Null,
+            "deployment:functions:runInternalQueries",
+        ),
+        (
+            Method::POST,
+            "/api/query",
+            json!({ "path": "files:getMany", "args": { "user": "u", "ids": [] } }),
+            "deployment:functions:runInternalQueries",
+        ),
+        (
+            Method::POST,
+            "/api/mutation",
+            json!({ "path": "files:remove", "args": { "user": "u", "docIds": [] } }),
+            "deployment:functions:runInternalMutations",
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn every_route_wants_the_deploy_key() {
     let server = Server::start().await;
-    let routes = [
-        (Method::GET, "/api/json_schemas"),
-        (Method::GET, "/api/list_snapshot"),
-        (Method::POST, "/api/list_snapshot"),
-        (Method::GET, "/api/document_deltas"),
-        (Method::POST, "/api/document_deltas"),
-        (Method::GET, "/api/test_streaming_export_connection"),
-        (Method::GET, "/api/get_table_column_names"),
-        (
-            Method::GET,
-            "/api/streaming_import/primary_key_indexes_ready",
-        ),
-        (Method::PUT, "/api/streaming_import/add_primary_key_indexes"),
-        (Method::PUT, "/api/streaming_import/clear_tables"),
-        (Method::POST, "/api/streaming_import/replace_tables"),
-        (Method::POST, IMPORT),
-        (Method::GET, "/api/query"),
-        (Method::POST, "/api/query"),
-        (Method::POST, "/api/mutation"),
-    ];
-    for (method, path) in routes {
+    for (method, path, ..) in routes() {
         let url = format!("{}{path}", server.url);
         // The body is broken too: the key is looked at first.
         let request = || server.http.request(method.clone(), &url).body("{");
@@ -47,7 +145,155 @@ async fn every_route_wants_the_deploy_key() {
             "{method} {path}"
         );
         assert_eq!(body.as_object().unwrap().len(), 2);
+        let client = request().header("Convex-Client", "nodash");
+        assert_eq!(
+            answer(client).await.1["code"],
+            json!("InvalidClientVersion")
+        );
     }
+}
+
+#[tokio::test]
+async fn a_limited_key_opens_what_it_permits_and_nothing_else() {
+    let permissions = [
+        "deployment:data:view",
+        "deployment:backups:import",
+        "deployment:functions:runInternalQueries",
+        "deployment:functions:runInternalMutations",
+    ];
+    let server = Server::with(|config| {
+        for (n, permission) in permissions.iter().enumerate() {
+            let key = format!("prod:test|limited{n}={permission}");
+            config.limited_keys.push(key.parse().unwrap());
+        }
+    })
+    .await;
+    for (n, granted) in permissions.iter().enumerate() {
+        for (method, path, body, needed) in routes() {
+            let request = server
+                .http
+                .request(method.clone(), format!("{}{path}", server.url));
+            let request = request.header("Authorization", format!("Convex limited{n}"));
+            let request = if body.is_null() {
+                request
+            } else {
+                request.json(&body)
+            };
+            let (status, answer) = answer(request).await;
+            let code = answer["code"].as_str().unwrap_or_default();
+            if needed.is_empty() || needed == *granted {
+                assert_ne!(code, "OperationNotPermitted", "{method} {path}");
+            } else {
+                assert_eq!(
+                    (status, code),
+                    (403, "OperationNotPermitted"),
+                    "{method} {path}"
+                );
+                assert!(answer["message"].as_str().unwrap().contains(needed));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_is_switched_off_is_refused_before_the_permission_is_looked_at() {
+    let server = Server::with(|config| {
+        config.export = false;
+        let key = "limited=deployment:backups:import";
+        config.limited_keys.push(key.parse().unwrap());
+    })
+    .await;
+    for (method, path, body, needed) in routes() {
+        let request = server
+            .http
+            .request(method.clone(), format!("{}{path}", server.url));
+        let request = request.header("Authorization", "Convex limited");
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let (status, answer) = answer(request).await;
+        let off = (status, &answer["code"]) == (403, &json!("StreamingExportNotEnabled"));
+        assert_eq!(off, needed == "deployment:data:view", "{method} {path}");
+    }
+}
+
+/// Section 2's list of checks: each request is wrong in one more way than the one after it, and is refused for the first.
+#[tokio::test]
+async fn each_check_comes_before_the_ones_after_it() {
+    let server = Server::with(|config| {
+        let key = "importer=deployment:backups:import";
+        config.limited_keys.push(key.parse().unwrap());
+    })
+    .await;
+    let code = async |client: &str, key: &str, method: Method, path: &str, body: Option<&str>| {
+        let mut request = server
+            .http
+            .request(method, format!("{}{path}", server.url))
+            .header("Convex-Client", client);
+        if !key.is_empty() {
+            request = request.header("Authorization", format!("Convex {key}"));
+        }
+        if let Some(body) = body {
+            let json = request.header("Content-Type", "application/json");
+            request = json.body(body.to_owned());
+        }
+        let (_, answer) = answer(request).await;
+        answer["code"].as_str().unwrap_or_default().to_owned()
+    };
+    let get = async |client: &str, key: &str, query: &str| {
+        code(
+            client,
+            key,
+            Method::GET,
+            &format!("/api/list_snapshot?{query}"),
+            None,
+        )
+        .await
+    };
+    let good = "airbyte-export-0.4.0";
+    assert_eq!(get("x", "", "snapshot=x").await, "InvalidClientVersion");
+    assert_eq!(
+        get("npm-0.1.0", "", "snapshot=x").await,
+        "ClientVersionUnsupported"
+    );
+    assert_eq!(get(good, "", "snapshot=x").await, "BadQueryArgs");
+    assert_eq!(get(good, "", "cursor=x").await, "BadDeployKey");
+    assert_eq!(get(good, "wrong", "cursor=x").await, "BadAdminKey");
+    assert_eq!(
+        get(good, "importer", "cursor=x").await,
+        "OperationNotPermitted"
+    );
+    assert_eq!(
+        get(good, "s3cret", "cursor=x&format=y").await,
+        "InvalidListSnapshotCursor"
+    );
+    assert_eq!(get(good, "s3cret", "format=y").await, "BadFormat");
+
+    let post = async |key: &str, body: &str| {
+        code(good, key, Method::POST, "/api/list_snapshot", Some(body)).await
+    };
+    assert_eq!(post("", "{").await, "BadDeployKey");
+    assert_eq!(post("wrong", "{").await, "BadAdminKey");
+    assert_eq!(post("importer", "{").await, "BadJsonBody");
+    assert_eq!(
+        post("importer", r#"{"cursor":"x"}"#).await,
+        "OperationNotPermitted"
+    );
+    assert_eq!(
+        post("s3cret", r#"{"cursor":"x","format":"y"}"#).await,
+        "InvalidListSnapshotCursor"
+    );
+    assert_eq!(post("s3cret", r#"{"format":"y"}"#).await, "BadFormat");
+
+    let import = async |body: &str| code(good, "s3cret", Method::POST, IMPORT, Some(body)).await;
+    assert_eq!(import(r#"{"messages":[]}"#).await, "BadJsonBody");
+    // Whatever is wrong further down, nothing of it is looked at before the body is of its shape.
+    assert_eq!(
+        import(r#"{"tables":{"t":{"primaryKey":[]}},"messages":[]}"#).await,
+        "BadJsonBody"
+    );
 }
 
 #[tokio::test]

@@ -117,6 +117,16 @@ async fn bad_imports_are_refused_before_anything_is_written() {
             "InternalServerError",
         ),
         (
+            json!({ "tables": tables, "messages": [good, { "tableName": "t", "data": { "x".repeat(1100): 1 } }] }),
+            500,
+            "InternalServerError",
+        ),
+        (
+            json!({ "tables": { "x".repeat(65): { "jsonSchema": {} } }, "messages": [] }),
+            500,
+            "InternalServerError",
+        ),
+        (
             json!({ "tables": { "t": {} }, "messages": [good] }),
             400,
             "BadJsonBody",
@@ -279,4 +289,39 @@ async fn tables_are_never_replaced() {
     );
     let (status, body) = server.post(path, json!({})).await;
     assert_eq!((status, &body["code"]), (400, &json!("BadJsonBody")));
+}
+
+#[tokio::test]
+async fn an_index_on_a_large_table_is_built_beside_the_requests() {
+    let server = Server::start().await;
+    let records = |from: u32| (from..from + 15_000).map(|n| json!({ "k": n, "v": "old" }));
+    for from in [0, 15_000, 30_000] {
+        server.import("t", None, records(from)).await;
+    }
+    server.add_key("t", "k").await;
+    let ready = async || {
+        let request = server.request(Method::GET, READY);
+        let (status, body) = answer(request.json(&json!({ "tables": ["t"] }))).await;
+        assert_eq!(status, 200);
+        body["indexesReady"].as_bool().unwrap()
+    };
+    assert!(!ready().await);
+    let upsert = import_body("t", Some("k"), [json!({ "k": 7, "v": "new" })]);
+    assert_eq!(
+        code_of(&server, upsert.clone()).await,
+        (400, "IndexBackfillingError".to_owned())
+    );
+    // What is appended meanwhile is found by its key later.
+    server
+        .import("t", None, [json!({ "k": 50_000, "v": "old" })])
+        .await;
+    while !ready().await {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let changed = [7, 44_999, 50_000].map(|k| json!({ "k": k, "v": "new" }));
+    server.import("t", Some("k"), changed).await;
+    let documents = server.documents("t").await;
+    assert_eq!(documents.len(), 45_001);
+    let new = documents.iter().filter(|d| d["v"] == json!("new"));
+    assert_eq!(new.count(), 3);
 }

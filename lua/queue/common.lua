@@ -34,8 +34,8 @@ local function is_held_back(id)
   return user and call('ZSCORE', root .. 'throttled_users', user), user
 end
 
--- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when there was nothing to take before:
--- a worker with a free slot fetches until there is nothing left.
+-- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
+-- there was nothing to take before: a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
   local score = (priority or PRIORITY) * SEATS + seat
   moved[#moved + 1] = id
@@ -186,12 +186,15 @@ local function list_ended(state, jobs)
   trim(state, #jobs)
 end
 
+local follow_up, tally -- of links.lua
+
 -- Ends a job. Whoever calls this has taken it out of the set of its former state.
-local function conclude(id, state, group, unique)
+local function conclude(id, state, group, unique, batch, next_job)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
   list_ended(state, { now, id })
   let_go(id, group, unique, state)
   ended[#ended + 1] = id
+  if batch or next_job then follow_up(id, state, batch, next_job) end
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.

@@ -8,7 +8,7 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff, id };
+--          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff, id, input };
 --          what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
@@ -80,16 +80,18 @@ local rescued, buried = 0, 0
 if now >= rescue_after then
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'run', 'state')
+    local job = call(
+      'HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'run', 'state', 'batch',
+      'next')
     call('ZREM', root .. 'running', id)
     if job[9] == 'running' then
       call('HDEL', key, 'run')
       note(id, job[5], 'the lease of worker ' .. string.match(job[8] or '//?', '/.-/(.*)') .. ' ran out')
       if job[7] then
-        conclude(id, 'cancelled', job[3], job[4])
+        conclude(id, 'cancelled', job[3], job[4], job[10], job[11])
       elseif tonumber(job[5]) >= tonumber(job[6] or MAX_ATTEMPTS) then
         buried = buried + 1
-        conclude(id, 'dead', job[3], job[4])
+        conclude(id, 'dead', job[3], job[4], job[10], job[11])
       else
         rescued = rescued + 1
         call('HSET', key, 'state', 'available')
@@ -168,7 +170,8 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
     local id = popped[i]
     local key = root .. 'job:' .. id
     local job = call(
-      'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace', 'backoff', 'run_at')
+      'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace', 'backoff',
+      'run_at', 'input')
     if job[1] and tonumber(job[4] or 1) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[4], id)

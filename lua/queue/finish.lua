@@ -4,7 +4,7 @@
 -- ARGV     for each run: 1 id  2 run, as fetched  3 outcome  4 body  5 delay in ms (retry)
 --          6 last progress ('' none)
 --          outcome   body
---          completed the result, JSON; null is not kept
+--          completed the result, JSON; null is kept only for a batch or a next job
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
 --          dead      what went wrong: dead at once
@@ -20,8 +20,8 @@ local completed = {} -- of these: now and id of each that is completed
 
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local found = call('HMGET', key, 'state', 'run', 'group', 'unique')
-  local group, unique = found[3], found[4]
+  local found = call('HMGET', key, 'state', 'run', 'group', 'unique', 'batch', 'next')
+  local group, unique, batch, next_job = found[3], found[4], found[5], found[6]
 
   if found[2] ~= run then return 'lost' end
   if found[1] ~= 'running' then return found[1] end
@@ -32,7 +32,7 @@ local function finish(id, run, outcome, body, delay, progress)
   if outcome == 'completed' or outcome == 'refused' then
     if outcome == 'refused' then
       call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
-    elseif body == 'null' then
+    elseif body == 'null' and not (batch or next_job) then
       call('HSET', key, 'state', 'completed', 'finished_at', now)
     else
       call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
@@ -42,6 +42,7 @@ local function finish(id, run, outcome, body, delay, progress)
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
+    if batch or next_job then follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 
@@ -67,7 +68,7 @@ local function finish(id, run, outcome, body, delay, progress)
       return 'available'
     end
   end
-  conclude(id, state, group, unique)
+  conclude(id, state, group, unique, batch, next_job)
   return state
 end
 

@@ -16,7 +16,7 @@ local function relist(id, state, job, lease)
   elseif KEEP[state] then
     forget({ id })
   else
-    call('ZADD', root .. state, job.run_at, id)
+    call('ZADD', root .. state, job.run_at or now, id)
     wake = true
   end
 end
@@ -83,6 +83,15 @@ local function mend_throttled(id, user)
   return missing + call('ZADD', root .. 'throttled_users', 'NX', now, user) > 0
 end
 
+-- Cancels a job that waits for one, or for a batch, that is gone. Returns whether it was so.
+local function mend_waiting(id)
+  local waits_for = call('HMGET', root .. 'job:' .. id, 'previous', 'callback_of')
+  local key = waits_for[1] and root .. 'job:' .. waits_for[1] or root .. 'batch:' .. (waits_for[2] or '')
+  if call('EXISTS', key) == 1 then return false end
+  stop(id)
+  return true
+end
+
 -- Returns whether there was something to mend.
 local function mend(id, lease)
   local key = root .. 'job:' .. id
@@ -101,7 +110,7 @@ local function mend(id, lease)
     relist(id, state, job, lease)
     mended = true
   end
-  return mended
+  return (state == 'waiting' and mend_waiting(id)) or mended
 end
 
 -- Takes the next step. Returns how many jobs were mended.

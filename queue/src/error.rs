@@ -21,6 +21,9 @@ pub enum QueueError {
         /// The job of the first request.
         first: crate::JobId,
     },
+    /// The batch has ended and takes no more jobs, or is gone.
+    #[error("batch {0} has ended")]
+    BatchEnded(crate::BatchId),
     /// Something is larger than a queue keeps.
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     TooLarge {

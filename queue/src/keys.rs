@@ -6,7 +6,9 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
+//! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
+//! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -66,6 +68,21 @@ pub const NAME_LIMIT: usize = 512;
 
 /// The longest message kept of one failed attempt, in bytes; longer ones are cut.
 pub const MESSAGE_LIMIT: usize = 2 * 1024;
+
+/// How many lines a job's log keeps; the oldest go first.
+pub const LOG_LINES: usize = 200;
+
+/// How many bytes a job's log keeps, as JSON; the oldest lines go first.
+pub const LOG_LIMIT: usize = 32 * 1024;
+
+/// The longest line of a log, in bytes; longer ones are cut.
+pub const LINE_LIMIT: usize = 1024;
+
+/// How many jobs a [chain](crate::Queues::enqueue_chain) has at most.
+pub const CHAIN_LIMIT: usize = 100;
+
+/// How long a batch is kept after it has ended, or while it is open and no job joins.
+const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The longest pause between two attempts.
 pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -130,7 +147,7 @@ pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a handler has, after its cancellation token fired, to end by itself. Then it is dropped.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The least time between two progress updates of one job.
+/// The least time between two progress updates of one job, and between two batches of lines of its log.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many finished jobs of one state are kept, and for how long.
@@ -189,10 +206,11 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}",
+        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
+        BATCH_KEPT.as_millis(),
     );
     lua
 }

@@ -53,7 +53,7 @@ impl Queues {
         JobView::read(id.clone(), hash)
     }
 
-    /// A job as it is now, then again at every change of its state or progress, until it has ended.
+    /// A job as it is now, then again at every change of its state, progress or log, until it has ended.
     /// Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`] when there is no such job.
     pub fn watch(
         &self,
@@ -68,7 +68,8 @@ impl Queues {
                 let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
                 let ended = job.state.is_final();
                 let progress = job.progress.as_ref().map(|it| it.get().to_owned());
-                let seen = (job.state, job.attempts, job.cancel_requested, progress);
+                let logged = job.log_dropped + job.log.len() as u64;
+                let seen = (job.state, job.attempts, job.cancel_requested, progress, logged);
                 if last.as_ref() != Some(&seen) {
                     last = Some(seen);
                     yield job;

@@ -29,15 +29,17 @@ macro_rules! scripts {
 
 scripts! {
     enqueue: ["head", "rates", "common", "enqueue"],
-    fetch: ["head", "rates", "common", "reconcile", "fetch"],
+    fetch: ["head", "rates", "common", "links", "reconcile", "fetch"],
     heartbeat: ["head", "rates", "common", "heartbeat"],
-    finish: ["head", "rates", "common", "finish"],
+    finish: ["head", "rates", "common", "links", "finish"],
     save: ["head", "rates", "common", "save"],
-    operate: ["head", "rates", "common", "operations", "operate"],
-    sweep: ["head", "rates", "common", "operations", "sweep"],
+    log: ["head", "rates", "common", "log"],
+    operate: ["head", "rates", "common", "links", "operations", "operate"],
+    sweep: ["head", "rates", "common", "links", "operations", "sweep"],
     pause: ["head", "rates", "common", "pause"],
     limit: ["head", "rates", "common", "limit"],
     rate: ["head", "rates", "common", "rate"],
+    close: ["head", "rates", "common", "links", "close"],
     stats: ["head", "rates", "common", "stats"],
 }
 

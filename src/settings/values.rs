@@ -44,7 +44,7 @@ pub(super) fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=31_536_000)
 }
 
-pub(super) fn secret(text: &str) -> Result<Secret, String> {
+pub fn secret(text: &str) -> Result<Secret, String> {
     match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(Secret::from(text.to_owned())),

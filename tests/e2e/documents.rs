@@ -1,9 +1,13 @@
 //! Documents over HTTP, with an API that dies.
 
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sluice_test_support::TestValkey;
 use tokio::task::JoinSet;
 
 use crate::harness::{Client, Deployment, eventually, read};
@@ -44,18 +48,24 @@ async fn a_write_under_a_key_is_made_once_however_often_the_api_is_killed() {
     let client = deployment.client.clone();
     let body = json!({"id": "a", "data": {"n": 0}});
     persist(&client, "POST", PATH, "create", &body).await;
+    let acknowledged = Arc::new(AtomicU64::new(1));
     let mut writers = JoinSet::new();
     for writer in 0..8 {
-        let client = client.clone();
+        let (client, acknowledged) = (client.clone(), acknowledged.clone());
         writers.spawn(async move {
             let mutate = json!({"mutations": [{"op": "increment", "path": "/n", "value": 1}]});
             let path = format!("{PATH}/a/mutate");
             for round in 0..50 {
                 let key = format!("{writer}-{round}");
                 let written = persist(&client, "POST", &path, &key, &mutate).await;
+                acknowledged.fetch_max(written["revision"].as_u64().unwrap(), Ordering::SeqCst);
+                // Nobody reads what is older than a write that was acknowledged before, to whomever.
+                let oldest = acknowledged.load(Ordering::SeqCst);
                 let read = persist(&client, "GET", &format!("{PATH}/a"), "read", &json!({})).await;
-                // Nobody reads what is older than their own acknowledged write.
-                assert!(read["revision"].as_u64() >= written["revision"].as_u64());
+                assert!(
+                    read["revision"].as_u64() >= Some(oldest),
+                    "{oldest}: {read}"
+                );
             }
         });
     }
@@ -197,4 +207,59 @@ async fn a_queued_service_is_paused_with_its_queue() {
         view["result"]["revision"] == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_purged_documents_leave_behind_is_removed_by_the_clock() {
+    let settings = [
+        ("SLUICE_DOCUMENT_RETENTION_SECS", "1"),
+        ("SLUICE_PURGE_SCHEDULE", "* * * * * *"),
+    ];
+    let deployment = Deployment::start_with(&settings).await;
+    let client = &deployment.client;
+    let body = json!({"id": "a", "data": {}});
+    persist(client, "POST", PATH, "create", &body).await;
+    persist(
+        client,
+        "DELETE",
+        &format!("{PATH}/a"),
+        "delete",
+        &Value::Null,
+    )
+    .await;
+    let mut valkey = deployment.valkey.connection();
+    // As old as an id that no call can be creating any more.
+    let index = "sd1:{session}:index";
+    let _: () = redis::Commands::zadd(&mut valkey, index, "a", 1).unwrap();
+    eventually("nothing is left that would not go by itself", async || {
+        let keys: Vec<String> = redis::Commands::keys(&mut valkey, "sd1:*").unwrap();
+        let mut lasts = |key: &String| redis::Commands::ttl::<_, i64>(&mut valkey, key) == Ok(-1);
+        !keys.iter().any(&mut lasts)
+    })
+    .await;
+}
+
+/// What `sluice doctor` finds of the JSON module of a server.
+fn json_finding(valkey: &TestValkey) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["doctor", "--data", folder.path().to_str().unwrap()])
+        .env("SLUICE_VALKEY_URL", valkey.url())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line[6..].starts_with("json"));
+    line.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+#[test]
+fn doctor_says_how_to_get_the_json_module() {
+    let finding = json_finding(&TestValkey::start_with_json());
+    assert!(finding.starts_with("ok "), "{finding}");
+    let finding = json_finding(&TestValkey::start());
+    assert!(finding.starts_with("warn "), "{finding}");
+    for words in ["json_module_missing", "loadmodule"] {
+        assert!(finding.contains(words), "{finding}");
+    }
 }

@@ -3,15 +3,17 @@
 mod answer;
 mod batch;
 mod events;
+mod frames;
 mod list;
 mod params;
 mod queued;
 mod read;
 mod request;
+mod socket;
 mod write;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
+use axum::routing::{get, put};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,11 +28,13 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
         .routes(routes!(batch::batch))
-        // The document of that name is read and written as any other.
+        .routes(routes!(socket::watch))
+        // The documents of these names are read and written as any other.
         .route(
             request::BATCH,
             get(read::get).put(write::replace).delete(write::delete),
         )
+        .route(request::WS, put(write::replace).delete(write::delete))
         .routes(routes!(write::merge))
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))

@@ -32,7 +32,7 @@ use crate::{ApiError, AppState};
 )]
 pub(crate) async fn get(
     State(state): State<AppState>,
-    Reading { service, id }: Reading,
+    Reading { service, id, .. }: Reading,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let document = state.documents.get(&service, &id).await?;

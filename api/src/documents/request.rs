@@ -19,21 +19,25 @@ use crate::{ApiError, AppState};
 
 /// The address of batches, which is also that of the document `batch`.
 pub(super) const BATCH: &str = "/api/sync/{service}/documents/batch";
+/// The address of WebSockets, which is also that of the document `ws`.
+pub(super) const WS: &str = "/api/sync/{service}/documents/ws";
 
 #[derive(Deserialize)]
-struct Names {
-    service: String,
+pub(super) struct Names {
+    pub service: String,
     id: Option<String>,
 }
 
 impl Names {
-    async fn from_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+    pub async fn from_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let Path(mut names) = Path::<Self>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| ApiError::InvalidRequest(rejection.body_text()))?;
         let path = parts.extensions.get::<MatchedPath>();
-        if path.is_some_and(|path| path.as_str() == BATCH) {
-            names.id = Some("batch".to_owned());
+        match path.map(MatchedPath::as_str) {
+            Some(BATCH) => names.id = Some("batch".to_owned()),
+            Some(WS) => names.id = Some("ws".to_owned()),
+            _ => {}
         }
         check_name("service", &names.service)?;
         names
@@ -58,6 +62,8 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
 pub(super) struct Reading {
     pub service: String,
     pub id: String,
+    /// Who reads.
+    pub caller: Caller,
 }
 
 impl FromRequestParts<AppState> for Reading {
@@ -68,7 +74,11 @@ impl FromRequestParts<AppState> for Reading {
         caller.require(Scope::DocsRead)?;
         let Names { service, id } = Names::from_parts(parts, state).await?;
         let id = id.unwrap_or_default();
-        Ok(Self { service, id })
+        Ok(Self {
+            service,
+            id,
+            caller,
+        })
     }
 }
 

@@ -165,8 +165,10 @@ impl App {
             concurrency: 8,
             worker_name: "test".to_owned(),
             prefetch_schedule: None,
+            purge_schedule: None,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
+            tail: None,
         };
         let (queues, cache) = (self.queues.clone(), self.cache.clone());
         let files = files(self.convex.clone(), FilesVia::Functions);

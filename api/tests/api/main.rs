@@ -6,6 +6,7 @@ mod app;
 mod board;
 mod document_events;
 mod document_jobs;
+mod document_sockets;
 mod documents;
 mod jobs;
 mod operation;

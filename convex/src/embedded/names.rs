@@ -18,8 +18,32 @@ pub(super) fn is_identifier(name: &str) -> bool {
         && name.bytes().any(|byte| byte != b'_')
 }
 
+/// Whether this may be the path of a component: names of letters, digits and underscores, joined by slashes. The root's is empty.
+pub(super) fn is_component_path(path: &str) -> bool {
+    path.is_empty() || path.split('/').all(is_identifier)
+}
+
+/// Checks the names of fields, at any depth, that are taken as they are. The error names the one that cannot be.
+pub(super) fn check_field_names(fields: &Object) -> Result<(), String> {
+    for (name, value) in fields {
+        if !is_field_name(name) {
+            return Err(format!("{name:?} cannot be the name of a field"));
+        }
+        check_names_in(value)?;
+    }
+    Ok(())
+}
+
+fn check_names_in(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(check_names_in),
+        Value::Object(fields) => check_field_names(fields),
+        _ => Ok(()),
+    }
+}
+
 /// Whether `name` may name a field: printable ASCII, at most 1024 bytes, not starting with `$`.
-pub(super) fn is_field_name(name: &str) -> bool {
+fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_FIELD_NAME
         && !name.starts_with('$')

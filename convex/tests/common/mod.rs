@@ -18,15 +18,26 @@ pub struct Server {
 impl Server {
     /// A store of its own.
     pub async fn start() -> Server {
+        Server::with(|_| ()).await
+    }
+
+    /// A store of its own with other settings.
+    pub async fn with(configure: impl FnOnce(&mut EmbeddedConfig)) -> Server {
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Server::open(dir.path()).await;
+        let mut config = EmbeddedConfig::new(dir.path(), KEY);
+        configure(&mut config);
+        let mut server = Server::serve(config).await;
         server.dir = Some(dir);
         server
     }
 
     /// A store in a given folder.
     pub async fn open(dir: &Path) -> Server {
-        let embedded = Embedded::open(EmbeddedConfig::new(dir, KEY)).unwrap();
+        Server::serve(EmbeddedConfig::new(dir, KEY)).await
+    }
+
+    async fn serve(config: EmbeddedConfig) -> Server {
+        let embedded = Embedded::open(config).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = embedded.router();
@@ -77,6 +88,32 @@ impl Server {
             .put("/api/streaming_import/add_primary_key_indexes", body)
             .await;
         assert_eq!(status, 200);
+    }
+
+    /// Writes documents into a table of any component.
+    pub async fn import_lines(
+        &self,
+        component: &str,
+        table: &str,
+        mode: &str,
+        documents: impl IntoIterator<Item = Value>,
+    ) -> (u16, Value) {
+        let lines: String = documents.into_iter().map(|d| format!("{d}\n")).collect();
+        let path = format!(
+            "/api/import?format=jsonLines&componentPath={component}&tableName={table}&mode={mode}"
+        );
+        answer(self.request(Method::POST, &path).body(lines)).await
+    }
+
+    /// One page of a data sync.
+    pub async fn sync(&self, cursor: &Value, selection: &Value) -> Value {
+        let mut body = json!({ "cursor": cursor });
+        if !selection.is_null() {
+            body["selection"] = selection.clone();
+        }
+        let (status, page) = self.post("/api/v1/data/sync", body).await;
+        assert_eq!(status, 200, "{page}");
+        page
     }
 
     /// All pages of a snapshot of one table.

@@ -19,6 +19,16 @@ pub enum View {
 }
 
 impl View {
+    /// The same in the form that a data sync takes.
+    fn selection(self) -> Value {
+        match self {
+            View::Everything => json!({ "_other": "included" }),
+            View::Table(table) => json!({ "_other": "excluded",
+                "": { "_other": "excluded", table: { "_other": "included" } } }),
+            View::Without(_) | View::Narrowed(..) => self.parameters()["selection"].clone(),
+        }
+    }
+
     fn parameters(self) -> Map<String, Value> {
         let parameters = match self {
             View::Everything => json!({}),
@@ -161,13 +171,69 @@ impl Follower {
     }
 }
 
+/// A client of the data sync.
+pub struct SyncFollower {
+    pub view: View,
+    pub copy: Copy,
+    cursor: Value,
+}
+
+impl SyncFollower {
+    pub fn new(view: View) -> SyncFollower {
+        SyncFollower {
+            view,
+            copy: Copy::new(),
+            cursor: Value::Null,
+        }
+    }
+
+    /// One request. Returns whether there is more to fetch.
+    pub async fn step(&mut self, server: &Server) -> bool {
+        let page = server.sync(&self.cursor, &self.view.selection()).await;
+        for truncated in page["truncates"].as_array().unwrap() {
+            let table = path(
+                truncated["component"].as_str().unwrap(),
+                truncated["table"].as_str().unwrap(),
+            );
+            assert!(self.view.shows(&table));
+            self.copy.retain(|(name, _), _| *name != table);
+        }
+        for value in page["values"].as_array().unwrap() {
+            let table = path(
+                value["component"].as_str().unwrap(),
+                value["table"].as_str().unwrap(),
+            );
+            assert!(self.view.shows(&table) && value["ts"].is_i64());
+            let key = (table, value["value"]["_id"].as_str().unwrap().to_owned());
+            if value["deleted"] == json!(true) {
+                assert_eq!(value["value"].as_object().unwrap().len(), 1);
+                self.copy.remove(&key);
+            } else {
+                self.copy.insert(key, value["value"].to_string());
+            }
+        }
+        assert_eq!(page["pagination"]["hasMore"], json!(true));
+        self.cursor = page["pagination"]["nextCursor"].clone();
+        assert!(self.cursor.is_string());
+        page["status"]["type"] != json!("upToDate")
+    }
+
+    pub async fn catch_up(&mut self, server: &Server) {
+        while self.step(server).await {}
+    }
+}
+
 fn key(row: &Map<String, Value>) -> Key {
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
-    let table = match text("_component").as_str() {
-        "" => text("_table"),
-        component => format!("{component}/{}", text("_table")),
-    };
-    (table, text("_id"))
+    (path(&text("_component"), &text("_table")), text("_id"))
+}
+
+/// A table's name, after its component's unless that is the root.
+fn path(component: &str, table: &str) -> String {
+    match component {
+        "" => table.to_owned(),
+        component => format!("{component}/{table}"),
+    }
 }
 
 fn rows(page: &Value) -> impl Iterator<Item = Map<String, Value>> {

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::State;
+use super::{LogLine, State};
 use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
-use crate::{Backoff, JobId, QueueError};
+use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +28,16 @@ pub struct JobView {
     pub user: Option<String>,
     /// Its unique key.
     pub unique_key: Option<String>,
+    /// The batch that it is counted in.
+    pub batch: Option<BatchId>,
+    /// The batch whose callback it is.
+    pub callback_of: Option<BatchId>,
+    /// The job before it in its chain.
+    pub previous: Option<JobId>,
+    /// The job behind it in its chain.
+    pub next: Option<JobId>,
+    /// What the job before it, or the batch, left it.
+    pub input: Option<Box<RawValue>>,
     /// Its group.
     pub group: Option<String>,
     /// 0 (first) to 9 (last).
@@ -58,6 +68,10 @@ pub struct JobView {
     pub error: Option<Box<RawValue>>,
     /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
     pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
 }
@@ -105,7 +119,7 @@ impl Finished {
             (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
             (State::Cancelled, ..) => Self::Cancelled,
             (State::Dead, ..) => Self::Dead {
-                message: attempt_errors(errors)?
+                message: json_lines::<AttemptError>(errors)?
                     .pop()
                     .map(|it| it.message)
                     .unwrap_or_default(),
@@ -116,10 +130,11 @@ impl Finished {
     }
 }
 
-fn attempt_errors(lines: Option<String>) -> Result<Vec<AttemptError>, QueueError> {
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
     let lines = lines.unwrap_or_default();
-    let errors: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
-    Ok(errors?)
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
 }
 
 impl JobView {
@@ -132,14 +147,17 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let queue = id.queue().to_owned();
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
+        let logged: u64 = fields.number("logged")?.unwrap_or_default();
         let created_at = fields.number("created_at")?.unwrap_or_default();
         let state = state.parse()?;
         // A released run does not count.
         let run = fields.0.remove("run").filter(|_| state != State::Available);
         let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
-            queue: id.queue().to_owned(),
             id,
+            queue: queue.clone(),
             state,
             version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
@@ -147,6 +165,11 @@ impl JobView {
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
             user: fields.0.remove("user"),
             unique_key: fields.0.remove("unique"),
+            batch: fields.batch("batch", &queue),
+            callback_of: fields.batch("callback_of", &queue),
+            previous: fields.job("previous", &queue),
+            next: fields.job("next", &queue),
+            input: fields.json("input")?,
             group: fields.0.remove("group"),
             priority: fields.number("priority")?.unwrap_or(PRIORITY),
             attempts: fields.number("attempts")?.unwrap_or(0),
@@ -161,7 +184,9 @@ impl JobView {
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: attempt_errors(fields.0.remove("errors"))?,
+            errors: json_lines(fields.0.remove("errors"))?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
             trace: fields.0.remove("trace"),
         }))
     }
@@ -179,17 +204,27 @@ pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
     Some(max_attempts.unwrap_or(MAX_ATTEMPTS)).filter(|&it| it != UNLIMITED)
 }
 
-/// The fields of a job's hash that are still to be read.
-struct Fields(HashMap<String, String>);
+/// The fields of a hash that are still to be read.
+pub(crate) struct Fields(pub HashMap<String, String>);
 
 impl Fields {
-    fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
         let Some(value) = self.0.remove(name) else {
             return Ok(None);
         };
         let number = value.parse().ok();
         let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
         Ok(Some(number))
+    }
+
+    pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
+        let job = self.0.remove(name)?;
+        Some(JobId::from_parts(queue, &job))
+    }
+
+    fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
+        let batch = self.0.remove(name)?;
+        Some(BatchId::from_parts(queue, &batch))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {

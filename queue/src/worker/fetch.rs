@@ -37,7 +37,7 @@ pub(super) struct Fetcher {
 }
 
 /// A job as the script returns it: payload, attempts, ms waited, version, user, max attempts, checkpoint, trace, backoff,
-/// id.
+/// id, input.
 type Row = (
     Vec<u8>,
     u32,
@@ -49,6 +49,7 @@ type Row = (
     Option<String>,
     Option<String>,
     String,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -222,6 +223,7 @@ impl Fetcher {
             trace,
             backoff,
             job,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
@@ -245,8 +247,10 @@ impl Fetcher {
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
+                input,
             },
             progress: Arc::new(Progress::new()),
+            log: Arc::default(),
             slot: Some(slot),
         };
         if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {

@@ -5,6 +5,7 @@ mod fetch;
 mod heartbeat;
 mod layer;
 pub(crate) mod lease;
+mod log;
 mod running;
 
 use std::sync::{Arc, OnceLock};

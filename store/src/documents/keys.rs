@@ -27,6 +27,9 @@ pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The pattern that matches the channel of every document.
 pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
 
+/// The pattern that matches the index of every service.
+pub(super) const INDEX_PATTERN: &str = "sd1:{*}:index";
+
 /// The keys of one document.
 pub(super) struct Keys {
     prefix: String,
@@ -58,6 +61,12 @@ pub(super) fn index(service: &str) -> String {
     format!("sd1:{{{}}}:index", encode(service))
 }
 
+/// The service that an index belongs to.
+pub(super) fn service_of_index(key: &str) -> Option<String> {
+    let service = key.strip_prefix("sd1:{")?.strip_suffix("}:index")?;
+    Some(service.replace("%3A", ":"))
+}
+
 fn encode(service: &str) -> String {
     service.replace(':', "%3A")
 }
@@ -65,6 +74,13 @@ fn encode(service: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_names_its_service() {
+        for service in ["s", "a:b:c", "x-y_z.1"] {
+            assert_eq!(service_of_index(&index(service)).as_deref(), Some(service));
+        }
+    }
 
     #[test]
     fn no_two_documents_share_a_key() {

@@ -13,6 +13,7 @@ mod list;
 mod mutation;
 mod number;
 mod pointer;
+mod purge;
 mod write;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use events::{Changes, Watcher};
 pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
+pub use purge::Purged;
 
 /// Longest name of a service, and longest id, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -75,7 +77,7 @@ impl Documents {
     /// Documents kept in `valkey`.
     pub fn new(valkey: Valkey, config: DocumentsConfig) -> Documents {
         Documents {
-            valkey,
+            valkey: valkey.shared(),
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),

@@ -9,5 +9,6 @@ mod list;
 mod model;
 mod mutations;
 mod numbers;
+mod purge;
 mod support;
 mod writes;

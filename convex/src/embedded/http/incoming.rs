@@ -68,6 +68,11 @@ impl Incoming {
         })
     }
 
+    /// The body, for whoever takes it as it arrives.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
     /// A JSON body of the expected shape. Error: 400 `BadJsonBody`.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, RequestError> {
         parse_json(&self.text(BODY_LIMIT).await?)

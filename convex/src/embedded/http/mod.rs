@@ -6,6 +6,7 @@ mod fivetran;
 mod functions;
 mod import;
 mod incoming;
+mod table_import;
 
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,7 @@ pub(super) fn router(embedded: Embedded) -> Router {
             "/data_sync_cursor_from_deltas",
             post(data_sync::cursor_from_deltas),
         )
+        .route("/import", post(table_import::import))
         .route("/v1/data/sync", post(data_sync::sync))
         .route(
             "/v1/data/list_active_syncs",
