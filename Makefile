@@ -14,7 +14,8 @@ test: install install-browser ## the whole test suite
 	cargo test --workspace
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync --bench convex
+	cargo bench --bench sync
+	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
 
 test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
