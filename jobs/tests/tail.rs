@@ -107,6 +107,7 @@ impl World {
             concurrency: 1,
             worker_name: "worker".to_owned(),
             prefetch_schedule: None,
+            purge_schedule: None,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: Some(TailConfig {
