@@ -8,8 +8,8 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff,
---          input, id }; what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
+--          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff, id, input };
+--          what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
@@ -171,7 +171,7 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
     local key = root .. 'job:' .. id
     local job = call(
       'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace', 'backoff',
-      'input', 'run_at')
+      'run_at', 'input')
     if job[1] and tonumber(job[4] or 1) > version then
       newer = newer + 1
       call('ZADD', root .. 'newer', job[4], id)
@@ -189,7 +189,7 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
       started[#started + 1] = id
       moved[#moved + 1] = id
       -- The same table goes out: making another one takes longer than all the rest here.
-      job[2], job[3], job[11] = attempts, now - (job[11] or job[3]), id
+      job[2], job[3], job[10] = attempts, now - (job[10] or job[3]), id
       jobs[#jobs + 1] = job
     end
   end

@@ -180,7 +180,7 @@ impl Twins {
         let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
         let leased: Vec<String> = rows
             .into_iter()
-            .map(|mut row| redis::from_redis_value(row.pop().unwrap()).unwrap())
+            .map(|mut row| redis::from_redis_value(row.swap_remove(9)).unwrap())
             .collect();
         let did = format!("fetch {want} of version {version}");
         let expected = self.reference.fetch(want, version, &run);

@@ -37,7 +37,7 @@ pub(super) struct Fetcher {
 }
 
 /// A job as the script returns it: payload, attempts, ms waited, version, user, max attempts, checkpoint, trace, backoff,
-/// input, id.
+/// id, input.
 type Row = (
     Vec<u8>,
     u32,
@@ -48,8 +48,8 @@ type Row = (
     Option<Vec<u8>>,
     Option<String>,
     Option<String>,
-    Option<Vec<u8>>,
     String,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -222,8 +222,8 @@ impl Fetcher {
             checkpoint,
             trace,
             backoff,
-            input,
             job,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
