@@ -468,11 +468,10 @@ async fn a_job_shows_its_log_its_batch_and_its_chain() {
         on_success: None,
     };
     let batch = app.queues.open_batch(new).await.unwrap();
-    let member = NewJob {
+    let chain = ["first", "second"].map(|payload| NewJob {
         batch: Some(batch.clone()),
-        ..job("first")
-    };
-    let chain = [member, job("second")];
+        ..job(payload)
+    });
     let ids = app.queues.enqueue_chain(&chain).await.unwrap().jobs;
     app.queues.close_batch(&batch).await.unwrap();
     app.work("sync", async |running: Running| {
