@@ -73,13 +73,14 @@ function links()
 
   -- What follows from a job that has ended in `state`, or is deleted before it has (as if cancelled).
   local function follow_up(id, state, batch, next_job)
-    local result = state == 'completed' and call('HGET', root .. 'job:' .. id, 'result')
-    if next_job and result then
-      release(next_job, result)
+    local ended = call('HMGET', root .. 'job:' .. id, 'result', 'error')
+    local outcome = state == 'completed' and ended[2] and 'refused' or state
+    if next_job and outcome == 'completed' then
+      release(next_job, ended[1] or 'null')
     elseif next_job then
       stop(next_job)
     end
-    if batch then tally(batch, state == 'completed' and not result and 'refused' or state, 1) end
+    if batch then tally(batch, outcome, 1) end
   end
 
   made = { follow_up = follow_up, settle = settle, stop = stop, tally = tally }

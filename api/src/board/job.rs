@@ -157,7 +157,8 @@ fn content(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Ma
 }
 
 fn actions(job: &JobView) -> Markup {
-    let retriable = job.state.is_final() && job.result.is_none();
+    let ended_well = job.state == JobState::Completed && job.error.is_none();
+    let retriable = job.state.is_final() && !ended_well;
     html! {
         div.actions {
             @if retriable {
