@@ -19,7 +19,8 @@ test-servers: install ## the tests of documents, against each server they are me
 	@scripts/test-servers
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync --bench documents --bench tail --bench convex
+	cargo bench --bench sync --bench documents --bench tail
+	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
 	cargo bench -p sluice-queue --bench scale
 

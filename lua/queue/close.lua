@@ -9,6 +9,6 @@ local key = root .. 'batch:' .. ARGV[1]
 if call('EXISTS', key) == 0 then return -1 end
 if call('HSETNX', key, 'closed_at', now) == 0 then return 0 end
 call('PERSIST', key)
-settle(ARGV[1])
+links().settle(ARGV[1])
 announce()
 return 1

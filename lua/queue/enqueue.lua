@@ -43,6 +43,23 @@ local function join(id, priority)
   in_line[#in_line + 1] = id
 end
 
+-- Notes until when some job has to be kept: until then forgetting must look.
+local function note_kept(until_ms)
+  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
+    call('HSET', root .. 'meta', 'kept_until', until_ms)
+  end
+end
+
+-- Sees to it that a job is kept until then at least, also after it has ended.
+local function keep(id, until_ms)
+  local key = root .. 'job:' .. id
+  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
+    call('HSET', key, 'keep_until', until_ms)
+    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+    note_kept(until_ms)
+  end
+end
+
 -- Makes the idempotency key answer with `job`, and that job stay for as long as it does.
 local function remember(options, job)
   if not options.idempotency then return end

@@ -102,12 +102,12 @@ if now >= rescue_after then
 end
 
 -- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
-local rate = rate_of(false)
-local user_rate, throttled_ever = rate_of(true)
+local rate, user_rate, throttled_ever = meta[3], meta[4] ~= '0' and meta[4], meta[4]
+local meter = (rate or user_rate) and rates()
 for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
   local line = root .. 'throttled:' .. user
   local may, next_at = CHUNK, now
-  if user_rate then may, next_at = allowance(user_rate, user) end
+  if user_rate then may, next_at = meter.allowance(user_rate, user) end
   if may > CHUNK then may, next_at = CHUNK, now end
   call('ZREM', root .. 'throttled_users', user)
   local ids = may > 0 and call('ZPOPMIN', line, may) or {}
@@ -136,7 +136,7 @@ if limit then
 end
 local next_start
 if rate and want > 0 then
-  local may, next_at = allowance(rate)
+  local may, next_at = meter.allowance(rate)
   if may < want then want, next_start = may, next_at end
 end
 
@@ -152,9 +152,9 @@ end
 -- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
 local function may_start(id, user, score)
   if not user_rate or not user then return true end
-  local may, next_at = allowance(user_rate, user)
+  local may, next_at = meter.allowance(user_rate, user)
   if may > 0 then
-    spend(user_rate, user, { id })
+    meter.spend(user_rate, user, { id })
     return true
   end
   throttle(id, user, score, next_at)
@@ -196,7 +196,7 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
 end
 if #leased > 0 then
   call('ZADD', root .. 'running', unpack(leased))
-  if rate then spend(rate, nil, started) end
+  if rate then meter.spend(rate, nil, started) end
 end
 
 local next_in = -1

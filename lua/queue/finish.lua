@@ -42,7 +42,7 @@ local function finish(id, run, outcome, body, delay, progress)
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
-    if batch or next_job then follow_up(id, 'completed', batch, next_job) end
+    if batch or next_job then links().follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 

@@ -30,5 +30,5 @@ return {
     tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
     limit_of(1) or -1, user_limit > 0 and user_limit or -1,
   },
-  { (rate_of(false)) or '', (rate_of(true)) or '' },
+  { limits[3] or '', limits[4] or '' },
 }

@@ -20,7 +20,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "book", async |running: Running| {
         match running.payload().map_err(fatal)? {
             Task::Convert { page: 7 } if running.attempt() == 1 => {

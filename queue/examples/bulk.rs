@@ -11,7 +11,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "bulk", async |_: Running| {
         Err(fatal("the disk is full"))
     });

@@ -11,7 +11,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "pipeline", async |running: Running| {
         let step: String = running.payload().map_err(fatal)?;
         let before: Option<String> = running.input().map_err(fatal)?;

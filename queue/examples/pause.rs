@@ -13,7 +13,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "night", async |_| answer(&"done"));
     queues.pause("night").await?;
     let id = queues.enqueue(NewJob::new("night", &"sleep")?).await?.id;

@@ -37,7 +37,7 @@ async fn copy(running: Running) -> HandlerResult {
     answer(&(total - begun_at))
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "copy", copy);
     let soon = Backoff::Listed(vec![Duration::from_millis(10)]);
     let job = NewJob {

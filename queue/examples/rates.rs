@@ -15,7 +15,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "calls", async |_| answer(&()));
     // Never more than 100 in any second; of one user 20 a second on average, 4 at once.
     let rates = Rates {

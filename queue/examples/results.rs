@@ -13,7 +13,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "greet", async |running| {
         let name: String = running.payload().map_err(fatal)?;
         answer(&format!("hello {name}"))

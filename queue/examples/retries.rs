@@ -14,7 +14,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     work(queues, "flaky", async |running: Running| {
         match running.payload::<String>().map_err(fatal)?.as_str() {
             "no" => Err(JobError::Refuse(to_raw_value(&"no").map_err(fatal)?)),

@@ -16,7 +16,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     for unique in [
         Unique::by_key("report of ann"),
         Unique::by_payload(),

@@ -13,7 +13,7 @@ async fn main() -> Done {
     run(&common::connect().await?).await
 }
 
-pub async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(queues: &Queues) -> Done {
     let knowing = |version, name: &str| WorkerConfig {
         version,
         ..WorkerConfig::new(name, 1)

@@ -1,5 +1,6 @@
 //! Every example runs, and ends by itself.
-#![allow(clippy::unwrap_used, dead_code)]
+// Each example brings what they share along.
+#![allow(clippy::unwrap_used, clippy::duplicate_mod, dead_code)]
 
 mod common;
 

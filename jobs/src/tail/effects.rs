@@ -122,13 +122,13 @@ impl Effects {
         };
         report::change(Some(kind));
 
-        if let Some(former) = &former {
-            self.leave(former, known.as_ref(), &doc_id, ts);
-        }
         if let Some(file) = file {
             let (user, doc_id) = (file.user.clone(), doc_id.clone());
             let kind = ChangeKind::Put(entry(file));
             self.amend(&user, Change { ts, doc_id, kind });
+        }
+        if let Some(former) = &former {
+            self.leave(former, known.as_ref(), &doc_id, ts);
         }
         let tells = !matches!(self.source, Source::Walk { tells: false, .. });
         let nudge = tells.then(|| nudge(kind, former.as_ref(), known.as_ref(), &doc_id, ts));
@@ -145,7 +145,7 @@ impl Effects {
     fn leave(&mut self, former: &Known, known: Option<&Known>, doc_id: &str, ts: i64) {
         let ts = match known {
             Some(known) if known == former => return,
-            // Its new revision follows for the same user, and must not count as the earlier one of two.
+            // It has another id: what was cached or is being fetched under the former one goes, the new revision stays.
             Some(known) if known.user == former.user => ts - 1,
             Some(_) => ts,
             None => {
