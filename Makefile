@@ -1,8 +1,9 @@
 # Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way:
-# Valkey and its JSON module under .valkey/ of this project, and for the tests Debian's Chromium.
+# Valkey and its JSON module under .valkey/ of this project, other servers for `test-servers` under .servers/, and for the
+# tests Debian's Chromium.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-connector bench check install install-connector install-browser install-bullmq
+.PHONY: help run test test-servers test-connector bench check install install-browser install-connector install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,10 +14,15 @@ run: install ## everything in one process, with demo data
 test: install install-browser ## the whole test suite
 	cargo test --workspace
 
+test-servers: install ## the tests of documents, against each server they are meant for
+	@scripts/install-test-servers
+	@scripts/test-servers
+
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync
+	cargo bench --bench sync --bench documents --bench tail
 	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
+	cargo bench -p sluice-queue --bench scale
 
 test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
 	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sluice_convex::{Client, Files, FilesVia};
-use sluice_jobs::JobsConfig;
+use sluice_convex::{Client, Files, FilesVia, History};
+use sluice_jobs::{JobsConfig, TailConfig};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
 
 use crate::failure::{Context, Failure};
-use crate::settings::JobSettings;
+use crate::settings::{DocumentSettings, JobSettings, TailSettings};
 use crate::shutdown::JOB_GRACE;
 
 /// What both the API and the workers stand on. Cheap to clone.
@@ -18,6 +18,7 @@ pub struct App {
     pub queues: Queues,
     pub cache: Cache,
     pub files: Arc<dyn Files>,
+    pub history: History,
 }
 
 impl App {
@@ -26,30 +27,52 @@ impl App {
         valkey_url: &str,
         pool_size: usize,
         cache: CacheConfig,
+        payload_limit: usize,
         convex: Client,
         via: FilesVia,
     ) -> Result<Self, Failure> {
         let valkey = Valkey::open(valkey_url, pool_size).context("cannot use valkey_url")?;
-        let queues = Queues::connect(valkey_url, valkey.pool().clone(), QueueConfig::default())
+        let config = QueueConfig {
+            payload_limit,
+            ..QueueConfig::default()
+        };
+        let queues = Queues::connect(valkey_url, config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
         Ok(Self {
             queues,
             cache: Cache::new(valkey, cache).context("cannot use the cache's settings")?,
+            history: History::new(convex.clone()),
             files: sluice_convex::files(convex, via),
         })
     }
 }
 
-/// How this process runs jobs.
-pub fn jobs_config(settings: &JobSettings) -> JobsConfig {
+/// How this process runs jobs, and follows Convex.
+pub fn jobs_config(
+    settings: &JobSettings,
+    documents: &DocumentSettings,
+    tail: &TailSettings,
+    history: &History,
+) -> JobsConfig {
     JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
-        prefetch_schedule: Some(settings.prefetch_schedule.clone()).filter(|cron| cron != "off"),
+        prefetch_schedule: schedule(&settings.prefetch_schedule),
+        purge_schedule: schedule(&settings.purge_schedule),
+        documents: documents.config(),
         drain: JOB_GRACE,
+        tail: tail.is_on().then(|| TailConfig {
+            history: history.clone(),
+            interval: tail.interval(),
+            compare_every: tail.compare_every(),
+        }),
     }
+}
+
+fn schedule(setting: &str) -> Option<String> {
+    (setting != "off").then(|| setting.to_owned())
 }
 
 /// A name that no other process has, and that says where to look.

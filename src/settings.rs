@@ -8,6 +8,7 @@ mod api;
 mod connections;
 mod documents;
 pub mod file;
+mod tail;
 mod values;
 
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
+pub use documents::DocumentSettings;
+pub use tail::TailSettings;
 use values::{at_most, schedule, seconds};
 pub use values::{secret, user};
 
@@ -160,4 +163,14 @@ pub struct JobSettings {
         value_parser = schedule
     )]
     pub prefetch_schedule: String,
+
+    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PURGE_SCHEDULE",
+        default_value = "0 7 * * * *",
+        value_parser = schedule
+    )]
+    pub purge_schedule: String,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::failure::{Context, Failure};
 
@@ -17,6 +18,9 @@ pub const DRAIN: Duration = Duration::from_secs(7);
 
 /// How much of [`DRAIN`] jobs may run on for; the rest is for handing back those that did not end.
 pub const JOB_GRACE: Duration = Duration::from_secs(4);
+
+/// How long clients of WebSockets are waited for once all else has come to an end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a shell reports for a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -85,4 +89,10 @@ pub async fn finish<T>(mut part: JoinHandle<T>, limit: Duration) -> Option<T> {
             None
         }
     }
+}
+
+/// Lets open WebSockets tell their clients that the server ends, which a server that stops does not wait for.
+pub async fn say_farewell(sockets: &TaskTracker) {
+    sockets.close();
+    let _ = tokio::time::timeout(FAREWELL, sockets.wait()).await;
 }

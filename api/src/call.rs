@@ -77,17 +77,12 @@ impl Call {
         job.trace = self.trace;
         let longest = state.config.request_wait;
         let patience = self.prefer.patience(longest);
-        let enqueued = timeout(patience.max(ENQUEUE_PATIENCE), state.queues.enqueue(job)).await;
-        let job = enqueued
-            .map_err(|_| ApiError::Unavailable("the queue"))??
-            .id;
+        let enqueuing = state.queues.enqueue(job);
+        let job = in_time(patience, enqueuing).await??.id;
         tracing::info!(%job, "enqueued");
 
         let finished = wait(state, &job, patience).await?;
-        let applied = self
-            .prefer
-            .applied(longest)
-            .map(|applied| AppendHeaders([(PREFERENCE_APPLIED, applied)]));
+        let applied = preference_applied(self.prefer, longest);
         let answer = match finished {
             Some(finished) => answer(job, finished)?,
             None => accepted(&job),
@@ -108,7 +103,27 @@ impl Call {
     }
 }
 
-async fn wait(
+/// Enqueueing, which takes as long as the caller's patience lasts, and some seconds at least.
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    enqueuing: impl Future<Output = T>,
+) -> Result<T, ApiError> {
+    timeout(patience.max(ENQUEUE_PATIENCE), enqueuing)
+        .await
+        .map_err(|_| ApiError::Unavailable("the queue"))
+}
+
+/// Names the preferences that were honoured.
+pub(crate) fn preference_applied(
+    prefer: Prefer,
+    longest: Duration,
+) -> Option<AppendHeaders<[(&'static str, String); 1]>> {
+    let applied = prefer.applied(longest)?;
+    Some(AppendHeaders([(PREFERENCE_APPLIED, applied)]))
+}
+
+/// The end of a job, unless the caller's patience or the API's life ends first.
+pub(crate) async fn wait(
     state: &AppState,
     job: &JobId,
     patience: Duration,
@@ -122,7 +137,8 @@ async fn wait(
     }
 }
 
-fn accepted(job: &JobId) -> Response {
+/// 202: the job goes on.
+pub(crate) fn accepted(job: &JobId) -> Response {
     let location = format!("/api/v1/jobs/{job}");
     let body = Accepted {
         job: job.to_string(),
@@ -157,20 +173,24 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
-    // Visible ASCII is what a header value holds for certain.
-    key.to_str()
-        .ok()
-        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()))
-        .map(Some)
+    // What is not visible ASCII is as bad as nothing.
+    check_key(IDEMPOTENCY_KEY, key.to_str().unwrap_or_default()).map(Some)
+}
+
+/// The rule for idempotency keys, wherever one comes in.
+pub(crate) fn check_key<'a>(field: &str, key: &'a str) -> Result<&'a str, ApiError> {
+    let is_visible = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    Some(key)
+        .filter(|key| is_visible && (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()))
         .ok_or_else(|| {
             ApiError::InvalidRequest(format!(
-                "{IDEMPOTENCY_KEY}: must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters"
+                "{field}: must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters"
             ))
         })
 }
 
 /// The caller's trace (W3C Trace Context), which the job goes on with.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
     headers
         .get("traceparent")
         .and_then(|value| value.to_str().ok())

@@ -57,6 +57,14 @@ pub enum ApiError {
     /// | 503 | `json_module_missing`, `unavailable` |
     #[error("{0}")]
     Document(DocumentError),
+    /// A write of a batch that is wrong in itself; has the status and code of `error`, and names the write's place.
+    #[error("writes[{index}]: {error}")]
+    Write {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<ApiError>,
+    },
     /// 412 `revision_conflict`: the document's revision is none that `If-Match` or `If-None-Match` allows; names both.
     #[error("the document is at revision {current}, not at the expected {expected}")]
     PreconditionFailed {
@@ -116,6 +124,9 @@ pub(crate) struct ErrorBody {
     /// The job concerned, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<String>,
+    /// The write of a batch that is wrong, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write: Option<usize>,
     /// The mutation that does not fit, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     mutation: Option<usize>,
@@ -137,6 +148,7 @@ impl ApiError {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::Document(error) => document(error),
+            Self::Write { error, .. } => error.status_and_code(),
             Self::PreconditionFailed { .. } => {
                 (StatusCode::PRECONDITION_FAILED, "revision_conflict")
             }
@@ -161,9 +173,23 @@ impl ApiError {
         self.status_and_code().0
     }
 
+    /// The same error, of the write at that place of a batch.
+    pub(crate) fn of_write(self, index: usize) -> Self {
+        let error = Box::new(self);
+        Self::Write { index, error }
+    }
+
     fn job(&self) -> Option<String> {
         match self {
             Self::JobFailed { job, .. } | Self::JobCancelled(job) => Some(job.to_string()),
+            _ => None,
+        }
+    }
+
+    fn mutation(&self) -> Option<usize> {
+        match self {
+            Self::Document(DocumentError::Mutation { index, .. }) => Some(*index),
+            Self::Write { error, .. } => error.mutation(),
             _ => None,
         }
     }
@@ -192,21 +218,27 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, error) = self.status_and_code();
-        let body = ErrorBody {
-            error,
-            message: self.to_string(),
-            job: self.job(),
-            mutation: match self {
-                Self::Document(DocumentError::Mutation { index, .. }) => Some(index),
+impl From<&ApiError> for ErrorBody {
+    fn from(error: &ApiError) -> Self {
+        Self {
+            error: error.status_and_code().1,
+            message: error.to_string(),
+            job: error.job(),
+            write: match *error {
+                ApiError::Write { index, .. } => Some(index),
                 _ => None,
             },
-            expected_revision: self.revisions().map(|(expected, _)| expected),
-            current_revision: self.revisions().map(|(_, current)| current),
-        };
-        let mut response = (status, Json(body)).into_response();
+            mutation: error.mutation(),
+            expected_revision: error.revisions().map(|(expected, _)| expected),
+            current_revision: error.revisions().map(|(_, current)| current),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(ErrorBody::from(&self))).into_response();
         let headers = response.headers_mut();
         if let Some(challenge) = self.challenge()
             && let Ok(challenge) = HeaderValue::try_from(challenge)
@@ -237,7 +269,7 @@ impl From<QueueError> for ApiError {
             QueueError::NotFound(_) | QueueError::InvalidId(_) | QueueError::InvalidQueue(_) => {
                 Self::NotFound
             }
-            error @ (QueueError::Valkey(_) | QueueError::Pool(_)) => {
+            error @ QueueError::Valkey(_) => {
                 tracing::warn!(%error, "the queue does not answer");
                 Self::Unavailable("the queue")
             }
@@ -283,8 +315,10 @@ fn document(error: &DocumentError) -> (StatusCode, &'static str) {
             (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
         }
         DocumentError::NoJsonModule => (StatusCode::SERVICE_UNAVAILABLE, "json_module_missing"),
-        DocumentError::Contended => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        DocumentError::Malformed(_) | DocumentError::Store(_) => {
+        DocumentError::Contended | DocumentError::Waiting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        }
+        DocumentError::NotAccepted | DocumentError::Malformed(_) | DocumentError::Store(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal")
         }
     }

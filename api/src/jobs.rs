@@ -10,6 +10,7 @@ use axum::http::header::ACCEPT;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
+use sluice_jobs::{DOCUMENTS_QUEUE, DocumentRequest};
 use sluice_queue::{JobId, JobView, State as JobState};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,8 +24,11 @@ use crate::{ApiError, AppState};
 /// Quiet streams carry a comment this often, so that proxies keep them open.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Scopes that let their holder see anybody's jobs; each does alone.
+/// Scopes that let their holder see anybody's jobs about metadata; each does alone.
 const VIEWERS: [Scope; 3] = [Scope::MetaRead, Scope::MetaWrite, Scope::Admin];
+
+/// The same for writes of documents, which hold their data.
+const DOCUMENT_VIEWERS: [Scope; 2] = [Scope::DocsRead, Scope::Admin];
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(job))
@@ -34,7 +38,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 ///
 /// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
 /// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. The stream ends after
-/// the final state. A job may be seen by its user, and with any of the scopes below.
+/// the final state, and with the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
+/// its user, with `docs:read` and `admin`, and, when it is nobody's, by those who may write documents of that service.
 #[utoipa::path(
     get,
     path = "/api/v1/jobs/{id}",
@@ -44,7 +49,10 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         (status = 200, description = "The job", content((Job = "application/json"), (String = "text/event-stream"))),
         ReadErrors,
     ),
-    security(("token" = []), ("token" = ["meta:read"]), ("token" = ["meta:write"]), ("token" = ["admin"])),
+    security(
+        ("token" = []), ("token" = ["meta:read"]), ("token" = ["meta:write"]), ("token" = ["docs:read"]),
+        ("token" = ["docs:write"]), ("token" = ["admin"]),
+    ),
 )]
 async fn job(
     State(state): State<AppState>,
@@ -53,17 +61,32 @@ async fn job(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let job = find(&state, &id).await?;
-    let own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
-    if !own && !VIEWERS.iter().any(|scope| caller.has(scope)) {
-        return Err(ApiError::Forbidden(Scope::MetaRead));
-    }
+    check_viewer(&caller, &job)?;
     if wants_events(&headers) {
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-        return Ok(Sse::new(events(&state, &job.id))
-            .keep_alive(keep_alive)
-            .into_response());
+        let events = events(&state, &job.id).take_until(caller.expired());
+        return Ok(Sse::new(events).keep_alive(keep_alive).into_response());
     }
     Ok(Json(job).into_response())
+}
+
+fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
+    let is_own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
+    let has_any = |scopes: &[Scope]| scopes.iter().any(|scope| caller.has(scope));
+    if job.queue != DOCUMENTS_QUEUE {
+        return match is_own || has_any(&VIEWERS) {
+            true => Ok(()),
+            false => Err(ApiError::Forbidden(Scope::MetaRead)),
+        };
+    }
+    if is_own || has_any(&DOCUMENT_VIEWERS) {
+        return Ok(());
+    }
+    let request = serde_json::from_str::<DocumentRequest>(job.payload.get());
+    match (request, &job.user) {
+        (Ok(request), None) => caller.require_documents(&request.service),
+        _ => Err(ApiError::Forbidden(Scope::DocsRead)),
+    }
 }
 
 /// The job of that id. An id that cannot be one's is as unknown as any other.

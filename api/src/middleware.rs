@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tracing::Instrument as _;
@@ -51,6 +51,11 @@ fn describe_metrics() {
     describe_counter!(
         "sluice_document_subscription_lost_total",
         "Times the subscription to changes of documents was lost"
+    );
+    describe_gauge!("sluice_document_sockets", "WebSockets open");
+    describe_counter!(
+        "sluice_document_sockets_closed_total",
+        "WebSockets closed by the server, by code"
     );
     describe_counter!(
         "sluice_entry_fetches_total",

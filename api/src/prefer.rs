@@ -33,6 +33,11 @@ impl Prefer {
         prefer
     }
 
+    /// Whether the caller would rather have the answer later.
+    pub(crate) fn is_async(self) -> bool {
+        self.respond_async
+    }
+
     /// How long to wait when the server would wait at most `longest`.
     ///
     /// `wait` beside `respond-async` is the time to try before answering asynchronously (RFC 7240, section 4.3).

@@ -9,7 +9,9 @@ use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
+use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::meta::Fetches;
@@ -23,6 +25,9 @@ pub struct ApiConfig {
     pub cors_origins: Vec<HeaderValue>,
     /// Limits of documents.
     pub documents: DocumentsConfig,
+    /// Services whose every write to a document is a job that the caller waits for
+    /// (`SLUICE_DOCUMENT_QUEUED_SERVICES`).
+    pub queued_services: Vec<String>,
 }
 
 impl Default for ApiConfig {
@@ -31,6 +36,7 @@ impl Default for ApiConfig {
             request_wait: Duration::from_secs(30),
             cors_origins: Vec::new(),
             documents: DocumentsConfig::default(),
+            queued_services: Vec::new(),
         }
     }
 }
@@ -42,11 +48,13 @@ pub struct AppState {
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
+    pub(crate) tail: Tail,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) fetches: Fetches,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) sockets: TaskTracker,
 }
 
 impl AppState {
@@ -64,6 +72,7 @@ impl AppState {
         Self {
             // Documents are kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
+            tail: Tail::new(cache.valkey().clone()),
             config: Arc::new(config),
             queues,
             cache,
@@ -72,6 +81,13 @@ impl AppState {
             metrics,
             fetches: Fetches::default(),
             shutdown,
+            sockets: TaskTracker::new(),
         }
+    }
+
+    /// The WebSockets that are open. They say farewell on a shutdown, which the server that they came through does not
+    /// wait for.
+    pub fn sockets(&self) -> TaskTracker {
+        self.sockets.clone()
     }
 }

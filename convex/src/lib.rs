@@ -9,4 +9,4 @@ pub mod embedded;
 pub mod files;
 
 pub use client::{Client, ClientConfig, ConvexError, Secret};
-pub use files::{ChangePage, File, FileChange, Files, FilesVia, files};
+pub use files::{File, FileChange, Files, FilesVia, files, history::History};

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use deployment::{BY_OWNER, Deployment};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
-use sluice_convex::{ChangePage, ConvexError, File, FileChange, Files};
+use sluice_convex::{ConvexError, File, FileChange, Files, files::history::DeltaBatch};
 
 /// Users whose names need care in JSON, and in comparing.
 const USERS: [&str; 3] = ["usr_1", "a \"quoted\\\" é𝄞", "usr_10"];
@@ -306,38 +306,25 @@ async fn changes_are_told_in_order_and_once() {
         .await
         .unwrap();
 
-    let pages: Vec<ChangePage> = export.changes(since).try_collect().await.unwrap();
-    let changes: Vec<_> = pages.iter().flat_map(|page| &page.changes).collect();
+    let pages: Vec<DeltaBatch> = export.changes(since).try_collect().await.unwrap();
+    let changes: Vec<&FileChange> = pages.iter().flat_map(|page| &page.changes).collect();
     assert_eq!(changes.len(), 403);
-    let FileChange::Put(first) = changes[0] else {
-        panic!("{:?}", changes[0])
-    };
-    let json: Value = serde_json::from_slice(&first.json).unwrap();
+    let times: Vec<i64> = changes.iter().map(|change| change.ts).collect();
+    assert!(times[0] > since && times.is_sorted());
+    let file = |at: usize| changes[at].file.as_ref().unwrap();
+    let json: Value = serde_json::from_slice(&file(0).json).unwrap();
     assert_eq!(json.as_object().unwrap().len(), 5, "{json}");
-    assert!(
-        matches!(changes[400], FileChange::Put(file) if &*file.id == "f2" && &*file.user == "v")
-    );
-    let f3 = changes[..400].iter().find_map(|change| match change {
-        FileChange::Put(file) if &*file.id == "f3" => Some(file.doc_id.clone()),
-        _ => None,
-    });
-    assert_eq!(
-        changes[401],
-        &FileChange::Removed {
-            doc_id: f3.unwrap()
-        }
-    );
-    assert_eq!(
-        changes[402],
-        &FileChange::Removed {
-            doc_id: doomed[0].doc_id.clone()
-        }
-    );
+    assert_eq!((&*file(400).id, &*file(400).user), ("f2", "v"));
+    let f3 = (0..400).find(|&at| &*file(at).id == "f3").unwrap();
+    for (at, doc_id) in [(401, &changes[f3].doc_id), (402, &doomed[0].doc_id)] {
+        assert_eq!((&changes[at].doc_id, &changes[at].file), (doc_id, &None));
+    }
 
-    let cursor = pages.last().unwrap().cursor;
-    let after: Vec<ChangePage> = export.changes(cursor).try_collect().await.unwrap();
-    assert!(after.len() == 1 && after[0].changes.is_empty() && after[0].cursor >= cursor);
-    let expired: Result<Vec<ChangePage>, _> = export.changes(1).try_collect().await;
+    let cursor = pages.last().unwrap().end.as_ref().unwrap().cursor;
+    let after: Vec<DeltaBatch> = export.changes(cursor).try_collect().await.unwrap();
+    assert!(after.len() == 1 && after[0].changes.is_empty());
+    assert!(after[0].end.as_ref().unwrap().cursor >= cursor);
+    let expired: Result<Vec<DeltaBatch>, _> = export.changes(1).try_collect().await;
     assert!(
         matches!(expired, Err(ConvexError::CursorExpired { .. })),
         "{expired:?}"

@@ -103,6 +103,48 @@ async fn refusals_are_typed_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn every_refusal_of_the_export_has_its_type() {
+    let kind = |error: ConvexError| match error {
+        ConvexError::Unauthorized { .. } => "unauthorized",
+        ConvexError::Forbidden { .. } => "forbidden",
+        ConvexError::CursorExpired { .. } => "expired",
+        ConvexError::CursorUnknown { .. } => "unknown",
+        ConvexError::SnapshotTooNew { .. } => "too new",
+        ConvexError::Status { .. } if error.is_retryable() => "passing",
+        ConvexError::Status { .. } => "refused",
+        error => panic!("{error:?}"),
+    };
+    for (number, code, expected) in [
+        (401, "BadAdminKey", "unauthorized"),
+        (403, "BadDeployKey", "forbidden"),
+        (403, "OperationNotPermitted", "forbidden"),
+        (403, "StreamingExportNotEnabled", "forbidden"),
+        (400, "InvalidHeaderFailure", "refused"),
+        (400, "InvalidAdminKey", "refused"),
+        (400, "HeaderParseFailure", "refused"),
+        (400, "InvalidClientVersion", "refused"),
+        (400, "ClientVersionUnsupported", "refused"),
+        (400, "BadQueryArgs", "refused"),
+        (400, "BadJsonBody", "refused"),
+        (400, "BadFormat", "refused"),
+        (400, "InvalidListSnapshotCursor", "unknown"),
+        (400, "DocumentDeltasCursorRequired", "unknown"),
+        (400, "SnapshotTooNew", "too new"),
+        (400, "SnapshotTooOld", "expired"),
+        (400, "InvalidWindowToReadDocuments", "expired"),
+        (408, "", "passing"),
+        (429, "TooManyRequests", "passing"),
+        (500, "InternalServerError", "passing"),
+        (503, "InternalServerError", "passing"),
+    ] {
+        let body = json!({ "code": code, "message": "why" }).to_string();
+        let server = Scripted::start([status(number, body)]).await;
+        let error = server.client(0).list_snapshot(snapshot()).await.err();
+        assert_eq!(kind(error.unwrap()), expected, "{number} {code}");
+    }
+}
+
+#[tokio::test]
 async fn silence_ends_an_attempt() {
     let server = Scripted::start([
         Answer::Silent,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
+use sluice_store::documents::Documents;
 
 /// The parts that jobs work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     /// The metadata cache in Valkey.
     pub cache: Cache,
+    /// The documents in Valkey.
+    pub documents: Documents,
     /// The users' files in Convex.
     pub files: Arc<dyn Files>,
     /// The queues, for jobs that enqueue others.

@@ -1,8 +1,10 @@
 //! Why a job did not do what it was asked to.
 
+use serde::Serialize;
 use sluice_convex::client::ConvexError;
 use sluice_queue::{JobError, QueueError};
 use sluice_store::StoreError;
+use sluice_store::documents::DocumentError;
 
 use crate::requests::Refusal;
 
@@ -15,6 +17,8 @@ pub(crate) enum Failure {
     Cancelled,
     #[error("the staging set was lost; Valkey lost data or evicted it")]
     StagingLost,
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     #[error(transparent)]
     Store(StoreError),
     #[error(transparent)]
@@ -39,12 +43,12 @@ impl From<StoreError> for Failure {
 impl From<Failure> for JobError {
     fn from(failure: Failure) -> Self {
         let retryable = match &failure {
-            Failure::Refused(refusal) => {
-                return match serde_json::value::to_raw_value(refusal) {
-                    Ok(error) => Self::Refuse(error),
-                    Err(error) => Self::Fatal(error.to_string()),
-                };
-            }
+            Failure::Refused(refusal) => return refuse(refusal),
+            Failure::Document(error) if error.is_answer() => return refuse(error),
+            Failure::Document(DocumentError::Store(error)) => error.is_retryable(),
+            // Writers at once make way for a job, and a missing module may be loaded.
+            Failure::Document(DocumentError::Contended | DocumentError::NoJsonModule) => true,
+            Failure::Document(_) => false,
             Failure::Cancelled => return Self::Cancelled,
             Failure::Store(error) => error.is_retryable(),
             // A refused key is the operator's to mend, and no reason to give up a deletion meanwhile.
@@ -62,5 +66,12 @@ impl From<Failure> for JobError {
         } else {
             Self::Fatal(failure.to_string())
         }
+    }
+}
+
+fn refuse(reason: &impl Serialize) -> JobError {
+    match serde_json::value::to_raw_value(reason) {
+        Ok(reason) => JobError::Refuse(reason),
+        Err(error) => JobError::Fatal(error.to_string()),
     }
 }

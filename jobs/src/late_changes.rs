@@ -5,8 +5,9 @@
 
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
-use sluice_convex::{ChangePage, ConvexError, File, FileChange, Files};
-use sluice_store::cache::{Cache, Change, Entry};
+use sluice_convex::files::history::DeltaBatch;
+use sluice_convex::{ConvexError, File, FileChange, Files};
+use sluice_store::cache::{Cache, Change, ChangeKind, Entry};
 
 use crate::failure::Failure;
 
@@ -15,7 +16,7 @@ pub(crate) struct LateChanges<'a> {
     files: &'a dyn Files,
     user: &'a str,
     cursor: i64,
-    pages: Option<BoxStream<'a, Result<ChangePage, ConvexError>>>,
+    batches: Option<BoxStream<'a, Result<DeltaBatch, ConvexError>>>,
 }
 
 impl<'a> LateChanges<'a> {
@@ -26,8 +27,13 @@ impl<'a> LateChanges<'a> {
             files,
             user,
             cursor,
-            pages: None,
+            batches: None,
         })
+    }
+
+    /// The time (ns) up to which every change has been given. Whatever was read since this was made is as new as that.
+    pub(crate) fn as_of(&self) -> i64 {
+        self.cursor
     }
 
     /// The next changes in the order of their happening; `None` when the feed is exhausted. May be called again then.
@@ -35,15 +41,17 @@ impl<'a> LateChanges<'a> {
     /// A file that now belongs to somebody else counts as removed, as does a deleted one. Removals of files which the
     /// user never had are among them: a tombstone does not say whose file it was.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, ConvexError> {
-        let pages = self
-            .pages
+        let batches = self
+            .batches
             .get_or_insert_with(|| self.files.changes(self.cursor));
-        let Some(page) = pages.try_next().await? else {
-            self.pages = None;
+        let Some(batch) = batches.try_next().await? else {
+            self.batches = None;
             return Ok(None);
         };
-        self.cursor = page.cursor;
-        let changes = page.changes.into_iter();
+        if let Some(end) = batch.end {
+            self.cursor = end.cursor;
+        }
+        let changes = batch.changes.into_iter();
         Ok(Some(
             changes
                 .map(|change| as_seen_by(self.user, change))
@@ -61,11 +69,15 @@ impl<'a> LateChanges<'a> {
 }
 
 fn as_seen_by(user: &str, change: FileChange) -> Change {
-    match change {
-        FileChange::Put(file) if *file.user == *user => Change::Put(entry(file)),
-        FileChange::Put(File { doc_id, .. }) | FileChange::Removed { doc_id } => {
-            Change::Remove { doc_id }
-        }
+    let kind = match change.file {
+        Some(file) if *file.user == *user => ChangeKind::Put(entry(file)),
+        Some(File { id, .. }) => ChangeKind::Remove { id: Some(id) },
+        None => ChangeKind::Remove { id: None },
+    };
+    Change {
+        ts: change.ts,
+        doc_id: change.doc_id,
+        kind,
     }
 }
 

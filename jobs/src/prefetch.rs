@@ -44,6 +44,7 @@ impl Job for Prefetch {
         let user = request.user.as_str();
         let epoch = cache.epoch(user).await?;
         let mut late = LateChanges::from_now(&**files, user).await?;
+        let since = late.as_of();
 
         let mut found = false;
         let mut prefetched = 0;
@@ -57,7 +58,7 @@ impl Job for Prefetch {
             left -= hot.len();
             found |= !hot.is_empty();
             let entries: Vec<Entry> = hot.into_iter().map(entry).collect();
-            prefetched += cache.prefetch(user, epoch, &entries).await?;
+            prefetched += cache.prefetch(user, epoch, since, &entries).await?;
             running
                 .progress(&Progress {
                     entries: prefetched,

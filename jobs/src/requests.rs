@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::{Idempotency, NewJob, QueueError, Unique};
+use sluice_store::documents::Write;
 
+use crate::document::WriteDocument;
 use crate::invalidate::Invalidate;
 use crate::job::Job;
 use crate::prefetch::Prefetch;
@@ -84,6 +86,41 @@ pub struct InvalidateRequest {
     /// Log-out or deletion.
     #[serde(rename = "type")]
     pub kind: InvalidateType,
+}
+
+/// The queue of accepted writes to documents.
+pub const DOCUMENTS_QUEUE: &str = WriteDocument::QUEUE;
+
+/// A write to a document that was accepted and is to be made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRequest {
+    /// The service that the document belongs to.
+    pub service: String,
+    /// Its id.
+    pub id: String,
+    /// The name under which the store has accepted the write.
+    pub token: String,
+    /// What to do.
+    pub write: Write,
+}
+
+impl DocumentRequest {
+    /// The job that makes this write, in the group of its document, for `user`.
+    ///
+    /// # Errors
+    /// When the request cannot be written as JSON.
+    pub fn into_job(self, user: Option<String>) -> Result<NewJob, QueueError> {
+        let idempotency = self.write.idempotency.clone().map(|it| Idempotency {
+            key: format!("{}:{}:{}", self.service, self.id, it.key),
+            fingerprint: it.fingerprint,
+        });
+        Ok(NewJob {
+            group: Some(format!("{}:{}", self.service, self.id)),
+            user,
+            idempotency,
+            ..WriteDocument::new_job(&self)?
+        })
+    }
 }
 
 /// A job's answer when the answer is "no": final, not worth a retry, and not the operator's concern.

@@ -1,7 +1,7 @@
 //! What happens by the clock.
 //!
-//! Every worker process ticks, and every tick enqueues the sweep under a key made of its time, so that of all workers
-//! one runs it. The sweep enqueues a prefetch for each user who read something lately.
+//! Every worker process ticks, and every tick enqueues its job under a key made of its time, so that of all workers one
+//! runs it: the purge of what expired documents leave behind, or the sweep. The sweep enqueues a prefetch for each user who read something lately.
 
 use std::str::FromStr;
 
@@ -24,7 +24,7 @@ const USERS_PER_SWEEP: usize = 10_000;
 /// A cron expression that does not parse.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the prefetch schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}"
+    "the schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}"
 )]
 pub struct ScheduleError {
     expression: String,
@@ -42,17 +42,20 @@ pub fn parse_schedule(expression: &str) -> Result<Schedule, ScheduleError> {
     })
 }
 
-/// Enqueues the sweep of this tick, once over all workers.
-pub(crate) async fn enqueue_sweep(tick: Tick, queues: &Queues) -> Result<(), QueueError> {
+/// Enqueues the job of this tick, once over all workers.
+pub(crate) async fn enqueue<J: Job<Request: Default>>(
+    tick: Tick,
+    queues: &Queues,
+) -> Result<(), QueueError> {
     let at = tick.get_timestamp();
     let job = NewJob {
         idempotency: Some(Idempotency {
             key: format!("tick:{at}"),
             fingerprint: String::new(),
         }),
-        // A sweep that could not run before the next tick is not worth a second one.
-        unique: Some(Unique::by_key("sweep")),
-        ..Sweep::new_job(&SweepRequest {})?
+        // One that could not run before the next tick is not worth a second one.
+        unique: Some(Unique::by_key("tick")),
+        ..J::new_job(&J::Request::default())?
     };
     queues.enqueue(job).await?;
     Ok(())
@@ -61,7 +64,7 @@ pub(crate) async fn enqueue_sweep(tick: Tick, queues: &Queues) -> Result<(), Que
 /// The job that keeps hot entries warm.
 pub(crate) struct Sweep;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct SweepRequest {}
 
 #[derive(Serialize)]

@@ -109,7 +109,7 @@ async fn load_and_commit(
             return Err(failure);
         }
     }
-    let committed = load.staging.commit(kind.as_str()).await?;
+    let committed = load.staging.commit(kind.as_str(), late.as_of()).await?;
     // What changed between the last look and the commit is mended in the live set.
     late.apply_to(&context.cache).await?;
     Ok(committed)

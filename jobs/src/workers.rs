@@ -8,14 +8,18 @@ use apalis_cron::{CronScheduler, Tick};
 use sluice_convex::files::Files;
 use sluice_queue::{Queues, Running, WorkerConfig};
 use sluice_store::cache::Cache;
+use sluice_store::documents::{Documents, DocumentsConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::document::WriteDocument;
 use crate::invalidate::Invalidate;
 use crate::job::{Job, handle};
 use crate::prefetch::Prefetch;
+use crate::purge::Purge;
 use crate::schedule::{self, ScheduleError, Sweep};
 use crate::sync::Sync;
+use crate::tail::{self, TailConfig};
 
 /// How a worker process works.
 #[derive(Debug, Clone)]
@@ -26,9 +30,15 @@ pub struct JobsConfig {
     pub worker_name: String,
     /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
     pub prefetch_schedule: Option<String>,
+    /// When what expired documents leave behind is removed, likewise.
+    pub purge_schedule: Option<String>,
+    /// Limits of documents, and how long deleted ones are kept; as the API has them.
+    pub documents: DocumentsConfig,
     /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop and goes back to the
     /// queue, which takes up to 4 s more.
     pub drain: Duration,
+    /// How Convex is followed; `None`: not by this process.
+    pub tail: Option<TailConfig>,
 }
 
 /// Why workers could not run.
@@ -54,6 +64,8 @@ pub async fn run_workers(
     shutdown: CancellationToken,
 ) -> Result<(), JobsError> {
     let context = Context {
+        // Documents are kept where the cache is.
+        documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
         cache,
         files,
         queues,
@@ -62,22 +74,27 @@ pub async fn run_workers(
     monitor = serve::<Sync>(monitor, &context, &config);
     monitor = serve::<Prefetch>(monitor, &context, &config);
     monitor = serve::<Invalidate>(monitor, &context, &config);
+    monitor = serve::<WriteDocument>(monitor, &context, &config);
     if let Some(expression) = &config.prefetch_schedule {
-        monitor = serve::<Sweep>(monitor, &context, &config);
-        let schedule = schedule::parse_schedule(expression)?;
-        let queues = context.queues.clone();
-        monitor = monitor.register(move |_| {
-            WorkerBuilder::new("cron")
-                .backend(CronScheduler::new(schedule.clone()))
-                .data(queues.clone())
-                .build(async |tick: Tick, queues: Data<Queues>| {
-                    schedule::enqueue_sweep(tick, &queues).await
-                })
-        });
+        monitor = serve_by_clock::<Sweep>(monitor, &context, &config, expression)?;
     }
+    if let Some(expression) = &config.purge_schedule {
+        monitor = serve_by_clock::<Purge>(monitor, &context, &config, expression)?;
+    }
+    // Ends with this function, whichever way that ends.
+    let ended = shutdown.child_token();
+    let _end_tail = ended.clone().drop_guard();
+    let tail = config.tail.map(|tail| {
+        let cache = context.cache.clone();
+        tokio::spawn(tail::run(cache, tail, config.worker_name.clone(), ended))
+    });
     monitor
         .run_with_signal(async move {
             shutdown.cancelled().await;
+            // It has nothing to finish: its lease is free before the jobs have drained.
+            if let Some(tail) = tail {
+                let _ = tail.await;
+            }
             context.queues.drain(config.drain).await;
             Ok(())
         })
@@ -97,4 +114,24 @@ fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Mo
                 handle::<J>((*context).clone(), running).await
             })
     })
+}
+
+/// As [`serve`], and enqueues the job at each tick of a schedule.
+fn serve_by_clock<J: Job<Request: Default>>(
+    monitor: Monitor,
+    context: &Context,
+    config: &JobsConfig,
+    expression: &str,
+) -> Result<Monitor, ScheduleError> {
+    let schedule = schedule::parse_schedule(expression)?;
+    let queues = context.queues.clone();
+    let monitor = serve::<J>(monitor, context, config);
+    Ok(monitor.register(move |_| {
+        WorkerBuilder::new(format!("{}-cron", J::QUEUE))
+            .backend(CronScheduler::new(schedule.clone()))
+            .data(queues.clone())
+            .build(async |tick: Tick, queues: Data<Queues>| {
+                schedule::enqueue::<J>(tick, &queues).await
+            })
+    }))
 }

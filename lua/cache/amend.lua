@@ -1,19 +1,30 @@
--- Applies later revisions and removals to what is cached of a user: the live set and the single entries.
+-- Brings what is cached of a user up to date with changes in Convex, in whichever order and however often they arrive: in
+-- the live set of two changes of one document the later holds; a single entry is dropped, to be fetched anew when it is read,
+-- unless it is the revision that a change brought.
 -- Nothing is added, except to a live set that is complete. A revision that would take the set above its limit leaves it.
 --
--- KEYS  1-4 live: info, entries, order, docs  5-7 single: entries, expiry, docs
---       8.. fetch lease of each change (of the _id for a removal)
+-- KEYS  1-5 live: info, entries, order, docs, stamps  6-8 single: entries, expiry, docs
+--       9.. fetch lease of each change (of the _id for a removal whose id is not known)
 -- ARGV  1 limit of the live set, bytes
---       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
--- Returns 0.
--- Cost  O(changes * log singles). May be repeated.
+--       then for each change: Convex _id, id, JSON, time (ns); a removal has '' as JSON, and as id when that is not known
+-- Returns the number of cached entries that were refreshed, added or removed.
+-- Cost  O(changes * log singles); O(changes) where nothing is cached.
 local call = redis.call
-local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes')
-local complete, limit = info[1] == '1', tonumber(ARGV[1])
+
+-- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
+for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
+local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', 'as_of')
+local live, singles = info[1], call('EXISTS', KEYS[7]) == 1
+-- Without its counters (evicted) a set cannot be kept up to date.
+if not live then call('UNLINK', KEYS[2]) end
+if not live and not singles then return 0 end
+
+local complete, limit, as_of = info[1] == '1', tonumber(ARGV[1]), info[5] or '0'
 local entries, skipped, bytes = tonumber(info[2] or 0), tonumber(info[3] or 0), tonumber(info[4] or 0)
-local single_ttl = call('PTTL', KEYS[6])
-local time = call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local touched = 0
+
+-- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
+local function after(one, other) return #one > #other or (#one == #other and one > other) end
 
 -- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order.
 local function take_out(id)
@@ -25,58 +36,64 @@ local function take_out(id)
   return true
 end
 
--- Takes a single entry out and returns its expiry, if it was there and alive.
-local function take_single(id)
-  local expires = call('ZSCORE', KEYS[6], id)
-  if not expires then return nil end
-  call('ZREM', KEYS[6], id)
-  call('HDEL', KEYS[5], id)
-  local doc = call('HGET', KEYS[7], 'i:' .. id)
-  if doc then call('HDEL', KEYS[7], 'i:' .. id, 'd:' .. doc) end
-  return tonumber(expires) > now_us and expires or nil
+-- Whether the entry is the document's. Another document may have taken over the id of one that is removed.
+local function holds(id, doc)
+  local json = call('HGET', KEYS[2], id)
+  local owner = json and string.match(json, '"_id"%s*:%s*"([^"]*)"')
+  return not owner or owner == doc
 end
 
-for change = 1, #KEYS - 7 do
-  local doc, id, json = ARGV[3 * change - 1], ARGV[3 * change], ARGV[3 * change + 1]
+local function drop_single(id)
+  if call('ZREM', KEYS[7], id) == 0 then return end
+  call('HDEL', KEYS[6], id)
+  local doc = call('HGET', KEYS[8], 'i:' .. id)
+  if doc then call('HDEL', KEYS[8], 'i:' .. id, 'd:' .. doc) end
+  touched = touched + 1
+end
+
+local function amend_live(doc, id, json, ts)
+  if not after(ts, call('HGET', KEYS[5], doc) or as_of) then return end
   local known = call('HGET', KEYS[4], doc) or doc
-  local known_single = call('HGET', KEYS[7], 'd:' .. doc) or doc
-  local there = take_out(known)
-  local expires = take_single(known_single)
-  -- Whoever is fetching this entry now holds the former revision: it must not be cached.
-  call('SET', KEYS[7 + change], 'stale', 'XX', 'KEEPTTL')
+  local there = false
+  if json ~= '' or holds(known, doc) then there = take_out(known) end
   if json == '' then
     call('HDEL', KEYS[4], doc)
   else
     if known ~= id then there = take_out(id) or there end
-    if known_single ~= id then expires = take_single(id) or expires end
-    if there or complete then
-      local size = #id + #json
-      if bytes + size <= limit then
-        if call('HSET', KEYS[2], id, json) == 1 then call('RPUSH', KEYS[3], id) end
-        entries = entries + 1
-        bytes = bytes + size
-        expires = nil
-      else
-        skipped = skipped + 1
-        complete = false
-      end
-      if doc == id then call('HDEL', KEYS[4], doc) else call('HSET', KEYS[4], doc, id) end
+    if not there and not complete then return end
+    local size = #id + #json
+    if bytes + size <= limit then
+      if call('HSET', KEYS[2], id, json) == 1 then call('RPUSH', KEYS[3], id) end
+      entries = entries + 1
+      bytes = bytes + size
+    else
+      skipped = skipped + 1
+      complete = false
     end
-    if expires then
-      call('HSET', KEYS[5], id, json)
-      call('ZADD', KEYS[6], expires, id)
-      if doc ~= id then call('HSET', KEYS[7], 'd:' .. doc, id, 'i:' .. id, doc) end
-    end
+    if doc == id then call('HDEL', KEYS[4], doc) else call('HSET', KEYS[4], doc, id) end
+    there = true
+  end
+  if there then
+    call('HSET', KEYS[5], doc, ts)
+    touched = touched + 1
   end
 end
 
--- A part that this call brought into being expires with the others.
-if info[1] then
+for change = 1, #KEYS - 8 do
+  local at = 4 * change - 2
+  local doc, id, json, ts = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if singles then
+    local known = call('HGET', KEYS[8], 'd:' .. doc) or doc
+    if known ~= id then drop_single(known) end
+    if id ~= '' and (json == '' or call('HGET', KEYS[6], id) ~= json) then drop_single(id) end
+  end
+  if live then amend_live(doc, id, json, ts) end
+end
+
+if live then
   call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes)
-  local live_ttl = call('PTTL', KEYS[1])
-  for part = 2, 4 do call('PEXPIRE', KEYS[part], live_ttl) end
+  -- A part that this call brought into being expires with the others.
+  local ttl = call('PTTL', KEYS[1])
+  for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end
 end
-if single_ttl > 0 then
-  for part = 5, 7 do call('PEXPIRE', KEYS[part], single_ttl) end
-end
-return 0
+return touched

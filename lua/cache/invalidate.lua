@@ -1,6 +1,6 @@
 -- Makes a user's cache empty and moves the epoch, so that what was begun before (syncs, prefetches, fetches) is refused.
 --
--- KEYS  1 epoch  2-5 live: info, entries, order, docs  6-8 single: entries, expiry, docs  9 activity
+-- KEYS  1 epoch  2-5 live: info, entries, order, docs  6-8 single: entries, expiry, docs  9 activity  10 live stamps
 -- ARGV  1 token of this invalidate  2 TTL of the epoch, ms  3 drop the activity ranking too: 0 | 1
 -- Returns the number of distinct ids that were cached.
 -- Cost  O(log singles): values are freed by another thread. Repeated with the same token it returns the same number.
@@ -13,7 +13,7 @@ local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 -- No id is both in the live set and single, so that the sum counts distinct ids.
 local removed = call('ZCOUNT', KEYS[7], now_us, '+inf')
 if call('EXISTS', KEYS[3]) == 1 then removed = removed + tonumber(call('HGET', KEYS[2], 'entries') or 0) end
-call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[10])
 if ARGV[3] == '1' then call('UNLINK', KEYS[9]) end
 
 -- The time as epoch: it does not repeat even when the key expires in between.

@@ -26,6 +26,13 @@ local function take_out(id)
   return true
 end
 
+-- Whether the entry is the document's. Another document may have taken over the id of one that is removed.
+local function holds(id, doc)
+  local json = call('HGET', KEYS[3], id)
+  local owner = json and string.match(json, '"_id"%s*:%s*"([^"]*)"')
+  return not owner or owner == doc
+end
+
 local function forget_skip(id)
   local was_skipped = call('SREM', KEYS[6], id) == 1
   if was_skipped then skipped = skipped - 1 end
@@ -35,7 +42,8 @@ end
 for at = 3, #ARGV, 3 do
   local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known = call('HGET', KEYS[5], doc) or doc
-  local there, was_skipped = take_out(known), forget_skip(known)
+  local there, was_skipped = false, forget_skip(known)
+  if json ~= '' or holds(known, doc) then there = take_out(known) end
   if json == '' then
     call('HDEL', KEYS[5], doc)
   else

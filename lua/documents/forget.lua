@@ -2,10 +2,11 @@
 --
 -- KEYS  1 index
 -- ARGV  for each id: id, its place in the index when the document was looked for
--- Returns 0.
+-- Returns how many were taken out.
 -- Cost  O(ids * log documents of the service). May be repeated.
 local call = redis.call
+local forgotten = 0
 for at = 1, #ARGV, 2 do
-  if call('ZSCORE', KEYS[1], ARGV[at]) == ARGV[at + 1] then call('ZREM', KEYS[1], ARGV[at]) end
+  if call('ZSCORE', KEYS[1], ARGV[at]) == ARGV[at + 1] then forgotten = forgotten + call('ZREM', KEYS[1], ARGV[at]) end
 end
-return 0
+return forgotten

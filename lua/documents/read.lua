@@ -1,9 +1,10 @@
 -- What a write is computed from: the document, or, when this write was made before, the document as that left it.
 --
--- KEYS  1 document  2 changes  3 record of the write
--- ARGV  none
--- Returns {time in ms, document JSON or '', revision that this write made or '', fingerprint of its request or ''}.
--- Cost  O(size of the document).
+-- KEYS  1 document  2 changes  3 record of the write  4 accepted writes
+-- ARGV  1 token of an accepted write; '' for one that is made at once
+-- Returns {time in ms, document JSON or '', revision that this write made or '', fingerprint of its request or '', 1 when writes
+--       that were accepted before have to be made first, else 0}.
+-- Cost  O(size of the document); for an accepted write also O(log n) for each of those that it lets go of.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -11,6 +12,16 @@ local made = call('HMGET', KEYS[3], 'revision', 'fingerprint')
 if made[1] then
   local change = call('XRANGE', KEYS[2], made[1] .. '-0', made[1] .. '-0')[1]
   local json = change and change[2][2] or call('JSON.GET', KEYS[1])
-  return {now, json or '', made[1], made[2]}
+  return {now, json or '', made[1], made[2], 0}
 end
-return {now, call('JSON.GET', KEYS[1]) or '', '', ''}
+if ARGV[1] == '' then
+  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', '', '', 1} end
+else
+  -- The jobs of one document run in the order in which they were enqueued, within a minute of being accepted. So whatever was
+  -- accepted longer than that before this write has ended, was cancelled, or never became a job: nobody need wait for it.
+  local accepted = tonumber(call('ZSCORE', KEYS[4], ARGV[1]) or 0)
+  for _, token in ipairs(call('ZRANGEBYSCORE', KEYS[4], '(0', accepted - 60000)) do
+    call('ZADD', KEYS[4], -tonumber(call('ZSCORE', KEYS[4], token)), token)
+  end
+end
+return {now, call('JSON.GET', KEYS[1]) or '', '', '', 0}

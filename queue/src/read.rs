@@ -1,9 +1,9 @@
 //! Looking at jobs: one, one as it changes, a page of them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::Stream;
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use crate::id::check_queue;
@@ -20,15 +20,26 @@ impl Queues {
         let deadline = Instant::now() + limit;
         let mut events = self.shared.hub.end_of(id.job());
         loop {
-            let job = self.get(id).await?;
-            let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+            let finished = self.finished(id).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            match job.finished() {
+            match finished {
                 Some(finished) => return Ok(Some(finished)),
                 None if left.is_zero() => return Ok(None),
                 None => events.changed(left.min(SLOW_POLL)).await,
             }
         }
+    }
+
+    /// How a job ended, if it has. Unlike the whole job this is small, whatever its payload.
+    async fn finished(&self, id: &JobId) -> Result<Option<Finished>, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command
+            .arg(format!("{}job:{}", root(id.queue()), id.job()))
+            .arg(&["state", "result", "error", "errors"]);
+        let [state, result, error, errors]: [Option<String>; 4] =
+            self.shared.lane.command("wait", &command).await?;
+        let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
+        Finished::read(state.parse()?, result, error, errors)
     }
 
     /// A job as it is now.
@@ -42,7 +53,7 @@ impl Queues {
         JobView::read(id.clone(), hash)
     }
 
-    /// A job as it is now, then again at every change of its state or progress, until it has ended.
+    /// A job as it is now, then again at every change of its state, progress or log, until it has ended.
     /// Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`] when there is no such job.
     pub fn watch(
         &self,
@@ -57,7 +68,8 @@ impl Queues {
                 let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
                 let ended = job.state.is_final();
                 let progress = job.progress.as_ref().map(|it| it.get().to_owned());
-                let seen = (job.state, job.attempts, job.cancel_requested, progress);
+                let logged = job.log_dropped + job.log.len() as u64;
+                let seen = (job.state, job.attempts, job.cancel_requested, progress, logged);
                 if last.as_ref() != Some(&seen) {
                     last = Some(seen);
                     yield job;
@@ -89,38 +101,30 @@ impl Queues {
             return Ok(Vec::new());
         }
         let root = root(queue);
-        let mut connection = self.pooled().await?;
+        let reads = &self.shared.reads;
         let (mut skip, mut jobs) = (offset, Vec::<String>::new());
         for set in state.sets() {
+            let key = format!("{root}{set}");
             let left = limit - jobs.len() as u64;
-            let (page, size): (Vec<String>, u64) = redis::pipe()
-                .cmd("ZREVRANGE")
-                .arg(format!("{root}{set}"))
-                .arg(skip)
-                .arg(skip.saturating_add(left - 1))
-                .cmd("ZCARD")
-                .arg(format!("{root}{set}"))
-                .query_async(&mut connection)
-                .await?;
+            let mut range = redis::cmd("ZREVRANGE");
+            range.arg(&key).arg(skip).arg(skip.saturating_add(left - 1));
+            let mut size = redis::cmd("ZCARD");
+            size.arg(&key);
+            let (page, size): (Vec<String>, u64) =
+                tokio::try_join!(reads.command("list", &range), reads.command("list", &size))?;
             skip = skip.saturating_sub(size);
             jobs.extend(page);
             if jobs.len() as u64 == limit {
                 break;
             }
         }
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = redis::pipe();
-        for job in &jobs {
-            pipeline.cmd("HGETALL").arg(format!("{root}job:{job}"));
-        }
-        let hashes: Vec<HashMap<String, String>> = pipeline.query_async(&mut connection).await?;
-        jobs.iter()
-            .zip(hashes)
-            .filter_map(|(job, hash)| {
-                JobView::read(JobId::from_parts(queue, job), hash).transpose()
-            })
-            .collect()
+        let views = jobs.iter().map(async |job| {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(format!("{root}job:{job}"));
+            let hash = reads.command("get", &command).await?;
+            JobView::read(JobId::from_parts(queue, job), hash)
+        });
+        let views = try_join_all(views).await?;
+        Ok(views.into_iter().flatten().collect())
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use common::*;
 use sluice_queue::{
-    Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueError, Running, State, Unique,
+    Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueConfig, QueueError, Running,
+    State, Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -67,6 +68,26 @@ async fn an_idempotency_key_that_met_a_unique_job_answers_with_that_job_ever_aft
     assert_eq!(queues.enqueue(both.clone()).await.unwrap().id, first.id);
     assert!(queues.cancel(&first.id).await.unwrap());
     assert_eq!(queues.enqueue(both).await.unwrap().id, first.id);
+}
+
+#[tokio::test]
+async fn the_limit_of_payloads_is_a_setting() {
+    let valkey = TestValkey::start();
+    let config = QueueConfig {
+        payload_limit: 3 * PAYLOAD_LIMIT,
+        ..QueueConfig::default()
+    };
+    let queues = common::queues_with(&valkey, config).await;
+    let payload = "x".repeat(3 * PAYLOAD_LIMIT - 2);
+    let id = queues.enqueue(job(&payload)).await.unwrap().id;
+    work(&queues, fast("w", 1), async |running: Running| {
+        let payload: String = running.payload().unwrap();
+        Ok(serde_json::value::to_raw_value(&payload.len()).unwrap())
+    });
+    let finished = queues.wait(&id, LONG).await.unwrap().unwrap();
+    assert!(matches!(finished, Finished::Completed(it) if it.get() == payload.len().to_string()));
+    let refused = queues.enqueue(job(&(payload + "x"))).await;
+    assert!(matches!(refused, Err(QueueError::TooLarge { .. })));
 }
 
 #[tokio::test]

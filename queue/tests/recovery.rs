@@ -121,12 +121,7 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let pool = deadpool_redis::Config::from_url(&url)
-                .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-                .unwrap();
-            let queues = Queues::connect(&url, pool, QueueConfig::default())
-                .await
-                .unwrap();
+            let queues = Queues::connect(&url, QueueConfig::default()).await.unwrap();
             let worker = work(&queues, fast("busy", 1), async |running: Running| {
                 std::thread::sleep(Duration::from_secs(3));
                 Ok(json(&running.attempt()))
@@ -318,7 +313,11 @@ async fn leases_that_ran_out_while_nobody_could_fetch_may_still_be_extended() {
 async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
     let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
     let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |_| {
+    let patient = WorkerConfig {
+        lease: Duration::from_secs(10),
+        ..fast("w", 1)
+    };
+    let worker = work(&queues, patient, async |_| {
         sleep(Duration::from_millis(300)).await;
         Ok(json(&"kept"))
     });

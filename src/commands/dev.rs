@@ -12,6 +12,7 @@ use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_jobs::{JobsError, run_workers};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::app::{App, jobs_config};
@@ -22,9 +23,9 @@ use crate::http::Server;
 use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
-    DevSecretSettings, FilesSettings, JobSettings, PoolSettings,
+    DevSecretSettings, FilesSettings, JobSettings, PoolSettings, TailSettings,
 };
-use crate::shutdown::{DRAIN, Shutdown, finish};
+use crate::shutdown::{DRAIN, Shutdown, finish, say_farewell};
 use crate::telemetry;
 
 /// Where the embedded Convex listens: as Convex's own local backend.
@@ -88,6 +89,8 @@ pub struct Dev {
     files: FilesSettings,
     #[command(flatten)]
     jobs: JobSettings,
+    #[command(flatten)]
+    tail: TailSettings,
 }
 
 /// What runs, in the order in which it was started.
@@ -96,6 +99,7 @@ struct Parts {
     convex: Server,
     workers: JoinHandle<Result<(), JobsError>>,
     api: Server,
+    sockets: TaskTracker,
 }
 
 impl Dev {
@@ -155,6 +159,7 @@ impl Dev {
             valkey.url(),
             self.pool.valkey_pool,
             self.cache.config(),
+            self.api.documents.payload_limit(),
             client,
             self.files.via(),
         )
@@ -163,7 +168,7 @@ impl Dev {
             app.queues.clone(),
             app.cache.clone(),
             app.files.clone(),
-            jobs_config(&self.jobs),
+            jobs_config(&self.jobs, &self.api.documents, &self.tail, &app.history),
             shutdown.token(),
         ));
         let state = AppState::new(
@@ -175,6 +180,7 @@ impl Dev {
             metrics,
             shutdown.token(),
         );
+        let sockets = state.sockets();
         let api = Server::start(api, sluice_api::router(state))?;
 
         let addresses = Addresses {
@@ -190,6 +196,7 @@ impl Dev {
             convex,
             workers,
             api,
+            sockets,
         })
     }
 
@@ -261,6 +268,7 @@ impl Parts {
             finish(self.workers, DRAIN + LAST_ANSWERS).await;
         }
         self.api.stop(LAST_ANSWERS).await;
+        say_farewell(&self.sockets).await;
         self.convex.stop(LAST_ANSWERS).await;
         self.valkey.stop().await;
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use sluice_api::AppState;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::app::App;
@@ -11,7 +12,7 @@ use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexSettings, FilesSettings, PoolSettings,
     ValkeySettings,
 };
-use crate::shutdown::{DRAIN, Shutdown};
+use crate::shutdown::{DRAIN, Shutdown, say_farewell};
 use crate::telemetry;
 
 /// The API and the board; jobs are run by `sluice work`
@@ -41,17 +42,18 @@ impl Serve {
         let shutdown = Shutdown::on_signals()?;
         match shutdown.unless_requested(self.start(&shutdown)).await {
             Some(server) => {
-                let server = server?;
+                let (server, sockets) = server?;
                 info!(url = server.url(), "the API listens");
                 shutdown.requested().await;
                 server.stop(DRAIN).await;
+                say_farewell(&sockets).await;
                 Ok(())
             }
             None => Ok(()),
         }
     }
 
-    async fn start(&self, shutdown: &Shutdown) -> Result<Server, Failure> {
+    async fn start(&self, shutdown: &Shutdown) -> Result<(Server, TaskTracker), Failure> {
         let auth = self.auth.auth()?;
         let listener = Server::bind(self.api.listen).await?;
         let metrics = telemetry::start_metrics()?;
@@ -59,6 +61,7 @@ impl Serve {
             self.valkey.url()?,
             self.pool.valkey_pool,
             self.cache.config(),
+            self.api.documents.payload_limit(),
             self.convex.client()?,
             self.files.via(),
         )
@@ -72,6 +75,8 @@ impl Serve {
             metrics,
             shutdown.token(),
         );
-        Server::start(listener, sluice_api::router(state))
+        let sockets = state.sockets();
+        let server = Server::start(listener, sluice_api::router(state))?;
+        Ok((server, sockets))
     }
 }

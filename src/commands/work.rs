@@ -17,7 +17,8 @@ use crate::app::{App, jobs_config};
 use crate::failure::{Context, Failure};
 use crate::http::Server;
 use crate::settings::{
-    CacheSettings, ConvexSettings, FilesSettings, JobSettings, PoolSettings, ValkeySettings,
+    CacheSettings, ConvexSettings, DocumentSettings, FilesSettings, JobSettings, PoolSettings,
+    TailSettings, ValkeySettings,
 };
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -44,6 +45,10 @@ pub struct Work {
     #[command(flatten)]
     jobs: JobSettings,
     #[command(flatten)]
+    tail: TailSettings,
+    #[command(flatten)]
+    documents: DocumentSettings,
+    #[command(flatten)]
     valkey: ValkeySettings,
     #[command(flatten)]
     pool: PoolSettings,
@@ -63,6 +68,7 @@ impl Work {
             self.valkey.url()?,
             self.pool.valkey_pool,
             self.cache.config(),
+            self.documents.payload_limit(),
             self.convex.client()?,
             self.files.via(),
         );
@@ -89,7 +95,7 @@ impl Work {
             app.queues,
             app.cache,
             app.files,
-            jobs_config(&self.jobs),
+            jobs_config(&self.jobs, &self.documents, &self.tail, &app.history),
             shutdown.token(),
         )
         .await

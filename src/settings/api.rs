@@ -11,7 +11,7 @@ use url::Url;
 
 use super::HEADING;
 use super::documents::DocumentSettings;
-use super::values::{dev_secret, http_url};
+use super::values::{dev_secret, http_url, service};
 use crate::failure::{Context, Failure};
 
 /// How the API answers.
@@ -39,6 +39,16 @@ pub struct ApiSettings {
 
     #[command(flatten)]
     pub documents: DocumentSettings,
+
+    /// Services whose every write to a document is a job that the caller waits for, with commas between [default: none]
+    #[arg(
+        long,
+        value_name = "SERVICES",
+        env = "SLUICE_DOCUMENT_QUEUED_SERVICES",
+        value_delimiter = ',',
+        value_parser = service
+    )]
+    pub document_queued_services: Vec<String>,
 }
 
 impl ApiSettings {
@@ -47,6 +57,7 @@ impl ApiSettings {
         ApiConfig {
             request_wait: Duration::from_secs(self.request_wait_secs),
             documents: self.documents.config(),
+            queued_services: self.document_queued_services.clone(),
             ..ApiConfig::default()
         }
     }

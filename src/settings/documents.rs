@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use sluice_queue::PAYLOAD_LIMIT;
 use sluice_store::documents::DocumentsConfig;
 
 use super::HEADING;
@@ -54,6 +55,11 @@ pub struct DocumentSettings {
 }
 
 impl DocumentSettings {
+    /// The largest job that a write may become, in bytes: as long as a body may be, and what goes with it.
+    pub fn payload_limit(&self) -> usize {
+        PAYLOAD_LIMIT.max(2 * self.document_limit_bytes + 64 * 1024)
+    }
+
     /// As the store takes them.
     pub fn config(&self) -> DocumentsConfig {
         DocumentsConfig {

@@ -1,6 +1,7 @@
 //! What a value has to be like. Errors say the rule, never the value: it may be secret.
 
 use sluice_convex::Secret;
+use sluice_store::documents::is_name;
 use url::Url;
 
 use super::connections::ValkeyUrl;
@@ -20,6 +21,14 @@ pub(super) fn at_most<const MAX: usize>(text: &str) -> Result<usize, String> {
 pub fn user(text: &str) -> Result<String, String> {
     sluice_api::check_user(text)?;
     Ok(text.to_owned())
+}
+
+/// The name of a service that has documents.
+pub(super) fn service(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 1 to 128 of letters, digits, `_`, `-`, `.` and `:`".to_owned())
 }
 
 /// A cron expression with seconds, or `off`.

@@ -52,7 +52,7 @@ async fn main() {
         for page in entries.chunks(512) {
             staging.push(page).await.unwrap();
         }
-        staging.commit("allOne").await.unwrap();
+        staging.commit("allOne", 0).await.unwrap();
         let (staged, staged_busy) = (begun.elapsed(), server_busy(&server) - busy);
         let staged_stall = stall.longest();
 

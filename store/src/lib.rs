@@ -5,7 +5,9 @@
 pub mod cache;
 pub mod documents;
 mod error;
+mod lanes;
 mod script;
+pub mod tail;
 mod valkey;
 
 pub use error::StoreError;

@@ -1,4 +1,4 @@
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Pipeline};
 
 use crate::{StoreError, Valkey};
 
@@ -42,5 +42,19 @@ impl Script {
         cmd: &Cmd,
     ) -> Result<T, StoreError> {
         valkey.query(self.name, cmd, Some(self.source)).await
+    }
+
+    /// Runs many commands made by [`Script::command`] of this script in one round trip, each atomic by itself.
+    ///
+    /// # Errors
+    /// As [`Script::run`], when any of them fails; the others have happened then.
+    pub async fn run_all<T: FromRedisValue>(
+        &self,
+        valkey: &Valkey,
+        commands: &Pipeline,
+    ) -> Result<T, StoreError> {
+        valkey
+            .query_all(self.name, commands, Some(self.source))
+            .await
     }
 }

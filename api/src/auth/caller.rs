@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -9,8 +10,14 @@ use axum::http::request::Parts;
 
 use sluice_store::documents;
 
+use super::LEEWAY_SECS;
 use super::token::Claims;
 use crate::{ApiError, AppState};
+
+/// No token matters for longer, in seconds since 1970; later times do not fit every clock.
+const FAR: u64 = 1 << 40;
+/// How often the clock is looked at by who waits for the end of a token.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
 /// What a token may allow. No scope includes another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +126,18 @@ impl Caller {
     /// When the token expires, in seconds since 1970.
     pub(crate) fn expires_at(&self) -> u64 {
         self.expires_at
+    }
+
+    /// Returns once the token is good no more.
+    pub(crate) fn expired(&self) -> impl Future<Output = ()> + Send + use<> {
+        let end =
+            UNIX_EPOCH + Duration::from_secs(self.expires_at.saturating_add(LEEWAY_SECS).min(FAR));
+        async move {
+            // Clocks may be set: look again now and then.
+            while let Ok(left) = end.duration_since(SystemTime::now()) {
+                tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watcher};
 
+use super::params::DocumentPath;
 use super::request::Reading;
 use crate::jobs::KEEP_ALIVE;
 use crate::openapi::DocumentErrors;
@@ -25,14 +26,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Server-sent events, whose `id` is the revision and whose data is the whole envelope: first `present`, as the document is, then
 /// `change` for every write, in order and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from
 /// that revision; when the changes kept do not reach back to it, the first event is `reset`, as the document is. `gone` is the
-/// last event, some seconds after the document has expired or is deleted for good.
+/// last event, some seconds after the document has expired or is deleted for good. The stream ends with the token's time.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}/events",
     tag = "documents",
     params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
+        DocumentPath,
         ("Last-Event-ID" = Option<u64>, Header, description = "The last revision that was seen"),
     ),
     responses(
@@ -43,7 +43,11 @@ const LOOK: Duration = Duration::from_secs(5);
 )]
 pub(crate) async fn events(
     State(state): State<AppState>,
-    Reading { service, id }: Reading,
+    Reading {
+        service,
+        id,
+        caller,
+    }: Reading,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?;
@@ -64,6 +68,7 @@ pub(crate) async fn events(
     };
     let events = watch
         .events(first)
+        .take_until(caller.expired())
         .take_until(async move { shutdown.cancelled().await });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())

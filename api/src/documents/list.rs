@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::params::ServicePath;
 use super::request::Reading;
 use crate::answers::DocumentPage;
 use crate::openapi::DocumentErrors;
@@ -32,7 +33,7 @@ pub(crate) struct ListParams {
     get,
     path = "/api/sync/{service}/documents",
     tag = "documents",
-    params(("service" = String, Path, description = "The service they belong to"), ListParams),
+    params(ServicePath, ListParams),
     responses((status = 200, description = "One page", body = DocumentPage), DocumentErrors),
     security(("token" = ["docs:read"])),
 )]

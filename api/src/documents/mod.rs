@@ -1,13 +1,19 @@
 //! Documents: JSON objects with revisions, one namespace per service.
 
 mod answer;
+mod batch;
 mod events;
+mod frames;
 mod list;
+mod params;
+mod queued;
 mod read;
 mod request;
+mod socket;
 mod write;
 
 use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, put};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +27,14 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
+        .routes(routes!(batch::batch))
+        .routes(routes!(socket::watch))
+        // The documents of these names are read and written as any other.
+        .route(
+            request::BATCH,
+            get(read::get).put(write::replace).delete(write::delete),
+        )
+        .route(request::WS, put(write::replace).delete(write::delete))
         .routes(routes!(write::merge))
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))

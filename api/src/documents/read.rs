@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::{answer, etag};
+use super::params::DocumentPath;
 use super::request::{Reading, is_known};
 use crate::answers::Document;
 use crate::openapi::DocumentErrors;
@@ -19,8 +20,7 @@ use crate::{ApiError, AppState};
     path = "/api/sync/{service}/documents/{id}",
     tag = "documents",
     params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
+        DocumentPath,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a revision that the caller has"),
     ),
     responses(
@@ -32,7 +32,7 @@ use crate::{ApiError, AppState};
 )]
 pub(crate) async fn get(
     State(state): State<AppState>,
-    Reading { service, id }: Reading,
+    Reading { service, id, .. }: Reading,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let document = state.documents.get(&service, &id).await?;

@@ -1,31 +1,44 @@
 //! What requests about documents have in common: names, bodies and preconditions.
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
-use sluice_store::documents::{Change, DocumentError, Expiry, Idempotency, Write, is_name};
-use utoipa::IntoParams;
+use sluice_store::documents::{
+    Change, DocumentError, Expiry, Idempotency, Mutation, Write, is_name,
+};
 
 use super::answer::etag;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
-use crate::call::{digest, idempotency_key};
+use crate::call::{check_key, digest, idempotency_key, traceparent};
+use crate::prefer::Prefer;
 use crate::{ApiError, AppState};
 
+/// The address of batches, which is also that of the document `batch`.
+pub(super) const BATCH: &str = "/api/sync/{service}/documents/batch";
+/// The address of WebSockets, which is also that of the document `ws`.
+pub(super) const WS: &str = "/api/sync/{service}/documents/ws";
+
 #[derive(Deserialize)]
-struct Names {
-    service: String,
+pub(super) struct Names {
+    pub service: String,
     id: Option<String>,
 }
 
 impl Names {
-    async fn from_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Path(names) = Path::<Self>::from_request_parts(parts, state)
+    pub async fn from_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Path(mut names) = Path::<Self>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| ApiError::InvalidRequest(rejection.body_text()))?;
+        let path = parts.extensions.get::<MatchedPath>();
+        match path.map(MatchedPath::as_str) {
+            Some(BATCH) => names.id = Some("batch".to_owned()),
+            Some(WS) => names.id = Some("ws".to_owned()),
+            _ => {}
+        }
         check_name("service", &names.service)?;
         names
             .id
@@ -49,6 +62,8 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
 pub(super) struct Reading {
     pub service: String,
     pub id: String,
+    /// Who reads.
+    pub caller: Caller,
 }
 
 impl FromRequestParts<AppState> for Reading {
@@ -59,7 +74,11 @@ impl FromRequestParts<AppState> for Reading {
         caller.require(Scope::DocsRead)?;
         let Names { service, id } = Names::from_parts(parts, state).await?;
         let id = id.unwrap_or_default();
-        Ok(Self { service, id })
+        Ok(Self {
+            service,
+            id,
+            caller,
+        })
     }
 }
 
@@ -71,6 +90,12 @@ pub(super) struct Writing {
     pub if_match: Option<u64>,
     /// What the caller calls this write, told from other callers' and addresses' names.
     pub idempotency_key: Option<String>,
+    /// Whether the caller would wait for a job, and how long.
+    pub prefer: Prefer,
+    /// Whom the token belongs to.
+    pub subject: Option<String>,
+    /// The trace that a job goes on with.
+    pub trace: Option<String>,
 }
 
 impl FromRequestParts<AppState> for Writing {
@@ -92,6 +117,9 @@ impl FromRequestParts<AppState> for Writing {
             service,
             id: id.unwrap_or_default(),
             if_match: if_match(&parts.headers)?,
+            prefer: Prefer::from_headers(&parts.headers),
+            subject: caller.subject().map(str::to_owned),
+            trace: traceparent(&parts.headers),
         })
     }
 }
@@ -100,7 +128,16 @@ impl Writing {
     /// The write of this request.
     pub fn write(&self, change: Change, expected: Option<u64>) -> Result<Write, ApiError> {
         let expected_revision = agreed(expected, self.if_match)?;
-        let idempotency = self.idempotency_key.clone().map(|key| {
+        Self::write_under(self.idempotency_key.clone(), change, expected_revision)
+    }
+
+    /// A write under a key of the caller's, if it has one.
+    pub fn write_under(
+        key: Option<String>,
+        change: Change,
+        expected_revision: Option<u64>,
+    ) -> Result<Write, ApiError> {
+        let idempotency = key.map(|key| {
             // Two requests are the same when they say the same, however they were written.
             let request = serde_json::to_string(&(&change, expected_revision))
                 .map_err(|_| ApiError::Internal)?;
@@ -112,6 +149,33 @@ impl Writing {
             change,
             expected_revision,
         })
+    }
+
+    /// What the caller calls one write of a batch, told from other callers' names.
+    pub fn key_of_item(&self, key: &str) -> Result<String, ApiError> {
+        let key = check_key("idempotencyKey", key)?;
+        let subject = self.subject.as_deref().unwrap_or_default();
+        Ok(digest(&["batch", &self.service, subject, key]))
+    }
+
+    /// The id of a new document. Under one key one id is made, however often.
+    pub fn new_id(key: Option<&str>) -> String {
+        match key {
+            Some(key) => format!("doc_{key}"),
+            None => format!("doc_{:032x}", rand::random::<u128>()),
+        }
+    }
+
+    /// A refused write, told by the means by which the caller named the revision.
+    pub fn refusal(&self, error: ApiError) -> ApiError {
+        match error {
+            ApiError::Document(DocumentError::RevisionConflict { expected, current })
+                if self.if_match.is_some() =>
+            {
+                ApiError::PreconditionFailed { expected, current }
+            }
+            error => error,
+        }
     }
 }
 
@@ -143,24 +207,15 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
     }
 }
 
-/// Headers that writes to a document understand.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes headers, which are read by name")]
-pub(crate) struct WriteHeaders {
-    /// The `ETag` of the revision that the document must be at; a write to any other is answered 412.
-    #[param(rename = "If-Match", example = "\"7\"")]
-    if_match: Option<String>,
-}
-
-/// The header that keeps a write from being made twice.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes a header, which is read by name")]
-pub(crate) struct IdempotencyHeader {
-    /// 1 to 255 printable characters. For 24 hours, the same key with the same request gets the first one's answer.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
+/// For `deserialize_with`: at least one mutation.
+pub(super) fn some_mutations<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Mutation>, D::Error> {
+    let mutations = Vec::deserialize(deserializer)?;
+    if mutations.is_empty() {
+        return Err(D::Error::custom("must hold at least one mutation"));
+    }
+    Ok(mutations)
 }
 
 /// For `deserialize_with`: a time, null for never, or left out to keep what is.

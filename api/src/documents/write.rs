@@ -5,13 +5,14 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
-use sluice_store::documents::{Change, Data, DocumentError, Expiry, Mutation};
-use utoipa::ToSchema;
+use sluice_store::documents::{Change, Data, Expiry, Mutation};
+use utoipa::{IntoResponses, ToSchema};
 
-use super::answer::answer;
-use super::request::{DocumentBody, IdempotencyHeader, WriteHeaders, Writing, check_name, expiry};
+use super::params::{CreateParams, WriteParams};
+use super::queued::{Asked, make};
+use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
 use crate::answers::Document;
+use crate::call::Accepted;
 use crate::openapi::DocumentErrors;
 use crate::{ApiError, AppState};
 
@@ -65,12 +66,16 @@ pub(crate) struct Mutate {
     expires_at: Expiry,
 }
 
-fn some_mutations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Mutation>, D::Error> {
-    let mutations = Vec::deserialize(deserializer)?;
-    if mutations.is_empty() {
-        return Err(D::Error::custom("must hold at least one mutation"));
-    }
-    Ok(mutations)
+/// What writes to a document are answered.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers, which are made elsewhere")]
+pub(crate) enum Written {
+    /// The document
+    #[response(status = 200)]
+    Now(#[to_schema] Document),
+    /// A job will make the write
+    #[response(status = 202)]
+    Later(#[to_schema] Accepted),
 }
 
 /// Create a document
@@ -78,14 +83,12 @@ fn some_mutations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Muta
     post,
     path = "/api/sync/{service}/documents",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        IdempotencyHeader,
-    ),
+    params(CreateParams),
     request_body = Create,
     responses(
         (status = 201, description = "The document, at revision 1", body = Document,
             headers(("location" = String, description = "Its address"))),
+        (status = 202, description = "A job will create it", body = Accepted),
         DocumentErrors,
     ),
     security(("token" = ["docs:write"])),
@@ -95,18 +98,16 @@ pub(crate) async fn create(
     writing: Writing,
     DocumentBody(body): DocumentBody<Create>,
 ) -> Result<Response, ApiError> {
-    // Under one key one id is made, however often.
-    let id = body.id.unwrap_or_else(|| match &writing.idempotency_key {
-        Some(key) => format!("doc_{key}"),
-        None => format!("doc_{:032x}", rand::random::<u128>()),
-    });
+    let key = writing.idempotency_key.as_deref();
+    let id = body.id.unwrap_or_else(|| Writing::new_id(key));
     check_name("id", &id)?;
-    let service = &writing.service;
+    let location = format!("/api/sync/{}/documents/{id}", writing.service);
     let write = writing.write(Change::Create(body.data, body.expires_at), None)?;
-    let document = state.documents.write(service, &id, &write).await?;
-    let location = format!("/api/sync/{service}/documents/{id}");
-    let created = answer(StatusCode::CREATED, document);
-    Ok((AppendHeaders([(LOCATION, location)]), created).into_response())
+    let answer = make(&state, &writing, Asked { id, write }, StatusCode::CREATED).await?;
+    if answer.status() != StatusCode::CREATED {
+        return Ok(answer);
+    }
+    Ok((AppendHeaders([(LOCATION, location)]), answer).into_response())
 }
 
 /// Replace a document's data
@@ -114,14 +115,9 @@ pub(crate) async fn create(
     put,
     path = "/api/sync/{service}/documents/{id}",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
-        WriteHeaders,
-        IdempotencyHeader,
-    ),
+    params(WriteParams),
     request_body = Update,
-    responses((status = 200, description = "The document", body = Document), DocumentErrors),
+    responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn replace(
@@ -140,14 +136,9 @@ pub(crate) async fn replace(
     patch,
     path = "/api/sync/{service}/documents/{id}/merge",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
-        WriteHeaders,
-        IdempotencyHeader,
-    ),
+    params(WriteParams),
     request_body = Update,
-    responses((status = 200, description = "The document", body = Document), DocumentErrors),
+    responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn merge(
@@ -174,14 +165,9 @@ pub(crate) async fn merge(
     post,
     path = "/api/sync/{service}/documents/{id}/mutate",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
-        WriteHeaders,
-        IdempotencyHeader,
-    ),
+    params(WriteParams),
     request_body = Mutate,
-    responses((status = 200, description = "The document", body = Document), DocumentErrors),
+    responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn mutate(
@@ -205,13 +191,8 @@ pub(crate) async fn mutate(
     delete,
     path = "/api/sync/{service}/documents/{id}",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
-        WriteHeaders,
-        IdempotencyHeader,
-    ),
-    responses((status = 200, description = "The document", body = Document), DocumentErrors),
+    params(WriteParams),
+    responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn delete(
@@ -226,13 +207,8 @@ pub(crate) async fn delete(
     post,
     path = "/api/sync/{service}/documents/{id}/restore",
     tag = "documents",
-    params(
-        ("service" = String, Path, description = "The service it belongs to"),
-        ("id" = String, Path, description = "Its id"),
-        WriteHeaders,
-        IdempotencyHeader,
-    ),
-    responses((status = 200, description = "The document", body = Document), DocumentErrors),
+    params(WriteParams),
+    responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn restore(
@@ -249,18 +225,9 @@ async fn update(
     change: Change,
     expected_revision: Option<u64>,
 ) -> Result<Response, ApiError> {
-    let write = writing.write(change, expected_revision)?;
-    let written = state
-        .documents
-        .write(&writing.service, &writing.id, &write)
-        .await;
-    match written {
-        Ok(document) => Ok(answer(StatusCode::OK, document)),
-        Err(DocumentError::RevisionConflict { expected, current })
-            if writing.if_match.is_some() =>
-        {
-            Err(ApiError::PreconditionFailed { expected, current })
-        }
-        Err(error) => Err(error.into()),
-    }
+    let asked = Asked {
+        id: writing.id.clone(),
+        write: writing.write(change, expected_revision)?,
+    };
+    make(state, writing, asked, StatusCode::OK).await
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt as _, TryStreamExt as _};
-use sluice_store::cache::{Entry, Lookup};
+use sluice_convex::{ConvexError, File};
+use sluice_store::cache::{Entry, FetchLease, Lookup};
 use tokio::time::Instant;
 
 use crate::{ApiError, AppState};
@@ -50,7 +51,7 @@ impl Fetches {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fetch) = running.get(&key)
             // Who holds the lease must not wait for one that waits for the lease.
-            && !missed.fetch_lease
+            && missed.fetch_lease.is_none()
         {
             return fetch.clone();
         }
@@ -101,7 +102,7 @@ async fn fetch(
     mut missed: Lookup,
 ) -> Result<Option<Bytes>, ApiError> {
     let relied_until = Instant::now() + RELY_ON_OTHERS;
-    while !missed.fetch_lease && Instant::now() < relied_until {
+    while missed.fetch_lease.is_none() && Instant::now() < relied_until {
         tokio::time::sleep(LOOK_AGAIN).await;
         // The access was recorded by the first look.
         missed = state.cache.read(user, id, false).await?;
@@ -111,8 +112,7 @@ async fn fetch(
     }
     metrics::counter!("sluice_entry_fetches_total").increment(1);
     let ids = std::slice::from_ref(id);
-    let found = state.files.get_many(user, ids).try_next().await;
-    let file = match found.map(|batch| batch.and_then(|files| files.into_iter().next())) {
+    let file = match fetch_holding(state, user, id, missed.fetch_lease).await {
         Ok(Some(file)) => file,
         nothing => {
             // The others need not wait for what will not come. If this fails, the lease runs out by itself.
@@ -130,8 +130,35 @@ async fn fetch(
         json: file.json,
     };
     // The answer is good whether or not it can be kept: the fill is refused when the user was invalidated meanwhile.
-    if let Err(error) = state.cache.fill(user, missed.epoch, &entry).await {
+    if let Some(lease) = missed.fetch_lease
+        && let Err(error) = state.cache.fill(user, lease, &entry).await
+    {
         tracing::warn!(%error, "a fetched entry could not be cached");
     }
     Ok(Some(entry.json))
+}
+
+/// Reads the file from Convex, and keeps the lease, if this caller has one, for as long as that takes.
+async fn fetch_holding(
+    state: &AppState,
+    user: &str,
+    id: &String,
+    lease: Option<FetchLease>,
+) -> Result<Option<File>, ConvexError> {
+    let mut batches = state.files.get_many(user, std::slice::from_ref(id));
+    let mut fetched = batches.try_next();
+    loop {
+        tokio::select! {
+            batch = &mut fetched => {
+                return batch.map(|batch| batch.and_then(|files| files.into_iter().next()));
+            }
+            () = tokio::time::sleep(FetchLease::LIFE / 3) => {
+                if let Some(lease) = lease
+                    && let Err(error) = state.cache.extend_fetch(user, id, lease).await
+                {
+                    tracing::debug!(%error, "a fetch lease could not be renewed");
+                }
+            }
+        }
+    }
 }

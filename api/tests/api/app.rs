@@ -15,9 +15,11 @@ use sluice_api::auth::{Auth, AuthConfig, Scope, mint};
 use sluice_api::{ApiConfig, AppState, router};
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, files};
+use sluice_jobs::{JobsConfig, run_workers};
 use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerConfig};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
+use sluice_store::documents::DocumentsConfig;
 use sluice_test_support::TestValkey;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -58,15 +60,21 @@ impl App {
         Self::start_at(TestValkey::start_with_json(), ApiConfig::default()).await
     }
 
+    pub async fn start_with_json_and(config: ApiConfig) -> Self {
+        Self::start_at(TestValkey::start_with_json(), config).await
+    }
+
     pub async fn start_with(config: ApiConfig) -> Self {
         Self::start_at(TestValkey::start(), config).await
     }
 
     async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
         let store = Valkey::open(&valkey.url(), 8).unwrap();
-        let queues = Queues::connect(&valkey.url(), store.pool().clone(), QueueConfig::default())
-            .await
-            .unwrap();
+        let queue_config = QueueConfig {
+            payload_limit: 2 * config.documents.max_bytes + 64 * 1024,
+            ..QueueConfig::default()
+        };
+        let queues = Queues::connect(&valkey.url(), queue_config).await.unwrap();
         let cache = Cache::new(store, cache_config()).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
@@ -147,6 +155,23 @@ impl App {
 
     pub fn stop_convex(&self) {
         self.convex_server.abort();
+    }
+
+    /// Runs real workers until the test is over.
+    pub fn work_as_deployed(&self) {
+        let config = JobsConfig {
+            concurrency: 8,
+            worker_name: "test".to_owned(),
+            prefetch_schedule: None,
+            purge_schedule: None,
+            documents: DocumentsConfig::default(),
+            drain: Duration::ZERO,
+            tail: None,
+        };
+        let (queues, cache) = (self.queues.clone(), self.cache.clone());
+        let files = files(self.convex.clone(), FilesVia::Functions);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(run_workers(queues, cache, files, config, shutdown));
     }
 
     /// Runs the jobs of one queue until the test is over.

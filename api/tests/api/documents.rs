@@ -6,9 +6,9 @@ use sluice_api::auth::Scope;
 use crate::app::{Answer, App, token};
 
 pub const ALL: &[Scope] = &[Scope::DocsRead, Scope::DocsWrite];
-const PATH: &str = "/api/sync/session/documents";
+pub const PATH: &str = "/api/sync/session/documents";
 
-fn request(method: &str, path: &str, scopes: &[Scope], body: &Value) -> Request<Body> {
+pub fn request(method: &str, path: &str, scopes: &[Scope], body: &Value) -> Request<Body> {
     Request::builder()
         .method(method)
         .uri(path)
@@ -22,7 +22,7 @@ pub async fn call(app: &App, method: &str, path: &str, body: &Value) -> Answer {
     app.send(request(method, path, ALL, body)).await
 }
 
-async fn call_with(
+pub async fn call_with(
     app: &App,
     (method, path): (&str, &str),
     (name, value): (&'static str, &str),

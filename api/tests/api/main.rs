@@ -5,6 +5,8 @@
 mod app;
 mod board;
 mod document_events;
+mod document_jobs;
+mod document_sockets;
 mod documents;
 mod jobs;
 mod operation;

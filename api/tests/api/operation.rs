@@ -18,6 +18,8 @@ async fn readiness_names_the_part_that_is_down() {
         (ready.status.as_u16(), ready.json()["status"].as_str()),
         (200, Some("ok"))
     );
+    // Entries that are cached may be older without it, but are served.
+    assert_eq!(ready.json()["tail"], "unattended");
 
     app.stop_convex();
     let without_convex = open(&app, "/readyz").await;
@@ -57,6 +59,10 @@ async fn the_document_describes_every_endpoint() {
         ("/api/v1/meta/{fileId}", "get"),
         ("/api/v1/meta", "get"),
         ("/api/v1/jobs/{id}", "get"),
+        ("/api/sync/{service}/documents", "get"),
+        ("/api/sync/{service}/documents/batch", "post"),
+        ("/api/sync/{service}/documents/{id}", "put"),
+        ("/api/sync/{service}/documents/{id}/mutate", "post"),
         ("/healthz", "get"),
         ("/readyz", "get"),
         ("/metrics", "get"),
@@ -66,6 +72,18 @@ async fn the_document_describes_every_endpoint() {
     }
     let user = &document["components"]["schemas"]["SyncBody"]["properties"]["user"];
     assert_eq!(user["maxLength"], 256);
+    let mutate = &document["paths"]["/api/sync/{service}/documents/{id}/mutate"]["post"];
+    let parameters: Vec<&str> = mutate["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|parameter| parameter["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        parameters,
+        ["service", "id", "If-Match", "Idempotency-Key", "Prefer"]
+    );
+    assert!(mutate["responses"]["202"].is_object());
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn sync(app: &App, ids: &[&str]) {
         .collect();
     let mut staging = app.cache.stage(USER, Overflow::Refuse).await.unwrap();
     staging.push(&entries).await.unwrap();
-    staging.commit("allOne").await.unwrap();
+    staging.commit("allOne", 0).await.unwrap();
 }
 
 #[tokio::test]

@@ -44,6 +44,23 @@ pub enum ConvexError {
         message: String,
     },
 
+    /// The deployment does not know the cursor, perhaps because the table that it leads through is
+    /// gone: start again from a snapshot.
+    #[error("the cursor is not known ({code}): {message}")]
+    CursorUnknown {
+        /// `InvalidListSnapshotCursor` or `DocumentDeltasCursorRequired`.
+        code: String,
+        /// The server's words.
+        message: String,
+    },
+
+    /// The snapshot is later than the deployment's present time.
+    #[error("the snapshot is in the future: {message}")]
+    SnapshotTooNew {
+        /// The server's words.
+        message: String,
+    },
+
     /// Any other status than success.
     #[error("status {status} ({code}): {message}")]
     Status {
@@ -98,6 +115,14 @@ impl ConvexError {
         }
     }
 
+    /// Whether it is the deploy key that has to be mended before anything can work.
+    pub fn is_refused_key(&self) -> bool {
+        matches!(
+            self,
+            ConvexError::Unauthorized { .. } | ConvexError::Forbidden { .. }
+        )
+    }
+
     /// The error for a refused request: `body` is `{"code","message"}`, or anything if a proxy
     /// answered.
     pub(super) fn from_status(status: u16, body: &[u8]) -> ConvexError {
@@ -117,6 +142,10 @@ impl ConvexError {
             (400, "InvalidWindowToReadDocuments" | "SnapshotTooOld") => {
                 ConvexError::CursorExpired { message }
             }
+            (400, "InvalidListSnapshotCursor" | "DocumentDeltasCursorRequired") => {
+                ConvexError::CursorUnknown { code, message }
+            }
+            (400, "SnapshotTooNew") => ConvexError::SnapshotTooNew { message },
             _ => ConvexError::Status {
                 status,
                 code,

@@ -5,7 +5,10 @@ use futures_util::{
 };
 use tokio::sync::OnceCell;
 
-use super::{ChangePage, ExportFiles, File, Files, FunctionFiles, changes::changes};
+use super::{
+    ExportFiles, File, Files, FunctionFiles,
+    history::{DeltaBatch, changes},
+};
 use crate::{Client, ConvexError};
 
 /// The functions or the export, decided when first asked.
@@ -93,7 +96,7 @@ impl Files for AutoFiles {
         Box::pin(self.client.now())
     }
 
-    fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>> {
+    fn changes(&self, since: i64) -> BoxStream<'_, Result<DeltaBatch, ConvexError>> {
         changes(&self.client, since)
     }
 }

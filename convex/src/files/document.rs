@@ -18,6 +18,7 @@ struct Fields {
     user: Option<Range<usize>>,
     created: Option<Range<usize>>,
     table: Option<Range<usize>>,
+    ts: Option<Range<usize>>,
     deleted: bool,
     /// The members to leave out, in order, each without its comma.
     cut: Vec<Range<usize>>,
@@ -86,17 +87,18 @@ impl Document {
         }))
     }
 
-    /// What a delta says: a file, or that the document is no longer anybody's.
+    /// What a row of the export says: a file, or that the document is no longer anybody's.
     pub fn change(&self) -> Result<FileChange, ConvexError> {
-        let file = if self.fields.deleted {
-            None
-        } else {
-            self.file()?
-        };
-        Ok(match file {
-            Some(file) => FileChange::Put(file),
-            None => FileChange::Removed {
-                doc_id: self.doc_id()?.into(),
+        let ts = self
+            .text(&self.fields.ts)
+            .and_then(|number| number.parse().ok());
+        Ok(FileChange {
+            ts: ts.ok_or_else(|| malformed("an exported row without an integer _ts"))?,
+            doc_id: self.doc_id()?.into(),
+            file: if self.fields.deleted {
+                None
+            } else {
+                self.file()?
             },
         })
     }
@@ -244,7 +246,11 @@ impl Fields {
                 self.deleted = value == "true";
                 true
             }
-            "_component" | "_ts" => true,
+            "_ts" => {
+                self.ts = Some(range);
+                true
+            }
+            "_component" => true,
             _ => false,
         };
         if cut {

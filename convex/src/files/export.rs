@@ -12,8 +12,8 @@ use futures_util::{
 };
 
 use super::{
-    ChangePage, File, Files,
-    changes::changes,
+    File, Files,
+    history::{DeltaBatch, changes},
     spool::{Rank, Spool},
     walk::Walk,
 };
@@ -125,7 +125,7 @@ impl Files for ExportFiles {
         Box::pin(self.client.now())
     }
 
-    fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>> {
+    fn changes(&self, since: i64) -> BoxStream<'_, Result<DeltaBatch, ConvexError>> {
         changes(&self.client, since)
     }
 }

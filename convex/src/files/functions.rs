@@ -10,7 +10,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Batch, ChangePage, File, Files, changes::changes, document::Document};
+use super::{
+    Batch, File, Files,
+    document::Document,
+    history::{DeltaBatch, changes},
+};
 use crate::{
     Client, ConvexError,
     client::{AnsweredEnd, QueryEnd, RowStream},
@@ -228,7 +232,7 @@ impl Files for FunctionFiles {
         Box::pin(self.client.now())
     }
 
-    fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>> {
+    fn changes(&self, since: i64) -> BoxStream<'_, Result<DeltaBatch, ConvexError>> {
         changes(&self.client, since)
     }
 }

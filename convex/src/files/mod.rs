@@ -1,14 +1,14 @@
-//! The files of one user, as documents of the table `files`, and the changes to all of them.
+//! The files of one user, as documents of the table `files`, and the [`history`] of all of them.
 //!
 //! Two ways lead to them: [functions](functions) that use indexes, when they are deployed, and the
 //! streaming export and import, which every deployment has but which read the whole table. Both
 //! give the same files.
 
 mod auto;
-mod changes;
 mod document;
 mod export;
 mod functions;
+pub mod history;
 mod spool;
 mod walk;
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
-use self::{auto::AutoFiles, export::ExportFiles, functions::FunctionFiles};
+use self::{auto::AutoFiles, export::ExportFiles, functions::FunctionFiles, history::DeltaBatch};
 use crate::{Client, ConvexError};
 
 /// The table that holds the files, one document each.
@@ -44,25 +44,16 @@ pub struct File {
     pub json: Bytes,
 }
 
-/// What happened to a document.
+/// What a transaction did to a document.
 #[derive(Debug, Clone, PartialEq)]
-pub enum FileChange {
-    /// It was written. It may have been another user's before.
-    Put(File),
-    /// It was deleted, or has no owner any more.
-    Removed {
-        /// Its `_id`.
-        doc_id: Box<str>,
-    },
-}
-
-/// Some changes, in the order of commits.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChangePage {
-    /// A file may occur several times; its last change holds.
-    pub changes: Vec<FileChange>,
-    /// Where to go on, ns. A transaction is never divided between pages.
-    pub cursor: i64,
+pub struct FileChange {
+    /// When it was committed, ns. A document changes at most once in a transaction.
+    pub ts: i64,
+    /// The document's `_id`.
+    pub doc_id: Box<str>,
+    /// The file as it is since then, perhaps another user's than before. `None`: the document was
+    /// deleted, or has no owner any more.
+    pub file: Option<File>,
 }
 
 /// The files of a deployment. Documents without a `user` (a non-empty string) are no files.
@@ -104,11 +95,9 @@ pub trait Files: Send + Sync {
     /// The deployment's present time, ns: the place to start [`Self::changes`] from.
     fn now(&self) -> BoxFuture<'_, Result<i64, ConvexError>>;
 
-    /// The changes to all users' files after `since` (ns), until none is known to follow; at least
-    /// one page. [`ConvexError::CursorExpired`] when Convex no longer remembers back to `since`.
-    /// Emptying or replacing the whole table by an import is not among the changes that Convex
-    /// reports.
-    fn changes(&self, since: i64) -> BoxStream<'_, Result<ChangePage, ConvexError>>;
+    /// The changes to all users' files after `since` (ns), until none is known to follow; see
+    /// [`DeltaWalk`](history::DeltaWalk).
+    fn changes(&self, since: i64) -> BoxStream<'_, Result<DeltaBatch, ConvexError>>;
 }
 
 /// Which way to the files.

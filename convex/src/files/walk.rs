@@ -4,47 +4,58 @@ use crate::{
     client::{RowStream, SnapshotEnd, SnapshotRequest},
 };
 
-/// How often a page that breaks in the middle is asked for again.
-const PAGE_RETRIES: u32 = 4;
+/// How often in a row a page that breaks in the middle is asked for again.
+pub(super) const PAGE_RETRIES: u32 = 4;
 
-/// A walk over documents as the table was when it began, in no useful order. A page whose connection breaks is asked for again from its beginning, so a document may come twice, in
-/// the same revision.
-pub(super) struct Walk<'a> {
-    client: &'a Client,
+/// A walk over documents as the table was at one time, in no useful order. A page whose connection
+/// breaks is asked for again from its beginning, so a document may come twice, in the same revision.
+pub(super) struct Walk {
+    client: Client,
     /// Whose documents to give; `None`: all.
-    user: Option<&'a str>,
+    user: Option<String>,
     snapshot: i64,
-    /// Where the present page began.
-    cursor: Option<String>,
-    /// The present page; `None` at the end of the table.
+    next: Next,
     rows: Option<RowStream<SnapshotEnd>>,
     broken: u32,
 }
 
-impl<'a> Walk<'a> {
-    /// Over one user's documents.
-    pub async fn of_user(client: &'a Client, user: &'a str) -> Result<Walk<'a>, ConvexError> {
-        Walk::begin(client, Some(user)).await
-    }
+/// Where the present page began; the next one when none is open.
+enum Next {
+    Page(Option<String>),
+    End,
+}
 
-    /// Over everybody's documents, and nobody's.
-    pub async fn of_all(client: &'a Client) -> Result<Walk<'a>, ConvexError> {
-        Walk::begin(client, None).await
-    }
+/// What a walk comes by.
+pub(super) enum Step {
+    Document(Document),
+    /// The end of a page, with the cursor of the next one; `None` after the last.
+    PageEnd(Option<String>),
+}
 
-    async fn begin(client: &'a Client, user: Option<&'a str>) -> Result<Walk<'a>, ConvexError> {
+impl Walk {
+    /// Over one user's documents as they are now.
+    pub async fn of_user(client: &Client, user: &str) -> Result<Walk, ConvexError> {
         // Fixed beforehand, so that asking for the first page again shows the same table.
-        let snapshot = client.now().await?;
-        let mut walk = Walk {
-            client,
-            user,
+        let mut walk = Walk::resume(client, client.now().await?, None);
+        walk.user = Some(user.to_owned());
+        Ok(walk)
+    }
+
+    /// Over everybody's documents, and nobody's, as they are now.
+    pub async fn of_all(client: &Client) -> Result<Walk, ConvexError> {
+        Ok(Walk::resume(client, client.now().await?, None))
+    }
+
+    /// Over everybody's documents, and nobody's, at the time `snapshot` (ns), from a page on.
+    pub fn resume(client: &Client, snapshot: i64, cursor: Option<String>) -> Walk {
+        Walk {
+            client: client.clone(),
+            user: None,
             snapshot,
-            cursor: None,
+            next: Next::Page(cursor),
             rows: None,
             broken: 0,
-        };
-        walk.open_page().await?;
-        Ok(walk)
+        }
     }
 
     /// The time at which the table is seen, ns.
@@ -52,46 +63,66 @@ impl<'a> Walk<'a> {
         self.snapshot
     }
 
-    async fn open_page(&mut self) -> Result<(), ConvexError> {
-        let request = SnapshotRequest {
-            table: TABLE.to_owned(),
-            snapshot: Some(self.snapshot),
-            cursor: self.cursor.clone(),
-        };
-        self.rows = Some(self.client.list_snapshot(request).await?);
-        Ok(())
-    }
-
     /// The next document; `None` at the end of the table.
     pub async fn next(&mut self) -> Result<Option<Document>, ConvexError> {
-        while let Some(rows) = &mut self.rows {
-            match rows.next().await {
-                Ok(Some(row)) => {
-                    let document = Document::read(row)?;
-                    if self.wants(&document)? {
-                        return Ok(Some(document));
-                    }
-                }
-                Ok(None) => {
-                    self.broken = 0;
-                    let Some(rows) = self.rows.take() else { break };
-                    self.cursor = rows.finish().await?.cursor;
-                    if self.cursor.is_some() {
-                        self.open_page().await?;
-                    }
-                }
-                Err(error) if error.is_retryable() && self.broken < PAGE_RETRIES => {
-                    self.broken += 1;
-                    self.open_page().await?;
-                }
-                Err(error) => return Err(error),
+        while let Some(step) = self.step().await? {
+            if let Step::Document(document) = step {
+                return Ok(Some(document));
             }
         }
         Ok(None)
     }
 
+    /// The next document or end of a page; `None` at the end of the table.
+    pub async fn step(&mut self) -> Result<Option<Step>, ConvexError> {
+        loop {
+            let Some(mut rows) = self.take_rows().await? else {
+                return Ok(None);
+            };
+            match rows.next().await {
+                Ok(Some(row)) => {
+                    self.rows = Some(rows);
+                    let document = Document::read(row)?;
+                    if self.wants(&document)? {
+                        return Ok(Some(Step::Document(document)));
+                    }
+                }
+                Ok(None) => {
+                    self.broken = 0;
+                    let cursor = rows.finish().await?.cursor;
+                    self.next = match &cursor {
+                        Some(cursor) => Next::Page(Some(cursor.clone())),
+                        None => Next::End,
+                    };
+                    return Ok(Some(Step::PageEnd(cursor)));
+                }
+                Err(error) if error.is_retryable() && self.broken < PAGE_RETRIES => {
+                    self.broken += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The open page, else the next one; `None` at the end of the table.
+    async fn take_rows(&mut self) -> Result<Option<RowStream<SnapshotEnd>>, ConvexError> {
+        match (self.rows.take(), &self.next) {
+            (Some(rows), _) => Ok(Some(rows)),
+            (None, Next::End) => Ok(None),
+            (None, Next::Page(cursor)) => {
+                let request = SnapshotRequest {
+                    table: TABLE.to_owned(),
+                    snapshot: Some(self.snapshot),
+                    cursor: cursor.clone(),
+                };
+                self.client.list_snapshot(request).await.map(Some)
+            }
+        }
+    }
+
     fn wants(&self, document: &Document) -> Result<bool, ConvexError> {
         let here = document.table()?.is_none_or(|table| table == TABLE);
-        Ok(here && (self.user.is_none() || document.user()?.as_deref() == self.user))
+        Ok(here
+            && (self.user.is_none() || document.user()? == self.user.as_deref().map(Into::into)))
     }
 }

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::State;
-use crate::keys::UNLIMITED;
-use crate::{Backoff, JobId, QueueError};
+use super::{LogLine, State};
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
+use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +28,16 @@ pub struct JobView {
     pub user: Option<String>,
     /// Its unique key.
     pub unique_key: Option<String>,
+    /// The batch that it is counted in.
+    pub batch: Option<BatchId>,
+    /// The batch whose callback it is.
+    pub callback_of: Option<BatchId>,
+    /// The job before it in its chain.
+    pub previous: Option<JobId>,
+    /// The job behind it in its chain.
+    pub next: Option<JobId>,
+    /// What the job before it, or the batch, left it.
+    pub input: Option<Box<RawValue>>,
     /// Its group.
     pub group: Option<String>,
     /// 0 (first) to 9 (last).
@@ -58,6 +68,10 @@ pub struct JobView {
     pub error: Option<Box<RawValue>>,
     /// What went wrong in the attempts so far; the oldest ones are dropped when there is too much.
     pub errors: Vec<AttemptError>,
+    /// The lines that it logged, oldest first; there were `log_dropped` more before them.
+    pub log: Vec<LogLine>,
+    /// How many lines are not kept any more.
+    pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
 }
@@ -89,27 +103,41 @@ pub enum Finished {
     Cancelled,
 }
 
-impl JobView {
-    /// How the job ended, if it has.
-    pub fn finished(&self) -> Option<Finished> {
-        match self.state {
-            State::Completed => match (&self.result, &self.error) {
-                (_, Some(error)) => Some(Finished::Refused(error.clone())),
-                (Some(result), None) => Some(Finished::Completed(result.clone())),
-                (None, None) => Some(Finished::Completed(RawValue::NULL.to_owned())),
-            },
-            State::Cancelled => Some(Finished::Cancelled),
-            State::Dead => Some(Finished::Dead {
-                message: self
-                    .errors
-                    .last()
-                    .map(|it| it.message.clone())
+impl Finished {
+    /// Reads the end of a job from the fields of its hash; none when it has not ended.
+    pub(crate) fn read(
+        state: State,
+        result: Option<String>,
+        error: Option<String>,
+        errors: Option<String>,
+    ) -> Result<Option<Self>, QueueError> {
+        let finished = match (state, result, error) {
+            (State::Completed, _, Some(error)) => Self::Refused(RawValue::from_string(error)?),
+            (State::Completed, Some(result), None) => {
+                Self::Completed(RawValue::from_string(result)?)
+            }
+            (State::Completed, None, None) => Self::Completed(RawValue::NULL.to_owned()),
+            (State::Cancelled, ..) => Self::Cancelled,
+            (State::Dead, ..) => Self::Dead {
+                message: json_lines::<AttemptError>(errors)?
+                    .pop()
+                    .map(|it| it.message)
                     .unwrap_or_default(),
-            }),
-            State::Scheduled | State::Available | State::Running | State::Retrying => None,
-        }
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(finished))
     }
+}
 
+/// Reads a field that has a JSON value on each line.
+fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, QueueError> {
+    let lines = lines.unwrap_or_default();
+    let values: Result<_, _> = lines.lines().map(serde_json::from_str).collect();
+    Ok(values?)
+}
+
+impl JobView {
     /// Reads a job's hash as [`crate::keys`] describes it. None when there is none.
     pub(crate) fn read(
         id: JobId,
@@ -119,59 +147,84 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let queue = id.queue().to_owned();
+        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
+        let logged: u64 = fields.number("logged")?.unwrap_or_default();
+        let created_at = fields.number("created_at")?.unwrap_or_default();
+        let state = state.parse()?;
+        // A released run does not count.
+        let run = fields.0.remove("run").filter(|_| state != State::Available);
+        let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
-            queue: id.queue().to_owned(),
             id,
-            state: state.parse()?,
-            version: fields.number("version")?,
+            queue: queue.clone(),
+            state,
+            version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
             user: fields.0.remove("user"),
             unique_key: fields.0.remove("unique"),
+            batch: fields.batch("batch", &queue),
+            callback_of: fields.batch("callback_of", &queue),
+            previous: fields.job("previous", &queue),
+            next: fields.job("next", &queue),
+            input: fields.json("input")?,
             group: fields.0.remove("group"),
-            priority: fields.number("priority")?,
-            attempts: fields.number("attempts")?,
-            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            priority: fields.number("priority")?.unwrap_or(PRIORITY),
+            attempts: fields.number("attempts")?.unwrap_or(0),
+            max_attempts: limited(fields.number("max_attempts")?),
             backoff: fields.parsed("backoff")?,
-            created_at: fields.number("created_at")?,
-            run_at: fields.number("run_at")?,
-            started_at: fields.time("started_at")?,
-            finished_at: fields.time("finished_at")?,
-            worker: fields.0.remove("worker"),
+            created_at,
+            run_at: fields.number("run_at")?.unwrap_or(created_at),
+            started_at,
+            finished_at: fields.number("finished_at")?,
+            worker,
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
             error: fields.json("error")?,
-            errors: fields
-                .0
-                .remove("errors")
-                .unwrap_or_default()
-                .lines()
-                .map(serde_json::from_str)
-                .collect::<Result<_, _>>()?,
+            errors: json_lines(fields.0.remove("errors"))?,
+            log_dropped: logged.saturating_sub(log.len() as u64),
+            log,
             trace: fields.0.remove("trace"),
         }))
     }
 }
 
-/// The fields of a job's hash that are still to be read.
-struct Fields(HashMap<String, String>);
+/// When a run began, and its worker.
+fn parts_of_run(run: &str) -> (Option<u64>, Option<String>) {
+    let mut parts = run.splitn(3, '/');
+    let began = parts.next().and_then(|it| it.parse().ok());
+    (began, parts.nth(1).map(str::to_owned))
+}
+
+/// How often a job may be started, as it is kept.
+pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
+    Some(max_attempts.unwrap_or(MAX_ATTEMPTS)).filter(|&it| it != UNLIMITED)
+}
+
+/// The fields of a hash that are still to be read.
+pub(crate) struct Fields(pub HashMap<String, String>);
 
 impl Fields {
-    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
-        self.0
-            .remove(name)
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let number = value.parse().ok();
+        let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
+        Ok(Some(number))
     }
 
-    fn time(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
-        if self.0.contains_key(name) {
-            self.number(name).map(Some)
-        } else {
-            Ok(None)
-        }
+    pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
+        let job = self.0.remove(name)?;
+        Some(JobId::from_parts(queue, &job))
+    }
+
+    fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
+        let batch = self.0.remove(name)?;
+        Some(BatchId::from_parts(queue, &batch))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {

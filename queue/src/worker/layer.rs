@@ -78,6 +78,7 @@ where
         let slot = task.args.slot.take();
         let lease = task.args.lease.clone();
         let progress = task.args.progress.clone();
+        let log = task.args.log.clone();
         let attempt = task.args.attempt();
         let backoff = task.args.job.backoff.take().unwrap_or(backoff);
         let span = tracing::info_span!("job", id = %lease.id, attempt);
@@ -96,6 +97,7 @@ where
             metrics::histogram!("sluice_queue_run_seconds", "queue" => lease.id.queue().to_owned())
                 .record(begun.elapsed());
             let ending = ending(result, lease.stop_reason(), || backoff.delay(attempt));
+            log.flush(&queues, &lease).await;
             record(&queues, &lease, ending, progress.take_unsent()).await;
             drop(slot);
             Ok(())
@@ -135,7 +137,7 @@ impl Ending {
     fn body(&self) -> &str {
         match self {
             Self::Completed(json) | Self::Refused(json) => json.get(),
-            Self::Retry { message, .. } | Self::Dead(message) => cut(message),
+            Self::Retry { message, .. } | Self::Dead(message) => cut(message, MESSAGE_LIMIT),
             Self::Cancelled | Self::Released => "",
         }
     }
@@ -267,7 +269,7 @@ impl Request for End {
                     };
                     command
                         .arg(end.lease.id.job())
-                        .arg(&end.lease.token)
+                        .arg(&*end.lease.run)
                         .arg(end.ending.outcome())
                         .arg(end.ending.body())
                         .arg(delay)
@@ -278,11 +280,11 @@ impl Request for End {
     }
 }
 
-/// The first [`MESSAGE_LIMIT`] bytes of a message, less what would be half a character.
-fn cut(message: &str) -> &str {
-    let mut end = message.len().min(MESSAGE_LIMIT);
-    while !message.is_char_boundary(end) {
+/// The first bytes of a text, less what would be half a character.
+pub(super) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &message[..end]
+    &text[..end]
 }

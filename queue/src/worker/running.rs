@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, Slot};
+use super::log::Log;
 use crate::job::check_size;
 use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, root};
-use crate::{Backoff, JobId, QueueError, Queues};
+use crate::{Backoff, JobId, LogLevel, QueueError, Queues};
 
 /// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
 pub type HandlerResult = Result<Box<RawValue>, JobError>;
@@ -39,6 +40,7 @@ pub struct Running {
     pub(super) lease: Arc<Lease>,
     pub(super) job: Fetched,
     pub(super) progress: Arc<Progress>,
+    pub(super) log: Arc<Log>,
     /// Taken by the middleware, which gives it up when the run is recorded.
     pub(super) slot: Option<Slot>,
 }
@@ -53,6 +55,7 @@ pub(super) struct Fetched {
     pub backoff: Option<Backoff>,
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
+    pub input: Option<Vec<u8>>,
 }
 
 impl Running {
@@ -67,6 +70,16 @@ impl Running {
     /// [`QueueError::Json`] when it has another shape.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, QueueError> {
         Ok(serde_json::from_slice(&self.job.payload)?)
+    }
+
+    /// What came before leaves this job: for one of a [chain](Queues::enqueue_chain) the result of the job before it, for a
+    /// callback of a [batch](Queues::open_batch) the batch's [`BatchCounts`](crate::BatchCounts). None for all others.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when it has another shape.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<Option<T>, QueueError> {
+        let input = self.job.input.as_deref();
+        Ok(input.map(serde_json::from_slice).transpose()?)
     }
 
     /// The version of the payload's shape.
@@ -123,6 +136,15 @@ impl Running {
             state.not_before = now + PROGRESS_INTERVAL;
         }
         save(&self.queues, &self.lease, "progress", &value).await
+    }
+
+    /// Adds a line to the job's log, which operators see with the job and which goes with it. Costs no waiting: lines are
+    /// sent together each [`PROGRESS_INTERVAL`] and before the run ends. Of a job's lines the last
+    /// [`LOG_LINES`](crate::LOG_LINES) are kept, up to [`LOG_LIMIT`](crate::LOG_LIMIT) bytes; what has more than
+    /// [`LINE_LIMIT`](crate::LINE_LIMIT) bytes is cut. Lines of a run that has lost its lease are dropped.
+    pub fn log(&self, level: LogLevel, text: impl AsRef<str>) {
+        self.log
+            .add(&self.queues, &self.lease, level, text.as_ref());
     }
 
     /// What an earlier attempt saved, if it still has the shape of `T`.
@@ -197,7 +219,7 @@ async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Resul
         .script(&shared.scripts.save, &root(lease.id.queue()), |command| {
             command
                 .arg(lease.id.job())
-                .arg(&lease.token)
+                .arg(&*lease.run)
                 .arg(field)
                 .arg(value);
         })

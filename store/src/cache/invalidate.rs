@@ -31,6 +31,7 @@ impl Cache {
             &keys.single_expiry,
             &keys.single_docs,
             &keys.activity,
+            &keys.live_stamps,
         ]);
         cmd.arg(format!("{:032x}", rand::random::<u128>()))
             .arg(millis(EPOCH_TTL))

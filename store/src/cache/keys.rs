@@ -3,10 +3,11 @@
 //! | key after the tag | structure | TTL |
 //! |---|---|---|
 //! | `epoch` | hash: `value` (time of the last invalidate in µs; absent: 0), `token` and `removed` of that invalidate | 24 h, far beyond any work begun before it |
-//! | `live:info` | hash: `token`, `generation` (time of the commit in µs), `kind`, `complete`, `entries`, `skipped`, `bytes`, `committed_at` (ms) | sync TTL |
+//! | `live:info` | hash: `token`, `generation` (time of the commit in µs), `kind`, `complete`, `entries`, `skipped`, `bytes`, `as_of` (time in ns up to which it holds every change), `committed_at` (ms) | sync TTL |
 //! | `live:entries` | hash: id → JSON; an empty value is a tombstone | as `live:info` |
 //! | `live:order` | list of ids in rank order; those of tombstones stay | as `live:info` |
 //! | `live:docs` | hash: Convex `_id` → id, where they differ | as `live:info` |
+//! | `live:stamps` | hash: Convex `_id` → time in ns of the last change applied to the set, of what changed after `as_of` | as `live:info` |
 //! | `stage:<token>:info` | hash: `epoch`, `seq` (last chunk applied), `limit`, `policy`, `entries`, `skipped`, `bytes`, `refused` | 15 min, renewed by each chunk |
 //! | `stage:<token>:entries`, `:order`, `:docs` | as the live ones, which they become | as `:info` |
 //! | `stage:<token>:skipped` | set of ids that did not fit, so that none is counted twice | as `:info` |
@@ -38,6 +39,7 @@ pub(super) struct Keys {
     prefix: String,
     pub epoch: String,
     pub live: SetKeys,
+    pub live_stamps: String,
     pub single_entries: String,
     pub single_expiry: String,
     pub single_docs: String,
@@ -58,6 +60,7 @@ impl Keys {
         Keys {
             epoch: format!("{prefix}epoch"),
             live: SetKeys::new(&format!("{prefix}live")),
+            live_stamps: format!("{prefix}live:stamps"),
             single_entries: format!("{prefix}single:entries"),
             single_expiry: format!("{prefix}single:expiry"),
             single_docs: format!("{prefix}single:docs"),

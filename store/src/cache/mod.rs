@@ -20,7 +20,7 @@ use crate::{StoreError, Valkey};
 use keys::Keys;
 
 pub use list::ListPage;
-pub use single::{Lookup, Source};
+pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};
 
 /// The highest limit of a bulk set: 450 MB of ids and serialized entries, summed.
@@ -86,15 +86,26 @@ pub struct Entry {
     pub json: Bytes,
 }
 
-/// What happened to a file after it was read from Convex.
+/// What a transaction in Convex did to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub struct Change {
+    /// When it was committed, ns. Of two changes of one document the later holds, in whichever order they arrive.
+    pub ts: i64,
+    /// The document's `_id` in Convex.
+    pub doc_id: Box<str>,
+    /// What it did.
+    pub kind: ChangeKind,
+}
+
+/// See [`Change`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeKind {
     /// It has this revision now.
     Put(Entry),
     /// It was deleted, or belongs to another user.
     Remove {
-        /// The document's `_id` in Convex.
-        doc_id: Box<str>,
+        /// What readers knew it by, where that is known: fetches of it that are under way are told.
+        id: Option<Box<str>>,
     },
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use redis::Cmd;
 
 use super::keys::{Keys, STAGING_TTL, SetKeys};
-use super::{Cache, Change, Entry, Overflow, chunks, millis};
+use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
 use crate::{Script, StoreError, Valkey};
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
@@ -140,7 +140,11 @@ impl Staging {
             let mut cmd = self.command(&AMEND, 3 * chunk.len(), bytes);
             cmd.arg(u8::from(add_new)).arg(millis(STAGING_TTL));
             for change in chunk {
-                change.append_to(&mut cmd);
+                let (id, json) = match &change.kind {
+                    ChangeKind::Put(entry) => (&*entry.id, &entry.json[..]),
+                    ChangeKind::Remove { .. } => ("", &b""[..]),
+                };
+                cmd.arg(&*change.doc_id).arg(id).arg(json);
             }
             self.run(&AMEND, &cmd).await?;
         }
@@ -149,13 +153,15 @@ impl Staging {
 
     /// Puts the set in the place of the live one, for all readers at once, and drops the user's single entries. `kind` is the
     /// name of the sync type; `allOne` and `allTwo` make a set that later files are added to, as long as nothing is skipped.
+    /// `as_of` (ns) is the time up to which the set holds every change: [`Cache::amend`] passes over those until then.
     ///
     /// # Errors
     /// As [`Staging::push`]. Nothing readers see has changed then.
-    pub async fn commit(self, kind: &str) -> Result<Committed, StoreError> {
+    pub async fn commit(self, kind: &str, as_of: i64) -> Result<Committed, StoreError> {
         let Keys {
             epoch,
             live,
+            live_stamps,
             single_entries,
             single_expiry,
             single_docs,
@@ -175,11 +181,13 @@ impl Staging {
             single_entries,
             single_expiry,
             single_docs,
+            live_stamps,
         ]);
         cmd.arg(&self.token)
             .arg(kind)
             .arg(u8::from(matches!(kind, "allOne" | "allTwo")))
-            .arg(self.sync_ttl_ms);
+            .arg(self.sync_ttl_ms)
+            .arg(as_of);
         match COMMIT.run::<Vec<u64>>(&self.valkey, &cmd).await?[..] {
             [0, entries, skipped, bytes, generation] => Ok(Committed {
                 entries,

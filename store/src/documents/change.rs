@@ -1,24 +1,28 @@
 //! What a write makes of a document.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::envelope::Envelope;
 use super::mutation::{Mutation, apply, merge};
 use super::{Data, DocumentError};
 
 /// A change to a document, and what must hold for it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Write {
     /// What to change.
     pub change: Change,
     /// The revision that the document must be at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
     /// What the caller calls this write, so that sending it again does not make it twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 
 /// What a write makes of a document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Change {
     /// A new document.
     Create(Data, Expiry),
@@ -35,7 +39,8 @@ pub enum Change {
 }
 
 /// When a document is to be gone, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Expiry {
     /// When it was before; never, for a new document.
     #[default]
@@ -47,7 +52,7 @@ pub enum Expiry {
 }
 
 /// A write's name and what it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// Unique to the caller and the kind of write; remembered for [`IDEMPOTENCY_TTL`].
     pub key: String,

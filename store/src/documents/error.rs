@@ -1,7 +1,12 @@
+use serde::{Deserialize, Serialize};
+
 use crate::StoreError;
 
 /// Why a document could not be read or written. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
+///
+/// Those that are an answer, not a fault, can be written as JSON, `{"error":"revision_conflict",…}`, and read again.
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
 pub enum DocumentError {
     /// There is no such document, or it is deleted or has expired.
     #[error("there is no such document")]
@@ -20,11 +25,21 @@ pub enum DocumentError {
         /// What the document is at.
         current: u64,
     },
+    /// Writes that were accepted before have to be made first.
+    #[error("writes that were accepted before are still to be made")]
+    #[serde(skip)]
+    Waiting,
+    /// An accepted write was made long ago, or is too old to be made.
+    #[error("the write was made, or given up, too long ago to tell")]
+    #[serde(skip)]
+    NotAccepted,
     /// Writers without an expected revision came in between for too long.
     #[error("the document is written too often")]
+    #[serde(skip)]
     Contended,
     /// A mutation names a place that does not exist, or does not fit what is there.
     #[error("mutations[{index}]: {reason}")]
+    #[serde(rename = "invalid_mutation")]
     Mutation {
         /// Its place in the list, from 0.
         index: usize,
@@ -39,12 +54,14 @@ pub enum DocumentError {
     },
     /// The document would be too large.
     #[error("data: the document would be larger than {limit} bytes")]
+    #[serde(rename = "document_too_large")]
     TooLarge {
         /// The most bytes of `data`, as compact JSON.
         limit: usize,
     },
     /// The document would be nested too deep.
     #[error("data: the document would be nested deeper than {limit} levels")]
+    #[serde(rename = "document_too_deep")]
     TooDeep {
         /// The most levels, `data` itself being the first.
         limit: usize,
@@ -57,11 +74,34 @@ pub enum DocumentError {
     IdempotencyKeyReused,
     /// The server has no JSON module.
     #[error("the Valkey server has no JSON module loaded")]
+    #[serde(skip)]
     NoJsonModule,
     /// What Valkey holds under a document's key is not a document.
     #[error("a stored document is malformed: {0}")]
+    #[serde(skip)]
     Malformed(#[from] serde_json::Error),
     /// The store failed.
     #[error(transparent)]
+    #[serde(skip)]
     Store(#[from] StoreError),
+}
+
+impl DocumentError {
+    /// Whether this is the answer to what was asked, rather than a fault that may be over the next time.
+    pub fn is_answer(&self) -> bool {
+        use DocumentError::*;
+        match self {
+            NotFound
+            | AlreadyExists
+            | NotDeleted
+            | RevisionConflict { .. }
+            | Mutation { .. }
+            | TooManyMutations { .. }
+            | TooLarge { .. }
+            | TooDeep { .. }
+            | AlreadyExpired
+            | IdempotencyKeyReused => true,
+            Waiting | NotAccepted | Contended | NoJsonModule | Malformed(_) | Store(_) => false,
+        }
+    }
 }

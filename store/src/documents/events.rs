@@ -14,7 +14,7 @@ use super::keys::{EVENTS_PATTERN, Keys};
 use super::{Document, DocumentError, Documents};
 use crate::Script;
 
-static CHANGES: LazyLock<Script> = LazyLock::new(|| {
+pub(super) static CHANGES: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_changes",
         include_str!("../../../lua/documents/changes.lua"),

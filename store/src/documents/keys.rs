@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `document` | JSON: the envelope `{"service","id","revision","data","createdAt","updatedAt"}`, with `deleted` and `expiresAt` when set | none; until `expiresAt`; the retention when deleted |
 //! | `changes` | stream: id `<revision>-0`, field `document`: the envelope as that write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
-//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], or [`IDEMPOTENCY_TTL`] for the caller's own keys |
+//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], [`MADE_TTL`] for accepted writes, or [`IDEMPOTENCY_TTL`] for the caller's own keys |
+//! | `accepted` | sorted set of the tokens of accepted writes that were not made yet, by when they were accepted, in ms; below 0 when others need not wait for them any more | [`ACCEPTED_TTL`] after the last one |
 //! | `events` | channel: the new revision, after every write | |
 //!
 //! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in µs at which they were
@@ -16,17 +17,25 @@ use std::time::Duration;
 
 /// How long a write is remembered, so that sending it again does not make it twice; longer than it is sent again.
 pub(super) const WRITE_TTL: Duration = Duration::from_secs(60);
+/// How long an accepted write is remembered once it was made, so that its job can be run again and tell its outcome.
+pub(super) const MADE_TTL: Duration = Duration::from_secs(60 * 60);
+/// How long an accepted write may wait: longer than the queue keeps a dead letter that could be retried.
+pub(super) const ACCEPTED_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a caller's idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The pattern that matches the channel of every document.
 pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
 
+/// The pattern that matches the index of every service.
+pub(super) const INDEX_PATTERN: &str = "sd1:{*}:index";
+
 /// The keys of one document.
 pub(super) struct Keys {
     prefix: String,
     pub document: String,
     pub changes: String,
+    pub accepted: String,
     pub events: String,
 }
 
@@ -36,6 +45,7 @@ impl Keys {
         Keys {
             document: format!("{prefix}document"),
             changes: format!("{prefix}changes"),
+            accepted: format!("{prefix}accepted"),
             events: format!("{prefix}events"),
             prefix,
         }
@@ -51,6 +61,12 @@ pub(super) fn index(service: &str) -> String {
     format!("sd1:{{{}}}:index", encode(service))
 }
 
+/// The service that an index belongs to.
+pub(super) fn service_of_index(key: &str) -> Option<String> {
+    let service = key.strip_prefix("sd1:{")?.strip_suffix("}:index")?;
+    Some(service.replace("%3A", ":"))
+}
+
 fn encode(service: &str) -> String {
     service.replace(':', "%3A")
 }
@@ -58,6 +74,13 @@ fn encode(service: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_names_its_service() {
+        for service in ["s", "a:b:c", "x-y_z.1"] {
+            assert_eq!(service_of_index(&index(service)).as_deref(), Some(service));
+        }
+    }
 
     #[test]
     fn no_two_documents_share_a_key() {

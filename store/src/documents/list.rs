@@ -57,7 +57,12 @@ impl Documents {
             let is_end = entries.len() < wanted;
             looked_at += entries.len();
             let found = self.find(service, &entries).await?;
-            self.forget(service, &entries, &found).await?;
+            let missing: Vec<_> = entries
+                .iter()
+                .zip(&found)
+                .filter_map(|(entry, document)| document.is_none().then_some(entry))
+                .collect();
+            self.forget(service, missing).await?;
             for document in found.into_iter().flatten().filter(|it| !it.deleted) {
                 bytes += document.json.len();
                 documents.push(document);
@@ -77,7 +82,7 @@ impl Documents {
     }
 
     /// Ids behind a place in the index, with their own places.
-    async fn entries(
+    pub(super) async fn entries(
         &self,
         service: &str,
         place: u64,
@@ -103,32 +108,31 @@ impl Documents {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let mut cmd = redis::cmd("JSON.MGET");
+        // Documents lie in slots of their own, so one command may not name several.
+        let mut pipeline = redis::pipe();
         for (id, _) in entries {
-            cmd.arg(Keys::new(service, id).document);
+            pipeline
+                .cmd("JSON.GET")
+                .arg(Keys::new(service, id).document);
         }
-        cmd.arg(".");
-        let found: Vec<Option<String>> = self.valkey.query("document_mget", &cmd, None).await?;
+        let found: Vec<Option<String>> = self
+            .valkey
+            .query_all("document_list", &pipeline, None)
+            .await?;
         found
             .into_iter()
             .map(|json| json.map(Document::parse).transpose())
             .collect()
     }
 
-    /// Takes ids out of the index that have led nowhere for long enough.
-    async fn forget(
+    /// Takes ids whose documents are missing out of the index, if they have been for long enough. Returns how many.
+    pub(super) async fn forget(
         &self,
         service: &str,
-        entries: &[(String, u64)],
-        found: &[Option<Document>],
-    ) -> Result<(), StoreError> {
-        let missing: Vec<_> = entries
-            .iter()
-            .zip(found)
-            .filter_map(|(entry, document)| document.is_none().then_some(entry))
-            .collect();
+        missing: Vec<&(String, u64)>,
+    ) -> Result<u64, StoreError> {
         if missing.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let time = redis::cmd("TIME");
         let (seconds, micros): (u64, u64) = self.valkey.query("time", &time, None).await?;
@@ -140,6 +144,6 @@ impl Documents {
                 cmd.arg(id).arg(place);
             }
         }
-        FORGET.run::<u8>(&self.valkey, &cmd).await.map(drop)
+        FORGET.run(&self.valkey, &cmd).await
     }
 }

@@ -3,6 +3,7 @@
 //! A write is computed here, from the document at one revision, and made by one script that refuses it when the document
 //! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. [`keys`] lists what is kept.
 
+mod accepted;
 mod change;
 mod envelope;
 mod error;
@@ -12,6 +13,7 @@ mod list;
 mod mutation;
 mod number;
 mod pointer;
+mod purge;
 mod write;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::Valkey;
 use keys::Keys;
 
+pub use accepted::Accepted;
 pub use change::{Change, Expiry, Idempotency, Write};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
@@ -29,6 +32,7 @@ pub use events::{Changes, Watcher};
 pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
+pub use purge::Purged;
 
 /// Longest name of a service, and longest id, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -73,7 +77,7 @@ impl Documents {
     /// Documents kept in `valkey`.
     pub fn new(valkey: Valkey, config: DocumentsConfig) -> Documents {
         Documents {
-            valkey,
+            valkey: valkey.shared(),
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),

@@ -121,6 +121,25 @@ pub(super) fn merge(target: &mut Data, patch: &Data) {
 }
 
 impl Mutation {
+    /// Whether its paths are JSON Pointers.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (path, from) = match self {
+            Mutation::Set { path, .. }
+            | Mutation::Increment { path, .. }
+            | Mutation::Unset { path }
+            | Mutation::Append { path, .. }
+            | Mutation::Insert { path, .. }
+            | Mutation::Toggle { path }
+            | Mutation::Merge { path, .. }
+            | Mutation::Test { path, .. } => (path, None),
+            Mutation::Move { from, path } | Mutation::Copy { from, path } => (path, Some(from)),
+        };
+        for text in from.into_iter().chain([path]) {
+            Pointer::parse(text)?;
+        }
+        Ok(())
+    }
+
     fn apply(&self, root: &mut Value) -> Result<(), String> {
         match self {
             Mutation::Set { path, value } => set(root, path, value),

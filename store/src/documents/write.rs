@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::change::{Base, Change, Idempotency, Write};
 use super::envelope::{Envelope, fits_depth, render};
-use super::keys::{IDEMPOTENCY_TTL, Keys, WRITE_TTL, index};
+use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, WRITE_TTL, index};
 use super::{Data, Document, DocumentError, Documents};
 use crate::Script;
 
@@ -59,20 +59,42 @@ impl Documents {
         id: &str,
         write: &Write,
     ) -> Result<Document, DocumentError> {
-        self.check_module().await?;
-        if let Change::Mutate(mutations, _) = &write.change
-            && mutations.len() > self.config.max_mutations
-        {
-            let limit = self.config.max_mutations;
-            return Err(DocumentError::TooManyMutations { limit });
-        }
-        // Writers of one process would only outrun each other.
-        let _turn = self.turn(service, id).lock().await;
         let keys = Keys::new(service, id);
         let record = Record::of(write, &keys);
+        self.make(service, id, write, &keys, &record).await
+    }
+
+    /// Makes an accepted write, once however often this is called, with all that [`Documents::write`] says.
+    ///
+    /// # Errors
+    /// As [`Documents::write`], and [`DocumentError::NotAccepted`].
+    pub async fn write_accepted(
+        &self,
+        service: &str,
+        id: &str,
+        write: &Write,
+        token: &str,
+    ) -> Result<Document, DocumentError> {
+        let keys = Keys::new(service, id);
+        let record = Record::of_accepted(write, &keys, token);
+        self.make(service, id, write, &keys, &record).await
+    }
+
+    async fn make(
+        &self,
+        service: &str,
+        id: &str,
+        write: &Write,
+        keys: &Keys,
+        record: &Record,
+    ) -> Result<Document, DocumentError> {
+        self.check_module().await?;
+        self.check_count(write)?;
+        // Writers of one process would only outrun each other.
+        let _turn = self.turn(service, id).lock().await;
         let begun = Instant::now();
         while begun.elapsed() < CONTENTION_LIMIT {
-            let outcome = self.attempt(service, id, write, &keys, &record).await?;
+            let outcome = self.attempt(service, id, write, keys, record).await?;
             if let Outcome::Written(document) = outcome {
                 return Ok(document);
             }
@@ -115,8 +137,8 @@ impl Documents {
 
         let (head, tail) = (next.head(service, id, &data), next.tail());
         let mut cmd = WRITE.command_with_capacity(
-            &[&keys.document, &keys.changes, &record.key],
-            9,
+            &[&keys.document, &keys.changes, &record.key, &keys.accepted],
+            10,
             head.len() + 256,
         );
         cmd.arg(former.revision)
@@ -127,7 +149,8 @@ impl Documents {
             .arg(self.gone_at(&next, now))
             .arg(&keys.events)
             .arg(&record.fingerprint)
-            .arg(record.ttl.as_millis() as u64);
+            .arg(record.ttl.as_millis() as u64)
+            .arg(&record.accepted);
         for float in &corrections {
             cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
         }
@@ -140,15 +163,21 @@ impl Documents {
                 json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
             })),
             2 => Err(DocumentError::IdempotencyKeyReused),
+            3 if record.accepted.is_empty() => Err(DocumentError::Waiting),
+            3 => Err(DocumentError::NotAccepted),
             // It has moved on, or was written by another call of the same write: looking again tells.
             _ => Ok(Outcome::Outrun),
         }
     }
 
     async fn look(&self, keys: &Keys, record: &Record) -> Result<Look, DocumentError> {
-        let cmd = READ.command(&[&keys.document, &keys.changes, &record.key]);
-        let (now, json, made, fingerprint): (u64, String, String, String) =
+        let mut cmd = READ.command(&[&keys.document, &keys.changes, &record.key, &keys.accepted]);
+        cmd.arg(&record.accepted);
+        let (now, json, made, fingerprint, waiting): (u64, String, String, String, bool) =
             READ.run(&self.valkey, &cmd).await?;
+        if waiting {
+            return Err(DocumentError::Waiting);
+        }
         match (made.is_empty(), json.is_empty()) {
             (false, _) if fingerprint != record.fingerprint => {
                 Err(DocumentError::IdempotencyKeyReused)
@@ -172,8 +201,19 @@ impl Documents {
         gone.map(|at| (at - 1).to_string()).unwrap_or_default()
     }
 
+    /// Whether there are not too many mutations.
+    pub(super) fn check_count(&self, write: &Write) -> Result<(), DocumentError> {
+        let limit = self.config.max_mutations;
+        match &write.change {
+            Change::Mutate(mutations, _) if mutations.len() > limit => {
+                Err(DocumentError::TooManyMutations { limit })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the data keeps to the limits.
-    fn check(&self, data: &Data, json: &str) -> Result<(), DocumentError> {
+    pub(super) fn check(&self, data: &Data, json: &str) -> Result<(), DocumentError> {
         let limit = self.config.max_depth;
         if !fits_depth(data, limit) {
             return Err(DocumentError::TooDeep { limit });
@@ -218,21 +258,44 @@ struct Record {
     key: String,
     fingerprint: String,
     ttl: Duration,
+    /// The token of an accepted write, else empty.
+    accepted: String,
 }
 
 impl Record {
+    fn of_accepted(write: &Write, keys: &Keys, token: &str) -> Record {
+        let named = write.idempotency.as_ref();
+        Record {
+            key: keys.write(token),
+            fingerprint: named.map(|it| it.fingerprint.clone()).unwrap_or_default(),
+            ttl: named.map_or(MADE_TTL, |_| IDEMPOTENCY_TTL),
+            accepted: token.to_owned(),
+        }
+    }
+
     fn of(write: &Write, keys: &Keys) -> Record {
+        let key = keys.write(&token(write));
         match &write.idempotency {
-            Some(Idempotency { key, fingerprint }) => Record {
-                key: keys.write(&format!("key:{key}")),
+            Some(Idempotency { fingerprint, .. }) => Record {
+                key,
                 fingerprint: fingerprint.clone(),
                 ttl: IDEMPOTENCY_TTL,
+                accepted: String::new(),
             },
             None => Record {
-                key: keys.write(&format!("{:032x}", rand::random::<u128>())),
+                key,
                 fingerprint: String::new(),
                 ttl: WRITE_TTL,
+                accepted: String::new(),
             },
         }
+    }
+}
+
+/// The name under which a write is remembered: the same for each time that the caller sends it under its own key.
+pub(super) fn token(write: &Write) -> String {
+    match &write.idempotency {
+        Some(Idempotency { key, .. }) => format!("key:{key}"),
+        None => format!("{:032x}", rand::random::<u128>()),
     }
 }

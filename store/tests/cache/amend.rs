@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use sluice_store::StoreError;
-use sluice_store::cache::{Overflow, Pushed, Source};
+use sluice_store::cache::{Change, Overflow, Pushed, Source};
 
-use crate::support::{Store, entry, entry_of_doc, entry_of_size, put, remove};
+use crate::support::{
+    AS_OF, Store, entry, entry_of_doc, entry_of_size, put, put_at, remove, remove_at,
+};
 
 #[tokio::test]
 async fn a_staged_entry_is_replaced_and_removed_by_its_doc_id() {
@@ -38,7 +40,7 @@ async fn a_staged_entry_is_replaced_and_removed_by_its_doc_id() {
         bytes: 6,
     };
     assert_eq!(staging.totals(), expected);
-    let committed = staging.commit("allOne").await.unwrap();
+    let committed = staging.commit("allOne", AS_OF).await.unwrap();
     assert_eq!((committed.entries, committed.bytes), (2, 6));
     assert_eq!(store.list_all("u", 10).await, ["22", "22"]);
     assert!(store.look("u", "b").await.is_none());
@@ -71,7 +73,7 @@ async fn a_staged_entry_whose_id_changes_moves_to_the_new_id() {
         .amend(&[put(entry_of_doc("b", "doc", "3"))], false)
         .await
         .unwrap();
-    staging.commit("allOne").await.unwrap();
+    staging.commit("allOne", AS_OF).await.unwrap();
     assert_eq!(store.list_all("u", 10).await, ["3"]);
     assert!(store.look("u", "b").await.is_some());
     store.cache.amend("u", &[remove("doc")]).await.unwrap();
@@ -123,18 +125,16 @@ async fn a_skipped_file_that_changes_stays_counted_unless_it_may_and_does_fit() 
 }
 
 #[tokio::test]
-async fn live_and_single_entries_are_refreshed_and_removed_where_they_are() {
+async fn live_entries_are_refreshed_or_removed_and_single_ones_dropped() {
     let store = Store::start();
     let bulk = [
         entry_of_doc("a", "doc-a", "1"),
         entry_of_doc("b", "doc-b", "1"),
     ];
     store.sync("u", "mostOne", &bulk).await;
-    for single in [
-        entry_of_doc("s", "doc-s", "1"),
-        entry_of_doc("t", "doc-t", "1"),
-    ] {
-        assert!(store.cache.fill("u", 0, &single).await.unwrap());
+    for single in ["s", "t", "kept"] {
+        let doc = format!("doc-{single}");
+        assert!(store.fill("u", &entry_of_doc(single, &doc, "1")).await);
     }
     let changes = [
         put(entry_of_doc("a", "doc-a", "2")),
@@ -144,17 +144,101 @@ async fn live_and_single_entries_are_refreshed_and_removed_where_they_are() {
         put(entry("uncached", "2")),
     ];
     store.cache.amend("u", &changes).await.unwrap();
-    let two = Bytes::from("2");
     assert_eq!(
         store.look("u", "a").await,
-        Some((Source::Bulk, two.clone()))
+        Some((Source::Bulk, Bytes::from("2")))
     );
-    assert_eq!(store.look("u", "s").await, Some((Source::Single, two)));
-    for gone in ["b", "t", "uncached"] {
+    for gone in ["b", "s", "t", "uncached"] {
         assert!(store.look("u", gone).await.is_none(), "{gone}");
     }
+    assert!(store.look("u", "kept").await.is_some());
+    let same = [put(entry_of_doc("kept", "doc-kept", "1"))];
+    store.cache.amend("u", &same).await.unwrap();
+    assert!(
+        store.look("u", "kept").await.is_some(),
+        "it is that already"
+    );
     assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
     assert_eq!(store.cache.invalidate("u", false).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn of_two_changes_of_a_document_the_later_holds_however_they_arrive() {
+    let store = Store::start();
+    let put = |ts: i64, id: &str, json: &str| put_at(AS_OF + ts, entry_of_doc(id, "d", json));
+    let remove = |ts: i64| remove_at(AS_OF + ts, "d", None);
+    let histories: [(Vec<Change>, Option<&str>); 4] = [
+        (vec![put(1, "a", "1"), put(2, "a", "2")], Some("2")),
+        (vec![put(1, "a", "1"), remove(2)], None),
+        (
+            vec![put(1, "a", "1"), remove(2), put(3, "a", "3")],
+            Some("3"),
+        ),
+        // A change that the set held when it was committed.
+        (vec![put(-1, "a", "0")], None),
+    ];
+    for (history, expected) in histories {
+        store.sync("u", "allOne", &[entry("other", "x")]).await;
+        // In order, then all of it again from any point on: as a worker that stood still for long would.
+        store.cache.amend("u", &history).await.unwrap();
+        for from in 0..history.len() {
+            store.cache.amend("u", &history[from..]).await.unwrap();
+            for change in &history[..from] {
+                let stale = std::slice::from_ref(change);
+                store.cache.amend("u", stale).await.unwrap();
+            }
+            let found = store.look("u", "a").await.map(|(_, json)| json);
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{history:?}");
+        }
+        store.assert_every_key_expires();
+    }
+}
+
+#[tokio::test]
+async fn removing_a_document_leaves_another_one_that_took_over_its_id() {
+    let store = Store::start();
+    let of = |doc: &str, n: u32| {
+        let json = format!(r#"{{"_id":"{doc}","n":{n},"id":"a"}}"#);
+        entry_of_doc("a", doc, &json)
+    };
+    // In one transaction, changes come in the order of `_id`s.
+    let ts = AS_OF + 5;
+    let changes = [
+        put_at(ts, of("doc-new", 2)),
+        remove_at(ts, "doc-old", Some("a")),
+    ];
+    store.sync("u", "allOne", &[of("doc-old", 1)]).await;
+    store.cache.amend("u", &changes).await.unwrap();
+    let (_, json) = store.look("u", "a").await.unwrap();
+    assert!(json.ends_with(br#""n":2,"id":"a"}"#));
+
+    let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    staging.push(&[of("doc-old", 1)]).await.unwrap();
+    staging.amend(&changes, true).await.unwrap();
+    assert_eq!(staging.totals().entries, 1);
+    staging.abandon().await.unwrap();
+
+    let removal = [remove_at(ts + 1, "doc-new", Some("a"))];
+    store.cache.amend("u", &removal).await.unwrap();
+    assert!(store.look("u", "a").await.is_none());
+}
+
+#[tokio::test]
+async fn many_users_are_amended_in_one_round_trip() {
+    let store = Store::start();
+    for user in ["u", "v"] {
+        store.sync(user, "allOne", &[entry("a", "1")]).await;
+    }
+    let changes = [
+        ("u", vec![put(entry("a", "2")), put(entry("b", "2"))]),
+        ("nobody", vec![put(entry("a", "2"))]),
+        ("v", vec![remove("a"), remove("never-cached")]),
+    ];
+    assert_eq!(store.cache.amend_all(&changes).await.unwrap(), 3);
+    assert_eq!(store.list_all("u", 10).await, ["2", "2"]);
+    assert!(store.list_all("v", 10).await.is_empty());
+    assert!(!store.cache.has_any("nobody").await.unwrap());
+    assert_eq!(store.cache.amend_all::<&str>(&[]).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -239,20 +323,19 @@ async fn a_new_file_in_an_empty_complete_set_expires_with_it() {
 }
 
 #[tokio::test]
-async fn a_revision_seen_during_a_fetch_keeps_the_fetched_one_out() {
+async fn a_change_seen_during_a_fetch_keeps_the_fetched_revision_out() {
     let store = Store::start();
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
-    assert!(lookup.fetch_lease);
-    store
-        .cache
-        .amend("u", &[put(entry("a", "2"))])
-        .await
-        .unwrap();
-    let filled = store.cache.fill("u", lookup.epoch, &entry("a", "1")).await;
-    assert!(!filled.unwrap());
+    let fetched = entry_of_doc("a", "doc-a", "1");
+    for change in [
+        put(entry_of_doc("a", "doc-a", "2")),
+        remove_at(AS_OF, "doc-a", Some("a")),
+    ] {
+        let lookup = store.cache.read("u", "a", false).await.unwrap();
+        let lease = lookup.fetch_lease.unwrap();
+        store.cache.amend("u", &[change]).await.unwrap();
+        assert!(!store.cache.fill("u", lease, &fetched).await.unwrap());
+        assert!(!store.cache.has_any("u").await.unwrap());
+    }
     // The next fetch is free to begin, and to be cached.
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
-    assert!(lookup.fetch_lease);
-    let filled = store.cache.fill("u", lookup.epoch, &entry("a", "2")).await;
-    assert!(filled.unwrap());
+    assert!(store.fill("u", &fetched).await);
 }

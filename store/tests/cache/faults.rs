@@ -4,7 +4,7 @@ use sluice_store::StoreError;
 use sluice_store::cache::{Cache, CacheConfig, Overflow};
 use sluice_test_support::LossyWay;
 
-use crate::support::{Store, cache_at, entry, entry_of_size};
+use crate::support::{AS_OF, Store, cache_at, entry, entry_of_size};
 
 /// A cache whose answers can be made to get lost.
 struct LossyCache {
@@ -43,7 +43,7 @@ async fn a_push_whose_answer_is_lost_is_applied_once() {
     let pushed = staging.push(&chunk).await.unwrap();
     way.assert_lost();
     assert_eq!((pushed.entries, pushed.skipped, pushed.bytes), (3, 1, 300));
-    staging.commit("allTwo").await.unwrap();
+    staging.commit("allTwo", AS_OF).await.unwrap();
     assert_eq!(store.list_all("u", 10).await.len(), 3);
 }
 
@@ -68,7 +68,7 @@ async fn a_commit_whose_answer_is_lost_succeeds() {
     let mut staging = way.cache.stage("u", Overflow::Skip).await.unwrap();
     staging.push(&[entry("a", "1")]).await.unwrap();
     way.lose(1);
-    let committed = staging.commit("allOne").await.unwrap();
+    let committed = staging.commit("allOne", AS_OF).await.unwrap();
     way.assert_lost();
     assert_eq!(committed.entries, 1);
     let page = store.cache.list("u", None, 1).await.unwrap();
@@ -94,7 +94,14 @@ async fn a_reader_whose_answer_is_lost_still_gets_its_lease() {
     let way = LossyCache::of(&store).await;
     store.look("warm", "a").await;
     way.lose(1);
-    assert!(way.cache.read("u", "a", false).await.unwrap().fetch_lease);
+    assert!(
+        way.cache
+            .read("u", "a", false)
+            .await
+            .unwrap()
+            .fetch_lease
+            .is_some()
+    );
     way.assert_lost();
 }
 
@@ -111,7 +118,7 @@ async fn a_sync_survives_script_flush_and_a_restart_of_the_server() {
     store.server.restart();
     staging.push(&[entry("c", "1")]).await.unwrap();
     store.server.restart();
-    assert_eq!(staging.commit("allOne").await.unwrap().entries, 3);
+    assert_eq!(staging.commit("allOne", AS_OF).await.unwrap().entries, 3);
     store.server.restart();
     assert_eq!(store.list_all("u", 10).await.len(), 3);
 }

@@ -1,6 +1,6 @@
 //! Invalidate: everything of a user leaves the cache at once.
 
-use crate::support::{Store, entry};
+use crate::support::{AS_OF, Store, entry};
 
 #[tokio::test]
 async fn it_counts_distinct_ids_and_hides_them_at_once() {
@@ -9,7 +9,11 @@ async fn it_counts_distinct_ids_and_hides_them_at_once() {
     store.sync("u", "mostOne", &bulk).await;
     // Half of these are in the bulk set, and stay there.
     let mixed: Vec<_> = (650..750).map(|at| entry(&format!("b{at}"), "2")).collect();
-    store.cache.prefetch("u", 0, &mixed).await.unwrap();
+    store
+        .cache
+        .prefetch("u", 0, AS_OF + 1, &mixed)
+        .await
+        .unwrap();
     store.sync("other", "allOne", &[entry("a", "1")]).await;
 
     assert_eq!(store.cache.invalidate("u", false).await.unwrap(), 750);

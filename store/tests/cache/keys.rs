@@ -4,7 +4,7 @@ use redis::Commands;
 use sluice_store::cache::{CacheConfig, Overflow};
 use sluice_test_support::TestValkey;
 
-use crate::support::{Store, cache_at, entry, entry_of_doc, entry_of_size, put};
+use crate::support::{AS_OF, Store, cache_at, entry, entry_of_doc, entry_of_size, put};
 
 const ODD_USERS: [&str; 8] = [
     "",
@@ -24,7 +24,11 @@ async fn use_everything(store: &Store, user: &str) {
     store.sync(user, "allTwo", &staged).await;
     let epoch = store.cache.epoch(user).await.unwrap();
     let single = entry_of_doc("s", "doc-s", "1");
-    store.cache.prefetch(user, epoch, &[single]).await.unwrap();
+    store
+        .cache
+        .prefetch(user, epoch, AS_OF + 1, &[single])
+        .await
+        .unwrap();
     store.cache.read(user, "missing}{", true).await.unwrap();
     let mut staging = store.cache.stage(user, Overflow::Skip).await.unwrap();
     staging.push(&staged).await.unwrap();
@@ -63,7 +67,7 @@ async fn all_keys_of_a_user_share_one_slot_of_a_cluster() {
     for user in ODD_USERS {
         use_everything(&store, user).await;
         let keys: Vec<String> = connection.keys("sm1:{*").unwrap();
-        assert_eq!(keys.len(), 15, "{keys:#?}");
+        assert_eq!(keys.len(), 16, "{keys:#?}");
         let slots: std::collections::HashSet<u16> = keys
             .iter()
             .map(|key| {

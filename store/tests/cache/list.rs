@@ -2,7 +2,7 @@
 
 use sluice_store::StoreError;
 
-use crate::support::{Store, entry, entry_of_size, put, remove};
+use crate::support::{AS_OF, Store, entry, entry_of_size, put, remove};
 
 #[tokio::test]
 async fn pages_give_the_bulk_set_in_rank_order_and_then_the_single_entries() {
@@ -14,7 +14,11 @@ async fn pages_give_the_bulk_set_in_rank_order_and_then_the_single_entries() {
     let single: Vec<_> = (0..12)
         .map(|at| entry(&format!("s{at}"), &format!("single {at}")))
         .collect();
-    store.cache.prefetch("u", 0, &single).await.unwrap();
+    store
+        .cache
+        .prefetch("u", 0, AS_OF + 1, &single)
+        .await
+        .unwrap();
 
     let expected: Vec<_> = bulk
         .iter()
@@ -36,7 +40,7 @@ async fn a_full_last_page_has_no_cursor() {
         .await;
     let page = store.cache.list("u", None, 2).await.unwrap();
     assert_eq!((page.entries.len(), page.cursor), (2, None));
-    store.cache.fill("u", 0, &entry("s", "1")).await.unwrap();
+    store.fill("u", &entry("s", "1")).await;
     let page = store.cache.list("u", None, 3).await.unwrap();
     assert_eq!((page.entries.len(), page.cursor), (3, None));
 }
@@ -60,11 +64,15 @@ async fn a_cursor_expires_when_the_set_is_replaced_or_invalidated() {
     assert!(matches!(expired, Err(StoreError::CursorExpired)));
 
     // Also where there never was a bulk set whose generation could change.
-    store.cache.prefetch("v", 0, &set).await.unwrap();
+    store.cache.prefetch("v", 0, AS_OF + 1, &set).await.unwrap();
     let cursor = store.cache.list("v", None, 1).await.unwrap().cursor;
     store.cache.invalidate("v", false).await.unwrap();
     let epoch = store.cache.epoch("v").await.unwrap();
-    store.cache.prefetch("v", epoch, &set).await.unwrap();
+    store
+        .cache
+        .prefetch("v", epoch, AS_OF + 1, &set)
+        .await
+        .unwrap();
     let expired = store.cache.list("v", cursor.as_deref(), 1).await;
     assert!(matches!(expired, Err(StoreError::CursorExpired)));
 }
@@ -111,7 +119,11 @@ async fn a_page_ends_early_when_its_entries_are_large() {
     let bulk = [large("a"), large("b"), large("c"), large("d"), large("e")];
     store.sync("u", "mostOne", &bulk).await;
     let single = [large("s"), large("t"), large("v"), large("w")];
-    store.cache.prefetch("u", 0, &single).await.unwrap();
+    store
+        .cache
+        .prefetch("u", 0, AS_OF + 1, &single)
+        .await
+        .unwrap();
 
     let expected: Vec<_> = bulk
         .iter()

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use sluice_store::cache::{Overflow, Pushed};
 
-use crate::support::{Store, entry_of_size};
+use crate::support::{AS_OF, Store, entry_of_size};
 
 const LIMIT: u64 = 1_000;
 
@@ -52,7 +52,7 @@ fn pushes_admit_and_skip_as_the_rule_says() {
                     staging.push(&entries).await.unwrap();
                 }
                 prop_assert_eq!(staging.totals(), expected);
-                let committed = staging.commit("allTwo").await.unwrap();
+                let committed = staging.commit("allTwo", AS_OF).await.unwrap();
                 prop_assert_eq!(committed.bytes, expected.bytes);
                 for id in 0..20 {
                     let id = format!("{id:03}");

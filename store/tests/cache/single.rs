@@ -6,17 +6,18 @@ use bytes::Bytes;
 use sluice_store::StoreError;
 use sluice_store::cache::{CacheConfig, Overflow, Source};
 
-use crate::support::{Store, entry, entry_of_doc, entry_of_size, put, remove};
+use crate::support::{AS_OF, Store, entry, entry_of_doc, entry_of_size, put, put_at, remove};
 
 #[tokio::test]
 async fn one_of_many_misses_gets_the_lease_and_its_fill_is_read_by_all() {
     let store = Store::start();
-    let mut leases = 0;
+    let mut leases = Vec::new();
     for _ in 0..5 {
-        leases += u32::from(store.cache.read("u", "a", true).await.unwrap().fetch_lease);
+        leases.extend(store.cache.read("u", "a", true).await.unwrap().fetch_lease);
     }
-    assert_eq!(leases, 1);
-    assert!(store.cache.fill("u", 0, &entry("a", "1")).await.unwrap());
+    assert_eq!(leases.len(), 1);
+    let filled = store.cache.fill("u", leases[0], &entry("a", "1")).await;
+    assert!(filled.unwrap());
     let hit = store.look("u", "a").await;
     assert_eq!(hit, Some((Source::Single, Bytes::from("1"))));
 }
@@ -24,17 +25,33 @@ async fn one_of_many_misses_gets_the_lease_and_its_fill_is_read_by_all() {
 #[tokio::test]
 async fn a_released_lease_goes_to_the_next_reader() {
     let store = Store::start();
-    assert!(store.cache.read("u", "a", false).await.unwrap().fetch_lease);
+    assert!(
+        store
+            .cache
+            .read("u", "a", false)
+            .await
+            .unwrap()
+            .fetch_lease
+            .is_some()
+    );
     store.cache.release_fetch("u", "a").await.unwrap();
-    assert!(store.cache.read("u", "a", false).await.unwrap().fetch_lease);
+    assert!(
+        store
+            .cache
+            .read("u", "a", false)
+            .await
+            .unwrap()
+            .fetch_lease
+            .is_some()
+    );
 }
 
 #[tokio::test]
 async fn each_single_entry_expires_by_its_own_ttl() {
     let store = Store::with_entry_ttl(Duration::from_secs(1));
-    store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
+    store.fill("u", &entry("a", "1")).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
-    store.cache.fill("u", 0, &entry("b", "1")).await.unwrap();
+    store.fill("u", &entry("b", "1")).await;
     tokio::time::sleep(Duration::from_millis(450)).await;
     assert!(store.look("u", "a").await.is_none());
     assert!(store.look("u", "b").await.is_some());
@@ -50,31 +67,35 @@ async fn expired_entries_give_their_memory_back_as_others_are_written() {
     let old: Vec<_> = (0..10)
         .map(|at| entry_of_doc(&format!("f{at}"), &format!("d{at}"), "1"))
         .collect();
-    store.cache.prefetch("u", 0, &old).await.unwrap();
+    store.cache.prefetch("u", 0, AS_OF + 1, &old).await.unwrap();
     tokio::time::sleep(Duration::from_millis(150)).await;
-    store
-        .cache
-        .fill("u", 0, &entry_of_doc("n", "dn", "1"))
-        .await
-        .unwrap();
+    store.fill("u", &entry_of_doc("n", "dn", "1")).await;
     assert_eq!(store.field_count("single:entries"), 1);
     assert_eq!(store.field_count("single:docs"), 2);
 }
 
 #[tokio::test]
-async fn an_amended_single_entry_keeps_its_expiry() {
-    let store = Store::with_entry_ttl(Duration::from_secs(1));
-    store.cache.fill("u", 0, &entry("a", "1")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    store
-        .cache
-        .amend("u", &[put(entry("a", "2"))])
-        .await
-        .unwrap();
-    assert!(store.look("u", "a").await.is_some());
-    store.assert_every_key_expires();
-    tokio::time::sleep(Duration::from_millis(550)).await;
-    assert!(store.look("u", "a").await.is_none());
+async fn a_fetch_that_takes_long_keeps_its_lease_by_renewing_it() {
+    let store = Store::start();
+    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lease = lookup.fetch_lease.unwrap();
+    let mut connection = store.server.connection();
+    let key = "sm1:{u}:lease:a";
+    let () = redis::Commands::pexpire(&mut connection, key, 100).unwrap();
+    assert!(store.cache.extend_fetch("u", "a", lease).await.unwrap());
+    let left: i64 = redis::Commands::pttl(&mut connection, key).unwrap();
+    assert!(left > 1000, "{left}");
+
+    // It passes to somebody else once it ran out.
+    let () = redis::Commands::del(&mut connection, key).unwrap();
+    assert!(!store.cache.extend_fetch("u", "a", lease).await.unwrap());
+    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    assert!(!store.cache.extend_fetch("u", "a", lease).await.unwrap());
+    let filled = store.cache.fill("u", lease, &entry("a", "1")).await;
+    assert!(!filled.unwrap(), "a change may have gone by unseen");
+    let theirs = lookup.fetch_lease.unwrap();
+    let filled = store.cache.fill("u", theirs, &entry("a", "2")).await;
+    assert!(filled.unwrap());
 }
 
 #[tokio::test]
@@ -82,7 +103,8 @@ async fn a_fill_leaves_what_a_sync_has_cached_meanwhile() {
     let store = Store::start();
     let lookup = store.cache.read("u", "a", false).await.unwrap();
     store.sync("u", "allOne", &[entry("a", "2")]).await;
-    let filled = store.cache.fill("u", lookup.epoch, &entry("a", "1")).await;
+    let lease = lookup.fetch_lease.unwrap();
+    let filled = store.cache.fill("u", lease, &entry("a", "1")).await;
     assert!(filled.unwrap());
     let hit = store.look("u", "a").await;
     assert_eq!(hit, Some((Source::Bulk, Bytes::from("2"))));
@@ -97,7 +119,11 @@ async fn prefetch_refreshes_in_the_bulk_set_and_adds_the_others_as_single() {
         .map(|at| entry(&format!("f{at}"), "2"))
         .chain([entry("a", "2")])
         .collect();
-    let written = store.cache.prefetch("u", 0, &entries).await.unwrap();
+    let written = store
+        .cache
+        .prefetch("u", 0, AS_OF + 1, &entries)
+        .await
+        .unwrap();
     assert_eq!(written, 1_501);
     assert_eq!(store.look("u", "a").await.unwrap().0, Source::Bulk);
     assert_eq!(store.look("u", "f9").await.unwrap().0, Source::Single);
@@ -112,7 +138,9 @@ async fn an_entry_that_prefetch_finds_grown_past_the_limit_becomes_a_single_one(
     let bulk = [entry_of_size("a", 500), entry_of_size("b", 500)];
     store.sync("u", "allOne", &bulk).await;
     let grown = entry_of_size("a", 501);
-    let written = store.cache.prefetch("u", 0, std::slice::from_ref(&grown));
+    let written = store
+        .cache
+        .prefetch("u", 0, AS_OF + 1, std::slice::from_ref(&grown));
     assert_eq!(written.await.unwrap(), 1);
     assert_eq!(
         store.look("u", "a").await,
@@ -125,53 +153,58 @@ async fn an_entry_that_prefetch_finds_grown_past_the_limit_becomes_a_single_one(
 #[tokio::test]
 async fn an_invalidate_refuses_what_was_begun_before_it() {
     let store = Store::start();
-    let epoch = store.cache.read("u", "a", false).await.unwrap().epoch;
+    let epoch = store.cache.epoch("u").await.unwrap();
+    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lease = lookup.fetch_lease.unwrap();
     let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
     staging.push(&[entry("a", "1")]).await.unwrap();
     let mut untouched = store.cache.stage("u", Overflow::Skip).await.unwrap();
     store.cache.invalidate("u", false).await.unwrap();
 
-    assert!(
-        !store
-            .cache
-            .fill("u", epoch, &entry("a", "1"))
-            .await
-            .unwrap()
-    );
-    let prefetched = store.cache.prefetch("u", epoch, &[entry("a", "1")]).await;
+    let filled = store.cache.fill("u", lease, &entry("a", "1")).await;
+    assert!(!filled.unwrap());
+    let prefetched = store
+        .cache
+        .prefetch("u", epoch, AS_OF + 1, &[entry("a", "1")])
+        .await;
     assert!(matches!(prefetched, Err(StoreError::Superseded)));
-    let committed = staging.commit("allOne").await;
+    let committed = staging.commit("allOne", AS_OF).await;
     assert!(matches!(committed, Err(StoreError::Superseded)));
     let pushed = untouched.push(&[entry("a", "1")]).await;
     assert!(matches!(pushed, Err(StoreError::Superseded)));
     assert!(!store.cache.has_any("u").await.unwrap());
 
     // What begins afterwards goes through.
-    let epoch = store.cache.epoch("u").await.unwrap();
-    assert!(
-        store
-            .cache
-            .fill("u", epoch, &entry("a", "1"))
-            .await
-            .unwrap()
-    );
+    assert!(store.fill("u", &entry("a", "1")).await);
     store.sync("u", "allOne", &[entry("b", "1")]).await;
     assert!(store.look("u", "b").await.is_some());
 }
 
 #[tokio::test]
-async fn a_single_entry_whose_id_changes_is_found_under_the_new_id_only() {
+async fn a_single_entry_whose_id_changes_is_dropped() {
     let store = Store::start();
-    store.cache.fill("u", 0, &entry("doc", "1")).await.unwrap();
-    store
-        .cache
-        .amend("u", &[put(entry_of_doc("a", "doc", "2"))])
-        .await
-        .unwrap();
-    assert!(store.look("u", "doc").await.is_none());
-    assert!(store.look("u", "a").await.is_some());
-    store.cache.amend("u", &[remove("doc")]).await.unwrap();
+    assert!(store.fill("u", &entry("doc", "1")).await);
+    let renamed = [put(entry_of_doc("a", "doc", "2"))];
+    store.cache.amend("u", &renamed).await.unwrap();
     assert!(!store.cache.has_any("u").await.unwrap());
+}
+
+#[tokio::test]
+async fn prefetch_leaves_what_the_bulk_set_has_of_a_later_time() {
+    let store = Store::start();
+    store.sync("u", "allOne", &[entry("a", "1")]).await;
+    let later = [put_at(AS_OF + 20, entry("a", "3"))];
+    store.cache.amend("u", &later).await.unwrap();
+    let older = [entry("a", "2")];
+    let prefetch = store.cache.prefetch("u", 0, AS_OF + 10, &older);
+    prefetch.await.unwrap();
+    assert_eq!(store.look("u", "a").await.unwrap().1, "3");
+    // What was fetched after a time holds against the changes before it.
+    let newer = [entry("a", "4")];
+    let prefetch = store.cache.prefetch("u", 0, AS_OF + 30, &newer);
+    prefetch.await.unwrap();
+    store.cache.amend("u", &later).await.unwrap();
+    assert_eq!(store.look("u", "a").await.unwrap().1, "4");
 }
 
 #[tokio::test]
@@ -184,7 +217,14 @@ async fn prefetch_moves_an_entry_out_of_a_set_that_ends_before_it_would() {
     let set = [entry_of_doc("a", "doc-a", "1"), entry("b", "1")];
     store.sync("u", "allTwo", &set).await;
     let newer = entry_of_doc("a", "doc-a", "2");
-    assert_eq!(store.cache.prefetch("u", 0, &[newer]).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .cache
+            .prefetch("u", 0, AS_OF + 1, &[newer])
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(
         store.look("u", "a").await,
         Some((Source::Single, Bytes::from("2")))

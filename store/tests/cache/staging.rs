@@ -7,7 +7,7 @@ use redis::Commands;
 use sluice_store::StoreError;
 use sluice_store::cache::{CacheConfig, MAX_LIMIT_BYTES, Overflow, Pushed, Source};
 
-use crate::support::{Store, cache_at, entry, entry_of_size};
+use crate::support::{AS_OF, Store, cache_at, entry, entry_of_size};
 
 #[tokio::test]
 async fn what_was_staged_is_read_and_listed_after_the_commit_only() {
@@ -21,7 +21,7 @@ async fn what_was_staged_is_read_and_listed_after_the_commit_only() {
     assert!(store.look("u", "f7").await.is_none());
     assert!(!store.cache.has_any("u").await.unwrap());
 
-    let committed = staging.commit("allOne").await.unwrap();
+    let committed = staging.commit("allOne", AS_OF).await.unwrap();
     assert_eq!(
         committed.bytes,
         entries.iter().map(|entry| entry.size()).sum::<u64>()
@@ -44,7 +44,7 @@ async fn a_set_may_be_exactly_as_large_as_the_limit() {
             .push(&[entry_of_size("a", 600), entry_of_size("b", 400)])
             .await
             .unwrap();
-        let committed = staging.commit("allTwo").await.unwrap();
+        let committed = staging.commit("allTwo", AS_OF).await.unwrap();
         assert_eq!(
             (committed.entries, committed.skipped, committed.bytes),
             (2, 0, 1_000)
@@ -63,7 +63,7 @@ async fn one_byte_too_many_is_refused_and_leaves_the_old_set() {
         refused,
         Err(StoreError::LimitExceeded { limit: 1_000 })
     ));
-    let committed = staging.commit("allOne").await;
+    let committed = staging.commit("allOne", AS_OF).await;
     assert!(matches!(committed, Err(StoreError::LimitExceeded { .. })));
     assert!(store.look("u", "a").await.is_none());
     assert!(store.look("u", "old").await.is_some());
@@ -101,7 +101,7 @@ async fn what_does_not_fit_is_skipped_and_smaller_ones_after_it_go_in() {
     // Larger than the whole limit, in a push of its own, which does not even send it.
     staging.push(&[entry_of_size("e", 5_000)]).await.unwrap();
     assert_eq!(staging.totals().skipped, 3);
-    staging.commit("allTwo").await.unwrap();
+    staging.commit("allTwo", AS_OF).await.unwrap();
     assert!(store.look("u", "c").await.is_some());
     assert!(store.look("u", "b").await.is_none());
 }
@@ -125,7 +125,7 @@ async fn an_id_that_comes_again_is_ignored_whether_it_was_admitted_or_skipped() 
         bytes: 800,
     };
     assert_eq!(pushed, expected);
-    staging.commit("allTwo").await.unwrap();
+    staging.commit("allTwo", AS_OF).await.unwrap();
     assert_eq!(store.look("u", "a").await.unwrap().1, active[0].json);
     assert_eq!(store.list_all("u", 10).await.len(), 2);
 }
@@ -165,11 +165,7 @@ async fn a_reader_sees_the_whole_old_set_or_the_whole_new_one() {
 async fn a_commit_replaces_scattered_entries_and_what_the_old_set_held() {
     let store = Store::start();
     store.sync("u", "allOne", &[entry("gone", "{}")]).await;
-    store
-        .cache
-        .fill("u", 0, &entry("scattered", "{}"))
-        .await
-        .unwrap();
+    store.fill("u", &entry("scattered", "{}")).await;
     store.sync("u", "mostOne", &[entry("new", "{}")]).await;
     assert!(store.look("u", "gone").await.is_none());
     assert!(store.look("u", "scattered").await.is_none());
@@ -201,8 +197,8 @@ async fn of_two_stagings_at_once_the_last_commit_wins_as_a_whole() {
         .push(&[entry("b", "2"), entry("c", "2")])
         .await
         .unwrap();
-    let earlier = second.commit("allOne").await.unwrap();
-    let later = first.commit("allOne").await.unwrap();
+    let earlier = second.commit("allOne", AS_OF).await.unwrap();
+    let later = first.commit("allOne", AS_OF).await.unwrap();
     assert!(later.generation > earlier.generation);
     assert_eq!(store.list_all("u", 10).await, ["1", "1"]);
     assert!(store.look("u", "c").await.is_none());
@@ -217,7 +213,7 @@ async fn an_expired_staging_set_is_superseded() {
         staging.push(&[entry("a", "{}")]).await.unwrap();
         let keys: Vec<String> = connection.keys(format!("*stage:*:{lost}")).unwrap();
         let _: () = connection.del(keys).unwrap();
-        let committed = staging.commit("allOne").await;
+        let committed = staging.commit("allOne", AS_OF).await;
         assert!(matches!(committed, Err(StoreError::Superseded)), "{lost}");
     }
     assert!(store.look("u", "a").await.is_none());
@@ -240,7 +236,7 @@ async fn an_abandoned_or_refused_set_leaves_nothing_behind() {
     let mut staging = store.cache.stage("u", Overflow::Refuse).await.unwrap();
     staging.push(&[entry("a", "{}")]).await.unwrap();
     assert!(staging.push(&[entry_of_size("b", 200)]).await.is_err());
-    assert!(staging.commit("allOne").await.is_err());
+    assert!(staging.commit("allOne", AS_OF).await.is_err());
     let keys: Vec<String> = store.server.connection().keys("*").unwrap();
     assert_eq!(keys, Vec::<String>::new());
 }
@@ -265,12 +261,12 @@ async fn every_call_can_be_spawned() {
         let mut staging = cache.stage("u", Overflow::Skip).await.unwrap();
         staging.push(&[entry("a", "{}")]).await.unwrap();
         staging.amend(&[], true).await.unwrap();
-        staging.commit("allOne").await.unwrap();
+        staging.commit("allOne", AS_OF).await.unwrap();
         let staging = cache.stage("u", Overflow::Skip).await.unwrap();
         staging.abandon().await.unwrap();
         cache.read("u", "a", true).await.unwrap();
         cache.amend("u", &[]).await.unwrap();
-        cache.prefetch("u", 0, &[]).await.unwrap();
+        cache.prefetch("u", 0, AS_OF, &[]).await.unwrap();
         cache.most_active("u", 1).await.unwrap();
         cache.list("u", None, 1).await.unwrap();
         cache.invalidate("u", true).await.unwrap();

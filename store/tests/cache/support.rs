@@ -1,11 +1,12 @@
 //! One Valkey and one cache for a test, and entries to put in.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Commands;
 use sluice_store::Valkey;
-use sluice_store::cache::{Cache, CacheConfig, Change, Entry, Overflow, Source};
+use sluice_store::cache::{Cache, CacheConfig, Change, ChangeKind, Entry, Overflow, Source};
 use sluice_test_support::TestValkey;
 
 pub struct Store {
@@ -42,7 +43,14 @@ impl Store {
     pub async fn sync(&self, user: &str, kind: &str, entries: &[Entry]) {
         let mut staging = self.cache.stage(user, Overflow::Skip).await.unwrap();
         staging.push(entries).await.unwrap();
-        staging.commit(kind).await.unwrap();
+        staging.commit(kind, AS_OF).await.unwrap();
+    }
+
+    /// Reads an entry that is not cached, and caches what was fetched.
+    pub async fn fill(&self, user: &str, entry: &Entry) -> bool {
+        let missed = self.cache.read(user, &entry.id, false).await.unwrap();
+        let lease = missed.fetch_lease.unwrap();
+        self.cache.fill(user, lease, entry).await.unwrap()
     }
 
     /// What a reader gets, without leaving a trace in the ranking.
@@ -110,12 +118,38 @@ pub fn entry_of_size(id: &str, size: usize) -> Entry {
     entry(id, &"x".repeat(size - id.len()))
 }
 
+/// A change later than all that were made before.
 pub fn put(entry: Entry) -> Change {
-    Change::Put(entry)
+    put_at(next_ts(), entry)
 }
 
-pub fn remove(doc_id: &str) -> Change {
-    Change::Remove {
-        doc_id: doc_id.into(),
+pub fn put_at(ts: i64, entry: Entry) -> Change {
+    Change {
+        ts,
+        doc_id: entry.doc_id.clone(),
+        kind: ChangeKind::Put(entry),
     }
+}
+
+/// A removal later than all changes that were made before, of a document known by its `_id` alone.
+pub fn remove(doc_id: &str) -> Change {
+    remove_at(next_ts(), doc_id, None)
+}
+
+pub fn remove_at(ts: i64, doc_id: &str, id: Option<&str>) -> Change {
+    Change {
+        ts,
+        doc_id: doc_id.into(),
+        kind: ChangeKind::Remove {
+            id: id.map(Into::into),
+        },
+    }
+}
+
+/// Up to when sets hold every change; later than what a double could tell apart.
+pub const AS_OF: i64 = 1_800_000_000_000_000_000;
+
+fn next_ts() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(AS_OF);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }

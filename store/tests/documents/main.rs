@@ -1,6 +1,7 @@
 //! Documents against a real Valkey with the JSON module.
 #![allow(clippy::unwrap_used)]
 
+mod accepted;
 mod concurrency;
 mod events;
 mod faults;
@@ -8,5 +9,6 @@ mod list;
 mod model;
 mod mutations;
 mod numbers;
+mod purge;
 mod support;
 mod writes;

@@ -1,6 +1,6 @@
 //! One Valkey process per test, with its own folder and append-only file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use crate::{free_port, project_root};
 
 /// How long a server may take to answer its first PING.
 const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Names another server than the one under `.valkey/`, also one of Redis.
+const SERVER: &str = "SLUICE_TEST_VALKEY_SERVER";
 
 /// A running valkey-server that belongs to one test. Dropping it ends the process and removes its folder.
 pub struct TestValkey {
@@ -94,12 +97,17 @@ impl TestValkey {
         let _ = self.child.wait();
     }
 
-    /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of the running one.
+    /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of the running one, which
+    /// may write out what it has answered for: under load, an fsync each second lets that wait.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
-        self.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // The answer is the end of the connection.
+            let _ = redis::cmd("SHUTDOWN").exec(&mut self.connection());
+        }
+        let _ = self.child.wait();
         self.child = spawn(self.port, self.folder.path(), &self.options);
         assert!(
             wait_until_ready(&mut self.child, self.port),
@@ -116,7 +124,10 @@ impl Drop for TestValkey {
 }
 
 fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
-    let server = project_root().join(".valkey/bin/valkey-server");
+    let server = std::env::var_os(SERVER).map_or_else(
+        || project_root().join(".valkey/bin/valkey-server"),
+        PathBuf::from,
+    );
     Command::new(&server)
         .args(["--port", &port.to_string()])
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])

@@ -154,26 +154,25 @@ fn metadata_is_cut_and_the_id_put_in_front() {
 #[test]
 fn a_document_without_an_owner_is_no_file_and_its_delta_a_removal() {
     for user in ["", r#","user":null"#, r#","user":"""#, r#","user":7"#] {
-        let document = read(&format!(r#"{{"_id":"d1","_creationTime":1{user}}}"#)).unwrap();
+        let document = read(&format!(
+            r#"{{"_id":"d1","_creationTime":1,"_ts":5{user}}}"#
+        ))
+        .unwrap();
         assert_eq!(document.file().unwrap(), None, "{user}");
-        assert_eq!(
-            document.change().unwrap(),
-            FileChange::Removed {
-                doc_id: "d1".into()
-            }
-        );
+        assert_eq!(document.change().unwrap().file, None, "{user}");
     }
 }
 
 #[test]
 fn a_tombstone_is_a_removal() {
-    let document = read(r#"{"_id":"d1","_ts":5,"_deleted":true,"_table":"files"}"#).unwrap();
-    assert_eq!(
-        document.change().unwrap(),
-        FileChange::Removed {
-            doc_id: "d1".into()
-        }
-    );
+    let document =
+        read(r#"{"_id":"d1","_ts":1800000000000000001,"_deleted":true,"_table":"files"}"#).unwrap();
+    let removal = FileChange {
+        ts: 1_800_000_000_000_000_001,
+        doc_id: "d1".into(),
+        file: None,
+    };
+    assert_eq!(document.change().unwrap(), removal);
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl ExportFiles {
         let mut pages = self.changes(walk.snapshot());
         while let Some(page) = pages.try_next().await? {
             for change in page.changes {
-                if let FileChange::Put(file) = change
+                if let Some(file) = change.file
                     && &*file.user != user
                 {
                     ids.remove(&*file.id);
@@ -179,16 +179,17 @@ impl ExportFiles {
             let mut pages = self.changes(before);
             while let Some(page) = pages.try_next().await? {
                 for change in page.changes {
-                    match change {
-                        FileChange::Put(file)
+                    let FileChange { doc_id, file, .. } = change;
+                    match file {
+                        Some(file)
                             if &*file.user == user
                                 && ids.contains(&*file.id)
                                 && is_deletion(&file) =>
                         {
-                            inserted.insert(file.doc_id, file.id.into());
+                            inserted.insert(doc_id, file.id.into());
                         }
-                        FileChange::Put(_) => {}
-                        FileChange::Removed { doc_id } => {
+                        Some(_) => {}
+                        None => {
                             inserted.remove(&doc_id);
                             if asked.contains(&*doc_id) {
                                 gone.insert(doc_id);
