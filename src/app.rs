@@ -36,7 +36,7 @@ impl App {
             payload_limit,
             ..QueueConfig::default()
         };
-        let queues = Queues::connect(valkey_url, valkey.pool().clone(), config)
+        let queues = Queues::connect(valkey_url, config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;

@@ -8,13 +8,19 @@
 --          idempotency, fingerprint
 --          unique_in   "completed" or "any": the unique key counts longer than the job is unfinished
 --          period      of the unique key, in ms
+--          batch       that it belongs to
+--          next, previous   of its chain; a job with a previous one waits for it
+--          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the job waits for it
 -- Returns  for each job 1 when it is new; else { outcome, id }: "existing" with the id of the job that has the unique or
---          idempotency key; "conflict" when the idempotency key was used with another fingerprint.
+--          idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
+--          when that has ended, or is gone; "skipped" when the job before it in its chain was not added.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job
 
 -- Not fields, but what is to be done.
-local INSTRUCTIONS = { delay = true, idempotency = true, fingerprint = true, period = true }
+local INSTRUCTIONS = {
+  delay = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
+}
 
 local keys, starts = {}, {}
 local at, last = 1, #ARGV
@@ -37,6 +43,23 @@ local function join(id, priority)
   in_line[#in_line + 1] = id
 end
 
+-- Notes until when some job has to be kept: until then forgetting must look.
+local function note_kept(until_ms)
+  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
+    call('HSET', root .. 'meta', 'kept_until', until_ms)
+  end
+end
+
+-- Sees to it that a job is kept until then at least, also after it has ended.
+local function keep(id, until_ms)
+  local key = root .. 'job:' .. id
+  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
+    call('HSET', key, 'keep_until', until_ms)
+    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+    note_kept(until_ms)
+  end
+end
+
 -- Makes the idempotency key answer with `job`, and that job stay for as long as it does.
 local function remember(options, job)
   if not options.idempotency then return end
@@ -46,8 +69,8 @@ local function remember(options, job)
   keep(job, now + IDEMPOTENCY_MS)
 end
 
--- The answer of an earlier job that counts as the same, if there is one. Takes the unique key, if there is none.
-local function find(id, options)
+-- The answer of an earlier job that counts as the same, if there is one.
+local function find(options)
   if options.idempotency then
     local known = call('HMGET', root .. 'idempotency:' .. options.idempotency, 'job', 'fingerprint')
     -- A job that is gone was deleted; its keys are free again.
@@ -56,15 +79,29 @@ local function find(id, options)
     end
   end
   if options.unique then
-    local unique = root .. 'unique:' .. options.unique
-    local holder = call('GET', unique)
+    local holder = call('GET', root .. 'unique:' .. options.unique)
     if holder and call('EXISTS', root .. 'job:' .. holder) == 1 then
       remember(options, holder)
       return { 'existing', holder }
     end
-    call('SET', unique, id)
-    if options.keep_until then call('PEXPIREAT', unique, options.keep_until) end
   end
+end
+
+-- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why that cannot be, or none.
+local function link(id, options)
+  if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then return { 'skipped', '' } end
+  local batch = options.batch or options.callback_of
+  if not batch then return end
+  local key = root .. 'batch:' .. batch
+  local is = call('HMGET', key, 'created_at', 'closed_at', 'ended_at')
+  if options.callback_of then
+    call('HSET', key, 'created_at', now, options.on_end and 'on_end' or 'on_success', id)
+  elseif not is[1] or is[3] then
+    return { 'ended', batch }
+  else
+    call('HINCRBY', key, 'jobs', 1)
+  end
+  if not is[2] then call('PEXPIRE', key, BATCH_MS) end
 end
 
 -- Adds a job that is not as most are.
@@ -74,8 +111,12 @@ local function add(key, id, payload, options)
     options.keep_until = now - now % period + period
     options.unique = string.format('%s@%.0f', options.unique, options.keep_until)
   end
-  local found = find(id, options)
-  if found then return found end
+  local answer = find(options) or link(id, options)
+  if answer then return answer end
+  if options.unique then
+    call('SET', root .. 'unique:' .. options.unique, id)
+    if period then call('PEXPIREAT', root .. 'unique:' .. options.unique, options.keep_until) end
+  end
 
   local fields = { 'payload', payload, 'created_at', now }
   for name, value in pairs(options) do
@@ -84,16 +125,25 @@ local function add(key, id, payload, options)
       fields[#fields + 1] = value
     end
   end
-  if not options.delay then
-    fields[#fields + 1] = 'state'
-    fields[#fields + 1] = 'available'
-    fields[#fields + 1] = 'seat'
-    fields[#fields + 1] = seat
+  local waits = options.previous or options.callback_of
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if waits then
+    set('state', 'waiting')
+    set('delay', options.delay or 0)
+  elseif not options.delay then
+    set('state', 'available')
+    set('seat', seat)
   end
   call('HSET', key, unpack(fields))
+  if period then note_kept(options.keep_until) end
   remember(options, id)
 
-  if options.delay then
+  if waits then
+    call('ZADD', root .. 'waiting', now, id)
+  elseif options.delay then
     park(id, 'scheduled', now + options.delay)
   elseif options.group or options.user then
     seat_at(id, options.priority, options.group, seat)

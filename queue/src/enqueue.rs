@@ -8,14 +8,14 @@ use crate::job::{Enqueued, NewJob};
 use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
 use crate::worker::millis;
-use crate::{JobId, QueueError, Queues};
+use crate::{BatchId, JobId, QueueError, Queues};
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
     ///
     /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
-    /// does not answer; then the job may have been added all the same.
+    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::TooLarge`],
+    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let details = Details::of(&job, self.shared.payload_limit)?;
         let id = details.id.clone();
@@ -24,14 +24,14 @@ impl Queues {
         added.of(&id)
     }
 
-    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
-    /// among them is [`QueueError::IdempotencyKeyReused`].
+    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only errors
+    /// among them are [`QueueError::IdempotencyKeyReused`] and [`QueueError::BatchEnded`].
     ///
     /// Not a transaction: a worker may start the first jobs before the last ones are added. Those of one queue get their
     /// places in line in the order given.
     ///
     /// # Errors
-    /// [`QueueError::TooLarge`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
+    /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
     /// does not answer, any of them may have been added.
     pub async fn enqueue_all(
         &self,
@@ -70,10 +70,14 @@ pub(crate) enum Added {
     New,
     Existing(String),
     Conflict(String),
+    /// Its batch.
+    Ended(String),
+    /// The job before it in its chain was not added.
+    Skipped,
 }
 
 impl Added {
-    fn of(self, id: &JobId) -> Result<Enqueued, QueueError> {
+    pub fn of(self, id: &JobId) -> Result<Enqueued, QueueError> {
         let other = |job: &str| JobId::from_parts(id.queue(), job);
         match self {
             Self::New => Ok(Enqueued {
@@ -85,6 +89,11 @@ impl Added {
                 existing: true,
             }),
             Self::Conflict(job) => Err(QueueError::IdempotencyKeyReused { first: other(&job) }),
+            Self::Ended(batch) => {
+                let batch = BatchId::from_parts(id.queue(), &batch);
+                Err(QueueError::BatchEnded(batch))
+            }
+            Self::Skipped => Err(QueueError::NotFound(id.clone())),
         }
     }
 
@@ -93,6 +102,8 @@ impl Added {
             Self::New => "new",
             Self::Existing(_) => "existing",
             Self::Conflict(_) => "conflict",
+            Self::Ended(_) => "ended",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -106,24 +117,26 @@ impl FromRedisValue for Added {
         match outcome.as_str() {
             "existing" => Ok(Self::Existing(job)),
             "conflict" => Ok(Self::Conflict(job)),
+            "ended" => Ok(Self::Ended(job)),
+            "skipped" => Ok(Self::Skipped),
             _ => Err(format!("outcome {outcome:?}").into()),
         }
     }
 }
 
 /// A job that was checked, and what the script needs besides.
-type Job<'a> = (&'a NewJob, &'a Details);
+pub(crate) type Job<'a> = (&'a NewJob, &'a Details);
 
 /// What is worked out of a job before it is sent.
-struct Details {
-    id: JobId,
+pub(crate) struct Details {
+    pub id: JobId,
     /// Names and values of what is not as most jobs have it.
     options: Vec<(&'static str, String)>,
 }
 
 impl Details {
     /// Refuses what a queue does not keep.
-    fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+    pub fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
         job.check(payload_limit)?;
         let mut options = Vec::new();
         let mut set = |name, value: Option<String>| options.extend(value.map(|it| (name, it)));
@@ -150,8 +163,16 @@ impl Details {
             set("idempotency", Some(idempotency.key.clone()));
             set("fingerprint", Some(idempotency.fingerprint.clone()));
         }
+        if let Some(batch) = &job.batch {
+            set("batch", Some(batch.batch().to_owned()));
+        }
         let id = JobId::new(&job.queue);
         Ok(Self { id, options })
+    }
+
+    /// Links it to another job, or to a batch.
+    pub fn link(&mut self, name: &'static str, to: &str) {
+        self.options.push((name, to.to_owned()));
     }
 }
 
@@ -184,7 +205,7 @@ impl Request for Addition {
 }
 
 /// Adds jobs of one queue by one script.
-async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
     let answers: Vec<Added> = shared
         .lane
         .script(&shared.scripts.enqueue, &root(queue), |command| {
@@ -197,7 +218,7 @@ async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<
             }
         })
         .await?;
-    for outcome in ["new", "existing", "conflict"] {
+    for outcome in ["new", "existing", "conflict", "ended", "skipped"] {
         let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {
             metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)

@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod documents;
 mod error;
+mod lanes;
 mod script;
 pub mod tail;
 mod valkey;

@@ -1,12 +1,15 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Connection, Manager, Pool, Runtime};
+use deadpool_redis::{Manager, Pool, Runtime};
+use redis::aio::ConnectionLike;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult,
     ServerErrorKind,
 };
 
 use crate::StoreError;
+use crate::lanes::Lanes;
 
 /// Longest wait for the answer to one command. No script runs for long; this is for a server that is gone or hangs.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub struct Valkey {
     pool: Pool,
     client: Client,
+    /// Shared connections, once [`Valkey::shared`] was asked for.
+    lanes: Option<Arc<Lanes>>,
 }
 
 /// What a Valkey or Redis server says of itself.
@@ -48,11 +53,8 @@ impl Valkey {
     /// # Errors
     /// [`StoreError::Config`] when the URL is malformed. The message does not repeat it, since it may hold a password.
     pub fn open(url: &str, pool_size: usize) -> Result<Valkey, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let malformed = |_| StoreError::Config("the Valkey URL is malformed".into());
-        let manager = Manager::new_with_config(url, config).map_err(malformed)?;
+        let manager = Manager::new_with_config(url, config()).map_err(malformed)?;
         let client = Client::open(url).map_err(malformed)?;
         let pool = Pool::builder(manager)
             .max_size(pool_size)
@@ -62,7 +64,19 @@ impl Valkey {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(|error| StoreError::Config(format!("the Valkey pool: {error}")))?;
-        Ok(Valkey { pool, client })
+        Ok(Valkey {
+            pool,
+            client,
+            lanes: None,
+        })
+    }
+
+    /// The same server over a few connections that all tasks share, instead of one from the pool for each command: for many
+    /// small commands, not for bulk.
+    pub(crate) fn shared(mut self) -> Valkey {
+        let lanes = Lanes::new(self.client.clone(), config());
+        self.lanes = Some(Arc::new(lanes));
+        self
     }
 
     /// The pool itself.
@@ -152,21 +166,45 @@ impl Valkey {
         request: Request<'_>,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.pool.get().await?;
-        let begun = Instant::now();
-        let mut result = request.send(&mut connection).await;
-        if let (Err(error), Some(source)) = (&result, script)
-            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-        {
-            let mut load = redis::cmd("SCRIPT");
-            load.arg("LOAD").arg(source);
-            load.exec_async(&mut connection).await?;
-            result = request.send(&mut connection).await;
+        let Some(lanes) = &self.lanes else {
+            let mut connection = self.pool.get().await?;
+            return Ok(exchange(name, request, script, &mut connection).await?);
+        };
+        let mut lane = lanes.lane().await?;
+        let result = exchange(name, request, script, &mut lane.connection).await;
+        if let Err(error) = &result {
+            lane.report(error).await;
         }
-        metrics::histogram!("sluice_store_script_seconds", "script" => name)
-            .record(begun.elapsed().as_secs_f64());
         Ok(result?)
     }
+}
+
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+}
+
+/// Sends a request, and teaches the server its script if need be.
+async fn exchange<T: FromRedisValue>(
+    name: &'static str,
+    request: Request<'_>,
+    script: Option<&str>,
+    connection: &mut impl ConnectionLike,
+) -> RedisResult<T> {
+    let begun = Instant::now();
+    let mut result = request.send(connection).await;
+    if let (Err(error), Some(source)) = (&result, script)
+        && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+    {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(source);
+        load.exec_async(connection).await?;
+        result = request.send(connection).await;
+    }
+    metrics::histogram!("sluice_store_script_seconds", "script" => name)
+        .record(begun.elapsed().as_secs_f64());
+    result
 }
 
 /// What goes to the server in one round trip.
@@ -177,7 +215,7 @@ enum Request<'a> {
 }
 
 impl Request<'_> {
-    async fn send<T: FromRedisValue>(self, connection: &mut Connection) -> RedisResult<T> {
+    async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
         match self {
             Request::One(cmd) => cmd.query_async(connection).await,
             Request::Many(commands) => commands.query_async(connection).await,

@@ -166,6 +166,31 @@ async fn an_operator_cancels_a_waiting_job_and_retries_it() {
 }
 
 #[tokio::test]
+async fn an_operator_pauses_a_queue_and_lets_it_go_on() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 10)).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    let session = Session::start().await;
+    session.log_in(&deployment, "admin").await;
+    session.open(&deployment, "/board/queues/sync").await;
+    session.press("summary").await;
+    session.press("#pause").await;
+    session.shows("Paused since").await;
+    deployment.add_worker();
+    assert_eq!(client.job(&id).await["state"], "available");
+    session.press("summary").await;
+    session.press("#resume").await;
+    session
+        .open(&deployment, &format!("/board/jobs/{id}"))
+        .await;
+    session.shows("completed").await;
+    session.close().await;
+}
+
+#[tokio::test]
 async fn the_board_is_closed_to_everybody_else() {
     let deployment = Deployment::without_workers(&[]).await;
     let session = Session::start().await;

@@ -9,6 +9,7 @@ use sluice_queue::{JobView, QueueStats, State as JobState};
 use sluice_store::tail::{TailState, TailStatus};
 
 use super::session::Operator;
+use super::steering::{self, Operation};
 use super::{Live, PageError, attempts, moment, page, span};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
@@ -41,7 +42,7 @@ pub(super) async fn overview(
         }
         (following(&tail))
     };
-    Ok(page("Queues", &[], Live::Refetched(content)))
+    Ok(page("Queues", &[], Live::Refetched(content), html! {}))
 }
 
 /// Who follows Convex, and how that goes.
@@ -80,7 +81,10 @@ fn following(tail: &TailStatus) -> Markup {
 fn row(queue: &QueueStats) -> Markup {
     html! {
         tr {
-            th scope="row" { a href={ "/board/queues/" (queue.name) } { (queue.name) } }
+            th scope="row" {
+                a href={ "/board/queues/" (queue.name) } { (queue.name) }
+                @if queue.paused_at.is_some() { " " span.problem { "paused" } }
+            }
             @for state in JobState::ALL {
                 @let count = count(queue, state);
                 td.number {
@@ -96,6 +100,7 @@ fn row(queue: &QueueStats) -> Markup {
 
 fn count(queue: &QueueStats, state: JobState) -> u64 {
     match state {
+        JobState::Waiting => queue.waiting,
         JobState::Scheduled => queue.scheduled,
         JobState::Available => queue.available,
         JobState::Running => queue.running,
@@ -116,6 +121,9 @@ pub(super) struct Selection {
     state: Option<JobState>,
     #[serde(default)]
     page: u64,
+    /// What was done to how many jobs before this page.
+    did: Option<Operation>,
+    count: Option<u64>,
 }
 
 pub(super) async fn queue(
@@ -125,11 +133,7 @@ pub(super) async fn queue(
     selection: Result<Query<Selection>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let Segment(name) = name?;
-    let queues = state.queues.queues().await?;
-    let stats = queues
-        .iter()
-        .find(|queue| queue.name == name)
-        .ok_or(ApiError::NotFound)?;
+    let stats = &steering::find(&state, &name).await?;
     let Query(selection) = selection.map_err(|_| ApiError::NotFound)?;
     let shown = selection.state.unwrap_or_else(|| most_pressing(stats));
     let offset = selection
@@ -139,6 +143,8 @@ pub(super) async fn queue(
         .ok_or(ApiError::NotFound)?;
     let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
     let content = html! {
+        @if let Some((operation, count)) = selection.did.zip(selection.count) { (steering::done(operation, count)) }
+        (steering::settings(stats))
         nav.tabs aria-label="States" {
             @for state in JobState::ALL {
                 a href=(list_address(&name, state, 0)) aria-current=[(state == shown).then_some("page")] {
@@ -155,7 +161,13 @@ pub(super) async fn queue(
         }
     };
     let address = format!("/board/queues/{name}");
-    Ok(page(&name, &[(&address, &name)], Live::Refetched(content)))
+    let below = steering::forms(stats, shown);
+    Ok(page(
+        &name,
+        &[(&address, &name)],
+        Live::Refetched(content),
+        below,
+    ))
 }
 
 /// What an operator most likely came for.

@@ -9,5 +9,5 @@ pub use log::{LogLevel, LogLine};
 pub(crate) use new::check_size;
 pub use new::{Enqueued, Idempotency, NewJob};
 pub use state::State;
-pub(crate) use view::limited;
 pub use view::{AttemptError, Finished, JobView};
+pub(crate) use view::{Fields, limited};

@@ -36,10 +36,9 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: id, payload, attempts, ms waited, version, user, max attempts, checkpoint, trace,
-/// backoff.
+/// A job as the script returns it: payload, attempts, ms waited, version, user, max attempts, checkpoint, trace, backoff,
+/// id, input.
 type Row = (
-    String,
     Vec<u8>,
     u32,
     u64,
@@ -49,6 +48,8 @@ type Row = (
     Option<Vec<u8>>,
     Option<String>,
     Option<String>,
+    String,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -156,20 +157,20 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let (next_in, rescued, buried, aside, mended, rows): (i64, u64, u64, u64, u64, Vec<Row>) =
-            shared
-                .lane
-                .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
-                    command
-                        .arg(wanted)
-                        .arg(&self.config.name)
-                        .arg(instance)
-                        .arg(millis(self.config.lease))
-                        .arg(&token.text)
-                        .arg(u8::from(token.lost))
-                        .arg(self.config.version);
-                })
-                .await?;
+        type Answer = (i64, u64, u64, u64, u64, String, Vec<Row>);
+        let (next_in, rescued, buried, aside, mended, run, rows): Answer = shared
+            .lane
+            .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
+                command
+                    .arg(wanted)
+                    .arg(&self.config.name)
+                    .arg(instance)
+                    .arg(millis(self.config.lease))
+                    .arg(&token.text)
+                    .arg(u8::from(token.lost))
+                    .arg(self.config.version);
+            })
+            .await?;
 
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
             if count > 0 {
@@ -197,9 +198,10 @@ impl Fetcher {
                 .increment(mended);
         }
         let full = rows.len() == wanted;
+        let run = Arc::from(run);
         for row in rows {
             if let Some(permit) = free.as_mut().and_then(|free| free.split(1)) {
-                self.pass_on(row, &token.text, permit).await;
+                self.pass_on(row, &run, permit).await;
             }
         }
         Ok(match u64::try_from(next_in) {
@@ -209,9 +211,8 @@ impl Fetcher {
         })
     }
 
-    async fn pass_on(&self, row: Row, token: &str, permit: OwnedSemaphorePermit) {
+    async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
         let (
-            job,
             payload,
             attempt,
             waited,
@@ -221,9 +222,11 @@ impl Fetcher {
             checkpoint,
             trace,
             backoff,
+            job,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
-        let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
+        let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
             .queues
             .shared
@@ -244,6 +247,7 @@ impl Fetcher {
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
+                input,
             },
             progress: Arc::new(Progress::new()),
             log: Arc::default(),

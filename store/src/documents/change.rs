@@ -13,8 +13,10 @@ pub struct Write {
     /// What to change.
     pub change: Change,
     /// The revision that the document must be at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
     /// What the caller calls this write, so that sending it again does not make it twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 

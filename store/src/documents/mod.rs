@@ -77,7 +77,7 @@ impl Documents {
     /// Documents kept in `valkey`.
     pub fn new(valkey: Valkey, config: DocumentsConfig) -> Documents {
         Documents {
-            valkey,
+            valkey: valkey.shared(),
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
