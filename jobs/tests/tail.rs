@@ -99,9 +99,8 @@ impl World {
     }
 
     async fn worker_with(&self, key: &str, compare_every: Option<Duration>) -> Worker {
-        let pool = self.cache.valkey().pool().clone();
         let valkey = self.valkey.url();
-        let queues = Queues::connect(&valkey, pool, QueueConfig::default());
+        let queues = Queues::connect(&valkey, QueueConfig::default());
         let client = client(&self.url, key);
         let config = JobsConfig {
             concurrency: 1,
