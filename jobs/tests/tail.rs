@@ -396,3 +396,17 @@ async fn a_valkey_that_comes_back_empty_is_filled_anew() {
     eventually(async || world.told() == expected).await;
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_convex_that_forgets_everything_at_once_is_not_asked_without_a_pause() {
+    let world = World::with_log_retention(Duration::ZERO).await;
+    world.import(&files_of(0..3)).await;
+    let worker = world.start_worker().await;
+    let walks = async || world.status().await.progress.generation;
+    eventually(async || walks().await >= 2).await;
+    let before = walks().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let since = walks().await - before;
+    assert!(since < 12, "{since} walks in two seconds");
+    worker.stop().await;
+}

@@ -174,12 +174,11 @@ impl Lane {
         if let Some(node) = nodes.routes.get(tag) {
             return node.clone();
         }
-        let node = Node::new(self.server.named(nodes.turn).clone());
-        nodes
-            .known
-            .entry(node.address())
-            .or_insert_with(|| Arc::new(node))
-            .clone()
+        let named = Node::new(self.server.named(nodes.turn).clone());
+        let known = nodes.known.entry(named.address());
+        let node = known.or_insert_with(|| Arc::new(named)).clone();
+        nodes.routes.insert(tag.to_owned(), node.clone());
+        node
     }
 
     fn reroute(&self, tag: &str, asked: &Node, address: &str) -> RedisResult<()> {

@@ -38,6 +38,7 @@ async fn an_idle_process_with_five_queues_sends_at_most_two_commands_a_second() 
         .query(&mut connection)
         .unwrap();
     let sent: u64 = SENT.iter().map(|command| calls(&stats, command)).sum();
+    println!("{sent} commands in {:?}", begun.elapsed());
     assert!(sent >= 5, "the workers do not look for jobs:\n{stats}");
     assert!(
         (sent as f64) <= 2.0 * begun.elapsed().as_secs_f64(),

@@ -1,11 +1,12 @@
 //! `sluice doctor`
 
+mod tail;
+
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 use sluice_convex::{Client, ConvexError, FilesVia};
-use sluice_store::tail::{Tail, TailState};
 use sluice_store::{ServerInfo, Valkey};
 use url::Url;
 
@@ -138,7 +139,7 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
             );
         }
     };
-    check_tail(findings, url).await;
+    tail::check(findings, url).await;
     let ServerInfo {
         name,
         version,
@@ -187,55 +188,6 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
             "json",
             "the JSON module is not loaded, documents answer 503 json_module_missing",
             "start the server with `loadmodule /path/to/rejson.so` (RedisJSON) in its configuration; Sluice notices by itself",
-        ),
-    }
-}
-
-/// Whether changes in Convex are followed.
-async fn check_tail(findings: &mut Findings, url: &str) {
-    let asked = async { Tail::new(Valkey::open(url, 1)?).status().await };
-    let status = match tokio::time::timeout(CHECK_LIMIT, asked).await {
-        Ok(Ok(status)) => status,
-        Ok(Err(error)) => {
-            return findings.fail("tail", &chain(&error), "see docs/tail.md");
-        }
-        Err(_) => return findings.fail("tail", "no answer within 10 s", "check Valkey"),
-    };
-    let until = status.settled_until_ms().map(|ms| {
-        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_millis(ms))
-    });
-    let until = until.map_or_else(
-        || "no change yet".to_owned(),
-        |until| format!("changes until {until}"),
-    );
-    let worker = status.worker.as_deref().unwrap_or("nobody");
-    let lag = status.health.as_ref().map_or(0.0, |health| health.lag_secs);
-    match status.state() {
-        TailState::Ok => findings.ok("tail", &format!("{worker} has taken in {until}")),
-        TailState::Loading => findings.ok(
-            "tail",
-            &format!("{worker} walks over all files before it follows their changes"),
-        ),
-        TailState::Behind => findings.warn(
-            "tail",
-            &format!("{worker} is {lag:.0} s behind, with {until}"),
-            "wait, or see docs/tail.md",
-        ),
-        TailState::Failing => {
-            let trouble = status.health.and_then(|health| health.trouble);
-            findings.fail(
-                "tail",
-                &format!(
-                    "changes in Convex are not seen: {}",
-                    trouble.unwrap_or_default()
-                ),
-                "check SLUICE_CONVEX_KEY and SLUICE_CONVEX_URL of the workers",
-            );
-        }
-        TailState::Unattended => findings.warn(
-            "tail",
-            "no worker follows the changes in Convex",
-            "start `sluice work`, and check that not all of them have SLUICE_TAIL=off",
         ),
     }
 }

@@ -1,15 +1,15 @@
-//! Following Convex: walks over all documents where that is needed, deltas for the rest of the time.
+//! Following Convex: the deltas, and what to do when they do not suffice.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sluice_convex::ConvexError;
-use sluice_convex::files::history::{DeltaBatch, WalkBatch, WalkEnd};
+use sluice_convex::files::history::DeltaBatch;
 use sluice_store::cache::Cache;
-use sluice_store::tail::{Health, Lead, Progress, Purpose, SweepCursors, WalkProgress};
+use sluice_store::tail::{Health, Lead, Progress, Purpose};
 use tokio::time::sleep;
 
-use super::effects::{Source, bring_about, remove_unmarked};
+use super::effects::{Source, bring_about};
 use super::lease::Held;
 use super::{TailConfig, Trouble, jittered, report};
 
@@ -20,16 +20,28 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// The tail in the hands of one worker.
 pub(super) struct Follower<'a> {
-    lead: &'a Lead,
-    cache: &'a Cache,
-    config: &'a TailConfig,
-    progress: Progress,
+    pub(super) lead: &'a Lead,
+    pub(super) cache: &'a Cache,
+    pub(super) config: &'a TailConfig,
+    pub(super) progress: Progress,
     saved: Option<Instant>,
     /// When the witness was last asked for.
     checked: Option<Instant>,
     /// What Convex's time was at some moment, to tell how far behind the cursor is.
     clock: Option<(i64, Instant)>,
-    lag_rows: u64,
+    pub(super) lag_rows: u64,
+    /// Convex had forgotten, and no delta has been followed since.
+    is_restarted: bool,
+}
+
+/// What came of a step.
+enum Step {
+    /// A walk goes on, or is to begin.
+    Walked,
+    /// The deltas are known to their end; there may be more to do.
+    Followed,
+    /// There is nothing more to do for now.
+    Idle,
 }
 
 impl<'a> Follower<'a> {
@@ -43,10 +55,11 @@ impl<'a> Follower<'a> {
             checked: None,
             clock: None,
             lag_rows: 0,
+            is_restarted: false,
         }
     }
 
-    /// Follows until that fails. `failures` is set to 0 as soon as something succeeds.
+    /// Follows until that fails. `failures` is set to 0 as soon as deltas have been followed.
     pub async fn run(&mut self, failures: &mut u32) -> Trouble {
         let Err(trouble) = self.follow_on(failures).await;
         trouble
@@ -56,21 +69,26 @@ impl<'a> Follower<'a> {
         self.lead.fence().await?;
         self.clock = Some((self.config.history.now().await?, Instant::now()));
         loop {
-            let idle = self.step().await?;
-            *failures = 0;
-            if idle {
-                sleep(jittered(self.config.interval)).await;
+            match self.step().await? {
+                Step::Walked => {}
+                Step::Followed => *failures = 0,
+                Step::Idle => {
+                    *failures = 0;
+                    sleep(jittered(self.config.interval)).await;
+                }
             }
         }
     }
 
-    /// Does what is next. Whether there is nothing more to do for now.
-    async fn step(&mut self) -> Result<bool, Trouble> {
+    /// Does what is next.
+    async fn step(&mut self) -> Result<Step, Trouble> {
         let outcome = match (&self.progress.walk, self.progress.cursor) {
-            (Some(walk), _) if walk.purpose != Purpose::Compare => self.walk(walk.clone()).await,
+            (Some(walk), _) if walk.purpose != Purpose::Compare => {
+                self.walk(walk.clone()).await.map(|()| Step::Walked)
+            }
             (_, None) => {
                 self.begin_walk(Purpose::Begin, "first").await?;
-                return Ok(false);
+                return Ok(Step::Walked);
             }
             (_, Some(cursor)) => self.take_turn(cursor).await,
         };
@@ -82,14 +100,21 @@ impl<'a> Follower<'a> {
                     None => Purpose::Restart,
                 };
                 self.begin_walk(purpose, "expired").await?;
-                Ok(false)
+                // A second time, with no delta in between, it is a failure like others, with a pause after it.
+                if std::mem::replace(&mut self.is_restarted, true) {
+                    return Err(error.into());
+                }
+                Ok(Step::Walked)
             }
-            outcome => outcome,
+            outcome => {
+                self.is_restarted &= !matches!(outcome, Ok(Step::Followed | Step::Idle));
+                outcome
+            }
         }
     }
 
     /// Follows the deltas to their end, then goes on with a comparison, if there is one.
-    async fn take_turn(&mut self, cursor: i64) -> Result<bool, Trouble> {
+    async fn take_turn(&mut self, cursor: i64) -> Result<Step, Trouble> {
         match self.follow_deltas(cursor).await {
             // Also while documents are compared it is the deltas that are missing.
             Err(Trouble::Convex(error)) if needs_new_snapshot(&error) => {
@@ -100,13 +125,13 @@ impl<'a> Follower<'a> {
         }
         if let Some(walk) = self.progress.walk.clone() {
             self.walk(walk).await?;
-            return Ok(false);
+            return Ok(Step::Followed);
         }
         if self.is_comparison_due() {
             self.begin_walk(Purpose::Compare, "scheduled").await?;
-            return Ok(false);
+            return Ok(Step::Followed);
         }
-        Ok(true)
+        Ok(Step::Idle)
     }
 
     fn is_comparison_due(&self) -> bool {
@@ -115,103 +140,6 @@ impl<'a> Follower<'a> {
         };
         let since = cursor.saturating_sub(self.progress.compared.unwrap_or(cursor));
         i128::from(since) > every.as_nanos() as i128
-    }
-
-    async fn begin_walk(&mut self, purpose: Purpose, reason: &'static str) -> Result<(), Trouble> {
-        let snapshot = self.config.history.now().await?;
-        self.progress.generation = self.progress.generation.wrapping_add(1);
-        self.progress.walk = Some(WalkProgress {
-            purpose,
-            snapshot,
-            cursor: None,
-            walked: false,
-            newest: None,
-        });
-        report::walk_begins(purpose, reason, snapshot);
-        self.save().await
-    }
-
-    /// Walks to the end of the table, or one page where deltas are to be followed meanwhile.
-    async fn walk(&mut self, mut at: WalkProgress) -> Result<bool, Trouble> {
-        let source = Source::Walk {
-            learns: at.purpose != Purpose::Compare,
-            tells: at.purpose != Purpose::Begin,
-        };
-        if at.walked {
-            // What was written until the snapshot has to be settled before anything counts as gone.
-            let settled = at.purpose != Purpose::Compare
-                || self
-                    .progress
-                    .cursor
-                    .is_some_and(|cursor| cursor >= at.snapshot);
-            if settled {
-                self.sweep(&at, source).await?;
-            }
-            return Ok(false);
-        }
-        let mut pages = self.config.history.walk(at.snapshot, at.cursor.clone());
-        let mut batch = pages.next().await?;
-        while let Some(WalkBatch { changes, end }) = batch {
-            let newest = changes.iter().map(|change| change.ts).max();
-            at.newest = at.newest.max(newest);
-            self.lag_rows += changes.len() as u64;
-            let is_last = match end {
-                Some(WalkEnd::Page(_)) => at.purpose == Purpose::Compare,
-                Some(WalkEnd::Table) => true,
-                None => false,
-            };
-            let generation = self.progress.generation;
-            let (done, next) = tokio::join!(
-                bring_about(self.lead, self.cache, changes, source, generation),
-                async {
-                    if is_last {
-                        Ok(None)
-                    } else {
-                        pages.next().await
-                    }
-                }
-            );
-            done?;
-            // What is done is kept before what is wrong with the next page counts.
-            if let Some(end) = end {
-                at.walked = end == WalkEnd::Table;
-                at.cursor = match end {
-                    WalkEnd::Page(cursor) => Some(cursor),
-                    WalkEnd::Table => None,
-                };
-                self.progress.walk = Some(at.clone());
-                report::page("snapshot");
-                self.save().await?;
-            }
-            batch = next?;
-        }
-        Ok(false)
-    }
-
-    /// Removes what the walk has not come by, and ends it.
-    async fn sweep(&mut self, walk: &WalkProgress, source: Source) -> Result<(), Trouble> {
-        let generation = self.progress.generation;
-        let mut cursors = SweepCursors::default();
-        while !cursors.are_done() {
-            let unmarked = self.lead.sweep(generation, &mut cursors).await?;
-            remove_unmarked(
-                self.lead,
-                self.cache,
-                unmarked,
-                source,
-                generation,
-                walk.snapshot,
-            )
-            .await?;
-        }
-        if walk.purpose != Purpose::Compare {
-            self.progress.cursor = Some(walk.snapshot);
-            self.progress.witness = None;
-        }
-        self.progress.witness = self.progress.witness.or(walk.newest);
-        self.progress.compared = Some(walk.snapshot);
-        self.progress.walk = None;
-        self.save().await
     }
 
     /// Follows the deltas until none is known to follow.
@@ -287,7 +215,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    async fn save(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn save(&mut self) -> Result<(), Trouble> {
         self.save_with(None).await
     }
 

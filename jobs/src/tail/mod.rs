@@ -1,7 +1,7 @@
 //! The tail: follows the files of a Convex deployment for as long as workers live.
 //!
 //! Every worker process runs one; the one that holds the lease in Valkey tails, the others wait for it to be free
-//! ([`lease`]). The holder walks over all documents once and then follows the deltas ([`follow`]). What each change means is
+//! ([`lease`]). The holder walks over all documents once ([`walk`]) and then follows the deltas ([`follow`]). What each change means is
 //! worked out and brought about in `effects`: the cache is amended, and then the change is settled in the ledger, which tells
 //! whoever listens. `docs/tail.md` says what is guaranteed and why that holds.
 
@@ -9,6 +9,7 @@ mod effects;
 mod follow;
 mod lease;
 mod report;
+mod walk;
 
 use std::time::Duration;
 
