@@ -6,6 +6,7 @@
 //! To add a page: a handler that takes an [`session::Operator`] and answers with [`page`]; to add an action: a handler that also
 //! takes [`session::SameOrigin`].
 
+mod forms;
 mod job;
 mod queues;
 mod session;

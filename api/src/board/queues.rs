@@ -10,7 +10,7 @@ use sluice_store::tail::{TailState, TailStatus};
 
 use super::session::Operator;
 use super::steering::{self, Operation};
-use super::{Live, PageError, attempts, moment, page, span};
+use super::{Live, PageError, attempts, forms, moment, page, span};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
 
@@ -143,8 +143,8 @@ pub(super) async fn queue(
         .ok_or(ApiError::NotFound)?;
     let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
     let content = html! {
-        @if let Some((operation, count)) = selection.did.zip(selection.count) { (steering::done(operation, count)) }
-        (steering::settings(stats))
+        @if let Some((operation, count)) = selection.did.zip(selection.count) { (forms::done(operation, count)) }
+        (forms::settings(stats))
         nav.tabs aria-label="States" {
             @for state in JobState::ALL {
                 a href=(list_address(&name, state, 0)) aria-current=[(state == shown).then_some("page")] {
@@ -161,7 +161,7 @@ pub(super) async fn queue(
         }
     };
     let address = format!("/board/queues/{name}");
-    let below = steering::forms(stats, shown);
+    let below = forms::all(stats, shown);
     Ok(page(
         &name,
         &[(&address, &name)],
