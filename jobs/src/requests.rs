@@ -208,3 +208,21 @@ impl Request {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_never_given_up_and_a_log_out_is() {
+        let attempts = |kind| {
+            let user = "u".to_owned();
+            let request = Request::Invalidate(InvalidateRequest { user, kind });
+            request.into_job(None).unwrap().max_attempts
+        };
+        assert_eq!(attempts(InvalidateType::Del), None);
+        assert!(attempts(InvalidateType::Out).is_some());
+    }
+}
