@@ -3,7 +3,7 @@
 # tests Debian's Chromium.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-servers bench check install install-browser install-bullmq
+.PHONY: help run test test-servers test-connector bench check install install-browser install-connector install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -19,9 +19,14 @@ test-servers: install ## the tests of documents, against each server they are me
 	@scripts/test-servers
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync
-	cargo bench --bench documents
+	cargo bench --bench sync --bench documents --bench tail
+	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
+	cargo bench -p sluice-queue --bench scale
+
+test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
+	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \
+		cargo test -p sluice-convex --test embedded_connector -- --ignored
 
 check: ## formatting and lints
 	cargo fmt --all --check
@@ -37,3 +42,6 @@ install-bullmq: ## BullMQ, which the queue is compared with
 	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \
 	    "(Debian: apt-get install nodejs npm)" >&2; exit 1; }
 	@cd queue/benches/bullmq && npm install --no-save --ignore-scripts --loglevel=error
+
+install-connector: ## Airbyte's source connector for Convex into .connector/, unless it is there
+	@scripts/install-connector

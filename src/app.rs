@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sluice_convex::{Client, Files, FilesVia};
-use sluice_jobs::JobsConfig;
+use sluice_convex::{Client, Files, FilesVia, History};
+use sluice_jobs::{JobsConfig, TailConfig};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
 
 use crate::failure::{Context, Failure};
-use crate::settings::{DocumentSettings, JobSettings};
+use crate::settings::{DocumentSettings, JobSettings, TailSettings};
 use crate::shutdown::JOB_GRACE;
 
 /// What both the API and the workers stand on. Cheap to clone.
@@ -18,6 +18,7 @@ pub struct App {
     pub queues: Queues,
     pub cache: Cache,
     pub files: Arc<dyn Files>,
+    pub history: History,
 }
 
 impl App {
@@ -35,20 +36,26 @@ impl App {
             payload_limit,
             ..QueueConfig::default()
         };
-        let queues = Queues::connect(valkey_url, valkey.pool().clone(), config)
+        let queues = Queues::connect(valkey_url, config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
         Ok(Self {
             queues,
             cache: Cache::new(valkey, cache).context("cannot use the cache's settings")?,
+            history: History::new(convex.clone()),
             files: sluice_convex::files(convex, via),
         })
     }
 }
 
-/// How this process runs jobs.
-pub fn jobs_config(settings: &JobSettings, documents: &DocumentSettings) -> JobsConfig {
+/// How this process runs jobs, and follows Convex.
+pub fn jobs_config(
+    settings: &JobSettings,
+    documents: &DocumentSettings,
+    tail: &TailSettings,
+    history: &History,
+) -> JobsConfig {
     JobsConfig {
         concurrency: settings.concurrency,
         worker_name: worker_name(),
@@ -56,6 +63,11 @@ pub fn jobs_config(settings: &JobSettings, documents: &DocumentSettings) -> Jobs
         purge_schedule: schedule(&settings.purge_schedule),
         documents: documents.config(),
         drain: JOB_GRACE,
+        tail: tail.is_on().then(|| TailConfig {
+            history: history.clone(),
+            interval: tail.interval(),
+            compare_every: tail.compare_every(),
+        }),
     }
 }
 

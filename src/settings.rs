@@ -8,6 +8,7 @@ mod api;
 mod connections;
 mod documents;
 pub mod file;
+mod tail;
 mod values;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
 pub use documents::DocumentSettings;
+pub use tail::TailSettings;
 use values::{at_most, schedule, seconds};
 pub use values::{secret, user};
 

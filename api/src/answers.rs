@@ -123,13 +123,20 @@ pub struct Job {
     /// The queue it is in.
     #[schema(example = "sync")]
     pub queue: String,
-    /// `scheduled`, `available`, `running`, `retrying`, `completed`, `cancelled` or `dead`; the last three are final.
+    /// `waiting` (for other jobs), `scheduled`, `available`, `running`, `retrying`, `completed`, `cancelled` or `dead`; the last
+    /// three are final.
     #[schema(example = "running")]
     pub state: String,
     /// What it was asked to do.
     pub payload: Value,
     /// Whose it is.
     pub user: Option<String>,
+    /// The batch that it is counted in.
+    pub batch: Option<String>,
+    /// The job before it in its chain.
+    pub previous: Option<String>,
+    /// The job behind it in its chain.
+    pub next: Option<String>,
     /// From 0, which runs first, to 9.
     pub priority: u8,
     /// Times it was begun.
@@ -172,4 +179,8 @@ pub struct Readiness {
     /// Convex: `ok` or `unavailable`.
     #[schema(example = "ok")]
     pub convex: String,
+    /// How the worker that follows Convex is doing: `ok`, `loading`, `behind`, `failing`, `unattended`, or `unavailable` when that
+    /// is not known. The API is ready without it.
+    #[schema(example = "ok")]
+    pub tail: String,
 }

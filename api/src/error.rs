@@ -269,7 +269,7 @@ impl From<QueueError> for ApiError {
             QueueError::NotFound(_) | QueueError::InvalidId(_) | QueueError::InvalidQueue(_) => {
                 Self::NotFound
             }
-            error @ (QueueError::Valkey(_) | QueueError::Pool(_)) => {
+            error @ QueueError::Valkey(_) => {
                 tracing::warn!(%error, "the queue does not answer");
                 Self::Unavailable("the queue")
             }

@@ -47,9 +47,10 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let (valkey, convex) = tokio::join!(
+    let (valkey, convex, tail) = tokio::join!(
         probe("Valkey", state.queues.ready()),
         probe("Convex", state.files.now()),
+        tokio::time::timeout(PROBE_TIMEOUT, state.tail.status()),
     );
     let ready = valkey && convex;
     let status = if ready {
@@ -61,6 +62,10 @@ async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) 
         status: word(ready),
         valkey: word(valkey),
         convex: word(convex),
+        tail: match tail {
+            Ok(Ok(tail)) => tail.state().as_str().to_owned(),
+            _ => word(false),
+        },
     };
     (status, Json(body))
 }

@@ -9,6 +9,7 @@ use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
+use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +48,7 @@ pub struct AppState {
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
+    pub(crate) tail: Tail,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
@@ -70,6 +72,7 @@ impl AppState {
         Self {
             // Documents are kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
+            tail: Tail::new(cache.valkey().clone()),
             config: Arc::new(config),
             queues,
             cache,

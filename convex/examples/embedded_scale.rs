@@ -1,7 +1,7 @@
 //! What the embedded store does with millions of documents: whether the cost of a page depends on how many there are, on their
 //! history, or on what is written meanwhile.
 //!
-//! `cargo run --release -p sluice-convex --example embedded_scale -- DIR [DOCUMENTS]`; the folder has to be empty, takes about 1.6 kB a
+//! `cargo run --release -p sluice-convex --example embedded_scale -- DIR [DOCUMENTS]`; the folder has to be empty, takes about 1.1 kB a
 //! document, and is deleted at the end. It serves itself over loopback HTTP.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use tokio::task::JoinHandle;
 
-const FILE_BYTES: usize = 1_000;
+const FILE_BYTES: usize = 500;
 const BATCH: usize = 8_000;
 /// Pages looked at for a figure.
 const PAGES: usize = 200;

@@ -31,7 +31,7 @@ async fn exported(server: &Server, body: Value) -> BTreeSet<(String, String)> {
     loop {
         let (status, page) = server.post("/api/list_snapshot", body.clone()).await;
         assert_eq!(status, 200, "{page}");
-        found.extend(values(&[page.clone()]).iter().map(|row| {
+        found.extend(values(std::slice::from_ref(&page)).iter().map(|row| {
             let text = |name: &str| row[name].as_str().unwrap().to_owned();
             (text("_component"), text("_table"))
         }));
@@ -273,7 +273,7 @@ async fn a_long_import_arrives_whole() {
     loop {
         let (_, page) = server.post("/api/list_snapshot", body.clone()).await;
         found.extend(
-            values(&[page.clone()])
+            values(std::slice::from_ref(&page))
                 .iter()
                 .map(|row| row["n"].as_f64().unwrap() as u64),
         );

@@ -117,6 +117,16 @@ async fn bad_imports_are_refused_before_anything_is_written() {
             "InternalServerError",
         ),
         (
+            json!({ "tables": tables, "messages": [good, { "tableName": "t", "data": { "x".repeat(1100): 1 } }] }),
+            500,
+            "InternalServerError",
+        ),
+        (
+            json!({ "tables": { "x".repeat(65): { "jsonSchema": {} } }, "messages": [] }),
+            500,
+            "InternalServerError",
+        ),
+        (
             json!({ "tables": { "t": {} }, "messages": [good] }),
             400,
             "BadJsonBody",

@@ -136,3 +136,45 @@ async fn column_names_are_listed_by_component() {
         (200, expected)
     );
 }
+
+#[tokio::test]
+async fn objects_with_arbitrary_keys_have_no_schema() {
+    let server = Server::start().await;
+    let many = |count: usize| -> Value {
+        let fields = (0..count).map(|n| (format!("f{n}"), json!(n)));
+        Value::Object(fields.collect())
+    };
+    let document = json!({ "few": many(64), "many": many(65), "named": { "no identifier": 1 }, "wide one": 1 });
+    server.import("t", None, [document]).await;
+    let (_, schemas) = server.get("/api/json_schemas").await;
+    let properties = &schemas["t"]["properties"];
+    assert_eq!(
+        properties["few"]["properties"].as_object().unwrap().len(),
+        64
+    );
+    assert_eq!(
+        (&properties["many"], &properties["named"]),
+        (&json!({}), &json!({}))
+    );
+    assert_eq!(properties["wide one"], json!({ "type": "number" }));
+
+    // Documents as a whole have one up to what fits into a document.
+    let different = (0..3).map(|part| {
+        let fields = (0..400).map(|n| (format!("f{part}_{n}"), json!(n)));
+        Value::Object(fields.collect())
+    });
+    server.import("wide", None, different).await;
+    let (status, body) = server.get("/api/json_schemas").await;
+    assert_eq!((status, &body["code"]), (400, &json!("NoSchemaForExport")));
+    let (_, names) = server.get("/api/get_table_column_names").await;
+    let tables = names["byComponent"][""].as_array().unwrap();
+    let wide = tables.iter().find(|table| table["name"] == json!("wide"));
+    assert_eq!(wide.unwrap()["columns"], json!(["_creationTime", "_id"]));
+    server
+        .put(
+            "/api/streaming_import/clear_tables",
+            json!({ "tableNames": ["wide"] }),
+        )
+        .await;
+    assert_eq!(server.get("/api/json_schemas").await.0, 200);
+}

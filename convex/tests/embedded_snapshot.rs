@@ -209,6 +209,20 @@ async fn snapshots_outside_the_window_and_foreign_cursors_are_refused() {
         );
         assert!(body["message"].is_string());
     }
+    // What is unknown is ignored, and a cursor is taken without its snapshot.
+    let (_, page) = server
+        .post("/api/list_snapshot", json!({ "unknown": 1 }))
+        .await;
+    let id = &page["values"][0]["_id"];
+    server.import("t", None, numbered(1100)).await;
+    let (_, page) = server.post("/api/list_snapshot", json!({})).await;
+    let on = json!({ "cursor": page["cursor"] });
+    let (status, rest) = server.post("/api/list_snapshot", on).await;
+    assert_eq!(
+        (status, rest["values"].as_array().unwrap().len()),
+        (200, 77)
+    );
+    assert!(page["values"][0]["_id"] == *id && rest["snapshot"].is_i64());
     let old = json!({ "tableName": "t", "snapshot": now - minute });
     let (status, page) = server.post("/api/list_snapshot", old).await;
     assert_eq!((status, &page["values"]), (200, &json!([])));

@@ -3,7 +3,7 @@
 //! One file per job: [`sync`](crate::sync), [`prefetch`](crate::prefetch), [`invalidate`](crate::invalidate),
 //! [`document`](crate::document), [`purge`](crate::purge). A job is
 //! a small type with constants (its queue, attempts and payload version) and a `run`; the registry that turns them into
-//! workers is [`run_workers`]. Retries, leases and dead letters belong to the queue; a job only says of each failure
+//! workers is [`run_workers`]. Beside them runs the [`tail`](crate::tail), which is no job: it never ends. Retries, leases and dead letters belong to the queue; a job only says of each failure
 //! whether trying again can help.
 //!
 //! Every job may run twice and may be killed at any line. Its effects are therefore scripts that either happened or did
@@ -21,6 +21,7 @@ mod ranking;
 mod requests;
 mod schedule;
 mod sync;
+mod tail;
 mod workers;
 
 pub use context::Context;
@@ -30,4 +31,5 @@ pub use requests::{
     Request, SyncRequest, SyncType,
 };
 pub use schedule::{ScheduleError, parse_schedule};
+pub use tail::TailConfig;
 pub use workers::{JobsConfig, JobsError, run_workers};

@@ -19,6 +19,7 @@ use crate::prefetch::Prefetch;
 use crate::purge::Purge;
 use crate::schedule::{self, ScheduleError, Sweep};
 use crate::sync::Sync;
+use crate::tail::{self, TailConfig};
 
 /// How a worker process works.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct JobsConfig {
     /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop and goes back to the
     /// queue, which takes up to 4 s more.
     pub drain: Duration,
+    /// How Convex is followed; `None`: not by this process.
+    pub tail: Option<TailConfig>,
 }
 
 /// Why workers could not run.
@@ -78,9 +81,20 @@ pub async fn run_workers(
     if let Some(expression) = &config.purge_schedule {
         monitor = serve_by_clock::<Purge>(monitor, &context, &config, expression)?;
     }
+    // Ends with this function, whichever way that ends.
+    let ended = shutdown.child_token();
+    let _end_tail = ended.clone().drop_guard();
+    let tail = config.tail.map(|tail| {
+        let cache = context.cache.clone();
+        tokio::spawn(tail::run(cache, tail, config.worker_name.clone(), ended))
+    });
     monitor
         .run_with_signal(async move {
             shutdown.cancelled().await;
+            // It has nothing to finish: its lease is free before the jobs have drained.
+            if let Some(tail) = tail {
+                let _ = tail.await;
+            }
             context.queues.drain(config.drain).await;
             Ok(())
         })

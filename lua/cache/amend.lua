@@ -1,5 +1,6 @@
 -- Brings what is cached of a user up to date with changes in Convex, in whichever order and however often they arrive: in
--- the live set of two changes of one document the later holds; a single entry is dropped, to be fetched anew when it is read.
+-- the live set of two changes of one document the later holds; a single entry is dropped, to be fetched anew when it is read,
+-- unless it is the revision that a change brought.
 -- Nothing is added, except to a live set that is complete. A revision that would take the set above its limit leaves it.
 --
 -- KEYS  1-5 live: info, entries, order, docs, stamps  6-8 single: entries, expiry, docs
@@ -82,8 +83,9 @@ for change = 1, #KEYS - 8 do
   local at = 4 * change - 2
   local doc, id, json, ts = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if singles then
-    drop_single(call('HGET', KEYS[8], 'd:' .. doc) or doc)
-    if id ~= '' then drop_single(id) end
+    local known = call('HGET', KEYS[8], 'd:' .. doc) or doc
+    if known ~= id then drop_single(known) end
+    if id ~= '' and (json == '' or call('HGET', KEYS[6], id) ~= json) then drop_single(id) end
   end
   if live then amend_live(doc, id, json, ts) end
 end

@@ -1,4 +1,4 @@
--- What happens to jobs in more than one script; placed behind head.lua and rates.lua.
+-- What happens to jobs in more than one script; placed behind head.lua.
 
 -- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
 -- has none and one is left. Returns whether it may be in line, and its user.
@@ -27,22 +27,19 @@ local function throttle(id, user, score, at)
   call('ZADD', root .. 'throttled_users', 'NX', at, user)
 end
 
--- While the rate holds a user back, jobs that would join the line are set aside at once. A job that has a place keeps it.
-local function is_held_back(id)
-  local _, ever = rate_of(true)
-  local user = ever and call('HGET', root .. 'job:' .. id, 'user')
-  return user and call('ZSCORE', root .. 'throttled_users', user), user
-end
-
--- Puts a job among those that a worker may take. Waking is needed only when there was nothing to take before:
--- a worker with a free slot fetches until there is nothing left.
+-- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
+-- there was nothing to take before: a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
-  local score = priority * SEATS + seat
+  local score = (priority or PRIORITY) * SEATS + seat
   moved[#moved + 1] = id
   local has_place, user = take_place(id)
   if not has_place then return crowd(id, user, score) end
-  local held_back_until, held_back = is_held_back(id)
-  if held_back_until then return throttle(id, held_back, score, held_back_until) end
+  -- While the rate holds a user back, jobs are set aside at once. One that has a place among those of its user keeps it.
+  if limits[4] then
+    user = call('HGET', root .. 'job:' .. id, 'user')
+    local held_until = user and call('ZSCORE', root .. 'throttled_users', user)
+    if held_until then return throttle(id, user, score, held_until) end
+  end
   call('ZADD', root .. 'available', score, id)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
 end
@@ -85,10 +82,10 @@ local function admit(user)
     local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
     if not id then return end
     call('ZREM', root .. 'crowded', id)
-    local priority = call('HGET', root .. 'job:' .. id, 'priority')
-    if priority then
+    local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority')
+    if job[1] then
       call('SADD', places, id)
-      offer(id, priority, call('HINCRBY', root .. 'meta', 'seat', 1))
+      offer(id, job[2], call('HINCRBY', root .. 'meta', 'seat', 1))
     end
   end
 end
@@ -100,22 +97,14 @@ local function give_up_place(id)
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
 
--- Sees to it that a job is kept until then at least, also after it has ended.
-local function keep(id, until_ms)
-  local key = root .. 'job:' .. id
-  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
-    call('HSET', key, 'keep_until', until_ms)
-    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
-  end
-end
-
 -- Removes finished jobs, at once or when the last key that answers with them has run out.
 local function forget(ids)
   local gone = {}
+  local keeps = tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) > now
   for _, id in ipairs(ids) do
     local key = root .. 'job:' .. id
-    local keep_until = tonumber(call('HGET', key, 'keep_until') or 0)
-    if keep_until > now then
+    local keep_until = keeps and tonumber(call('HGET', key, 'keep_until') or 0)
+    if keep_until and keep_until > now then
       call('PEXPIREAT', key, keep_until)
     else
       gone[#gone + 1] = key
@@ -165,7 +154,7 @@ local function let_go(id, group, unique, state)
     -- The head is held only if the job that left was the head before.
     if head and call('ZREM', root .. 'held', head) == 1 then
       local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
-      if next_job[1] then offer(head, next_job[1], next_job[2]) end
+      if next_job[2] then offer(head, next_job[1], next_job[2]) end
     end
   end
 end
@@ -177,12 +166,15 @@ local function list_ended(state, jobs)
   trim(state, #jobs)
 end
 
+local links -- of links.lua
+
 -- Ends a job. Whoever calls this has taken it out of the set of its former state.
-local function conclude(id, state, group, unique)
+local function conclude(id, state, group, unique, batch, next_job)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
   list_ended(state, { now, id })
   let_go(id, group, unique, state)
   ended[#ended + 1] = id
+  if batch or next_job then links().follow_up(id, state, batch, next_job) end
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.

@@ -1,107 +1,176 @@
 -- Adds jobs, or finds those that are already there.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each job: 1 id  2 payload  3 version  4 user  5 unique key  6 idempotency key  7 fingerprint  8 group
---          9 priority  10 max attempts  11 delay in ms  12 trace  13 more; an empty string means none
---          more is a JSON object of what few jobs have: backoff (the JSON to keep), unique_in ("completed" or "any", when
---          the unique key counts longer than the job is unfinished), period (of the unique key, in ms)
--- Returns  for each job { outcome, id }: "new"; "existing" with the id of the job that has the unique or idempotency
---          key; "conflict" when the idempotency key was used with another fingerprint.
+-- ARGV     for each job: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
+--          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
+--          backoff), and
+--          delay       in ms
+--          idempotency, fingerprint
+--          unique_in   "completed" or "any": the unique key counts longer than the job is unfinished
+--          period      of the unique key, in ms
+--          batch       that it belongs to
+--          next, previous   of its chain; a job with a previous one waits for it
+--          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the job waits for it
+-- Returns  for each job 1 when it is new; else { outcome, id }: "existing" with the id of the job that has the unique or
+--          idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
+--          when that has ended, or is gone; "skipped" when the job before it in its chain was not added.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job
 
+-- Not fields, but what is to be done.
+local INSTRUCTIONS = {
+  delay = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
+}
+
+local keys, starts = {}, {}
+local at, last = 1, #ARGV
+while at < last do
+  keys[#keys + 1] = root .. 'job:' .. ARGV[at]
+  starts[#starts + 1] = at
+  at = at + 3 + ARGV[at + 2]
+end
+
+-- A job is there already only when its script is sent again. That is asked once, for all of them.
+local sent_again = call('EXISTS', unpack(keys)) > 0
+
+-- Places in line for all of them; those that are not used are left out.
+local seat = call('HINCRBY', root .. 'meta', 'seat', #keys) - #keys
+local in_line = {} -- score and id of those that join the line together, at the end
+
+-- What stands in line by itself, with nothing to look up.
+local function join(id, priority)
+  in_line[#in_line + 1] = priority * SEATS + seat
+  in_line[#in_line + 1] = id
+end
+
+-- Notes until when some job has to be kept: until then forgetting must look.
+local function note_kept(until_ms)
+  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
+    call('HSET', root .. 'meta', 'kept_until', until_ms)
+  end
+end
+
+-- Sees to it that a job is kept until then at least, also after it has ended.
+local function keep(id, until_ms)
+  local key = root .. 'job:' .. id
+  if until_ms > tonumber(call('HGET', key, 'keep_until') or 0) then
+    call('HSET', key, 'keep_until', until_ms)
+    call('PEXPIREAT', key, until_ms, 'GT') -- in case it is on its way out
+    note_kept(until_ms)
+  end
+end
+
 -- Makes the idempotency key answer with `job`, and that job stay for as long as it does.
-local function remember(idempotency, fingerprint, job)
-  if idempotency == '' then return end
-  local record = root .. 'idempotency:' .. idempotency
-  call('HSET', record, 'job', job, 'fingerprint', fingerprint)
+local function remember(options, job)
+  if not options.idempotency then return end
+  local record = root .. 'idempotency:' .. options.idempotency
+  call('HSET', record, 'job', job, 'fingerprint', options.fingerprint)
   call('PEXPIRE', record, IDEMPOTENCY_MS)
   keep(job, now + IDEMPOTENCY_MS)
 end
 
-local FIELDS = 13
-local count = #ARGV / FIELDS
-
--- A job is there already only when its script is sent again. That is asked once, for all of them.
-local keys = {}
-for i = 1, count do
-  keys[i] = root .. 'job:' .. ARGV[(i - 1) * FIELDS + 1]
-end
-local sent_again = call('EXISTS', unpack(keys)) > 0
-
--- Places in line for all of them; those that are not used are left out.
-local seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
-local _, rated = rate_of(true)
-local limited = (limit_of(2) or 0) > 0 or rated
-local in_line = {} -- score and id of those that join the line together, at the end
-
-local function enqueue(
-  key, id, payload, version, user, unique, idempotency, fingerprint, group, priority, max, delay, trace, more)
-  if sent_again and call('EXISTS', key) == 1 then return { 'new', id } end
-
-  if idempotency ~= '' then
-    local known = call('HMGET', root .. 'idempotency:' .. idempotency, 'job', 'fingerprint')
+-- The answer of an earlier job that counts as the same, if there is one.
+local function find(options)
+  if options.idempotency then
+    local known = call('HMGET', root .. 'idempotency:' .. options.idempotency, 'job', 'fingerprint')
     -- A job that is gone was deleted; its keys are free again.
     if known[1] and call('EXISTS', root .. 'job:' .. known[1]) == 1 then
-      return { known[2] == fingerprint and 'existing' or 'conflict', known[1] }
+      return { known[2] == options.fingerprint and 'existing' or 'conflict', known[1] }
     end
   end
-
-  more = more ~= '' and cjson.decode(more)
-  local period_end = more and more.period and now - now % more.period + more.period
-  if period_end then unique = string.format('%s@%.0f', unique, period_end) end
-  if unique ~= '' then
-    local holder = call('GET', root .. 'unique:' .. unique)
+  if options.unique then
+    local holder = call('GET', root .. 'unique:' .. options.unique)
     if holder and call('EXISTS', root .. 'job:' .. holder) == 1 then
-      remember(idempotency, fingerprint, holder)
+      remember(options, holder)
       return { 'existing', holder }
     end
-    call('SET', root .. 'unique:' .. unique, id)
-    if period_end then call('PEXPIREAT', root .. 'unique:' .. unique, period_end) end
+  end
+end
+
+-- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why that cannot be, or none.
+local function link(id, options)
+  if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then return { 'skipped', '' } end
+  local batch = options.batch or options.callback_of
+  if not batch then return end
+  local key = root .. 'batch:' .. batch
+  local is = call('HMGET', key, 'created_at', 'closed_at', 'ended_at')
+  if options.callback_of then
+    call('HSET', key, 'created_at', now, options.on_end and 'on_end' or 'on_success', id)
+  elseif not is[1] or is[3] then
+    return { 'ended', batch }
+  else
+    call('HINCRBY', key, 'jobs', 1)
+  end
+  if not is[2] then call('PEXPIRE', key, BATCH_MS) end
+end
+
+-- Adds a job that is not as most are.
+local function add(key, id, payload, options)
+  local period = tonumber(options.period)
+  if period then
+    options.keep_until = now - now % period + period
+    options.unique = string.format('%s@%.0f', options.unique, options.keep_until)
+  end
+  local answer = find(options) or link(id, options)
+  if answer then return answer end
+  if options.unique then
+    call('SET', root .. 'unique:' .. options.unique, id)
+    if period then call('PEXPIREAT', root .. 'unique:' .. options.unique, options.keep_until) end
   end
 
-  local fields = {
-    'payload', payload, 'version', version, 'priority', priority, 'max_attempts', max,
-    'attempts', 0, 'created_at', now, 'run_at', now,
-  }
-  local function set(name, value)
-    if value ~= '' then
+  local fields = { 'payload', payload, 'created_at', now }
+  for name, value in pairs(options) do
+    if not INSTRUCTIONS[name] then
       fields[#fields + 1] = name
       fields[#fields + 1] = value
     end
   end
-  set('user', user)
-  set('unique', unique)
-  set('group', group)
-  set('trace', trace)
-  if more then
-    set('backoff', more.backoff or '')
-    set('unique_in', more.unique_in or '')
-    set('keep_until', period_end or '')
+  local waits = options.previous or options.callback_of
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  seat = seat + 1
-  if delay == '0' then
+  if waits then
+    set('state', 'waiting')
+    set('delay', options.delay or 0)
+  elseif not options.delay then
     set('state', 'available')
     set('seat', seat)
   end
   call('HSET', key, unpack(fields))
-  remember(idempotency, fingerprint, id)
+  if period then note_kept(options.keep_until) end
+  remember(options, id)
 
-  if delay ~= '0' then
-    park(id, 'scheduled', now + tonumber(delay))
-  elseif group ~= '' or limited then
-    seat_at(id, priority, group ~= '' and group, seat)
+  if waits then
+    call('ZADD', root .. 'waiting', now, id)
+  elseif options.delay then
+    park(id, 'scheduled', now + options.delay)
+  elseif options.group or options.user then
+    seat_at(id, options.priority, options.group, seat)
   else
-    in_line[#in_line + 1] = priority * SEATS + seat
-    in_line[#in_line + 1] = id
+    join(id, options.priority or PRIORITY)
   end
-  return { 'new', id }
+  return 1
 end
 
 local answers = {}
-for i = 1, count do
-  local first = (i - 1) * FIELDS + 1
-  answers[i] = enqueue(keys[i], unpack(ARGV, first, first + FIELDS - 1))
+for i, key in ipairs(keys) do
+  local start = starts[i]
+  local id, payload, more = ARGV[start], ARGV[start + 1], tonumber(ARGV[start + 2])
+  seat = seat + 1
+  if sent_again and call('EXISTS', key) == 1 then
+    answers[i] = 1
+  elseif more == 0 then
+    call('HSET', key, 'payload', payload, 'created_at', now, 'state', 'available', 'seat', seat)
+    join(id, PRIORITY)
+    answers[i] = 1
+  else
+    local options = {}
+    for option = start + 3, start + 2 + more, 2 do
+      options[ARGV[option]] = ARGV[option + 1]
+    end
+    answers[i] = add(key, id, payload, options)
+  end
 end
 
 if in_line[1] then

@@ -7,14 +7,16 @@
 --          4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
--- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, { job... } }
---          with each job as { id, payload, version, user, attempts, max_attempts, checkpoint, ms it waited, trace, backoff }
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
+--          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff, id, input };
+--          what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer
 
 local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
 local version = tonumber(ARGV[7])
+local run = string.format('%.0f/%s/%s', now, token, worker)
 
 local meta = call(
   'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
@@ -25,8 +27,8 @@ if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
 if ARGV[6] == '1' then
   for _, id in ipairs(call('ZRANGE', root .. 'running', 0, -1)) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'token', 'priority', 'seat')
-    if job[1] == token then
+    local job = call('HMGET', key, 'run', 'priority', 'seat')
+    if job[1] and string.find(job[1], '/' .. token .. '/', 1, true) then
       call('ZREM', root .. 'running', id)
       call('HINCRBY', key, 'attempts', -1)
       call('HSET', key, 'state', 'available')
@@ -50,16 +52,16 @@ end
 -- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
 -- A delayed job joins the line, and its group, when it becomes due.
 for _, id in ipairs(due('scheduled')) do
-  local job = call('HMGET', root .. 'job:' .. id, 'priority', 'group')
+  local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority', 'group')
   call('ZREM', root .. 'scheduled', id)
-  if job[1] then line_up(id, job[1], job[2]) end
+  if job[1] then line_up(id, job[2], job[3]) end
 end
 
 -- A retried one goes back to the place it had; it stayed at the head of its group.
 for _, id in ipairs(due('retrying')) do
   local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
   call('ZREM', root .. 'retrying', id)
-  if job[1] then
+  if job[2] then
     call('HSET', root .. 'job:' .. id, 'state', 'available')
     offer(id, job[1], job[2])
   end
@@ -78,16 +80,18 @@ local rescued, buried = 0, 0
 if now >= rescue_after then
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'worker', 'state')
+    local job = call(
+      'HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'run', 'state', 'batch',
+      'next')
     call('ZREM', root .. 'running', id)
     if job[9] == 'running' then
-      call('HDEL', key, 'token')
-      note(id, job[5], 'the lease of worker ' .. (job[8] or '?') .. ' ran out')
+      call('HDEL', key, 'run')
+      note(id, job[5], 'the lease of worker ' .. string.match(job[8] or '//?', '/.-/(.*)') .. ' ran out')
       if job[7] then
-        conclude(id, 'cancelled', job[3], job[4])
-      elseif tonumber(job[5]) >= tonumber(job[6]) then
+        conclude(id, 'cancelled', job[3], job[4], job[10], job[11])
+      elseif tonumber(job[5]) >= tonumber(job[6] or MAX_ATTEMPTS) then
         buried = buried + 1
-        conclude(id, 'dead', job[3], job[4])
+        conclude(id, 'dead', job[3], job[4], job[10], job[11])
       else
         rescued = rescued + 1
         call('HSET', key, 'state', 'available')
@@ -98,19 +102,19 @@ if now >= rescue_after then
 end
 
 -- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
-local rate = rate_of(false)
-local user_rate, throttled_ever = rate_of(true)
+local rate, user_rate, throttled_ever = meta[3], meta[4] ~= '0' and meta[4], meta[4]
+local meter = (rate or user_rate) and rates()
 for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
   local line = root .. 'throttled:' .. user
   local may, next_at = CHUNK, now
-  if user_rate then may, next_at = allowance(user_rate, user) end
+  if user_rate then may, next_at = meter.allowance(user_rate, user) end
   if may > CHUNK then may, next_at = CHUNK, now end
   call('ZREM', root .. 'throttled_users', user)
   local ids = may > 0 and call('ZPOPMIN', line, may) or {}
   for i = 1, #ids, 2 do
     call('ZREM', root .. 'throttled', ids[i])
-    local priority = call('HGET', root .. 'job:' .. ids[i], 'priority')
-    if priority then offer(ids[i], priority, call('HINCRBY', root .. 'meta', 'seat', 1)) end
+    local job = call('HMGET', root .. 'job:' .. ids[i], 'state', 'priority')
+    if job[1] then offer(ids[i], job[2], call('HINCRBY', root .. 'meta', 'seat', 1)) end
   end
   if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
 end
@@ -132,7 +136,7 @@ if limit then
 end
 local next_start
 if rate and want > 0 then
-  local may, next_at = allowance(rate)
+  local may, next_at = meter.allowance(rate)
   if may < want then want, next_start = may, next_at end
 end
 
@@ -141,16 +145,16 @@ if want > 0 then
   for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, want)) do
     local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
     call('ZREM', root .. 'newer', id)
-    if job[1] then offer(id, job[1], job[2]) end
+    if job[2] then offer(id, job[1], job[2]) end
   end
 end
 
 -- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
 local function may_start(id, user, score)
   if not user_rate or not user then return true end
-  local may, next_at = allowance(user_rate, user)
+  local may, next_at = meter.allowance(user_rate, user)
   if may > 0 then
-    spend(user_rate, user, { id })
+    meter.spend(user_rate, user, { id })
     return true
   end
   throttle(id, user, score, next_at)
@@ -165,30 +169,34 @@ while #jobs < want and newer + crowded + throttled < CHUNK do
   for i = 1, #popped, 2 do
     local id = popped[i]
     local key = root .. 'job:' .. id
-    local job = call('HMGET', key, 'payload', 'version', 'user', 'attempts', 'max_attempts', 'checkpoint', 'run_at', 'trace', 'backoff')
-    if job[1] and tonumber(job[2]) > version then
+    local job = call(
+      'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace', 'backoff',
+      'run_at', 'input')
+    if job[1] and tonumber(job[4] or 1) > version then
       newer = newer + 1
-      call('ZADD', root .. 'newer', job[2], id)
+      call('ZADD', root .. 'newer', job[4], id)
       give_up_place(id)
     elseif job[1] and not take_place(id) then
       crowded = crowded + 1
-      crowd(id, job[3], popped[i + 1])
-    elseif job[1] and not may_start(id, job[3], popped[i + 1]) then
+      crowd(id, job[5], popped[i + 1])
+    elseif job[1] and not may_start(id, job[5], popped[i + 1]) then
       throttled = throttled + 1
     elseif job[1] then
-      local attempts = job[4] + 1
-      call('HSET', key, 'state', 'running', 'token', token, 'worker', worker, 'attempts', attempts, 'started_at', now)
+      local attempts = (job[2] or 0) + 1
+      call('HSET', key, 'state', 'running', 'run', run, 'attempts', attempts)
       leased[#leased + 1] = now + lease
       leased[#leased + 1] = id
       started[#started + 1] = id
       moved[#moved + 1] = id
-      jobs[#jobs + 1] = { id, job[1], job[2], job[3], attempts, job[5], job[6], now - job[7], job[8], job[9] }
+      -- The same table goes out: making another one takes longer than all the rest here.
+      job[2], job[3], job[10] = attempts, now - (job[10] or job[3]), id
+      jobs[#jobs + 1] = job
     end
   end
 end
 if #leased > 0 then
   call('ZADD', root .. 'running', unpack(leased))
-  if rate then spend(rate, nil, started) end
+  if rate then meter.spend(rate, nil, started) end
 end
 
 local next_in = -1
@@ -212,4 +220,4 @@ if #jobs < want and newer + crowded + throttled >= CHUNK then next_in = 0 end
 -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
 wake = newer > 0 or (throttled > 0 and #jobs == want) or (wake and not paused and call('ZCARD', root .. 'available') > 0)
 announce()
-return { next_in, rescued, buried, newer, mended, jobs }
+return { next_in, rescued, buried, newer, mended, run, jobs }

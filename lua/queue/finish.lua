@@ -1,9 +1,10 @@
 -- Ends runs of jobs, each if it is still the run that holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each run: 1 id  2 token  3 outcome  4 body  5 delay in ms (retry)  6 last progress ('' none)
+-- ARGV     for each run: 1 id  2 run, as fetched  3 outcome  4 body  5 delay in ms (retry)
+--          6 last progress ('' none)
 --          outcome   body
---          completed the result, JSON
+--          completed the result, JSON; null is kept only for a batch or a next job
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
 --          dead      what went wrong: dead at once
@@ -17,51 +18,57 @@ local FIELDS = 6
 local stopped = {}   -- jobs that do not run any more
 local completed = {} -- of these: now and id of each that is completed
 
-local function finish(id, token, outcome, body, delay, progress)
+local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'token', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
-  local group, unique = job[3], job[4]
+  local found = call('HMGET', key, 'state', 'run', 'group', 'unique', 'batch', 'next')
+  local group, unique, batch, next_job = found[3], found[4], found[5], found[6]
 
-  if job[2] ~= token then return 'lost' end
-  if job[1] ~= 'running' then return job[1] end
+  if found[2] ~= run then return 'lost' end
+  if found[1] ~= 'running' then return found[1] end
 
   stopped[#stopped + 1] = id
   if progress ~= '' then call('HSET', key, 'progress', progress) end
 
   if outcome == 'completed' or outcome == 'refused' then
-    local field = outcome == 'completed' and 'result' or 'error'
-    call('HSET', key, field, body, 'state', 'completed', 'finished_at', now)
+    if outcome == 'refused' then
+      call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
+    elseif body == 'null' and not (batch or next_job) then
+      call('HSET', key, 'state', 'completed', 'finished_at', now)
+    else
+      call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
+    end
     call('HDEL', key, 'checkpoint')
     let_go(id, group, unique, 'completed')
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
+    if batch or next_job then links().follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 
+  local job = call('HMGET', key, 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
   local state = 'cancelled'
   if outcome == 'dead' then
-    note(id, job[5], body)
+    note(id, job[1], body)
     state = 'dead'
   elseif outcome == 'retry' then
-    note(id, job[5], body)
-    if not job[7] and tonumber(job[5]) >= tonumber(job[6]) then
+    note(id, job[1], body)
+    if not job[3] and tonumber(job[1]) >= tonumber(job[2] or MAX_ATTEMPTS) then
       state = 'dead'
-    elseif not job[7] then
+    elseif not job[3] then
       park(id, 'retrying', now + tonumber(delay))
       give_up_place(id)
       return 'retrying'
     end
   elseif outcome == 'released' then
-    call('HSET', key, 'attempts', job[5] - 1)
-    call('HDEL', key, 'worker', 'started_at')
-    if not job[7] then
+    call('HSET', key, 'attempts', job[1] - 1)
+    if not job[3] then
       call('HSET', key, 'state', 'available')
-      offer(id, job[8], job[9])
+      offer(id, job[4], job[5])
       return 'available'
     end
   end
-  conclude(id, state, group, unique)
+  conclude(id, state, group, unique, batch, next_job)
   return state
 end
 

@@ -1,5 +1,5 @@
--- The beginning of every script of a queue, after the constants that queue/src/keys.rs defines (KEEP, IDEMPOTENCY_MS,
--- ERRORS_BYTES, CHUNK, WORKER_MS…).
+-- The beginning of every script of a queue, after the constants that queue/src/keys.rs defines (KEEP, PRIORITY,
+-- MAX_ATTEMPTS, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…).
 --
 -- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
 -- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
@@ -16,17 +16,11 @@ local moved = {}   -- jobs whose state changed, for whoever watches them
 
 local ended = {}   -- those among them that ended or are gone, also for whoever waits for them
 
--- Once read: the limits of all jobs and of each user's, and their rates. False means none, 0 that there was one.
+-- Once read: the limits of all jobs (1) and of each user's (2), and their rates (3, 4). False means none, 0 that there was
+-- one.
 local limits
 
 local function limit_of(which)
   limits = limits or call('HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate')
   return tonumber(limits[which])
-end
-
--- Of each user's jobs (true) or of all (false). The second value is whether there is or was one.
-local function rate_of(user)
-  limit_of(1)
-  local rate = limits[user and 4 or 3]
-  return rate and rate ~= '0' and rate, rate
 end

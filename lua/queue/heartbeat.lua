@@ -1,7 +1,7 @@
 -- Extends the leases of jobs that a worker is running.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 lease in ms, then for each job: id, token
+-- ARGV     1 lease in ms, then for each job: id, run as fetched
 -- Returns  { { jobs that are no longer this worker's }, { jobs that shall be cancelled } }, by their position from 0
 -- Cost     O(log n) for each job
 
@@ -9,7 +9,7 @@ local until_ms = now + tonumber(ARGV[1])
 local lost, cancelled = {}, {}
 for i = 2, #ARGV, 2 do
   local id = ARGV[i]
-  local job = call('HMGET', root .. 'job:' .. id, 'token', 'state', 'cancel')
+  local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'cancel')
   if job[1] ~= ARGV[i + 1] then
     lost[#lost + 1] = i / 2 - 1
   elseif job[2] == 'running' then

@@ -1,16 +1,16 @@
 -- Keeps lines that a running job logged, if the run still holds the lease. The oldest lines go first.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 id  2 token  3 number of this batch of lines within the run  4 how many lines were dropped before them,
+-- ARGV     1 id  2 run, as fetched  3 number of this batch of lines within the run  4 how many lines were dropped before them,
 --          then for each line: how many ms ago it was logged, level, text
 -- Returns  1, or 0 when the lease is lost. Asked again after a lost answer, it adds nothing.
 -- Cost     O(LOG_BYTES)
 
-local id, token = ARGV[1], ARGV[2]
+local id, run = ARGV[1], ARGV[2]
 local key = root .. 'job:' .. id
-local job = call('HMGET', key, 'token', 'state', 'attempts', 'log', 'log_batch')
-if job[1] ~= token or job[2] ~= 'running' then return 0 end
-local batch = token .. ' ' .. ARGV[3]
+local job = call('HMGET', key, 'run', 'state', 'attempts', 'log', 'log_batch')
+if job[1] ~= run or job[2] ~= 'running' then return 0 end
+local batch = run .. ' ' .. ARGV[3]
 if job[5] == batch then return 1 end
 
 local lines = {}

@@ -20,7 +20,7 @@ end
 -- Cancels a job that waits at once, and one that runs through its worker.
 function operations.cancel(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'group', 'unique')
+  local job = call('HMGET', key, 'state', 'group', 'unique', 'batch', 'next')
   local state = job[1]
   if not state then return -1 end
   if KEEP[state] then return 0 end
@@ -30,18 +30,18 @@ function operations.cancel(id)
     return 1
   end
   withdraw(id, state)
-  conclude(id, 'cancelled', job[2], job[3])
+  conclude(id, 'cancelled', job[2], job[3], job[4], job[5])
   return 1
 end
 
 -- Puts a job that ended without a result back in line, with all its attempts before it; not if another one has its
--- unique key by now.
+-- unique key by now, nor one that was cancelled because of another, which comes back with that one.
 function operations.retry(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'priority', 'group', 'unique', 'error')
+  local job = call('HMGET', key, 'state', 'priority', 'group', 'unique', 'error', 'stopped', 'batch')
   local state = job[1]
   if not state then return -1 end
-  if not KEEP[state] or (state == 'completed' and not job[5]) then return 0 end
+  if not KEEP[state] or (state == 'completed' and not job[5]) or job[6] then return 0 end
   if job[4] then
     local holder = call('GET', root .. 'unique:' .. job[4])
     if holder and holder ~= id then return 0 end
@@ -49,8 +49,9 @@ function operations.retry(id)
   end
   withdraw(id, state)
   call('PERSIST', key)
-  call('HDEL', key, 'error', 'progress', 'finished_at', 'started_at', 'worker', 'token', 'cancel')
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
   call('HSET', key, 'attempts', 0, 'run_at', now)
+  if job[7] then links().tally(job[7], job[5] and 'refused' or state, -1) end
   line_up(id, job[2], job[3])
   return 1
 end
@@ -58,13 +59,14 @@ end
 -- Removes a job that does not run, and with it what its idempotency keys lead to.
 function operations.delete(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'group', 'unique')
+  local job = call('HMGET', key, 'state', 'group', 'unique', 'batch', 'next')
   local state = job[1]
   if not state then return -1 end
   if state == 'running' then return 0 end
   withdraw(id, state)
   if not KEEP[state] then
     let_go(id, job[2], job[3])
+    if job[4] or job[5] then links().follow_up(id, 'cancelled', job[4], job[5]) end
   elseif job[3] then
     free_unique(id, job[3])
   end

@@ -1,12 +1,12 @@
 -- Keeps a running job's progress or checkpoint, if the run still holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 id  2 token  3 field: "progress" or "checkpoint"  4 value, JSON
+-- ARGV     1 id  2 run, as fetched  3 field: "progress" or "checkpoint"  4 value, JSON
 -- Returns  1, or 0 when the lease is lost
 -- Cost     O(1)
 
 local key = root .. 'job:' .. ARGV[1]
-local job = call('HMGET', key, 'token', 'state')
+local job = call('HMGET', key, 'run', 'state')
 if job[1] ~= ARGV[2] or job[2] ~= 'running' then return 0 end
 call('HSET', key, ARGV[3], ARGV[4])
 if ARGV[3] == 'progress' then

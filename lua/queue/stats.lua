@@ -1,7 +1,7 @@
 -- Counts of one queue.
 --
 -- KEYS[1]  the queue's root
--- Returns  { { scheduled, available, running, retrying, completed, cancelled, dead, live workers },
+-- Returns  { { waiting, scheduled, available, running, retrying, completed, cancelled, dead, live workers },
 --            { ms that the next job in line has waited (-1: none), when the queue was paused (-1: it is not),
 --              limit of all jobs, limit of each user's jobs (-1: none) },
 --            { rate of all jobs, rate of each user's jobs ('': none) } }
@@ -11,13 +11,16 @@ local function count(set) return call('ZCARD', root .. set) end
 
 local waited = -1
 local head = call('ZRANGE', root .. 'available', 0, 0)[1]
-if head then waited = now - (call('HGET', root .. 'job:' .. head, 'run_at') or now) end
+if head then
+  local times = call('HMGET', root .. 'job:' .. head, 'run_at', 'created_at')
+  waited = now - (times[1] or times[2] or now)
+end
 
 local user_limit = limit_of(2) or 0
 
 return {
   {
-    count('scheduled'),
+    count('waiting'), count('scheduled'),
     count('available') + count('held') + count('newer') + count('crowded') + count('throttled'),
     count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
     call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'),
@@ -27,5 +30,5 @@ return {
     tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
     limit_of(1) or -1, user_limit > 0 and user_limit or -1,
   },
-  { (rate_of(false)) or '', (rate_of(true)) or '' },
+  { limits[3] or '', limits[4] or '' },
 }

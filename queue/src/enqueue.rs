@@ -1,38 +1,37 @@
 //! Adding jobs, one by one or many at once.
 
-use redis::{Cmd, RedisResult};
+use redis::{FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
 use serde::Serialize;
 
 use crate::batch::{Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{UNLIMITED, root};
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
 use crate::worker::millis;
-use crate::{JobId, QueueError, Queues, Unique};
+use crate::{BatchId, JobId, QueueError, Queues};
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
     ///
     /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::TooLarge`], [`QueueError::InvalidQueue`], and when Valkey
-    /// does not answer; then the job may have been added all the same.
+    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::TooLarge`],
+    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let details = Details::of(&job, self.shared.payload_limit)?;
-        let queue = job.queue.clone();
-        self.register(&queue).await?;
-        ask(&self.shared, &queue, Addition { job, details })
-            .await?
-            .of(&queue)
+        let id = details.id.clone();
+        self.register(id.queue()).await?;
+        let added = ask(&self.shared, id.queue(), Addition { job, details }).await?;
+        added.of(&id)
     }
 
-    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only error
-    /// among them is [`QueueError::IdempotencyKeyReused`].
+    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only errors
+    /// among them are [`QueueError::IdempotencyKeyReused`] and [`QueueError::BatchEnded`].
     ///
     /// Not a transaction: a worker may start the first jobs before the last ones are added. Those of one queue get their
     /// places in line in the order given.
     ///
     /// # Errors
-    /// [`QueueError::TooLarge`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
+    /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
     /// does not answer, any of them may have been added.
     pub async fn enqueue_all(
         &self,
@@ -55,7 +54,8 @@ impl Queues {
                 let sizes = left.iter().map(|(job, _)| job.payload.get().len());
                 let (step, rest) = left.split_at(fitting(sizes));
                 let found = add(&self.shared, queue, step).await?;
-                answers.extend(found.into_iter().map(|answer| answer.of(queue)));
+                let found = found.into_iter().zip(step);
+                answers.extend(found.map(|(answer, (_, details))| answer.of(&details.id)));
                 left = rest;
             }
         }
@@ -66,46 +66,119 @@ impl Queues {
 }
 
 /// The script's answer for one job.
-pub(crate) struct Added {
-    outcome: String,
-    job: String,
+pub(crate) enum Added {
+    New,
+    Existing(String),
+    Conflict(String),
+    /// Its batch.
+    Ended(String),
+    /// The job before it in its chain was not added.
+    Skipped,
 }
 
 impl Added {
-    fn of(self, queue: &str) -> Result<Enqueued, QueueError> {
-        let id = JobId::from_parts(queue, &self.job);
-        match self.outcome.as_str() {
-            "conflict" => Err(QueueError::IdempotencyKeyReused { first: id }),
-            outcome => Ok(Enqueued {
-                id,
-                existing: outcome == "existing",
+    pub fn of(self, id: &JobId) -> Result<Enqueued, QueueError> {
+        let other = |job: &str| JobId::from_parts(id.queue(), job);
+        match self {
+            Self::New => Ok(Enqueued {
+                id: id.clone(),
+                existing: false,
             }),
+            Self::Existing(job) => Ok(Enqueued {
+                id: other(&job),
+                existing: true,
+            }),
+            Self::Conflict(job) => Err(QueueError::IdempotencyKeyReused { first: other(&job) }),
+            Self::Ended(batch) => {
+                let batch = BatchId::from_parts(id.queue(), &batch);
+                Err(QueueError::BatchEnded(batch))
+            }
+            Self::Skipped => Err(QueueError::NotFound(id.clone())),
+        }
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Existing(_) => "existing",
+            Self::Conflict(_) => "conflict",
+            Self::Ended(_) => "ended",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl FromRedisValue for Added {
+    fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
+        if answer == Value::Int(1) {
+            return Ok(Self::New);
+        }
+        let (outcome, job): (String, String) = from_redis_value(answer)?;
+        match outcome.as_str() {
+            "existing" => Ok(Self::Existing(job)),
+            "conflict" => Ok(Self::Conflict(job)),
+            "ended" => Ok(Self::Ended(job)),
+            "skipped" => Ok(Self::Skipped),
+            _ => Err(format!("outcome {outcome:?}").into()),
         }
     }
 }
 
 /// A job that was checked, and what the script needs besides.
-type Job<'a> = (&'a NewJob, &'a Details);
+pub(crate) type Job<'a> = (&'a NewJob, &'a Details);
 
 /// What is worked out of a job before it is sent.
-struct Details {
-    id: JobId,
-    unique_key: String,
-    more: String,
+pub(crate) struct Details {
+    pub id: JobId,
+    /// Names and values of what is not as most jobs have it.
+    options: Vec<(&'static str, String)>,
 }
 
 impl Details {
     /// Refuses what a queue does not keep.
-    fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
+    pub fn of(job: &NewJob, payload_limit: usize) -> Result<Self, QueueError> {
         job.check(payload_limit)?;
-        let unique = job.unique.as_ref();
-        let unique_key = unique.map(|it| it.key(&job.payload)).transpose()?;
-        Ok(Self {
-            id: JobId::new(&job.queue),
-            unique_key: unique_key.unwrap_or_default(),
-            more: More::of(job),
-        })
+        let mut options = Vec::new();
+        let mut set = |name, value: Option<String>| options.extend(value.map(|it| (name, it)));
+        set("version", unless(VERSION, job.version));
+        set("priority", unless(PRIORITY, job.priority.min(9)));
+        let max_attempts = job.max_attempts.map_or(UNLIMITED, |it| it.max(1));
+        set("max_attempts", unless(MAX_ATTEMPTS, max_attempts));
+        let delay = job.delay.map_or(0, millis);
+        set("delay", unless(0, delay));
+        for (name, value) in [
+            ("user", &job.user),
+            ("group", &job.group),
+            ("trace", &job.trace),
+        ] {
+            set(name, value.clone().filter(|it| !it.is_empty()));
+        }
+        set("backoff", job.backoff.as_ref().map(json));
+        if let Some(unique) = &job.unique {
+            set("unique", Some(unique.key(&job.payload)?));
+            set("unique_in", unique.counts().map(str::to_owned));
+            set("period", unique.period().map(|it| millis(it).to_string()));
+        }
+        if let Some(idempotency) = &job.idempotency {
+            set("idempotency", Some(idempotency.key.clone()));
+            set("fingerprint", Some(idempotency.fingerprint.clone()));
+        }
+        if let Some(batch) = &job.batch {
+            set("batch", Some(batch.batch().to_owned()));
+        }
+        let id = JobId::new(&job.queue);
+        Ok(Self { id, options })
     }
+
+    /// Links it to another job, or to a batch.
+    pub fn link(&mut self, name: &'static str, to: &str) {
+        self.options.push((name, to.to_owned()));
+    }
+}
+
+/// A number as an option, if it is not what most jobs have.
+fn unless<N: PartialEq + ToString>(usual: N, number: N) -> Option<String> {
+    (number != usual).then(|| number.to_string())
 }
 
 /// One caller's job.
@@ -132,78 +205,27 @@ impl Request for Addition {
 }
 
 /// Adds jobs of one queue by one script.
-async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
-    let answers: Vec<(String, String)> = shared
+pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+    let answers: Vec<Added> = shared
         .lane
         .script(&shared.scripts.enqueue, &root(queue), |command| {
-            for &(job, details) in jobs {
-                arguments(command, job, details);
+            for (job, details) in jobs {
+                command
+                    .arg(details.id.job())
+                    .arg(job.payload.get())
+                    .arg(2 * details.options.len())
+                    .arg(&details.options);
             }
         })
         .await?;
-    for outcome in ["new", "existing", "conflict"] {
-        let count = answers.iter().filter(|(it, _)| it == outcome).count();
+    for outcome in ["new", "existing", "conflict", "ended", "skipped"] {
+        let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {
             metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
                 .increment(count as u64);
         }
     }
-    let answers = answers.into_iter();
-    Ok(answers
-        .map(|(outcome, job)| Added { outcome, job })
-        .collect())
-}
-
-fn arguments(command: &mut Cmd, job: &NewJob, details: &Details) {
-    fn optional(value: &Option<String>) -> &str {
-        value.as_deref().unwrap_or_default()
-    }
-    let (key, fingerprint) = job
-        .idempotency
-        .as_ref()
-        .map(|it| (it.key.as_str(), it.fingerprint.as_str()))
-        .unwrap_or_default();
-    command
-        .arg(details.id.job())
-        .arg(job.payload.get())
-        .arg(job.version)
-        .arg(optional(&job.user))
-        .arg(&details.unique_key)
-        .arg(key)
-        .arg(fingerprint)
-        .arg(optional(&job.group))
-        .arg(job.priority.min(9))
-        .arg(job.max_attempts.map_or(UNLIMITED, |it| it.max(1)))
-        .arg(job.delay.map_or(0, millis))
-        .arg(optional(&job.trace))
-        .arg(&details.more);
-}
-
-/// What few jobs have, in one argument, so that the others do not pay for it.
-#[derive(Default, PartialEq, Serialize)]
-struct More {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backoff: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique_in: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<u64>,
-}
-
-impl More {
-    /// As the script takes it: JSON, or nothing when there is nothing.
-    fn of(job: &NewJob) -> String {
-        let unique = job.unique.as_ref();
-        let more = Self {
-            backoff: job.backoff.as_ref().map(json),
-            unique_in: unique.and_then(Unique::counts),
-            period: unique.and_then(Unique::period).map(millis),
-        };
-        if more == Self::default() {
-            return String::new();
-        }
-        json(&more)
-    }
+    Ok(answers)
 }
 
 /// What is written here is made of texts and finite numbers, so that it cannot fail.

@@ -6,9 +6,6 @@ pub enum QueueError {
     /// Valkey did not answer, or refused. The operation may have happened.
     #[error("Valkey: {0}")]
     Valkey(#[from] redis::RedisError),
-    /// No connection of the pool became free in time.
-    #[error("connection pool: {0}")]
-    Pool(#[from] deadpool_redis::PoolError),
     /// Something took longer than it may.
     #[error("no answer in time from {0}")]
     Timeout(&'static str),
@@ -24,6 +21,9 @@ pub enum QueueError {
         /// The job of the first request.
         first: crate::JobId,
     },
+    /// The batch has ended and takes no more jobs, or is gone.
+    #[error("batch {0} has ended")]
+    BatchEnded(crate::BatchId),
     /// Something is larger than a queue keeps.
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     TooLarge {

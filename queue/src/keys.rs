@@ -6,7 +6,9 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat token worker started_at finished_at progress checkpoint result error errors log logged log_batch cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
+//! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
+//! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | delayed jobs |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
@@ -25,8 +27,8 @@
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor` |
-//! | `events` | channel | `wake`; `moved <job>…`; `cancel <job>` |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor` |
+//! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed; `ended <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
 //!
@@ -40,6 +42,11 @@ pub(crate) const QUEUES: &str = "sq1:queues";
 
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
+
+/// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's hash does without them.
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const PRIORITY: u8 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
 
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
@@ -70,6 +77,12 @@ pub const LOG_LIMIT: usize = 32 * 1024;
 
 /// The longest line of a log, in bytes; longer ones are cut.
 pub const LINE_LIMIT: usize = 1024;
+
+/// How many jobs a [chain](crate::Queues::enqueue_chain) has at most.
+pub const CHAIN_LIMIT: usize = 100;
+
+/// How long a batch is kept after it has ended, or while it is open and no job joins.
+const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The longest pause between two attempts.
 pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -193,10 +206,11 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}",
+        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
+        BATCH_KEPT.as_millis(),
     );
     lua
 }

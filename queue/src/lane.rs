@@ -1,13 +1,14 @@
-//! One multiplexed connection that comes back by itself.
+//! The way to the server: commands find the node that has their queue, and are sent again when that is safe.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError};
 use redis::{RedisResult, ServerErrorKind};
-use tokio::sync::Mutex;
 
 use crate::script::Script;
+use crate::server::{Node, Server};
 
 /// How often a command that is safe to do twice is sent before its caller hears of the failure.
 const ATTEMPTS: u32 = 6;
@@ -15,30 +16,39 @@ const ATTEMPTS: u32 = 6;
 /// The mean pause before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection that all tasks of a process share: their commands are pipelined without anybody waiting for anybody.
-/// After an error of the connection the next command opens another one.
+/// How many redirections in a row are followed.
+const REDIRECTIONS: usize = 5;
+
+/// One connection to each node that is needed, shared by all tasks of a process.
+///
+/// Every key of a queue lies in one slot, and so at one node. Where is learned as a client of a cluster has to: by asking any
+/// node, which redirects to the right one. A server that is alone never does.
 pub(crate) struct Lane {
-    client: Client,
+    server: Server,
     config: AsyncConnectionConfig,
-    open: Mutex<Open>,
+    nodes: Mutex<Nodes>,
 }
 
 #[derive(Default)]
-struct Open {
-    generation: u64,
-    connection: Option<MultiplexedConnection>,
+struct Nodes {
+    /// By address.
+    known: HashMap<String, Arc<Node>>,
+    /// By hash tag, where its keys are.
+    routes: HashMap<String, Arc<Node>>,
+    /// Which of the named nodes is asked for what has no route.
+    turn: usize,
 }
 
 impl Lane {
-    pub fn new(client: Client, response_timeout: Duration) -> Self {
+    pub fn new(server: Server, response_timeout: Duration) -> Self {
         // The default response time-out of 500 ms is shorter than a busy server may need.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(crate::keys::CONNECT_TIMEOUT))
             .set_response_timeout(Some(response_timeout));
         Self {
-            client,
+            server,
             config,
-            open: Mutex::default(),
+            nodes: Mutex::default(),
         }
     }
 
@@ -62,13 +72,21 @@ impl Lane {
         self.evaluate(script, root, arguments, 1).await
     }
 
-    /// Sends a command that is safe to do twice.
+    /// Sends a command on one key that is safe to do twice.
     pub async fn command<T: FromRedisValue>(
         &self,
         name: &'static str,
         command: &Cmd,
     ) -> RedisResult<T> {
-        self.send_up_to(ATTEMPTS, name, command).await
+        let key = command
+            .args_iter()
+            .nth(1)
+            .and_then(|argument| match argument {
+                redis::Arg::Simple(key) => std::str::from_utf8(key).ok(),
+                _ => None,
+            });
+        self.send_up_to(ATTEMPTS, name, key.unwrap_or_default(), command)
+            .await
     }
 
     /// By its SHA, and by its text when the server does not know it (yet, or since a SCRIPT FLUSH).
@@ -82,12 +100,12 @@ impl Lane {
         let mut by_sha = redis::cmd("EVALSHA");
         by_sha.arg(&script.sha).arg(1).arg(root);
         arguments(&mut by_sha);
-        match self.send_up_to(attempts, script.name, &by_sha).await {
+        match self.send_up_to(attempts, script.name, root, &by_sha).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let mut by_text = redis::cmd("EVAL");
                 by_text.arg(&script.source).arg(1).arg(root);
                 arguments(&mut by_text);
-                self.send_up_to(attempts, script.name, &by_text).await
+                self.send_up_to(attempts, script.name, root, &by_text).await
             }
             answer => answer,
         }
@@ -98,12 +116,13 @@ impl Lane {
         &self,
         attempts: u32,
         name: &'static str,
+        key: &str,
         command: &Cmd,
     ) -> RedisResult<T> {
         let begun = Instant::now();
         let mut attempt = 1;
         let answer = loop {
-            match self.send(command).await {
+            match self.send(hash_tag(key), command).await {
                 Err(error) if is_transient(&error) && attempt < attempts => {
                     metrics::counter!("sluice_queue_command_retries_total", "command" => name)
                         .increment(1);
@@ -118,37 +137,77 @@ impl Lane {
         answer
     }
 
-    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let (generation, mut connection) = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        if let Err(error) = &answer
-            && is_broken(error)
-        {
-            let mut open = self.open.lock().await;
-            // Somebody else may have opened a new one meanwhile.
-            if open.generation == generation {
-                open.connection = None;
+    async fn send<T: FromRedisValue>(&self, tag: &str, command: &Cmd) -> RedisResult<T> {
+        let mut redirections = 0;
+        loop {
+            let node = self.node(tag);
+            let answer = self.ask(&node, command).await;
+            match &answer {
+                Err(error) if is_broken(error) => self.avoid(&node),
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                    if let Some((address, _)) = error.redirect_node() {
+                        self.reroute(tag, &node, address)?;
+                        redirections += 1;
+                        if redirections <= REDIRECTIONS {
+                            continue;
+                        }
+                    }
+                }
+                _ => {}
             }
+            return answer;
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, node: &Node, command: &Cmd) -> RedisResult<T> {
+        let (generation, mut connection) = node.connection(&self.config).await?;
+        let answer = command.query_async(&mut connection).await;
+        if answer.as_ref().is_err_and(is_broken) {
+            node.close(generation).await;
         }
         answer
     }
 
-    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
-        let mut open = self.open.lock().await;
-        let connection = match &open.connection {
-            Some(connection) => connection.clone(),
-            None => {
-                let connection = self
-                    .client
-                    .get_multiplexed_async_connection_with_config(&self.config)
-                    .await?;
-                open.generation += 1;
-                open.connection = Some(connection.clone());
-                connection
-            }
-        };
-        Ok((open.generation, connection))
+    /// The node to ask for keys with this hash tag.
+    fn node(&self, tag: &str) -> Arc<Node> {
+        let mut nodes = self.lock();
+        if let Some(node) = nodes.routes.get(tag) {
+            return node.clone();
+        }
+        let named = Node::new(self.server.named(nodes.turn).clone());
+        let known = nodes.known.entry(named.address());
+        let node = known.or_insert_with(|| Arc::new(named)).clone();
+        nodes.routes.insert(tag.to_owned(), node.clone());
+        node
     }
+
+    fn reroute(&self, tag: &str, asked: &Node, address: &str) -> RedisResult<()> {
+        let other = asked.redirected(address)?;
+        let mut nodes = self.lock();
+        let known = nodes.known.entry(other.address());
+        let node = known.or_insert_with(|| Arc::new(other)).clone();
+        nodes.routes.insert(tag.to_owned(), node);
+        Ok(())
+    }
+
+    /// Asks others, for as long as they do not lead back.
+    fn avoid(&self, node: &Arc<Node>) {
+        let mut nodes = self.lock();
+        nodes.routes.retain(|_, other| !Arc::ptr_eq(other, node));
+        nodes.turn += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of a key that decides in which slot it is.
+fn hash_tag(key: &str) -> &str {
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    tag.map_or(key, |(tag, _)| tag)
 }
 
 /// Half to one and a half times `mean`, so that many clients do not come back in step.
@@ -164,6 +223,14 @@ fn is_transient(error: &RedisError) -> bool {
     is_broken(error)
         || matches!(
             error.kind(),
-            ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain)
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                    | ServerErrorKind::TryAgain
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly
+                    | ServerErrorKind::Moved
+                    | ServerErrorKind::Ask
+            )
         )
 }

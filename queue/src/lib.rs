@@ -1,15 +1,15 @@
 //! A job queue on Valkey, as a backend for [apalis](https://docs.rs/apalis) workers.
 //!
-//! [`Queues`] is the handle: it adds jobs, waits for and watches them, lists, cancels, retries and deletes them, pauses and
-//! limits queues, and makes the [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a
-//! [`HandlerResult`]. `examples/tour.rs` shows each feature.
+//! [`Queues`] is the handle: it adds jobs, alone, in chains and in batches, waits for and watches them, lists, cancels,
+//! retries and deletes them, pauses and limits queues, and makes the [`ValkeyBackend`] that feeds a worker. A handler gets a
+//! [`Running`] and returns a [`HandlerResult`]. `examples/` has a file for each feature.
 //!
 //! ```no_run
-//! # async fn example(pool: deadpool_redis::Pool) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use apalis::prelude::WorkerBuilder;
 //! use sluice_queue::*;
 //!
-//! let queues = Queues::connect("redis://127.0.0.1", pool, QueueConfig::default()).await?;
+//! let queues = Queues::connect("redis://127.0.0.1", QueueConfig::default()).await?;
 //! let worker = WorkerBuilder::new("greeter")
 //!     .backend(queues.backend("greet", WorkerConfig::new("greeter", 10)))
 //!     .build(async |running: Running| {
@@ -27,7 +27,9 @@
 //! # The life of a job
 //!
 //! ```text
-//!            delayed               due
+//!     ┌── later in a chain, ► waiting ── the others have ended ──► as enqueued
+//!     │     or a callback
+//!     │      delayed               due
 //!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
 //!     │                                ▼      ▼                     │       result or refusal
 //!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
@@ -39,7 +41,7 @@
 //!                                      ▲          refused)      │
 //!                                      └────────────────────────┘
 //!
-//!  scheduled, available, retrying ─── cancel, at once ───────────┐
+//!  waiting, scheduled, available, retrying ─── cancel, at once ──┐
 //!  running ─── cancel, through its token ────────────────────────┴─────────────────────────► cancelled
 //! ```
 //!
@@ -50,7 +52,7 @@
 //!
 //! - **At least once.** A job that was enqueued runs until it is completed, cancelled or dead. A worker holds a *lease* on
 //!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
-//!   a worker dies its leases run out (after 6 s) and any live worker with the next fetch (each 2 s) takes over.
+//!   a worker dies its leases run out (after 6 s), and a live worker that waits fetches at that moment.
 //! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
 //!   What was fetched and never started (a drain, a lost answer) is not counted. A job says [how many
 //!   attempts](NewJob::max_attempts) it has, without a bound too, and [how long it waits](NewJob::backoff) between them.
@@ -79,6 +81,11 @@
 //!   start, and a user who has used up the rate is out of the others' way until then.
 //! - **A log with the job.** [`Running::log`] adds lines that are kept and shown with the job, within bounds, and only by the
 //!   run that holds the lease.
+//! - **Chains and batches survive whatever happens.** A [chain](Queues::enqueue_chain) runs jobs one after the other, each with
+//!   the result of the one before it. A [batch](Queues::open_batch) counts how its jobs end and calls back once when all
+//!   have, and once when all have completed. The step from one job to the next, and to a callback, is part of the script
+//!   that ends the job, and costs the same however many there are. All jobs of a chain or batch are in one queue, which is
+//!   one slot.
 //! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters and watchers; a slow
 //!   poll behind it makes up for whatever it may miss.
 //!
@@ -86,7 +93,7 @@
 //!
 //! | name | kind | labels |
 //! |---|---|---|
-//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict |
+//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain) |
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
@@ -105,6 +112,8 @@
 
 mod backoff;
 mod batch;
+mod callbacks;
+mod chain;
 mod enqueue;
 mod error;
 mod events;
@@ -119,20 +128,23 @@ mod queues;
 mod rate;
 mod read;
 mod script;
+mod server;
 mod stats;
 mod unique;
 mod worker;
 
 pub use backoff::Backoff;
+pub use callbacks::{BatchCounts, BatchId, BatchView, NewBatch};
+pub use chain::Chained;
 pub use error::QueueError;
 pub use id::JobId;
 pub use job::{
     AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
 };
 pub use keys::{
-    CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT,
-    PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT,
-    RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
+    CHAIN_LIMIT, CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT,
+    PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
+    RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};

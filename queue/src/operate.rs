@@ -40,7 +40,8 @@ pub struct Limits {
 
 impl Queues {
     /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
-    /// these, or another job has its unique key by now.
+    /// these, another job has its unique key by now, or it was cancelled because a job before it did not complete: then
+    /// that one is to be retried.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
@@ -58,7 +59,8 @@ impl Queues {
     }
 
     /// Removes a job with all that is known of it. Whoever waits for it gets [`QueueError::NotFound`]; its unique and
-    /// idempotency keys are free again. False when it runs: cancel it first.
+    /// idempotency keys are free again; in its batch, and for those behind it in its chain, one that had not ended counts
+    /// as cancelled. False when it runs: cancel it first.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::Client;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,6 +14,7 @@ use crate::events::{Hub, listen};
 use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
+use crate::server::Server;
 use crate::worker::lease::Leases;
 use crate::worker::{End, Workers};
 
@@ -48,7 +48,7 @@ pub struct Queues {
 }
 
 pub(crate) struct Shared {
-    pub client: Client,
+    pub server: Server,
     pub lane: Lane,
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
@@ -57,9 +57,8 @@ pub(crate) struct Shared {
     pub added: Batches<Addition>,
     /// Runs whose end is to be recorded.
     pub ended: Batches<End>,
-    /// Large reads go through the pool, so that nothing queues up behind them.
-    pool: deadpool_redis::Pool,
-    response_timeout: Duration,
+    /// Where operators' reads go, so that nothing queues up behind them.
+    pub reads: Lane,
     pub payload_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
@@ -67,21 +66,17 @@ pub(crate) struct Shared {
 }
 
 impl Queues {
-    /// Opens the queues of the Valkey at `url` (`redis://…`), which is also the one that `pool` leads to.
-    /// Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
+    /// Opens the queues of the Valkey at `url`: `redis://[user:password@]host:port[/database]`, or with some of its nodes,
+    /// `host:port,host:port…`, those of a cluster. Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
     ///
     /// # Errors
     /// [`QueueError::Valkey`] for a malformed URL.
-    pub async fn connect(
-        url: &str,
-        pool: deadpool_redis::Pool,
-        config: QueueConfig,
-    ) -> Result<Self, QueueError> {
-        let client = Client::open(url)?;
+    pub async fn connect(url: &str, config: QueueConfig) -> Result<Self, QueueError> {
+        let server = Server::parse(url)?;
         let leases = Arc::new(Leases::default());
         let hub = Arc::new(Hub::new(leases.clone()));
         let mut subscribed = hub.subscribed();
-        let listener = tokio::spawn(listen(client.clone(), hub.clone()));
+        let listener = tokio::spawn(listen(server.clone(), hub.clone()));
         if timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes))
             .await
             .is_err()
@@ -90,15 +85,14 @@ impl Queues {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                lane: Lane::new(client.clone(), config.response_timeout),
-                client,
+                lane: Lane::new(server.clone(), config.response_timeout),
+                reads: Lane::new(server.clone(), config.response_timeout),
+                server,
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
                 added: Batches::default(),
                 ended: Batches::default(),
-                pool,
-                response_timeout: config.response_timeout,
                 payload_limit: config.payload_limit,
                 registered: Mutex::default(),
                 _listener: AbortOnDropHandle::new(listener),
@@ -111,8 +105,11 @@ impl Queues {
     /// # Errors
     /// When not.
     pub async fn ready(&self) -> Result<(), QueueError> {
-        let mut connection = self.pooled().await?;
-        let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+        let _: String = self
+            .shared
+            .reads
+            .command("ping", &redis::cmd("PING"))
+            .await?;
         let mut subscribed = self.shared.hub.subscribed();
         match timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes)).await {
             Ok(Ok(_)) => Ok(()),
@@ -136,10 +133,5 @@ impl Queues {
         let _: i64 = self.shared.lane.command("register", &command).await?;
         registered().insert(queue.to_owned());
         Ok(())
-    }
-
-    pub(crate) async fn pooled(&self) -> Result<deadpool_redis::Connection, QueueError> {
-        let connection = timeout(self.shared.response_timeout, self.shared.pool.get()).await;
-        Ok(connection.map_err(|_| QueueError::Timeout("the connection pool"))??)
     }
 }

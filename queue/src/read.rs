@@ -1,9 +1,9 @@
 //! Looking at jobs: one, one as it changes, a page of them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::Stream;
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use crate::id::check_queue;
@@ -101,38 +101,30 @@ impl Queues {
             return Ok(Vec::new());
         }
         let root = root(queue);
-        let mut connection = self.pooled().await?;
+        let reads = &self.shared.reads;
         let (mut skip, mut jobs) = (offset, Vec::<String>::new());
         for set in state.sets() {
+            let key = format!("{root}{set}");
             let left = limit - jobs.len() as u64;
-            let (page, size): (Vec<String>, u64) = redis::pipe()
-                .cmd("ZREVRANGE")
-                .arg(format!("{root}{set}"))
-                .arg(skip)
-                .arg(skip.saturating_add(left - 1))
-                .cmd("ZCARD")
-                .arg(format!("{root}{set}"))
-                .query_async(&mut connection)
-                .await?;
+            let mut range = redis::cmd("ZREVRANGE");
+            range.arg(&key).arg(skip).arg(skip.saturating_add(left - 1));
+            let mut size = redis::cmd("ZCARD");
+            size.arg(&key);
+            let (page, size): (Vec<String>, u64) =
+                tokio::try_join!(reads.command("list", &range), reads.command("list", &size))?;
             skip = skip.saturating_sub(size);
             jobs.extend(page);
             if jobs.len() as u64 == limit {
                 break;
             }
         }
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = redis::pipe();
-        for job in &jobs {
-            pipeline.cmd("HGETALL").arg(format!("{root}job:{job}"));
-        }
-        let hashes: Vec<HashMap<String, String>> = pipeline.query_async(&mut connection).await?;
-        jobs.iter()
-            .zip(hashes)
-            .filter_map(|(job, hash)| {
-                JobView::read(JobId::from_parts(queue, job), hash).transpose()
-            })
-            .collect()
+        let views = jobs.iter().map(async |job| {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(format!("{root}job:{job}"));
+            let hash = reads.command("get", &command).await?;
+            JobView::read(JobId::from_parts(queue, job), hash)
+        });
+        let views = try_join_all(views).await?;
+        Ok(views.into_iter().flatten().collect())
     }
 }

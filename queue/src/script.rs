@@ -28,18 +28,19 @@ macro_rules! scripts {
 }
 
 scripts! {
-    enqueue: ["head", "rates", "common", "enqueue"],
-    fetch: ["head", "rates", "common", "reconcile", "fetch"],
-    heartbeat: ["head", "rates", "common", "heartbeat"],
-    finish: ["head", "rates", "common", "finish"],
-    save: ["head", "rates", "common", "save"],
-    log: ["head", "rates", "common", "log"],
-    operate: ["head", "rates", "common", "operations", "operate"],
-    sweep: ["head", "rates", "common", "operations", "sweep"],
-    pause: ["head", "rates", "common", "pause"],
-    limit: ["head", "rates", "common", "limit"],
-    rate: ["head", "rates", "common", "rate"],
-    stats: ["head", "rates", "common", "stats"],
+    enqueue: ["head", "common", "enqueue"],
+    fetch: ["head", "common", "links", "rates", "reconcile", "fetch"],
+    heartbeat: ["head", "common", "heartbeat"],
+    finish: ["head", "common", "links", "finish"],
+    save: ["head", "common", "save"],
+    log: ["head", "common", "log"],
+    operate: ["head", "common", "links", "operations", "operate"],
+    sweep: ["head", "common", "links", "operations", "sweep"],
+    pause: ["head", "common", "pause"],
+    limit: ["head", "common", "limit"],
+    rate: ["head", "common", "rate"],
+    close: ["head", "common", "links", "close"],
+    stats: ["head", "common", "stats"],
 }
 
 fn script(name: &'static str, constants: &str, body: &str) -> Script {

@@ -10,6 +10,8 @@ use crate::{QueueError, Queues, Rate};
 pub struct QueueStats {
     /// Its name.
     pub name: String,
+    /// Jobs that wait for the one before them in a chain, or for the end of a batch.
+    pub waiting: u64,
     /// Jobs that wait for their time.
     pub scheduled: u64,
     /// Jobs that wait for a worker or their group.
@@ -59,7 +61,7 @@ impl Queues {
 
     async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
         let scripts = &self.shared.scripts;
-        let (counts, numbers, rates): ([i64; 8], [i64; 4], [String; 2]) = self
+        let (counts, numbers, rates): ([i64; 9], [i64; 4], [String; 2]) = self
             .shared
             .lane
             .script(&scripts.stats, &root(&name), |_| {})
@@ -68,6 +70,7 @@ impl Queues {
         let [rate, user_rate] = rates.map(|kept| Rate::read(&kept));
         let optional = |number: i64| u64::try_from(number).ok();
         let [
+            waiting,
             scheduled,
             available,
             running,
@@ -79,6 +82,7 @@ impl Queues {
         ] = counts.map(i64::unsigned_abs);
         Ok(QueueStats {
             name,
+            waiting,
             scheduled,
             available,
             running,

@@ -1,4 +1,4 @@
-//! Worker processes that are killed and stopped at random while they work off a queue.
+//! Worker processes that are killed and stopped at random while they work off a queue, of one Valkey and of a cluster.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,12 +10,15 @@ use common::process::{Process, queues_of_parent};
 use common::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sluice_queue::{Finished, JobError, NewJob, Running};
-use sluice_test_support::TestValkey;
+use sluice_queue::{Finished, JobError, NewJob, QueueConfig, Running};
+use sluice_test_support::{TestCluster, TestValkey};
 use tokio::time::sleep;
 
 /// The recorded history: `<job>/<attempt>` for each effect that a handler had.
 const EFFECTS: &str = "test:effects";
+
+/// Tells the workers on which Valkey it is.
+const EFFECTS_URL: &str = "SLUICE_QUEUE_TEST_EFFECTS_URL";
 
 const JOBS: usize = 1500;
 const WORKERS: usize = 3;
@@ -25,8 +28,8 @@ const BLOWS: usize = 16;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of other tests, in a process of its own"]
 async fn victim_process() {
-    let (url, queues) = queues_of_parent().await;
-    let client = redis::Client::open(url).unwrap();
+    let (_, queues) = queues_of_parent().await;
+    let client = redis::Client::open(std::env::var(EFFECTS_URL).unwrap()).unwrap();
     let effects = client.get_multiplexed_async_connection().await.unwrap();
     let worker = work(&queues, fast("victim", 6), move |running: Running| {
         let mut effects = effects.clone();
@@ -51,14 +54,24 @@ async fn victim_process() {
 
 #[tokio::test]
 async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_than_attempts() {
+    let valkey = TestValkey::start();
+    kill_and_stop_workers(&valkey.url(), &valkey).await;
+}
+
+#[tokio::test]
+async fn on_a_cluster_too_every_job_ends_once_with_no_more_effects_than_attempts() {
+    let cluster = TestCluster::start();
+    kill_and_stop_workers(&cluster.url(), &TestValkey::start()).await;
+}
+
+/// Runs jobs of the queue at `url` and looks at what came of them. Their effects go to `history`.
+async fn kill_and_stop_workers(url: &str, history: &TestValkey) {
+    let start = || Process::start_at(url, "victim_process", &[(EFFECTS_URL, &history.url())]);
     let seed = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let mut victims: Vec<_> = (0..WORKERS)
-        .map(|_| Process::start(&valkey, "victim_process"))
-        .collect();
+    let queues = connect(url, QueueConfig::default()).await;
+    let mut victims: Vec<_> = (0..WORKERS).map(|_| start()).collect();
     let jobs: Vec<_> = (0..JOBS)
         .map(|n| NewJob {
             group: (n % 20 == 0).then(|| format!("g{}", n % 7)),
@@ -83,7 +96,7 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
             sleep(Duration::from_millis(1200)).await;
             victims[victim].signal("CONT");
         } else {
-            victims[victim] = Process::start(&valkey, "victim_process");
+            victims[victim] = start();
         }
     }
 
@@ -106,7 +119,7 @@ async fn of_killed_and_stopped_workers_every_job_ends_once_with_no_more_effects_
         .arg(EFFECTS)
         .arg(0)
         .arg(-1)
-        .query(&mut valkey.connection())
+        .query(&mut history.connection())
         .unwrap();
     let distinct: HashSet<_> = effects.iter().collect();
     assert_eq!(distinct.len(), effects.len(), "an attempt was run twice");

@@ -122,7 +122,7 @@ async fn a_run_that_lost_its_lease_logs_nothing_any_more() {
                 let (_, member) = running.id().as_str().split_once('_').unwrap();
                 redis::cmd("HSET")
                     .arg(format!("sq1:{{q}}:job:{member}"))
-                    .arg(&["token", "another"])
+                    .arg(&["run", "1/another/w"])
                     .exec(&mut connection)
                     .unwrap();
                 running.log(LogLevel::Info, "stale");

@@ -44,7 +44,7 @@ async fn a_running_job_whose_lease_and_worker_are_gone_runs_again() {
     let id = enqueue(&queues, Some("g")).await;
     let key = format!("job:{}", member(&id));
     damage(&valkey, "ZREM", "available", &[member(&id)]);
-    let fields = ["state", "running", "attempts", "1", "token", "t"];
+    let fields = ["state", "running", "attempts", "1", "run", "1/t/w"];
     damage(&valkey, "HSET", &key, &fields);
     let next = enqueue(&queues, Some("g")).await;
     let worker = work(&queues, fast("w", 2), attempt);

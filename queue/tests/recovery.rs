@@ -121,12 +121,7 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let pool = deadpool_redis::Config::from_url(&url)
-                .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-                .unwrap();
-            let queues = Queues::connect(&url, pool, QueueConfig::default())
-                .await
-                .unwrap();
+            let queues = Queues::connect(&url, QueueConfig::default()).await.unwrap();
             let worker = work(&queues, fast("busy", 1), async |running: Running| {
                 std::thread::sleep(Duration::from_secs(3));
                 Ok(json(&running.attempt()))

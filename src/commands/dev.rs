@@ -23,7 +23,7 @@ use crate::http::Server;
 use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
-    DevSecretSettings, FilesSettings, JobSettings, PoolSettings,
+    DevSecretSettings, FilesSettings, JobSettings, PoolSettings, TailSettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish, say_farewell};
 use crate::telemetry;
@@ -89,6 +89,8 @@ pub struct Dev {
     files: FilesSettings,
     #[command(flatten)]
     jobs: JobSettings,
+    #[command(flatten)]
+    tail: TailSettings,
 }
 
 /// What runs, in the order in which it was started.
@@ -166,7 +168,7 @@ impl Dev {
             app.queues.clone(),
             app.cache.clone(),
             app.files.clone(),
-            jobs_config(&self.jobs, &self.api.documents),
+            jobs_config(&self.jobs, &self.api.documents, &self.tail, &app.history),
             shutdown.token(),
         ));
         let state = AppState::new(

@@ -1,5 +1,7 @@
 //! `sluice doctor`
 
+mod tail;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -137,6 +139,7 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
             );
         }
     };
+    tail::check(findings, url).await;
     let ServerInfo {
         name,
         version,

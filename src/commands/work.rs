@@ -18,7 +18,7 @@ use crate::failure::{Context, Failure};
 use crate::http::Server;
 use crate::settings::{
     CacheSettings, ConvexSettings, DocumentSettings, FilesSettings, JobSettings, PoolSettings,
-    ValkeySettings,
+    TailSettings, ValkeySettings,
 };
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -44,6 +44,8 @@ pub struct Work {
 
     #[command(flatten)]
     jobs: JobSettings,
+    #[command(flatten)]
+    tail: TailSettings,
     #[command(flatten)]
     documents: DocumentSettings,
     #[command(flatten)]
@@ -93,7 +95,7 @@ impl Work {
             app.queues,
             app.cache,
             app.files,
-            jobs_config(&self.jobs, &self.documents),
+            jobs_config(&self.jobs, &self.documents, &self.tail, &app.history),
             shutdown.token(),
         )
         .await

@@ -16,8 +16,9 @@ pub enum StoreError {
         /// The limit in bytes of ids and serialized entries, summed.
         limit: u64,
     },
-    /// The user's cache was invalidated in the meantime, or the staging set expired.
-    #[error("superseded by an invalidate, or expired")]
+    /// What this was begun with no longer holds: the user's cache was invalidated in the meantime, the staging set expired, or
+    /// somebody else got the lease.
+    #[error("superseded in the meantime, or expired")]
     Superseded,
     /// The set which a list cursor belongs to has been replaced; the list must be begun anew.
     #[error("the list has changed since the cursor was made")]
@@ -25,6 +26,9 @@ pub enum StoreError {
     /// A list cursor that this store never made.
     #[error("malformed cursor")]
     InvalidCursor,
+    /// What Valkey holds is not what was put there.
+    #[error("{0} in Valkey cannot be read")]
+    Corrupt(&'static str),
     /// A setting is not acceptable.
     #[error("configuration: {0}")]
     Config(String),

@@ -7,6 +7,7 @@ pub mod documents;
 mod error;
 mod lanes;
 mod script;
+pub mod tail;
 mod valkey;
 
 pub use error::StoreError;

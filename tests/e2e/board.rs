@@ -112,7 +112,8 @@ async fn an_operator_watches_a_job_run_and_finds_it_in_its_queue() {
     let client = deployment.client.clone();
     client.import(&files("ann", 2000)).await;
     let proxy = Proxy::start(deployment.convex_address()).await;
-    let worker = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
+    let worker =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     deployment.workers.push(worker);
     let session = Session::start().await;
     session.log_in(&deployment, "admin").await;
@@ -160,6 +161,31 @@ async fn an_operator_cancels_a_waiting_job_and_retries_it() {
     session.press("#retry").await;
     session.shows("available").await;
     deployment.add_worker();
+    session.shows("completed").await;
+    session.close().await;
+}
+
+#[tokio::test]
+async fn an_operator_pauses_a_queue_and_lets_it_go_on() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 10)).await;
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    let session = Session::start().await;
+    session.log_in(&deployment, "admin").await;
+    session.open(&deployment, "/board/queues/sync").await;
+    session.press("summary").await;
+    session.press("#pause").await;
+    session.shows("Paused since").await;
+    deployment.add_worker();
+    assert_eq!(client.job(&id).await["state"], "available");
+    session.press("summary").await;
+    session.press("#resume").await;
+    session
+        .open(&deployment, &format!("/board/jobs/{id}"))
+        .await;
     session.shows("completed").await;
     session.close().await;
 }

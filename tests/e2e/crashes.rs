@@ -9,7 +9,8 @@ use crate::harness::{Deployment, eventually, file, files};
 
 #[tokio::test]
 async fn a_worker_killed_thirty_times_in_a_sync_leaves_the_old_set_or_the_new_one() {
-    let mut deployment = Deployment::start().await;
+    // The tail would bring each file of the set up to date by itself.
+    let mut deployment = Deployment::start_with(&[("SLUICE_TAIL", "off")]).await;
     let client = deployment.client.clone();
     let count = 3000;
     let version = |version: u64| -> Vec<Value> {
@@ -68,7 +69,8 @@ async fn another_worker_takes_over_within_ten_seconds() {
     let client = deployment.client.clone();
     client.import(&files("ann", 2000)).await;
     let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
-    let mut doomed = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
+    let mut doomed =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     proxy.hold_after(100_000);
     let job = client
         .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
@@ -103,7 +105,8 @@ async fn a_deletion_interrupted_half_way_is_finished_by_another_worker() {
     deployment.workers.clear();
 
     let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
-    let mut doomed = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
+    let mut doomed =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     let job = client
         .enqueue("invalidate", &json!({"user": "ann", "type": "DEL"}))
         .await;

@@ -1,5 +1,6 @@
 //! Starts the parts of Sluice as processes and talks to them as a client would.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,14 +44,19 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends a signal by name and waits for the end; gives how long that took.
-    pub fn end(&mut self, signal: &str) -> Duration {
-        let begun = Instant::now();
+    /// Sends a signal by name.
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([&format!("-{signal}"), &self.child.id().to_string()])
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// Sends a signal by name and waits for the end; gives how long that took.
+    pub fn end(&mut self, signal: &str) -> Duration {
+        let begun = Instant::now();
+        self.signal(signal);
         self.child.wait().unwrap();
         begun.elapsed()
     }
@@ -146,6 +152,40 @@ impl Deployment {
     /// `host:port` of the Convex-compatible store.
     pub fn convex_address(&self) -> String {
         self.convex_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// What `sluice doctor` says with the settings of this deployment, and whether it is content.
+    pub fn doctor(&self) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["doctor", "--data", "/nonexistent"])
+            .envs(
+                borrowed(&self.settings)
+                    .into_iter()
+                    .filter(|(name, _)| *name != "SLUICE_LISTEN"),
+            )
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said)
+    }
+
+    /// What the tail keeps of how far it has come.
+    pub fn tail_progress(&self) -> Value {
+        let text: Option<String> = redis::cmd("HGET")
+            .arg(&["st1:{tail}:state", "progress"])
+            .query(&mut self.valkey.connection())
+            .unwrap();
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Waits until a worker has walked over all files and settled all changes up to now.
+    pub async fn wait_until_tailed(&self) {
+        let now = self.client.convex_now().await;
+        eventually("the tail has caught up", async || {
+            let progress = self.tail_progress();
+            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
+        })
+        .await;
     }
 
     /// Kills the API node and starts it again.
@@ -245,6 +285,14 @@ impl Client {
     pub async fn get(&self, path: &str) -> Response {
         let request = self.request("GET", path).bearer_auth(self.service_token());
         request.send().await.unwrap()
+    }
+
+    /// The board's overview, as an operator who is logged in gets it.
+    pub async fn board_page(&self) -> String {
+        let token = self.token("operator", "admin", 600);
+        let request = self.request("GET", "/board");
+        let answer = request.header("cookie", format!("sluice_board={token}"));
+        answer.send().await.unwrap().text().await.unwrap()
     }
 
     /// POSTs to `/api/v1/e/meta/<operation>`.
@@ -406,6 +454,31 @@ impl Client {
             }
             cursor = body["value"]["continueCursor"].clone();
         }
+    }
+
+    /// All documents of the `files` table as exported, by `_id`.
+    pub async fn convex_documents(&self) -> BTreeMap<String, Value> {
+        let mut documents = BTreeMap::new();
+        let mut body = json!({"tableName": "files"});
+        loop {
+            let (_, page) = read(self.convex_call("POST", "list_snapshot", &body).await).await;
+            for document in page["values"].as_array().unwrap() {
+                let doc_id = document["_id"].as_str().unwrap().to_owned();
+                documents.insert(doc_id, document.clone());
+            }
+            if page["hasMore"] == false {
+                return documents;
+            }
+            body["cursor"] = page["cursor"].clone();
+            body["snapshot"] = page["snapshot"].clone();
+        }
+    }
+
+    /// Convex's time, in ns.
+    pub async fn convex_now(&self) -> i64 {
+        let body = json!({"tableName": "no_such_table"});
+        let (_, page) = read(self.convex_call("POST", "list_snapshot", &body).await).await;
+        page["snapshot"].as_i64().unwrap()
     }
 
     async fn convex_call(&self, method: &str, path: &str, body: &Value) -> Response {

@@ -9,13 +9,16 @@ use crate::harness::{Deployment, Process, eventually, file, files};
 /// A worker whose view of Convex stops after some bytes, so that a sync stands still half-way.
 async fn stalling_worker(deployment: &Deployment) -> (Process, Proxy) {
     let proxy = Proxy::start(deployment.convex_address()).await;
-    let worker = deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url())]);
+    // What is held back is to be the sync's.
+    let worker =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     (worker, proxy)
 }
 
 #[tokio::test]
 async fn a_reader_never_sees_a_mixed_set_during_fifty_syncs() {
-    let deployment = Deployment::start().await;
+    // The tail would bring each file of the set up to date by itself.
+    let deployment = Deployment::start_with(&[("SLUICE_TAIL", "off")]).await;
     let client = deployment.client.clone();
     let versions = |version: u64| -> Vec<Value> {
         (0..400)

@@ -29,6 +29,8 @@ async fn log_out_drops_entries_that_were_cached_singly() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 5)).await;
+    // So that no change is still on its way to what is cached below.
+    deployment.wait_until_tailed().await;
     for id in ["ann-0", "ann-1", "ann-2", "ann-1"] {
         client.cache_state("ann", id).await;
     }

@@ -10,6 +10,8 @@ async fn the_most_frequently_read_files_go_into_the_cache() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 20)).await;
+    // So that no change is still on its way to what is cached below.
+    deployment.wait_until_tailed().await;
     for (id, reads) in [("ann-1", 3), ("ann-2", 2), ("ann-3", 1)] {
         for _ in 0..reads {
             client.cache_state("ann", id).await;
@@ -64,7 +66,12 @@ async fn an_unknown_user_is_not_found() {
 
 #[tokio::test]
 async fn the_schedule_refreshes_what_is_read_without_being_asked() {
-    let deployment = Deployment::start_with(&[("SLUICE_PREFETCH_SCHEDULE", "* * * * * *")]).await;
+    let settings = [
+        ("SLUICE_PREFETCH_SCHEDULE", "* * * * * *"),
+        // It would drop the entry by itself, for the next read to fetch it.
+        ("SLUICE_TAIL", "off"),
+    ];
+    let deployment = Deployment::start_with(&settings).await;
     let client = &deployment.client;
     client.import(&files("ann", 3)).await;
     client.cache_state("ann", "ann-0").await;

@@ -10,6 +10,8 @@ async fn an_entry_is_read_through_and_says_where_it_came_from() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 2)).await;
+    // So that no change is still on its way to what is cached below.
+    deployment.wait_until_tailed().await;
     assert_eq!(client.cache_state("ann", "ann-1").await, "miss");
     assert_eq!(client.cache_state("ann", "ann-1").await, "hit");
     client.sync("ann", "allOne").await;
@@ -44,6 +46,8 @@ async fn concurrent_misses_of_one_file_cause_one_fetch() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 1)).await;
+    // A change that is seen during a fetch is a reason for another one.
+    deployment.wait_until_tailed().await;
     let reads = (0..32).map(|_| {
         let client = client.clone();
         tokio::spawn(async move { client.entry("ann", "ann-0").await.status() })

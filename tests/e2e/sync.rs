@@ -224,6 +224,8 @@ async fn a_sync_replaces_scattered_entries_and_lives_longer_than_they_do() {
     let deployment = Deployment::start_with(&settings).await;
     let client = &deployment.client;
     client.import(&files("ann", 3)).await;
+    // So that no change is still on its way to what is cached below.
+    deployment.wait_until_tailed().await;
     assert_eq!(client.cache_state("ann", "ann-1").await, "miss");
     assert_eq!(client.cache_state("ann", "ann-1").await, "hit");
     client.sync("ann", "allTwo").await;

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use maud::{Markup, html};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sluice_queue::{JobView, State as JobState};
+use sluice_queue::{BatchView, JobView, QueueError, State as JobState};
 
 use super::session::{Operator, SameOrigin};
 use super::{Live, PageError, attempts, moment, page, span};
@@ -22,7 +22,9 @@ pub(super) async fn show(
     State(state): State<AppState>,
     id: Result<Segment, ApiError>,
 ) -> Result<Response, PageError> {
-    Ok(job_page(&jobs::find(&state, &id?.0).await?, None))
+    let job = jobs::find(&state, &id?.0).await?;
+    let batch = batch_of(&state, &job).await?;
+    Ok(job_page(&job, batch.as_ref(), None))
 }
 
 /// The changing part of the page, as server-sent events, until the job is over; then one named `end`.
@@ -32,9 +34,17 @@ pub(super) async fn live(
     id: Result<Segment, ApiError>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = jobs::find(&state, &id?.0).await?.id;
-    let fragments = jobs::changes(&state, &id).flat_map(|job| {
+    let changes = jobs::changes(&state, &id).then(move |job| {
+        let state = state.clone();
+        async move {
+            // Without the batch the job is shown all the same.
+            let batch = batch_of(&state, &job).await.unwrap_or_default();
+            (job, batch)
+        }
+    });
+    let fragments = changes.flat_map(|(job, batch)| {
         let fragment = Event::default()
-            .json_data(content(&job, None).into_string())
+            .json_data(content(&job, batch.as_ref(), None).into_string())
             .ok();
         let end = job
             .state
@@ -77,12 +87,36 @@ pub(super) async fn cancel(
     ))
 }
 
+/// Afterwards there is no page of the job to go back to, but one of its queue.
+pub(super) async fn delete(
+    _same_origin: SameOrigin,
+    _operator: Operator,
+    State(state): State<AppState>,
+    id: Result<Segment, ApiError>,
+) -> Result<Response, PageError> {
+    let job = jobs::find(&state, &id?.0).await?;
+    let done = state.queues.delete(&job.id).await?;
+    tracing::info!(job = %job.id, done, "an operator asked to delete");
+    if done {
+        return Ok(Redirect::to(&format!("/board/queues/{}", job.queue)).into_response());
+    }
+    Ok(acted(&job, done, "This job runs: cancel it first."))
+}
+
+/// The batch that the job is counted in, or whose callback it is.
+async fn batch_of(state: &AppState, job: &JobView) -> Result<Option<BatchView>, QueueError> {
+    match job.batch.as_ref().or(job.callback_of.as_ref()) {
+        Some(batch) => state.queues.batch(batch).await,
+        None => Ok(None),
+    }
+}
+
 /// Back to the job's page, which a reload then only shows; or the page with why nothing was done.
 fn acted(job: &JobView, done: bool, otherwise: &str) -> Response {
     if done {
         Redirect::to(&address(job)).into_response()
     } else {
-        (StatusCode::CONFLICT, job_page(job, Some(otherwise))).into_response()
+        (StatusCode::CONFLICT, job_page(job, None, Some(otherwise))).into_response()
     }
 }
 
@@ -90,18 +124,19 @@ fn address(job: &JobView) -> String {
     format!("/board/jobs/{}", job.id)
 }
 
-fn job_page(job: &JobView, notice: Option<&str>) -> Response {
+fn job_page(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Response {
     let (own, queue) = (address(job), format!("/board/queues/{}", job.queue));
     let trail = [(&*queue, &*job.queue), (&*own, job.id.as_str())];
     let title = format!("Job {}", job.id);
     page(
         &title,
         &trail,
-        Live::Streamed(&format!("{own}/live"), content(job, notice)),
+        Live::Streamed(&format!("{own}/live"), content(job, batch, notice)),
+        html! {},
     )
 }
 
-fn content(job: &JobView, notice: Option<&str>) -> Markup {
+fn content(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Markup {
     html! {
         @if let Some(notice) = notice { p.problem role="alert" { (notice) } }
         div.row {
@@ -110,16 +145,20 @@ fn content(job: &JobView, notice: Option<&str>) -> Markup {
         }
         @if job.progress.is_some() || job.state == JobState::Running { (progress(job)) }
         (facts(job))
+        @if let Some(batch) = batch { (batch_facts(job, batch)) }
         (errors(job))
+        (log(job))
         @if let Some(error) = &job.error { h2 { "Refused" } (json(error)) }
         @if let Some(result) = &job.result { h2 { "Result" } (json(result)) }
+        @if let Some(input) = &job.input { h2 { "Input" } (json(input)) }
         h2 { "Payload" }
         (json(&job.payload))
     }
 }
 
 fn actions(job: &JobView) -> Markup {
-    let retriable = job.state.is_final() && job.result.is_none();
+    let ended_well = job.state == JobState::Completed && job.error.is_none();
+    let retriable = job.state.is_final() && !ended_well;
     html! {
         div.actions {
             @if retriable {
@@ -129,6 +168,9 @@ fn actions(job: &JobView) -> Markup {
                 form method="post" action={ (address(job)) "/cancel" } {
                     button #cancel type="submit" disabled[job.cancel_requested] { "Cancel" }
                 }
+            }
+            @if job.state != JobState::Running {
+                form method="post" action={ (address(job)) "/delete" } { button #delete type="submit" { "Delete" } }
             }
         }
     }
@@ -176,8 +218,51 @@ fn facts(job: &JobView) -> Markup {
             @if let Some(at) = job.finished_at { div { dt { "Over" } dd { (moment(at)) } } }
             @if let Some(ms) = ran { div { dt { "Took" } dd { @if ms < 1000 { (ms) " ms" } @else { (span(ms)) } } } }
             @if let Some(worker) = &job.worker { div { dt { "Worker" } dd { (worker) } } }
+            @for (name, other) in [("After", &job.previous), ("Before", &job.next)] {
+                @if let Some(other) = other { div { dt { (name) } dd { a href={ "/board/jobs/" (other) } { code { (other) } } } } }
+            }
             @if let Some(group) = &job.group { div { dt { "Group" } dd { (group) } } }
             @if let Some(trace) = &job.trace { div { dt { "Trace" } dd { code { (trace) } } } }
+        }
+    }
+}
+
+/// How far the batch is.
+fn batch_facts(job: &JobView, batch: &BatchView) -> Markup {
+    let counts = &batch.counts;
+    let callbacks = [
+        ("Called back at the end", &batch.on_end),
+        ("Called back on success", &batch.on_success),
+    ];
+    html! {
+        h2 { @if job.batch.is_some() { "Batch" } @else { "Called back by the batch" } " " code { (batch.id) } }
+        dl.facts {
+            div { dt { "Jobs" } dd { (counts.jobs) @if batch.closed_at.is_none() { " so far" } } }
+            div { dt { "Not over" } dd { (counts.pending()) } }
+            div { dt { "Completed" } dd { (counts.completed) } }
+            div { dt { "Refused" } dd { (counts.refused) } }
+            div { dt { "Dead" } dd { (counts.dead) } }
+            div { dt { "Cancelled" } dd { (counts.cancelled) } }
+            @for (name, callback) in callbacks {
+                @if let Some(callback) = callback {
+                    div { dt { (name) } dd { a href={ "/board/jobs/" (callback) } { code { (callback) } } } }
+                }
+            }
+        }
+    }
+}
+
+fn log(job: &JobView) -> Markup {
+    html! {
+        @if !job.log.is_empty() {
+            h2 { "Log" }
+            div.scroll { table {
+                caption { "Oldest first" @if job.log_dropped > 0 { "; " (job.log_dropped) " lines before them are not kept" } }
+                thead { tr { th scope="col" { "When" } th.number scope="col" { "Attempt" } th scope="col" { "Level" } th scope="col" { "What" } } }
+                tbody { @for line in &job.log {
+                    tr { td { (moment(line.at)) } td.number { (line.attempt) } td { (line.level.as_str()) } td.text { (line.text) } }
+                } }
+            } }
         }
     }
 }

@@ -9,6 +9,7 @@
 mod job;
 mod queues;
 mod session;
+mod steering;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,10 +40,16 @@ pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/board", get(queues::overview))
         .route("/board/queues/{queue}", get(queues::queue))
+        .route("/board/queues/{queue}/pause", post(steering::pause))
+        .route("/board/queues/{queue}/resume", post(steering::resume))
+        .route("/board/queues/{queue}/limits", post(steering::limit))
+        .route("/board/queues/{queue}/rates", post(steering::rate))
+        .route("/board/queues/{queue}/jobs", post(steering::bulk))
         .route("/board/jobs/{id}", get(job::show))
         .route("/board/jobs/{id}/live", get(job::live))
         .route("/board/jobs/{id}/retry", post(job::retry))
         .route("/board/jobs/{id}/cancel", post(job::cancel))
+        .route("/board/jobs/{id}/delete", post(job::delete))
         .route(
             "/board/login",
             get(session::login_page).post(session::login),
@@ -75,8 +82,9 @@ enum Live<'a> {
     Streamed(&'a str, Markup),
 }
 
-/// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview on.
-fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>) -> Response {
+/// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview on; `below` stays as it
+/// is while the rest is kept fresh.
+fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> Response {
     let content = html! {
         header.top {
             nav aria-label="Breadcrumb" {
@@ -94,6 +102,7 @@ fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>) -> Response {
                 Live::Refetched(content) => div data-live { (content) },
                 Live::Streamed(address, content) => div data-live data-events=(address) { (content) },
             }
+            (below)
         }
         script src=(SCRIPT_PATH) {}
     };

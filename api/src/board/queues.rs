@@ -6,8 +6,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sluice_queue::{JobView, QueueStats, State as JobState};
+use sluice_store::tail::{TailState, TailStatus};
 
 use super::session::Operator;
+use super::steering::{self, Operation};
 use super::{Live, PageError, attempts, moment, page, span};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
@@ -22,7 +24,8 @@ pub(super) async fn overview(
     State(state): State<AppState>,
 ) -> Result<Response, PageError> {
     let queues = state.queues.queues().await?;
-    let table = html! {
+    let tail = state.tail.status().await.map_err(ApiError::from)?;
+    let content = html! {
         @if queues.is_empty() {
             p.quiet { "No job has been enqueued yet." }
         } @else {
@@ -37,14 +40,51 @@ pub(super) async fn overview(
                 tbody { @for queue in &queues { (row(queue)) } }
             } }
         }
+        (following(&tail))
     };
-    Ok(page("Queues", &[], Live::Refetched(table)))
+    Ok(page("Queues", &[], Live::Refetched(content), html! {}))
+}
+
+/// Who follows Convex, and how that goes.
+fn following(tail: &TailStatus) -> Markup {
+    let is_well = matches!(tail.state(), TailState::Ok | TailState::Loading);
+    html! {
+        h2 { "Changes in Convex" }
+        section.card {
+            dl.facts {
+                div {
+                    dt { "State" }
+                    dd { span.problem[!is_well].completed[is_well] { (tail.state().as_str()) } }
+                }
+                div {
+                    dt { "Followed by" }
+                    dd { @if let Some(worker) = &tail.worker { code { (worker) } } @else { span.quiet { "nobody" } } }
+                }
+                div {
+                    dt { "Taken in until" }
+                    dd { @if let Some(ms) = tail.settled_until_ms() { (moment(ms)) } @else { span.quiet { "–" } } }
+                }
+                @if let Some(health) = &tail.health {
+                    div { dt { "Behind by" } dd { (span((health.lag_secs * 1000.0) as u64)) } }
+                }
+                @if let Some(walk) = &tail.progress.walk {
+                    div { dt { "Walking over all files" } dd { (walk.purpose.as_str()) } }
+                }
+            }
+            @if let Some(trouble) = tail.health.as_ref().and_then(|health| health.trouble.as_ref()) {
+                p.problem role="alert" { (trouble) }
+            }
+        }
+    }
 }
 
 fn row(queue: &QueueStats) -> Markup {
     html! {
         tr {
-            th scope="row" { a href={ "/board/queues/" (queue.name) } { (queue.name) } }
+            th scope="row" {
+                a href={ "/board/queues/" (queue.name) } { (queue.name) }
+                @if queue.paused_at.is_some() { " " span.problem { "paused" } }
+            }
             @for state in JobState::ALL {
                 @let count = count(queue, state);
                 td.number {
@@ -60,6 +100,7 @@ fn row(queue: &QueueStats) -> Markup {
 
 fn count(queue: &QueueStats, state: JobState) -> u64 {
     match state {
+        JobState::Waiting => queue.waiting,
         JobState::Scheduled => queue.scheduled,
         JobState::Available => queue.available,
         JobState::Running => queue.running,
@@ -80,6 +121,9 @@ pub(super) struct Selection {
     state: Option<JobState>,
     #[serde(default)]
     page: u64,
+    /// What was done to how many jobs before this page.
+    did: Option<Operation>,
+    count: Option<u64>,
 }
 
 pub(super) async fn queue(
@@ -89,11 +133,7 @@ pub(super) async fn queue(
     selection: Result<Query<Selection>, QueryRejection>,
 ) -> Result<Response, PageError> {
     let Segment(name) = name?;
-    let queues = state.queues.queues().await?;
-    let stats = queues
-        .iter()
-        .find(|queue| queue.name == name)
-        .ok_or(ApiError::NotFound)?;
+    let stats = &steering::find(&state, &name).await?;
     let Query(selection) = selection.map_err(|_| ApiError::NotFound)?;
     let shown = selection.state.unwrap_or_else(|| most_pressing(stats));
     let offset = selection
@@ -103,6 +143,8 @@ pub(super) async fn queue(
         .ok_or(ApiError::NotFound)?;
     let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
     let content = html! {
+        @if let Some((operation, count)) = selection.did.zip(selection.count) { (steering::done(operation, count)) }
+        (steering::settings(stats))
         nav.tabs aria-label="States" {
             @for state in JobState::ALL {
                 a href=(list_address(&name, state, 0)) aria-current=[(state == shown).then_some("page")] {
@@ -119,7 +161,13 @@ pub(super) async fn queue(
         }
     };
     let address = format!("/board/queues/{name}");
-    Ok(page(&name, &[(&address, &name)], Live::Refetched(content)))
+    let below = steering::forms(stats, shown);
+    Ok(page(
+        &name,
+        &[(&address, &name)],
+        Live::Refetched(content),
+        below,
+    ))
 }
 
 /// What an operator most likely came for.

@@ -74,9 +74,7 @@ impl App {
             payload_limit: 2 * config.documents.max_bytes + 64 * 1024,
             ..QueueConfig::default()
         };
-        let queues = Queues::connect(&valkey.url(), store.pool().clone(), queue_config)
-            .await
-            .unwrap();
+        let queues = Queues::connect(&valkey.url(), queue_config).await.unwrap();
         let cache = Cache::new(store, cache_config()).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
@@ -168,6 +166,7 @@ impl App {
             purge_schedule: None,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
+            tail: None,
         };
         let (queues, cache) = (self.queues.clone(), self.cache.clone());
         let files = files(self.convex.clone(), FilesVia::Functions);

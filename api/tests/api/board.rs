@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::json;
 use sluice_api::auth::Scope;
-use sluice_queue::{JobError, JobId};
+use sluice_queue::{JobError, JobId, LogLevel, NewBatch, NewJob, Rate, Running, State};
 
 use crate::app::{Answer, App, post, token};
 
@@ -247,6 +247,13 @@ async fn actions_from_other_sites_do_nothing() {
             .headers_mut()
             .insert("origin", origin.parse().unwrap());
         assert_eq!(app.send(request).await.status, 403, "{origin}");
+        for action in ["pause", "resume", "limits", "rates", "jobs"] {
+            let mut request = browse(Method::POST, &format!("/board/queues/sync/{action}"), "");
+            request
+                .headers_mut()
+                .insert("origin", origin.parse().unwrap());
+            assert_eq!(app.send(request).await.status, 403, "{origin} {action}");
+        }
     }
     let job = app
         .queues
@@ -288,5 +295,204 @@ async fn the_script_and_the_style_are_served_from_the_binary() {
             .await;
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").starts_with(kind));
+    }
+}
+
+async fn submit(app: &App, path: &str, form: &str) -> Answer {
+    app.send(browse(Method::POST, path, form)).await
+}
+
+#[tokio::test]
+async fn a_queue_is_paused_and_resumed() {
+    let app = App::start().await;
+    enqueue(&app, "u").await;
+    let path = "/board/queues/sync";
+    let paused = press(&app, &format!("{path}/pause")).await;
+    assert_eq!(
+        (paused.status.as_u16(), paused.header("location")),
+        (303, path)
+    );
+    assert!(page(&app, path).await.text().contains("Paused since"));
+    assert!(page(&app, "/board").await.text().contains(">paused<"));
+    assert!(app.queues.queues().await.unwrap()[0].paused_at.is_some());
+    press(&app, &format!("{path}/resume")).await;
+    assert!(!page(&app, path).await.text().contains("Paused since"));
+    assert_eq!(press(&app, "/board/queues/none/pause").await.status, 404);
+}
+
+#[tokio::test]
+async fn limits_and_rates_are_set_shown_and_lifted() {
+    let app = App::start().await;
+    enqueue(&app, "u").await;
+    let path = "/board/queues/sync";
+    let set = submit(&app, &format!("{path}/limits"), "all=50&per_user=+2").await;
+    assert_eq!(set.status, 303);
+    let rates = "all_kind=bucket&all_starts=100&all_seconds=1.5&all_burst=7\
+                 &user_kind=sliding&user_starts=3&user_seconds=60&user_burst=";
+    let set = submit(&app, &format!("{path}/rates"), rates).await;
+    assert_eq!(set.status, 303);
+    let stats = app.queues.queues().await.unwrap().remove(0);
+    assert_eq!((stats.limit, stats.user_limit), (Some(50), Some(2)));
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(stats.rate, Some(Rate::token_bucket(100, second * 3 / 2, 7)));
+    assert_eq!(stats.user_rate, Some(Rate::sliding_window(3, second * 60)));
+    let text = page(&app, path).await.text();
+    for shown in [
+        "100 in 1.5s, 7 at once",
+        "3 in 60s, sliding window",
+        "<dd>50</dd>",
+        "name=\"all_seconds\" value=\"1.5\"",
+        "value=\"sliding\" selected",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+
+    let none = "all_kind=none&all_starts=&all_seconds=&all_burst=\
+                &user_kind=none&user_starts=&user_seconds=&user_burst=";
+    submit(&app, &format!("{path}/rates"), none).await;
+    submit(&app, &format!("{path}/limits"), "all=&per_user=").await;
+    let stats = app.queues.queues().await.unwrap().remove(0);
+    assert_eq!((stats.limit, stats.user_limit), (None, None));
+    assert_eq!((stats.rate, stats.user_rate), (None, None));
+}
+
+#[tokio::test]
+async fn a_form_with_a_mistake_is_answered_with_the_rule() {
+    let app = App::start().await;
+    enqueue(&app, "u").await;
+    let rest = "&user_kind=none&user_starts=&user_seconds=&user_burst=";
+    for (form, body, rule) in [
+        (
+            "limits",
+            "all=0&per_user=".to_owned(),
+            "all: must be a whole number from 1",
+        ),
+        (
+            "limits",
+            "all=1&per_user=x".to_owned(),
+            "per_user: must be a whole number from 1",
+        ),
+        ("limits", "all=1".to_owned(), "per_user"),
+        (
+            "rates",
+            format!("all_kind=fixed&all_starts=1&all_seconds=-1&all_burst={rest}"),
+            "seconds: must be a number of seconds",
+        ),
+        (
+            "rates",
+            format!("all_kind=fixed&all_starts=1&all_seconds=0&all_burst={rest}"),
+            "rate.per must be from 1 ms to 31 days",
+        ),
+        (
+            "jobs",
+            "operation=explode&state=dead&user=&error=".to_owned(),
+            "operation",
+        ),
+    ] {
+        let answer = submit(&app, &format!("/board/queues/sync/{form}"), &body).await;
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.text().contains(rule), "{body}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn many_jobs_are_cancelled_retried_and_deleted_by_a_filter() {
+    let app = App::start().await;
+    for number in 0..5 {
+        enqueue(&app, &format!("u{number}")).await;
+    }
+    let path = "/board/queues/sync/jobs";
+    let one = submit(
+        &app,
+        path,
+        "operation=cancel&state=available&user=u3&error=",
+    )
+    .await;
+    assert_eq!(
+        one.header("location"),
+        "/board/queues/sync?state=available&did=cancel&count=1"
+    );
+    let text = page(&app, one.header("location")).await.text();
+    assert!(text.contains("1 jobs were cancelled"), "{text}");
+    submit(&app, path, "operation=cancel&state=available&user=&error=").await;
+    submit(&app, path, "operation=retry&state=cancelled&user=u1&error=").await;
+    let stats = app.queues.queues().await.unwrap().remove(0);
+    assert_eq!((stats.available, stats.cancelled), (1, 4));
+    let none = submit(
+        &app,
+        path,
+        "operation=delete&state=cancelled&user=&error=disk",
+    )
+    .await;
+    assert!(none.header("location").ends_with("count=0"));
+    submit(&app, path, "operation=delete&state=cancelled&user=&error=").await;
+    let stats = app.queues.queues().await.unwrap().remove(0);
+    assert_eq!((stats.available, stats.cancelled), (1, 0));
+}
+
+#[tokio::test]
+async fn one_job_is_deleted_unless_it_runs() {
+    let app = App::start().await;
+    let job = enqueue(&app, "u").await;
+    let path = format!("/board/jobs/{job}");
+    let deleted = press(&app, &format!("{path}/delete")).await;
+    assert_eq!(
+        (deleted.status.as_u16(), deleted.header("location")),
+        (303, "/board/queues/sync")
+    );
+    assert_eq!(page(&app, &path).await.status, 404);
+
+    app.work("sync", async |running: Running| {
+        running.cancelled().cancelled().await;
+        Err(JobError::Cancelled)
+    });
+    let job = enqueue(&app, "u").await;
+    let id = JobId::parse(&job).unwrap();
+    while app.queues.get(&id).await.unwrap().unwrap().state != State::Running {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let path = format!("/board/jobs/{job}");
+    assert!(!page(&app, &path).await.text().contains(">Delete</button>"));
+    let answer = press(&app, &format!("{path}/delete")).await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("cancel it first"));
+    app.queues.cancel(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_shows_its_log_its_batch_and_its_chain() {
+    let app = App::start().await;
+    let job = |payload: &str| NewJob::new("sync", &payload).unwrap();
+    let new = NewBatch {
+        on_end: Some(job("end")),
+        on_success: None,
+    };
+    let batch = app.queues.open_batch(new).await.unwrap();
+    let chain = ["first", "second"].map(|payload| NewJob {
+        batch: Some(batch.clone()),
+        ..job(payload)
+    });
+    let ids = app.queues.enqueue_chain(&chain).await.unwrap().jobs;
+    app.queues.close_batch(&batch).await.unwrap();
+    app.work("sync", async |running: Running| {
+        running.log(LogLevel::Warn, "the <disk> is nearly full");
+        Ok(serde_json::value::to_raw_value(&"left behind").unwrap())
+    });
+    let long = std::time::Duration::from_secs(30);
+    app.queues.wait(&ids[1], long).await.unwrap();
+    let text = page(&app, &format!("/board/jobs/{}", ids[0])).await.text();
+    let callback = app.queues.batch(&batch).await.unwrap().unwrap().on_end;
+    for shown in [
+        "the &lt;disk&gt; is nearly full",
+        "<td>warn</td>",
+        &format!("Batch <code>{batch}</code>"),
+        &format!("/board/jobs/{}", callback.unwrap()),
+        &format!("<dt>Before</dt><dd><a href=\"/board/jobs/{}\"", ids[1]),
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let text = page(&app, &format!("/board/jobs/{}", ids[1])).await.text();
+    for shown in ["<dt>After</dt>", "<h2>Input</h2>", "left behind"] {
+        assert!(text.contains(shown), "{shown}: {text}");
     }
 }

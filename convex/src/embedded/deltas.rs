@@ -1,10 +1,11 @@
 //! `document_deltas`: the log after a timestamp, in whole transactions (section 8 of the wire contract).
 
+use super::catalog::{Tablet, TabletId};
 use super::error::RequestError;
 use super::id::DocumentId;
 use super::log::{self, Revision};
 use super::page::{PageSink, RowHead, write_fields};
-use super::selection::Selection;
+use super::selection::{Columns, Selection};
 use super::store::Reader;
 use super::value::Format;
 
@@ -24,9 +25,18 @@ impl DeltaPage {
     pub fn write(&self, reader: &Reader, sink: &mut PageSink) -> Result<(), RequestError> {
         sink.push("{\"values\":[");
         let (mut read, mut separator) = (0, "");
+        // Rows of one table mostly follow each other.
+        let mut head: Option<(TabletId, RowHead)> = None;
         let last = log::walk(reader, self.cursor, |revision| {
             read += 1;
-            if self.write_row(reader, &revision, separator, sink)? {
+            if let Some((tablet, columns)) = self.selected(reader, revision.tablet) {
+                let head = match &mut head {
+                    Some((of, head)) if *of == tablet.id => head,
+                    other => &mut other.insert((tablet.id, RowHead::new(tablet))).1,
+                };
+                sink.push(separator);
+                head.write(revision.ts, Some(revision.body.is_none()), sink.text());
+                self.write_rest(&revision, tablet, columns, sink)?;
                 separator = ",";
             }
             Ok(read >= PAGE_ROWS)
@@ -39,24 +49,25 @@ impl DeltaPage {
         Ok(())
     }
 
-    /// Writes one row, unless its table is not selected or its tablet is gone.
-    fn write_row(
+    /// A tablet and its columns, unless it is not selected or gone.
+    fn selected<'a>(
+        &'a self,
+        reader: &'a Reader,
+        tablet: TabletId,
+    ) -> Option<(&'a Tablet, &'a Columns)> {
+        let tablet = reader.state.catalog.tablets.get(&tablet)?;
+        let columns = self.selection.columns(tablet)?;
+        tablet.dropped.is_none().then_some((tablet, columns))
+    }
+
+    /// Writes what comes after a row's head.
+    fn write_rest(
         &self,
-        reader: &Reader,
         revision: &Revision,
-        separator: &str,
+        tablet: &Tablet,
+        columns: &Columns,
         sink: &mut PageSink,
-    ) -> Result<bool, RequestError> {
-        let tablet = reader.state.catalog.tablets.get(&revision.tablet);
-        let Some(tablet) = tablet.filter(|tablet| tablet.dropped.is_none()) else {
-            return Ok(false);
-        };
-        let Some(columns) = self.selection.columns(tablet) else {
-            return Ok(false);
-        };
-        sink.push(separator);
-        let deleted = revision.body.is_none();
-        RowHead::new(tablet).write(revision.ts, Some(deleted), sink.text());
+    ) -> Result<(), RequestError> {
         match revision.body {
             Some(text) => write_fields(text, revision.tagged, columns, self.format, sink.text())?,
             None => {
@@ -67,7 +78,6 @@ impl DeltaPage {
                 sink.push(&format!("\"_id\":\"{id}\"}}"));
             }
         }
-        sink.flush_full()?;
-        Ok(true)
+        sink.flush_full()
     }
 }

@@ -60,6 +60,27 @@ pub(super) fn repair_table_name(name: &str) -> Result<String, RequestError> {
 /// Repairs the names of an imported record's fields, at any depth. A name that a repair would give to two fields gets `source_`
 /// in front again, up to three times. Error: 500 when no repair helps.
 pub(super) fn repair_field_names(fields: Object) -> Result<Object, RequestError> {
+    // Nearly all records are as they should be, and need not be built anew.
+    if is_kept_whole(&fields) {
+        return Ok(fields);
+    }
+    repair_fields(fields)
+}
+
+fn is_kept_whole(fields: &Object) -> bool {
+    let mut fields = fields.iter();
+    fields.all(|(name, value)| is_kept(name, is_field_name) && is_value_kept(value))
+}
+
+fn is_value_kept(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => is_kept_whole(fields),
+        Value::Array(items) => items.iter().all(is_value_kept),
+        _ => true,
+    }
+}
+
+fn repair_fields(fields: Object) -> Result<Object, RequestError> {
     let mut repaired = Object::new();
     let (kept, broken): (Vec<_>, Vec<_>) = fields
         .into_iter()
@@ -86,7 +107,7 @@ pub(super) fn repair_field_names(fields: Object) -> Result<Object, RequestError>
 
 fn repair_value(value: Value) -> Result<Value, RequestError> {
     match value {
-        Value::Object(fields) => repair_field_names(fields).map(Value::Object),
+        Value::Object(fields) => repair_fields(fields).map(Value::Object),
         Value::Array(items) => {
             let items: Result<Vec<Value>, RequestError> =
                 items.into_iter().map(repair_value).collect();

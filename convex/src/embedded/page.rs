@@ -1,5 +1,6 @@
 //! Pages of documents on their way out: written by a blocking thread while the response is already being sent.
 
+use std::io::Write;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -127,7 +128,8 @@ impl RowHead {
     /// Appends everything up to the comma before the first field.
     pub fn write(&self, ts: i64, deleted: Option<bool>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.start);
-        out.extend_from_slice(ts.to_string().as_bytes());
+        // Writing to a Vec does not fail.
+        let _ = write!(out, "{ts}");
         match deleted {
             None => {}
             Some(true) => out.extend_from_slice(b",\"_deleted\":true"),

@@ -3,16 +3,26 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::catalog::{Catalog, Tablet};
+use super::error::RequestError;
 use super::shape::{ObjectShape, Shape};
 use super::value::Format;
 
-/// The schema of one table.
+/// The schema of one table. Error: 400 `NoSchemaForExport` when its documents have too many different fields.
 pub(super) fn table_schema(
     tablet: &Tablet,
     catalog: &Catalog,
     format: Format,
     delta: bool,
-) -> Json {
+) -> Result<Json, RequestError> {
+    if tablet.shape.record {
+        return Err(RequestError::bad_request(
+            "NoSchemaForExport",
+            format!(
+                "The documents of the table {:?} have too many different fields for a schema.",
+                tablet.name
+            ),
+        ));
+    }
     let writer = SchemaWriter { catalog, format };
     let mut properties = writer.properties(&tablet.shape);
     let mut required: Vec<String> = required(&tablet.shape);
@@ -26,13 +36,13 @@ pub(super) fn table_schema(
         properties.insert("_table".into(), json!({ "type": "string" }));
         properties.insert("_ts".into(), json!({ "type": "integer" }));
     }
-    json!({
+    Ok(json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
         "required": required,
-    })
+    }))
 }
 
 /// The sorted top-level names of a table's documents.

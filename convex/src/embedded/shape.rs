@@ -8,10 +8,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::id::DocumentId;
+use super::names::is_identifier;
 use super::value::{Object, Value, is_special};
 
-/// An object with more distinct fields than this is taken for a record (a map with arbitrary keys): its fields are not counted.
-const MAX_SHAPE_FIELDS: usize = 1024;
+/// A nested object with more distinct fields than this, or with one whose name is no identifier, is taken for a record (a map with
+/// arbitrary keys), as in Convex: its fields are not counted.
+const MAX_OBJECT_FIELDS: usize = 64;
+/// So are documents, but only for more fields than one of them can have.
+const MAX_DOCUMENT_FIELDS: usize = 1024;
 
 /// The values seen at one place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,8 +107,22 @@ impl Shape {
 }
 
 impl ObjectShape {
-    /// Counts an object in (`by` 1) or off (`by` -1).
-    pub fn count_object(&mut self, fields: &Object, by: i64) {
+    /// Counts a document's own fields in (`by` 1) or off (`by` -1).
+    pub fn count_document(&mut self, fields: &Object, by: i64) {
+        self.count_fields(fields, by, MAX_DOCUMENT_FIELDS);
+        if self.count <= 0 {
+            self.record = false;
+        }
+    }
+
+    fn count_object(&mut self, fields: &Object, by: i64) {
+        if !fields.keys().all(|name| is_identifier(name)) {
+            self.become_record();
+        }
+        self.count_fields(fields, by, MAX_OBJECT_FIELDS);
+    }
+
+    fn count_fields(&mut self, fields: &Object, by: i64, limit: usize) {
         self.count += by;
         if self.record {
             return;
@@ -115,16 +133,18 @@ impl ObjectShape {
                 if shape.count() <= 0 {
                     self.fields.remove(name);
                 }
-            } else if self.fields.len() < MAX_SHAPE_FIELDS {
-                self.fields
-                    .entry(name.clone())
-                    .or_default()
-                    .count_value(value, by);
+            } else if self.fields.len() < limit {
+                let shape = self.fields.entry(name.clone()).or_default();
+                shape.count_value(value, by);
             } else {
-                self.record = true;
-                self.fields.clear();
+                self.become_record();
                 return;
             }
         }
+    }
+
+    fn become_record(&mut self) {
+        self.record = true;
+        self.fields.clear();
     }
 }

@@ -224,3 +224,6 @@ pub(super) fn scan(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::transaction::Transaction;
 
 /// How many requests may wait for the writer, and how many of them one commit takes.
 const QUEUE: usize = 256;
-/// Rows of housekeeping that go with a commit, besides twice as many as it wrote.
+/// Rows of housekeeping that go with a commit, besides as many as it wrote.
 const BASE_ROWS: usize = 256;
 /// Rows of housekeeping at a time while no request waits. One that arrives waits for them.
 const IDLE_ROWS: usize = 2048;
@@ -202,7 +202,7 @@ fn commit(
     }
     let rows = match usize::try_from(sql.total_changes() - changes) {
         _ if answers.is_empty() => IDLE_ROWS,
-        written => BASE_ROWS + 2 * written.unwrap_or(0),
+        written => BASE_ROWS + written.unwrap_or(0),
     };
     let more = housekeeping::step(&sql, &mut state, past(retention), rows)?;
     state.save(&sql, &before)?;

@@ -43,12 +43,7 @@ enum Command {
 /// Answers commands until standard input is closed.
 #[tokio::main]
 pub async fn serve(url: &str) {
-    let pool = deadpool_redis::Config::from_url(url)
-        .create_pool(Some(deadpool_redis::Runtime::Tokio1))
-        .unwrap();
-    let queues = Queues::connect(url, pool, QueueConfig::default())
-        .await
-        .unwrap();
+    let queues = Queues::connect(url, QueueConfig::default()).await.unwrap();
     for line in std::io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line.unwrap()).unwrap() {
             Command::One {

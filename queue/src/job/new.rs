@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::keys::NAME_LIMIT;
-use crate::{Backoff, JobId, QueueError, Unique};
+use crate::keys::{MAX_ATTEMPTS, NAME_LIMIT, PRIORITY, VERSION};
+use crate::{Backoff, BatchId, JobId, QueueError, Unique};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
 #[derive(Debug, Clone)]
@@ -24,6 +24,9 @@ pub struct NewJob {
     pub unique: Option<Unique>,
     /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
     pub idempotency: Option<Idempotency>,
+    /// The [batch](crate::Queues::open_batch) that the job is counted in, in the same queue. A job that is there already
+    /// does not join it.
+    pub batch: Option<BatchId>,
     /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried keeps its place, so
     /// the next ones wait until it succeeds or its attempts are used up. A delayed job joins the line when it is due.
     pub group: Option<String>,
@@ -58,24 +61,40 @@ impl NewJob {
     pub fn new(queue: impl Into<String>, payload: &impl Serialize) -> Result<Self, QueueError> {
         Ok(Self {
             queue: queue.into(),
-            version: 1,
+            version: VERSION,
             payload: serde_json::value::to_raw_value(payload)?,
             user: None,
             unique: None,
             idempotency: None,
+            batch: None,
             group: None,
-            priority: 5,
-            max_attempts: Some(8),
+            priority: PRIORITY,
+            max_attempts: Some(MAX_ATTEMPTS),
             backoff: None,
             delay: None,
             trace: None,
         })
     }
 
+    /// Whether enqueueing it may answer with another job.
+    pub(crate) fn has_key(&self) -> bool {
+        self.unique.is_some() || self.idempotency.is_some()
+    }
+
     /// Refuses what a queue does not keep.
     pub(crate) fn check(&self, payload_limit: usize) -> Result<(), QueueError> {
         crate::id::check_queue(&self.queue)?;
         check_size("payload", self.payload.get().len(), payload_limit)?;
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|it| it.queue() != self.queue)
+        {
+            return Err(QueueError::Invalid {
+                what: "batch",
+                rule: "must be in the queue of its jobs",
+            });
+        }
         if let Some(backoff) = &self.backoff {
             backoff.check()?;
         }

@@ -10,6 +10,8 @@ use crate::QueueError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// Waits for the one before it in a chain, or for the end of a batch.
+    Waiting,
     /// Waits for its time.
     Scheduled,
     /// Waits for a worker (that knows its version), for another job of its group or user to end, or for
@@ -29,7 +31,8 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a job's life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
         Self::Scheduled,
         Self::Available,
         Self::Running,
@@ -42,6 +45,7 @@ impl State {
     /// The name, which is also that of the key that holds the state's jobs.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Scheduled => "scheduled",
             Self::Available => "available",
             Self::Running => "running",
@@ -55,6 +59,7 @@ impl State {
     /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the earlier to the later ones.
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {
+            Self::Waiting => &["waiting"],
             Self::Scheduled => &["scheduled"],
             Self::Available => &["held", "newer", "crowded", "throttled", "available"],
             Self::Running => &["running"],

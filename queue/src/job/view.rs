@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{LogLine, State};
-use crate::keys::UNLIMITED;
-use crate::{Backoff, JobId, QueueError};
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
+use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +28,16 @@ pub struct JobView {
     pub user: Option<String>,
     /// Its unique key.
     pub unique_key: Option<String>,
+    /// The batch that it is counted in.
+    pub batch: Option<BatchId>,
+    /// The batch whose callback it is.
+    pub callback_of: Option<BatchId>,
+    /// The job before it in its chain.
+    pub previous: Option<JobId>,
+    /// The job behind it in its chain.
+    pub next: Option<JobId>,
+    /// What the job before it, or the batch, left it.
+    pub input: Option<Box<RawValue>>,
     /// Its group.
     pub group: Option<String>,
     /// 0 (first) to 9 (last).
@@ -137,28 +147,39 @@ impl JobView {
             return Ok(None);
         };
         let mut fields = Fields(hash);
+        let queue = id.queue().to_owned();
         let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
-        let logged = fields.optional("logged")?.unwrap_or_default();
+        let logged: u64 = fields.number("logged")?.unwrap_or_default();
+        let created_at = fields.number("created_at")?.unwrap_or_default();
+        let state = state.parse()?;
+        // A released run does not count.
+        let run = fields.0.remove("run").filter(|_| state != State::Available);
+        let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
-            queue: id.queue().to_owned(),
             id,
-            state: state.parse()?,
-            version: fields.number("version")?,
+            queue: queue.clone(),
+            state,
+            version: fields.number("version")?.unwrap_or(VERSION),
             payload: fields
                 .json("payload")?
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
             user: fields.0.remove("user"),
             unique_key: fields.0.remove("unique"),
+            batch: fields.batch("batch", &queue),
+            callback_of: fields.batch("callback_of", &queue),
+            previous: fields.job("previous", &queue),
+            next: fields.job("next", &queue),
+            input: fields.json("input")?,
             group: fields.0.remove("group"),
-            priority: fields.number("priority")?,
-            attempts: fields.number("attempts")?,
-            max_attempts: Some(fields.number("max_attempts")?).filter(|&it| it != UNLIMITED),
+            priority: fields.number("priority")?.unwrap_or(PRIORITY),
+            attempts: fields.number("attempts")?.unwrap_or(0),
+            max_attempts: limited(fields.number("max_attempts")?),
             backoff: fields.parsed("backoff")?,
-            created_at: fields.number("created_at")?,
-            run_at: fields.number("run_at")?,
-            started_at: fields.optional("started_at")?,
-            finished_at: fields.optional("finished_at")?,
-            worker: fields.0.remove("worker"),
+            created_at,
+            run_at: fields.number("run_at")?.unwrap_or(created_at),
+            started_at,
+            finished_at: fields.number("finished_at")?,
+            worker,
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,
             result: fields.json("result")?,
@@ -171,23 +192,39 @@ impl JobView {
     }
 }
 
-/// The fields of a job's hash that are still to be read.
-struct Fields(HashMap<String, String>);
+/// When a run began, and its worker.
+fn parts_of_run(run: &str) -> (Option<u64>, Option<String>) {
+    let mut parts = run.splitn(3, '/');
+    let began = parts.next().and_then(|it| it.parse().ok());
+    (began, parts.nth(1).map(str::to_owned))
+}
+
+/// How often a job may be started, as it is kept.
+pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
+    Some(max_attempts.unwrap_or(MAX_ATTEMPTS)).filter(|&it| it != UNLIMITED)
+}
+
+/// The fields of a hash that are still to be read.
+pub(crate) struct Fields(pub HashMap<String, String>);
 
 impl Fields {
-    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, QueueError> {
-        self.0
-            .remove(name)
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| QueueError::Malformed(format!("field {name}")))
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let number = value.parse().ok();
+        let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
+        Ok(Some(number))
     }
 
-    fn optional(&mut self, name: &str) -> Result<Option<u64>, QueueError> {
-        if self.0.contains_key(name) {
-            self.number(name).map(Some)
-        } else {
-            Ok(None)
-        }
+    pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
+        let job = self.0.remove(name)?;
+        Some(JobId::from_parts(queue, &job))
+    }
+
+    fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
+        let batch = self.0.remove(name)?;
+        Some(BatchId::from_parts(queue, &batch))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {

@@ -4,7 +4,11 @@
 //! passes by moving a job's due time or the end of its lease into the past.
 #![allow(clippy::unwrap_used)]
 
+mod adding;
+mod links;
+mod rates;
 mod reference;
+mod steering;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,7 +20,7 @@ use sluice_test_support::TestValkey;
 
 use crate::keys::{Retention, root};
 use crate::script::{Script, Scripts};
-use reference::{NewJob, Reference, Snapshot};
+use reference::{Reference, Snapshot};
 
 const SEEDS: [u64; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
 const STEPS: usize = 400;
@@ -24,7 +28,8 @@ const STEPS: usize = 400;
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
 
-const LISTS: [&str; 11] = [
+const LISTS: [&str; 12] = [
+    "waiting",
     "held",
     "newer",
     "crowded",
@@ -48,6 +53,8 @@ struct Twins {
     /// Every run there was: job and token. Later ones make earlier ones stale.
     runs: Vec<(String, String)>,
     count: usize,
+    /// Every batch there was.
+    batches: Vec<String>,
 }
 
 #[test]
@@ -66,6 +73,7 @@ fn random_operations_do_what_the_reference_does() {
             reference: Reference::default(),
             runs: Vec::new(),
             count: 0,
+            batches: Vec::new(),
         };
         for step in 0..STEPS {
             let did = twins.step();
@@ -113,7 +121,10 @@ impl Twins {
     /// Does something to both and compares the answers. Returns what it was.
     fn step(&mut self) -> String {
         match self.rng.random_range(0..100) {
-            0..28 => self.enqueue(),
+            0..22 => self.enqueue(),
+            22..26 => self.enqueue_chain(),
+            26 => self.open_batch(),
+            27 => self.close_batch(),
             28..50 => {
                 let want = self.rng.random_range(1..4);
                 let version = self.one_of(&[1, 2, 2, 3]);
@@ -147,52 +158,6 @@ impl Twins {
         }
     }
 
-    fn enqueue(&mut self) -> String {
-        self.count += 1;
-        let id = format!("{:026}", self.count);
-        let new = NewJob {
-            version: self.one_of(&[1, 1, 1, 2, 3]),
-            user: self.one_of(&[None, Some(USERS[0]), Some(USERS[0]), Some(USERS[1])]),
-            unique: self.one_of(&[
-                None,
-                None,
-                None,
-                Some("u1"),
-                Some("u2/completed"),
-                Some("u3/any"),
-            ]),
-            group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
-            priority: self.one_of(&[0, 5, 5, 9]),
-            max_attempts: self.one_of(&[1, 2, 3, u32::MAX]),
-            delayed: self.rng.random_bool(0.2),
-        };
-        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        let arguments = [
-            id.clone(),
-            "{}".into(),
-            new.version.to_string(),
-            text(new.user),
-            text(new.unique),
-            String::new(),
-            String::new(),
-            text(new.group),
-            new.priority.to_string(),
-            new.max_attempts.to_string(),
-            if new.delayed { LATER } else { 0 }.to_string(),
-            String::new(),
-            match new.unique.and_then(|unique| unique.split_once('/')) {
-                Some((_, unique_in)) => format!(r#"{{"unique_in":"{unique_in}"}}"#),
-                None => String::new(),
-            },
-        ];
-        let did = format!("enqueue {id} {new:?}");
-        let answers: Vec<(String, String)> = self.eval(|it| &it.enqueue, &arguments);
-        let found = self.reference.enqueue(&id, new);
-        let outcome = if found == id { "new" } else { "existing" };
-        assert_eq!(answers, [(outcome.to_owned(), found)], "{did}");
-        did
-    }
-
     fn fetch(&mut self, want: usize, version: u32) -> String {
         // Each time with a step of the reconciler, which must find nothing.
         redis::cmd("HDEL")
@@ -207,21 +172,21 @@ impl Twins {
             "w".into(),
             "w@1".into(),
             LATER.to_string(),
-            token.clone(),
+            token,
             "0".into(),
             version.to_string(),
         ];
-        type Answer = (i64, u64, u64, u64, u64, Vec<Vec<redis::Value>>);
-        let (_, _, _, _, mended, rows): Answer = self.eval(|it| &it.fetch, &arguments);
+        type Answer = (i64, u64, u64, u64, u64, String, Vec<Vec<redis::Value>>);
+        let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
         let leased: Vec<String> = rows
             .into_iter()
-            .map(|row| redis::from_redis_value(row.into_iter().next().unwrap()).unwrap())
+            .map(|mut row| redis::from_redis_value(row.swap_remove(9)).unwrap())
             .collect();
         let did = format!("fetch {want} of version {version}");
-        let expected = self.reference.fetch(want, version, &token);
+        let expected = self.reference.fetch(want, version, &run);
         assert_eq!(leased, expected, "{did}");
         assert_eq!(mended, 0, "{did}");
-        let runs = leased.into_iter().map(|id| (id, token.clone()));
+        let runs = leased.into_iter().map(|id| (id, run.clone()));
         self.runs.extend(runs);
         did
     }
@@ -273,76 +238,12 @@ impl Twins {
         did
     }
 
-    fn operate(&mut self, operation: &str) -> String {
-        let Some(id) = self.any_job(|_| true) else {
-            return "no job".into();
-        };
-        let answer: i64 = self.eval(|it| &it.operate, &[operation.into(), id.clone()]);
-        let did = format!("{operation} {id}");
-        assert_eq!(answer, self.reference.operate(operation, &id), "{did}");
-        did
-    }
-
-    fn set_paused(&mut self, paused: bool) -> String {
-        let _: i64 = self.eval(|it| &it.pause, &[u8::from(paused).to_string()]);
-        self.reference.paused = paused;
-        format!("paused: {paused}")
-    }
-
-    fn set_limits(&mut self, limit: Option<usize>, user_limit: Option<usize>) -> String {
-        let arguments = [limit, user_limit]
-            .map(|limit| limit.map_or_else(String::new, |limit| limit.to_string()));
-        let _: i64 = self.eval(|it| &it.limit, &arguments);
-        self.reference.set_limits(limit, user_limit);
-        format!("limits {limit:?} {user_limit:?}")
-    }
-
-    /// Those that do not depend on the time of the day.
-    fn rate(&mut self) -> Option<&'static str> {
-        self.one_of(&[
-            None,
-            None,
-            Some("sliding/3/3600000/0"),
-            Some("sliding/6/3600000/0"),
-            Some("bucket/1/3600000/4"),
-        ])
-    }
-
-    fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) -> String {
-        let arguments = [rate, user_rate].map(|rate| rate.unwrap_or_default().to_owned());
-        let _: i64 = self.eval(|it| &it.rate, &arguments);
-        self.reference.set_rates(rate, user_rate);
-        format!("rates {rate:?} {user_rate:?}")
-    }
-
-    /// The starts that a rate of the queue or a user has counted are out of its window.
-    fn window_passes(&mut self) -> String {
-        let user = self.one_of(&[None, Some(USERS[0]), Some(USERS[1])]);
-        if let Some(rate) = self.reference.rate_of(user) {
-            let user = user.map(|user| format!(":{user}")).unwrap_or_default();
-            redis::cmd("DEL")
-                .arg(format!("{}started:{rate}{user}", root("q")))
-                .exec(&mut self.valkey)
-                .unwrap();
-        }
-        if let Some(user) = user {
-            redis::cmd("ZADD")
-                .arg(root("q") + "throttled_users")
-                .arg("XX")
-                .arg(1)
-                .arg(user)
-                .exec(&mut self.valkey)
-                .unwrap();
-        }
-        self.reference.window_passes(user);
-        format!("window of {user:?} passes")
-    }
-
     fn compare(&mut self, after: &str) {
         let (observed, expected) = (self.observed(), self.reference.snapshot());
         assert_eq!(observed.line, expected.line, "{after}");
         assert_eq!(observed.lists, expected.lists, "{after}");
         assert_eq!(observed.jobs, expected.jobs, "{after}");
+        assert_eq!(observed.batches, expected.batches, "{after}");
     }
 
     fn observed(&mut self) -> Snapshot {
@@ -365,13 +266,24 @@ impl Twins {
             .query(&mut self.valkey)
             .unwrap();
         for key in keys {
-            let (state, attempts): (String, u32) = redis::cmd("HMGET")
+            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
                 .arg(&key)
                 .arg(&["state", "attempts"])
                 .query(&mut self.valkey)
                 .unwrap();
             let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            snapshot.jobs.insert(id.to_owned(), (state, attempts));
+            snapshot
+                .jobs
+                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
+        }
+        for batch in &self.batches {
+            let counts: Vec<Option<usize>> = redis::cmd("HMGET")
+                .arg(format!("{root}batch:{batch}"))
+                .arg(&["jobs", "completed", "refused", "dead", "cancelled"])
+                .query(&mut self.valkey)
+                .unwrap();
+            let counts = counts.into_iter().map(Option::unwrap_or_default);
+            snapshot.batches.insert(batch.clone(), counts.collect());
         }
         snapshot
     }
@@ -390,6 +302,7 @@ impl Twins {
         self.set_paused(false);
         self.set_limits(None, None);
         self.set_rates(None, None);
+        while self.close_batch() != "no batch" {}
         let is_open = |state: &str| !matches!(state, "completed" | "cancelled" | "dead");
         while self.any_job(is_open).is_some() {
             self.time_passes();
@@ -410,7 +323,12 @@ impl Twins {
             .iter()
             .filter_map(|key| key.strip_prefix(&root("q")))
             .collect();
-        let kept = |key: &&str| ["meta", "workers"].contains(key) || key.starts_with("started:");
+        let kept = |key: &&str| {
+            ["meta", "workers"].contains(key)
+                || ["started:", "batch:"]
+                    .iter()
+                    .any(|kept| key.starts_with(kept))
+        };
         assert!(left.iter().all(kept), "{left:?}");
     }
 }

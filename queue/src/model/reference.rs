@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::links::Batch;
+
 /// How many jobs a user without a limit gets into the line again at a time.
-const CHUNK: usize = 100;
+pub(super) const CHUNK: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -25,11 +27,15 @@ pub struct Job {
     pub attempts: u32,
     pub token: Option<String>,
     pub new: NewJob,
-    place: Place,
+    /// The one behind it in its chain.
+    pub(super) next: Option<String>,
+    pub(super) place: Place,
     seat: u64,
     has_user_place: bool,
     cancel: bool,
-    refused: bool,
+    pub(super) refused: bool,
+    /// Was cancelled because of another, and comes back with it.
+    pub(super) stopped: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +44,7 @@ pub struct NewJob {
     pub user: Option<&'static str>,
     pub unique: Option<&'static str>,
     pub group: Option<&'static str>,
+    pub batch: Option<String>,
     pub priority: u64,
     pub max_attempts: u32,
     pub delayed: bool,
@@ -49,13 +56,14 @@ pub struct Reference {
     pub paused: bool,
     limit: Option<usize>,
     user_limit: Option<usize>,
-    rate: Option<&'static str>,
-    user_rate: Option<&'static str>,
+    pub(super) rate: Option<&'static str>,
+    pub(super) user_rate: Option<&'static str>,
     /// How many jobs each rate has counted, of a user or of all.
-    started: BTreeMap<(&'static str, Option<&'static str>), usize>,
+    pub(super) started: BTreeMap<(&'static str, Option<&'static str>), usize>,
     /// The users whom the rate holds back, and whether it is time to look at them again.
-    throttled_users: BTreeMap<&'static str, bool>,
-    seats: u64,
+    pub(super) throttled_users: BTreeMap<&'static str, bool>,
+    pub(super) seats: u64,
+    pub(super) batches: BTreeMap<String, Batch>,
 }
 
 /// What can be seen of a queue.
@@ -67,6 +75,8 @@ pub struct Snapshot {
     pub line: Vec<String>,
     /// The members of the other lists and of the users' places.
     pub lists: BTreeMap<String, BTreeSet<String>>,
+    /// The counts of each batch: jobs, completed, refused, dead, cancelled.
+    pub batches: BTreeMap<String, Vec<usize>>,
 }
 
 fn is_final(state: &str) -> bool {
@@ -74,12 +84,12 @@ fn is_final(state: &str) -> bool {
 }
 
 impl Reference {
-    fn job(&mut self, id: &str) -> &mut Job {
+    pub(super) fn job(&mut self, id: &str) -> &mut Job {
         self.jobs.get_mut(id).unwrap()
     }
 
     /// The id of the job with the least key among those that have one.
-    fn first<K: Ord>(&self, key: impl Fn(&Job) -> Option<K>) -> Option<String> {
+    pub(super) fn first<K: Ord>(&self, key: impl Fn(&Job) -> Option<K>) -> Option<String> {
         let keyed = self
             .jobs
             .iter()
@@ -153,7 +163,7 @@ impl Reference {
         }
     }
 
-    fn offer(&mut self, id: &str, seat: u64) {
+    pub(super) fn offer(&mut self, id: &str, seat: u64) {
         let user = self.jobs[id].new.user;
         let place = if !self.take_place(id) {
             Place::Crowded(seat)
@@ -167,7 +177,7 @@ impl Reference {
         job.place = place;
     }
 
-    fn line_up(&mut self, id: &str) {
+    pub(super) fn line_up(&mut self, id: &str) {
         self.seats += 1;
         let seat = self.seats;
         let group = self.jobs[id].new.group;
@@ -182,7 +192,7 @@ impl Reference {
     }
 
     /// What an unfinished job holds goes to others, after its state has changed or before it is removed.
-    fn let_go(&mut self, id: &str, state: &'static str) {
+    pub(super) fn let_go(&mut self, id: &str, state: &'static str) {
         let job = self.job(id);
         job.state = state;
         job.place = Place::Nowhere;
@@ -194,6 +204,7 @@ impl Reference {
             let seat = self.jobs[&head].seat;
             self.offer(&head, seat);
         }
+        self.follow_up(id);
     }
 
     pub fn set_limits(&mut self, limit: Option<usize>, user_limit: Option<usize>) {
@@ -211,89 +222,39 @@ impl Reference {
         }
     }
 
-    pub fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) {
-        (self.rate, self.user_rate) = (rate, user_rate);
-        self.throttled_users
-            .values_mut()
-            .for_each(|due| *due = true);
-    }
-
-    pub fn rate_of(&self, user: Option<&str>) -> Option<&'static str> {
-        user.map_or(self.rate, |_| self.user_rate)
-    }
-
-    pub fn window_passes(&mut self, user: Option<&'static str>) {
-        if let Some(rate) = self.rate_of(user) {
-            self.started.remove(&(rate, user));
-        }
-        if let Some(due) = user.and_then(|user| self.throttled_users.get_mut(user)) {
-            *due = true;
-        }
-    }
-
-    /// How many more jobs the rate lets start, of a user or of all.
-    fn allowance(&self, user: Option<&'static str>) -> Option<usize> {
-        let rate = self.rate_of(user)?;
-        let numbers: Vec<usize> = rate.split('/').filter_map(|it| it.parse().ok()).collect();
-        let most = if rate.starts_with("bucket") {
-            numbers[2]
-        } else {
-            numbers[0]
-        };
-        let started = self.started.get(&(rate, user)).copied();
-        Some(most - started.unwrap_or_default())
-    }
-
-    fn count_start(&mut self, user: Option<&'static str>) {
-        if let Some(rate) = self.rate_of(user) {
-            *self.started.entry((rate, user)).or_default() += 1;
-        }
-    }
-
-    fn look_at_throttled_users(&mut self) {
-        let due = self.throttled_users.iter().filter(|&(_, &due)| due);
-        for user in due.map(|(&user, _)| user).collect::<Vec<_>>() {
-            self.throttled_users.remove(user);
-            let throttled = |job: &Job| match job.place {
-                Place::Throttled(seat) if job.new.user == Some(user) => {
-                    Some((job.new.priority, seat))
-                }
-                _ => None,
-            };
-            for _ in 0..self.allowance(Some(user)).unwrap_or(CHUNK) {
-                let Some(next) = self.first(throttled) else {
-                    break;
-                };
-                self.seats += 1;
-                self.offer(&next, self.seats);
-            }
-            if self.first(throttled).is_some() {
-                self.throttled_users.insert(user, false);
-            }
-        }
-    }
-
-    pub fn enqueue(&mut self, id: &str, new: NewJob) -> String {
+    /// The outcome and the id that the script answers with.
+    pub fn enqueue(&mut self, id: &str, new: NewJob) -> (String, String) {
         if let Some(holder) = new.unique.and_then(|unique| self.holder(unique)) {
-            return holder;
+            return ("existing".to_owned(), holder);
+        }
+        if let Some(batch) = &new.batch
+            && !self.join(batch, id)
+        {
+            return ("ended".to_owned(), batch.clone());
         }
         let delayed = new.delayed;
+        self.insert(id, new, "scheduled");
+        if !delayed {
+            self.line_up(id);
+        }
+        ("new".to_owned(), id.to_owned())
+    }
+
+    pub(super) fn insert(&mut self, id: &str, new: NewJob, state: &'static str) {
         let job = Job {
-            state: "scheduled",
+            state,
             attempts: 0,
             token: None,
             new,
+            next: None,
             place: Place::Nowhere,
             seat: 0,
             has_user_place: false,
             cancel: false,
             refused: false,
+            stopped: false,
         };
         self.jobs.insert(id.to_owned(), job);
-        if !delayed {
-            self.line_up(id);
-        }
-        id.to_owned()
     }
 
     /// A scheduled or retrying job becomes due, or the lease of a running one runs out.
@@ -443,12 +404,15 @@ impl Reference {
                 1
             }
             "retry" => {
-                let again = is_final(job.state) && (job.state != "completed" || job.refused);
+                let again = is_final(job.state)
+                    && (job.state != "completed" || job.refused)
+                    && !job.stopped;
                 let unique = job.new.unique;
                 let holder = unique.and_then(|unique| self.holder(unique));
                 if !again || holder.is_some_and(|holder| holder != id) {
                     return 0;
                 }
+                self.is_open_again(id);
                 let job = self.job(id);
                 job.attempts = 0;
                 job.token = None;
@@ -485,6 +449,9 @@ impl Reference {
             ..Snapshot::default()
         };
         let throttled = self.throttled_users.keys().map(|&user| user.to_owned());
+        for (id, batch) in &self.batches {
+            snapshot.batches.insert(id.clone(), batch.counts());
+        }
         snapshot.note("throttled_users".to_owned(), throttled.collect());
         for (id, job) in &self.jobs {
             snapshot

@@ -14,7 +14,8 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use crate::keys::{FETCH_LIMIT, UNLIMITED, root};
+use crate::job::limited;
+use crate::keys::{FETCH_LIMIT, VERSION, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
@@ -35,19 +36,20 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: id, payload, version, user, attempts, max attempts, checkpoint, ms waited, trace,
-/// backoff.
+/// A job as the script returns it: payload, attempts, ms waited, version, user, max attempts, checkpoint, trace, backoff,
+/// id, input.
 type Row = (
-    String,
     Vec<u8>,
     u32,
-    Option<String>,
-    u32,
-    u32,
-    Option<Vec<u8>>,
     u64,
+    Option<u32>,
+    Option<String>,
+    Option<u32>,
+    Option<Vec<u8>>,
     Option<String>,
     Option<String>,
+    String,
+    Option<Vec<u8>>,
 );
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
@@ -155,20 +157,20 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let (next_in, rescued, buried, aside, mended, rows): (i64, u64, u64, u64, u64, Vec<Row>) =
-            shared
-                .lane
-                .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
-                    command
-                        .arg(wanted)
-                        .arg(&self.config.name)
-                        .arg(instance)
-                        .arg(millis(self.config.lease))
-                        .arg(&token.text)
-                        .arg(u8::from(token.lost))
-                        .arg(self.config.version);
-                })
-                .await?;
+        type Answer = (i64, u64, u64, u64, u64, String, Vec<Row>);
+        let (next_in, rescued, buried, aside, mended, run, rows): Answer = shared
+            .lane
+            .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
+                command
+                    .arg(wanted)
+                    .arg(&self.config.name)
+                    .arg(instance)
+                    .arg(millis(self.config.lease))
+                    .arg(&token.text)
+                    .arg(u8::from(token.lost))
+                    .arg(self.config.version);
+            })
+            .await?;
 
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
             if count > 0 {
@@ -196,9 +198,10 @@ impl Fetcher {
                 .increment(mended);
         }
         let full = rows.len() == wanted;
+        let run = Arc::from(run);
         for row in rows {
             if let Some(permit) = free.as_mut().and_then(|free| free.split(1)) {
-                self.pass_on(row, &token.text, permit).await;
+                self.pass_on(row, &run, permit).await;
             }
         }
         Ok(match u64::try_from(next_in) {
@@ -208,21 +211,22 @@ impl Fetcher {
         })
     }
 
-    async fn pass_on(&self, row: Row, token: &str, permit: OwnedSemaphorePermit) {
+    async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
         let (
-            job,
             payload,
+            attempt,
+            waited,
             version,
             user,
-            attempt,
             max_attempts,
             checkpoint,
-            waited,
             trace,
             backoff,
+            job,
+            input,
         ) = row;
         let id = JobId::from_parts(&self.queue, &job);
-        let lease = Arc::new(Lease::new(id, token.to_owned(), self.config.lease));
+        let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
             .queues
             .shared
@@ -236,13 +240,14 @@ impl Fetcher {
             lease,
             job: Fetched {
                 payload,
-                version,
+                version: version.unwrap_or(VERSION),
                 user,
                 attempt,
-                max_attempts: Some(max_attempts).filter(|&it| it != UNLIMITED),
+                max_attempts: limited(max_attempts),
                 backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
                 checkpoint,
                 trace,
+                input,
             },
             progress: Arc::new(Progress::new()),
             log: Arc::default(),

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Client;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -14,6 +13,7 @@ use crate::QueueError;
 use crate::keys::{HEARTBEAT_TIMEOUT, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
+use crate::server::Server;
 
 /// The longest time between two heartbeats.
 const SLOWEST: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const BATCH: usize = 500;
 
 /// Starts the thread. It beats at the interval that the returned sender holds, and ends when that is dropped.
 pub(super) fn start(
-    client: Client,
+    server: Server,
     scripts: Arc<Scripts>,
     leases: Arc<Leases>,
 ) -> std::io::Result<watch::Sender<Duration>> {
@@ -34,7 +34,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name("queue-heartbeat".into())
         .spawn(move || {
-            let lane = Lane::new(client, HEARTBEAT_TIMEOUT);
+            let lane = Lane::new(server, HEARTBEAT_TIMEOUT);
             runtime.block_on(beat(interval, &lane, &scripts, &leases));
         })?;
     Ok(sender)
@@ -82,7 +82,7 @@ async fn extend(
         .script(&scripts.heartbeat, &root(queue), |command| {
             command.arg(millis(length));
             for lease in batch {
-                command.arg(lease.id.job()).arg(&lease.token);
+                command.arg(lease.id.job()).arg(&*lease.run);
             }
         })
         .await?;

@@ -269,7 +269,7 @@ impl Request for End {
                     };
                     command
                         .arg(end.lease.id.job())
-                        .arg(&end.lease.token)
+                        .arg(&*end.lease.run)
                         .arg(end.ending.outcome())
                         .arg(end.ending.body())
                         .arg(delay)

@@ -11,11 +11,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::JobId;
 
-/// The right to run a job, until somebody else gets it. The token is unique to the run: what is written with an older
-/// one is refused.
+/// The right to run a job, until somebody else gets it. `run` names the run as its job's hash does: what is written by an
+/// older one is refused.
 pub(crate) struct Lease {
     pub id: JobId,
-    pub token: String,
+    pub run: Arc<str>,
     pub length: Duration,
     pub stopped: CancellationToken,
     reason: OnceLock<Stop>,
@@ -33,10 +33,10 @@ pub(crate) enum Stop {
 }
 
 impl Lease {
-    pub fn new(id: JobId, token: String, length: Duration) -> Self {
+    pub fn new(id: JobId, run: Arc<str>, length: Duration) -> Self {
         Self {
             id,
-            token,
+            run,
             length,
             stopped: CancellationToken::new(),
             reason: OnceLock::new(),

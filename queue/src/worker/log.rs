@@ -119,7 +119,7 @@ async fn store(
     let stored = shared
         .lane
         .script(&shared.scripts.log, &root(lease.id.queue()), |command| {
-            command.arg(lease.id.job()).arg(&lease.token);
+            command.arg(lease.id.job()).arg(&*lease.run);
             command.arg(batch).arg(dropped);
             for line in lines {
                 let age = millis(line.at.elapsed());

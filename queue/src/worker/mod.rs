@@ -38,7 +38,7 @@ pub struct WorkerConfig {
     pub concurrency: usize,
     /// After this long without a heartbeat others take the worker's jobs. Default 6 s; extended three times as often.
     pub lease: Duration,
-    /// How often a worker looks without being woken. Default 2 s.
+    /// How often a worker looks without being woken. Default 4 s.
     pub poll: Duration,
     /// How long failed jobs wait for their next attempt, unless they [say it themselves](crate::NewJob::backoff).
     pub backoff: Backoff,
@@ -54,7 +54,7 @@ impl WorkerConfig {
             name: name.into(),
             concurrency,
             lease: Duration::from_secs(6),
-            poll: Duration::from_secs(2),
+            poll: Duration::from_secs(4),
             backoff: Backoff::default(),
             version: u32::MAX,
         }
@@ -88,7 +88,7 @@ impl Shared {
             Some(beat) => beat,
             None => {
                 let leases = self.workers.leases.clone();
-                let beat = heartbeat::start(self.client.clone(), self.scripts.clone(), leases)
+                let beat = heartbeat::start(self.server.clone(), self.scripts.clone(), leases)
                     .map_err(QueueError::Heartbeat)?;
                 // Should another worker have been faster, its thread stays and this one ends.
                 self.workers.beat.get_or_init(|| beat)

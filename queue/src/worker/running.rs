@@ -55,6 +55,7 @@ pub(super) struct Fetched {
     pub backoff: Option<Backoff>,
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
+    pub input: Option<Vec<u8>>,
 }
 
 impl Running {
@@ -69,6 +70,16 @@ impl Running {
     /// [`QueueError::Json`] when it has another shape.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, QueueError> {
         Ok(serde_json::from_slice(&self.job.payload)?)
+    }
+
+    /// What came before leaves this job: for one of a [chain](Queues::enqueue_chain) the result of the job before it, for a
+    /// callback of a [batch](Queues::open_batch) the batch's [`BatchCounts`](crate::BatchCounts). None for all others.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when it has another shape.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<Option<T>, QueueError> {
+        let input = self.job.input.as_deref();
+        Ok(input.map(serde_json::from_slice).transpose()?)
     }
 
     /// The version of the payload's shape.
@@ -208,7 +219,7 @@ async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Resul
         .script(&shared.scripts.save, &root(lease.id.queue()), |command| {
             command
                 .arg(lease.id.job())
-                .arg(&lease.token)
+                .arg(&*lease.run)
                 .arg(field)
                 .arg(value);
         })

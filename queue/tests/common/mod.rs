@@ -6,7 +6,6 @@ pub mod process;
 use std::time::Duration;
 
 use apalis::prelude::{WorkerBuilder, WorkerContext};
-use deadpool_redis::{Config, Runtime};
 use serde_json::value::RawValue;
 use sluice_queue::{
     Backoff, Finished, HandlerResult, JobId, JobView, NewJob, QueueConfig, Queues, Running,
@@ -26,11 +25,8 @@ pub async fn queues_with(valkey: &TestValkey, config: QueueConfig) -> Queues {
     connect(&valkey.url(), config).await
 }
 
-async fn connect(url: &str, config: QueueConfig) -> Queues {
-    let pool = Config::from_url(url)
-        .create_pool(Some(Runtime::Tokio1))
-        .unwrap();
-    Queues::connect(url, pool, config).await.unwrap()
+pub async fn connect(url: &str, config: QueueConfig) -> Queues {
+    Queues::connect(url, config).await.unwrap()
 }
 
 /// A worker's settings with everything ten times faster than by default.

@@ -16,9 +16,15 @@ pub struct Process(Child);
 impl Process {
     /// Starts the ignored test `role`.
     pub fn start(valkey: &TestValkey, role: &str) -> Self {
+        Self::start_at(&valkey.url(), role, &[])
+    }
+
+    /// As [`Process::start`], on the Valkey or cluster at `url`, with further variables in its environment.
+    pub fn start_at(url: &str, role: &str, environment: &[(&str, &str)]) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", role])
-            .env(URL, valkey.url())
+            .env(URL, url)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -13,7 +13,7 @@ static AMEND: LazyLock<Script> =
 impl Cache {
     /// Brings whatever is cached of `user` up to date with changes in Convex, in whichever order and however often they
     /// arrive. In the bulk set the later of two changes of one document holds; a single entry is dropped, and fetched anew
-    /// when it is read. What is not cached stays so, except that a complete set (`allOne` or `allTwo` without skips) gains
+    /// when it is read, unless it is just the revision that a change brought. What is not cached stays so, except that a complete set (`allOne` or `allTwo` without skips) gains
     /// new files, at the end of its order. A revision that would take the set above the limit leaves it and is read through
     /// from then on.
     ///
@@ -31,11 +31,14 @@ impl Cache {
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn amend_all(&self, changes: &[(&str, Vec<Change>)]) -> Result<u64, StoreError> {
+    pub async fn amend_all<U: AsRef<str>>(
+        &self,
+        changes: &[(U, Vec<Change>)],
+    ) -> Result<u64, StoreError> {
         let mut pipeline = Pipeline::new();
         for (user, changes) in changes {
             for chunk in chunks(changes, Change::bytes) {
-                pipeline.add_command(self.amendment(user, chunk));
+                pipeline.add_command(self.amendment(user.as_ref(), chunk));
             }
         }
         if pipeline.is_empty() {

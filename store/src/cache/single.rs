@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::Value;
+use redis::{Pipeline, Value};
 
 use super::keys::{ACTIVITY_HALF_LIVES, FETCH_LEASE};
 use super::{CHUNK_ENTRIES, Cache, Entry, chunks, millis};
@@ -248,6 +248,26 @@ impl Cache {
         let mut cmd = redis::cmd("ZREVRANGE");
         cmd.arg(self.keys(user).activity).arg(0).arg(limit - 1);
         self.valkey.query("most_active", &cmd, None).await
+    }
+
+    /// As [`Cache::forget_activity`], of many users in one round trip: pairs of user and id.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn forget_accesses(
+        &self,
+        files: &[(impl AsRef<str>, String)],
+    ) -> Result<(), StoreError> {
+        let mut commands = Pipeline::new();
+        for (user, id) in files {
+            commands.zrem(self.keys(user.as_ref()).activity, id);
+        }
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.valkey
+            .query_all("forget_accesses", &commands, None)
+            .await
     }
 
     /// Drops ids from the ranking: files that no longer exist.

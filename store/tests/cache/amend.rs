@@ -152,6 +152,12 @@ async fn live_entries_are_refreshed_or_removed_and_single_ones_dropped() {
         assert!(store.look("u", gone).await.is_none(), "{gone}");
     }
     assert!(store.look("u", "kept").await.is_some());
+    let same = [put(entry_of_doc("kept", "doc-kept", "1"))];
+    store.cache.amend("u", &same).await.unwrap();
+    assert!(
+        store.look("u", "kept").await.is_some(),
+        "it is that already"
+    );
     assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
     assert_eq!(store.cache.invalidate("u", false).await.unwrap(), 2);
 }
@@ -232,7 +238,7 @@ async fn many_users_are_amended_in_one_round_trip() {
     assert_eq!(store.list_all("u", 10).await, ["2", "2"]);
     assert!(store.list_all("v", 10).await.is_empty());
     assert!(!store.cache.has_any("nobody").await.unwrap());
-    assert_eq!(store.cache.amend_all(&[]).await.unwrap(), 0);
+    assert_eq!(store.cache.amend_all::<&str>(&[]).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
-//! Real parts for tests: a private Valkey on a free port, and a proxy that holds a transfer back half-way, a way on which
+//! Real parts for tests: a private Valkey on a free port, a cluster of them, and a proxy that holds a transfer back half-way, a way on which
 //! answers get lost.
 
+mod cluster;
 mod lossy;
 mod proxy;
 mod valkey;
 
+pub use cluster::TestCluster;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
 pub use valkey::TestValkey;

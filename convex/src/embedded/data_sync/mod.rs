@@ -34,10 +34,17 @@ const PAGE_ROWS: usize = 32_768;
 /// The tablets to sync, by the ids they are known by outside.
 type Targets<'a> = BTreeMap<u128, &'a Tablet>;
 
+/// Which sync a page is of.
+pub(super) enum Sync {
+    /// One that starts with it, under this name.
+    New(String),
+    /// One that is here.
+    At(SyncCursor),
+}
+
 /// One page's request, its arguments checked.
 pub(super) struct SyncPage {
-    /// Where the sync is, or the name that a new one starts under.
-    pub cursor: Result<SyncCursor, String>,
+    pub sync: Sync,
     pub selection: Selection,
 }
 
@@ -48,9 +55,9 @@ impl SyncPage {
     pub fn write(&self, reader: &Reader, sink: &mut PageSink) -> Result<Progress, RequestError> {
         let targets = targets(reader, &self.selection);
         let latest = reader.state.ts;
-        let mut cursor = match &self.cursor {
-            Ok(cursor) => cursor.clone(),
-            Err(sync) => SyncCursor::start(sync.clone(), latest),
+        let mut cursor = match &self.sync {
+            Sync::New(name) => SyncCursor::start(name.clone(), latest),
+            Sync::At(cursor) => cursor.clone(),
         };
         if cursor.ts > latest {
             return Err(cursor::invalid("The cursor is ahead of this deployment."));

@@ -11,7 +11,7 @@ use super::blocking;
 use super::incoming::Incoming;
 use crate::embedded::Embedded;
 use crate::embedded::data_sync::{
-    ActiveSyncs, Progress, SyncCursor, SyncPage, cursor_from_deltas as convert,
+    ActiveSyncs, Progress, Sync, SyncCursor, SyncPage, cursor_from_deltas as convert,
 };
 use crate::embedded::error::RequestError;
 use crate::embedded::page;
@@ -37,16 +37,16 @@ pub(super) async fn sync(mut request: Incoming) -> Answer {
     let caller = request.caller()?;
     let body: SyncBody = request.json().await?;
     caller.may_export()?;
-    let cursor = match body.cursor {
+    let sync = match body.cursor {
         Some(cursor) => {
             let cursor = SyncCursor::parse(&cursor)?;
             check_age(&request.embedded, cursor.ts)?;
-            Ok(cursor)
+            Sync::At(cursor)
         }
-        None => Err(new_sync(&request)),
+        None => Sync::New(new_sync(&request)),
     };
     let page = SyncPage {
-        cursor,
+        sync,
         selection: checked(body.selection)?,
     };
     let embedded = request.embedded;

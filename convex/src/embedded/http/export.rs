@@ -62,22 +62,28 @@ pub(super) async fn json_schemas(request: Incoming) -> Answer {
     request.caller()?.may_export()?;
     let format = Format::parse(format.as_deref())?;
     let state = request.embedded.inner.store.state();
-    let components = state.catalog.components().into_iter().map(|component| {
+    let mut components = Vec::new();
+    for component in state.catalog.components() {
         let tables = state.catalog.live_in(component).map(|tablet| {
-            let schema = table_schema(tablet, &state.catalog, format, delta);
-            (tablet.name.clone(), schema)
+            let schema = table_schema(tablet, &state.catalog, format, delta)?;
+            Ok((tablet.name.clone(), schema))
         });
-        (component.to_owned(), tables.collect::<Map<String, Json>>())
-    });
-    Ok(JsonBody(if by_component {
-        components
-            .map(|(component, tables)| (component, Json::Object(tables)))
-            .collect::<Json>()
+        let tables: Map<String, Json> = tables.collect::<Result<_, RequestError>>()?;
+        components.push((component.to_owned(), tables));
+    }
+    let schemas: Json = if by_component {
+        let schemas = components.into_iter();
+        schemas
+            .map(|(path, tables)| (path, Json::Object(tables)))
+            .collect()
     } else {
         // Where two components have a table of the same name, the later one's is seen.
-        components.flat_map(|(_, tables)| tables).collect::<Json>()
-    })
-    .into_response())
+        components
+            .into_iter()
+            .flat_map(|(_, tables)| tables)
+            .collect()
+    };
+    Ok(JsonBody(schemas).into_response())
 }
 
 pub(super) async fn table_column_names(request: Incoming) -> Answer {

@@ -1,0 +1,103 @@
+//! Creating and clearing tables, and giving them indexes.
+
+use super::Transaction;
+use crate::embedded::catalog::{FieldPath, Index, Tablet, TabletId, built_in_indexes};
+use crate::embedded::error::RequestError;
+
+const MAX_TABLES: usize = 10_000;
+
+impl Transaction<'_> {
+    /// The table's tablet; an empty table is created if there is none. Error: 400 `TooManyTables`.
+    pub fn table(&mut self, component: &str, name: &str) -> Result<TabletId, RequestError> {
+        if let Some(tablet) = self.catalog().table(component, name) {
+            return Ok(tablet.id);
+        }
+        if self.catalog().table_count() >= MAX_TABLES {
+            return Err(RequestError::bad_request(
+                "TooManyTables",
+                format!("There cannot be more than {MAX_TABLES} tables."),
+            ));
+        }
+        let number = self.catalog().next_table_number();
+        let indexes = built_in_indexes(component, name);
+        Ok(self.create_tablet(component, name, number, indexes))
+    }
+
+    /// Puts an empty tablet in the place of the table's present one. Indexes stay; a missing table is created.
+    pub fn clear_table(&mut self, component: &str, name: &str) -> Result<(), RequestError> {
+        let Some(old) = self.catalog().table(component, name).cloned() else {
+            return self.table(component, name).map(|_| ());
+        };
+        if let Some(tablet) = self.state.catalog.tablet_mut(old.id) {
+            tablet.dropped = Some(self.state.ts);
+            tablet.indexes.clear();
+        }
+        let dropped = old.indexes.iter().map(|index| index.id);
+        self.state.catalog.dropped_indexes.extend(dropped);
+        let indexes = old
+            .indexes
+            .iter()
+            .map(|index| (index.name.as_str(), index.fields.clone()));
+        self.create_tablet(component, name, old.number, indexes.collect());
+        Ok(())
+    }
+
+    fn create_tablet(
+        &mut self,
+        component: &str,
+        name: &str,
+        number: u32,
+        indexes: Vec<(&str, Vec<FieldPath>)>,
+    ) -> TabletId {
+        let first_index = self.catalog().next_index_id();
+        let indexes = (first_index..)
+            .zip(indexes)
+            .map(|(id, (name, fields))| Index {
+                id,
+                name: name.to_owned(),
+                fields,
+                filled_to: None,
+            });
+        let tablet = Tablet {
+            id: self.catalog().next_tablet_id(),
+            public_id: rand::random(),
+            component: component.to_owned(),
+            name: name.to_owned(),
+            number,
+            created: self.state.ts,
+            dropped: None,
+            indexes: indexes.collect(),
+            shape: Default::default(),
+        };
+        let id = tablet.id;
+        self.state.catalog.put(tablet);
+        id
+    }
+
+    /// Gives a table an index. One of the same name and fields stays as it is; with other fields it is replaced. It is filled at
+    /// once if the table is small, else by and by (see [`Index::is_ready`]).
+    pub fn add_index(&mut self, tablet: TabletId, name: &str, fields: Vec<FieldPath>) {
+        let index = Index {
+            id: self.catalog().next_index_id(),
+            name: name.to_owned(),
+            fields,
+            // No document has this internal id.
+            filled_to: Some(0),
+        };
+        let Some(target) = self.state.catalog.tablet_mut(tablet) else {
+            return;
+        };
+        let old = target.index(name).map(|old| (old.id, &old.fields));
+        if let Some((old, fields)) = old {
+            if *fields == index.fields {
+                return;
+            }
+            target.indexes.retain(|index| index.id != old);
+            self.state.catalog.dropped_indexes.insert(old);
+        }
+        self.added_indexes.push((tablet, index.id));
+        if let Some(target) = self.state.catalog.tablet_mut(tablet) {
+            target.indexes.push(index);
+        }
+    }
+}

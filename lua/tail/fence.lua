@@ -1,0 +1,9 @@
+-- Closes one bucket of the ledger to all tokens before this one.
+--
+-- KEYS  1 state of the bucket
+-- ARGV  1 token
+-- Returns 1, or 0 when it is closed to this token.
+-- Cost  O(1). May be repeated.
+if tonumber(redis.call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'token', ARGV[1])
+return 1

@@ -1,0 +1,37 @@
+-- What one bucket of the ledger knows of documents, of each as it was at some time. What it knows to be so is settled; in a walk
+-- it is marked as still there.
+--
+-- KEYS  1 state of the bucket  2 its documents
+-- ARGV  1 token  2 generation of the walk (2 bytes); '' for deltas
+--       then for each document: _id, time (8 bytes, most significant first)
+-- Returns {0} when the bucket is closed to this token; else {1, time up to which its deltas are settled ('' for none),
+--       then for each document: nil when it is settled, '' when it is unknown, else its record}.
+-- Cost  O(documents). May be repeated.
+local call = redis.call
+local state = call('HMGET', KEYS[1], 'token', 'settled')
+if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return {0} end
+local generation, settled = ARGV[2], state[2]
+
+-- A text comparison would depend on the server's locale, and the numbers are too long for Lua's.
+local function before(one, other)
+  local high, low = struct.unpack('>I4I4', one)
+  local other_high, other_low = struct.unpack('>I4I4', other)
+  return high < other_high or (high == other_high and low < other_low)
+end
+
+local found = {1, settled or ''}
+for at = 3, #ARGV, 2 do
+  local doc, time = ARGV[at], ARGV[at + 1]
+  local record = call('HGET', KEYS[2], doc)
+  local answer = record or ''
+  if generation == '' and settled and before(time, settled) then
+    answer = false
+  elseif record and not before(record, time) then
+    answer = false
+    if generation ~= '' and string.sub(record, 9, 10) ~= generation then
+      call('HSET', KEYS[2], doc, string.sub(record, 1, 8) .. generation .. string.sub(record, 11))
+    end
+  end
+  found[#found + 1] = answer
+end
+return found

@@ -1,0 +1,63 @@
+//! What the examples share: the queues of the Valkey that the command line names, and workers.
+#![allow(dead_code)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use apalis::prelude::WorkerBuilder;
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use sluice_queue::{
+    Finished, HandlerResult, JobError, JobId, QueueConfig, Queues, Running, WorkerConfig,
+};
+
+pub type Done = Result<(), Box<dyn Error>>;
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The queues of the Valkey whose address is the first argument.
+pub async fn connect() -> Result<Queues, Box<dyn Error>> {
+    let url = std::env::args().nth(1);
+    let url = url.ok_or("give the address of a Valkey, such as redis://127.0.0.1:6379")?;
+    Ok(Queues::connect(&url, QueueConfig::default()).await?)
+}
+
+/// Starts a worker of four places, which runs until the process ends.
+pub fn work<F, Fut>(queues: &Queues, queue: &str, handler: F)
+where
+    F: FnMut(Running) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = HandlerResult> + Send + 'static,
+{
+    work_as(queues, queue, WorkerConfig::new("example", 4), handler);
+}
+
+/// Starts a worker with settings.
+pub fn work_as<F, Fut>(queues: &Queues, queue: &str, config: WorkerConfig, handler: F)
+where
+    F: FnMut(Running) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = HandlerResult> + Send + 'static,
+{
+    let worker = WorkerBuilder::new(format!("{queue}-{}", config.name))
+        .backend(queues.backend(queue, config))
+        .build(handler);
+    tokio::spawn(worker.run());
+}
+
+/// What a handler returns when all went well.
+pub fn answer(value: &impl Serialize) -> HandlerResult {
+    to_raw_value(value).map_err(fatal)
+}
+
+/// For what cannot get better by trying again.
+pub fn fatal(error: impl ToString) -> JobError {
+    JobError::Fatal(error.to_string())
+}
+
+/// The result of a job, as JSON, once it has completed.
+pub async fn result(queues: &Queues, id: &JobId) -> Result<String, Box<dyn Error>> {
+    match queues.wait(id, PATIENCE).await? {
+        Some(Finished::Completed(result)) => Ok(result.get().to_owned()),
+        other => Err(format!("{id} ended as {other:?}").into()),
+    }
+}
