@@ -17,7 +17,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use harness::Deployment;
+use harness::{Deployment, PATIENCE};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -312,7 +313,11 @@ struct Scripts {
 impl Scripts {
     async fn open(port: u16, call: Call, id: &str) -> Self {
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-        let mut valkey = client.get_multiplexed_async_connection().await.unwrap();
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let mut valkey = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap();
         let key = |name: &str| format!("sd1:{{bench:{id}}}:{name}");
         let mut get = redis::cmd("JSON.GET");
         let json: String = get

@@ -1,5 +1,7 @@
 //! Writes, made at once or by jobs: accepted by the store, enqueued in the group of their document, and waited for.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{join_all, try_join_all};
@@ -12,6 +14,9 @@ use super::answer::answer;
 use super::request::Writing;
 use crate::call::{accepted, in_time, preference_applied, wait};
 use crate::{ApiError, AppState};
+
+/// Longest that enqueueing may take: less than the minute after which the store lets others go before an accepted write.
+const ENQUEUE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A write to one document of a service.
 pub(super) struct Asked {
@@ -108,9 +113,8 @@ pub(super) async fn enqueue(
             }
         });
     }
-    let patience = writing.prefer.patience(state.config.request_wait);
     let enqueuing = state.queues.enqueue_all(&jobs);
-    let mut enqueued = in_time(patience, enqueuing).await??.into_iter();
+    let mut enqueued = in_time(ENQUEUE_LIMIT, enqueuing).await??.into_iter();
 
     let answers = answers.into_iter().map(|answer| {
         let answer = answer.map(|accepted| (accepted, enqueued.next()));
