@@ -61,6 +61,8 @@ async fn measure(name: &str, size: u64, rounds: usize) {
         deployment.workers.clear();
         deployment.add_worker();
         let pid = deployment.workers[0].pid();
+        // The flush took away what the worker knew of Convex: let it walk over all files first, as it does once.
+        deployment.wait_until_tailed().await;
         // The first, tiny job loads scripts and opens connections.
         client.sync("warm-up", "allOne").await;
         let idle = memory(pid, "VmRSS");
