@@ -91,17 +91,17 @@ impl Queue<'_> {
 
     /// Returns the bytes that each job takes in its state: due, scheduled, dead.
     async fn fill(&self, valkey: &TestValkey) -> [f64; 3] {
-        let empty = used_memory(valkey);
+        let empty = valkey.used_memory() as f64;
         self.add(self.dead, None).await;
         self.work(self.dead, async |_| {
             Err(JobError::Fatal("it cannot be done".into()))
         })
         .await;
-        let with_dead = used_memory(valkey);
+        let with_dead = valkey.used_memory() as f64;
         self.add(self.scheduled, Some(DAY)).await;
-        let with_scheduled = used_memory(valkey);
+        let with_scheduled = valkey.used_memory() as f64;
         self.add(self.due, None).await;
-        let all = used_memory(valkey);
+        let all = valkey.used_memory() as f64;
         [
             (all - with_scheduled) / self.due as f64,
             (with_scheduled - with_dead) / self.scheduled as f64,
@@ -218,17 +218,4 @@ async fn median(operation: impl AsyncFn()) -> Duration {
     }
     times.sort_unstable();
     times[SAMPLES / 2]
-}
-
-fn used_memory(valkey: &TestValkey) -> f64 {
-    let mut connection = valkey.connection();
-    let info: String = redis::cmd("INFO")
-        .arg("memory")
-        .query(&mut connection)
-        .unwrap();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("used_memory:"))
-        .unwrap();
-    line.trim().parse().unwrap()
 }

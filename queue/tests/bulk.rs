@@ -40,13 +40,6 @@ async fn count(queues: &Queues, state: State) -> u64 {
     }
 }
 
-fn keys(valkey: &TestValkey, pattern: &str) -> Vec<String> {
-    redis::cmd("KEYS")
-        .arg(pattern)
-        .query(&mut valkey.connection())
-        .unwrap()
-}
-
 #[tokio::test]
 async fn all_waiting_jobs_of_a_user_are_cancelled_and_no_others() {
     let valkey = TestValkey::start();
@@ -186,7 +179,7 @@ async fn deleting_all_leaves_nothing_behind() {
     }
     let filter = JobFilter::new("q", State::Available);
     assert_eq!(queues.delete_all(&filter).await.unwrap(), 230);
-    assert_eq!(keys(&valkey, "sq1:{q}:*"), ["sq1:{q}:meta"]);
+    assert_eq!(valkey.keys("sq1:{q}:*"), ["sq1:{q}:meta"]);
 }
 
 #[tokio::test]

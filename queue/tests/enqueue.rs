@@ -187,10 +187,7 @@ async fn every_key_of_a_queue_lies_in_its_slot() {
         }
     }
     worker.stop().await;
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("*")
-        .query(&mut valkey.connection())
-        .unwrap();
+    let keys = valkey.keys("*");
     assert!(keys.len() > 8, "{keys:?}");
     for key in keys {
         assert!(key.starts_with("sq1:{q}:") || key == "sq1:queues", "{key}");

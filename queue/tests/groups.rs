@@ -24,10 +24,7 @@ async fn enqueue(queues: &Queues, group: &str, payload: &str) -> JobId {
 
 /// No trace of groups is left when all jobs have ended.
 fn assert_nothing_held(valkey: &TestValkey) {
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("sq1:{q}:*")
-        .query(&mut valkey.connection())
-        .unwrap();
+    let keys = valkey.keys("sq1:{q}:*");
     let left: Vec<_> = keys
         .iter()
         .filter(|key| key.contains(":group:") || key.ends_with(":held"))

@@ -116,10 +116,7 @@ async fn no_more_jobs_of_a_user_run_than_the_limit_says_and_all_of_them_end() {
     for user in ["a", "b", "c"] {
         assert_eq!(log.lock().unwrap().most[user], 2, "{user}");
     }
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("sq1:{q}:*")
-        .query(&mut valkey.connection())
-        .unwrap();
+    let keys = valkey.keys("sq1:{q}:*");
     let left: Vec<_> = keys
         .iter()
         .filter(|key| key.contains("crowded") || key.contains("places"))

@@ -63,11 +63,7 @@ async fn complete(queues: &Queues, count: usize) {
 }
 
 fn job_keys(valkey: &TestValkey) -> usize {
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("sq1:{q}:job:*")
-        .query(&mut valkey.connection())
-        .unwrap();
-    keys.len()
+    valkey.keys("sq1:{q}:job:*").len()
 }
 
 fn keep(count: u64, age: Duration) -> QueueConfig {

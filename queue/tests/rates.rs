@@ -184,10 +184,7 @@ async fn under_a_rate_per_user_others_pass_the_one_who_has_used_it_up() {
     assert!(queues.cancel(&ids.pop().unwrap()).await.unwrap());
     let waiting = JobFilter::new("q", State::Available);
     assert_eq!(queues.cancel_all(&waiting).await.unwrap(), 297);
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("sq1:{q}:throttled:*")
-        .query(&mut valkey.connection())
-        .unwrap();
+    let keys = valkey.keys("sq1:{q}:throttled:*");
     assert_eq!(keys, [""; 0]);
     for worker in workers {
         worker.stop().await;
@@ -221,10 +218,7 @@ async fn under_a_rate_and_a_limit_per_user_both_hold_and_all_jobs_end() {
     for worker in workers {
         worker.stop().await;
     }
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("sq1:{q}:[pt]*")
-        .query(&mut valkey.connection())
-        .unwrap();
+    let keys = valkey.keys("sq1:{q}:[pt]*");
     assert_eq!(keys, [""; 0]);
 }
 

@@ -11,12 +11,11 @@ const FILES: usize = 1_000_000;
 async fn main() {
     let server = TestValkey::start();
     for (kind, has_id) in [("a UUID as id", true), ("the `_id` as id", false)] {
-        let mut connection = server.connection();
         redis::cmd("FLUSHALL")
             .arg("SYNC")
-            .exec(&mut connection)
+            .exec(&mut server.connection())
             .unwrap();
-        let before = used_memory(&mut connection);
+        let before = server.used_memory();
         let tail = Tail::new(Valkey::open(&server.url(), 2).unwrap());
         let lead = tail.claim("measuring").await.unwrap().unwrap();
         for chunk in 0..FILES / 1000 {
@@ -25,7 +24,7 @@ async fn main() {
                 .collect();
             lead.settle(&settlements, 1, true).await.unwrap();
         }
-        let used = used_memory(&mut connection) - before;
+        let used = server.used_memory() - before;
         println!(
             "{FILES} files with {kind}: {} bytes each",
             used / FILES as u64
@@ -53,12 +52,4 @@ fn settlement(n: usize, has_id: bool) -> Settlement {
         }),
         nudge: None,
     }
-}
-
-fn used_memory(connection: &mut redis::Connection) -> u64 {
-    let info: String = redis::cmd("INFO").arg("memory").query(connection).unwrap();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("used_memory:"));
-    line.unwrap().trim().parse().unwrap()
 }

@@ -74,11 +74,7 @@ async fn a_deletion_empties_valkey_and_convex_of_this_user_only() {
     assert_eq!(client.convex_count("ann").await, 0);
     assert_eq!(client.convex_count("ben").await, 7);
     assert_eq!(client.listed_ids("ben").await.len(), 7);
-    let mut valkey = deployment.valkey.connection();
-    let left: Vec<String> = redis::cmd("KEYS")
-        .arg("sm1:{ann}:*")
-        .query(&mut valkey)
-        .unwrap();
+    let left = deployment.valkey.keys("sm1:{ann}:*");
     let left: Vec<_> = left.iter().filter(|key| !key.ends_with(":epoch")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

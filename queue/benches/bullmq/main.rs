@@ -68,9 +68,9 @@ fn main() {
 fn compare(valkey: &TestValkey, sides: &mut [Side; 2], waiting: u64, rounds: u64) {
     let (line, idle) = (format!("line-{waiting}"), format!("idle-{waiting}"));
     let memory = [0, 1].map(|side| {
-        let before = used_memory(valkey);
+        let before = valkey.used_memory();
         sides[side].seconds(json!({ "do": "bulk", "queue": line, "jobs": waiting, "delay": 0 }));
-        let after = used_memory(valkey);
+        let after = valkey.used_memory();
         sides[side]
             .seconds(json!({ "do": "bulk", "queue": idle, "jobs": waiting, "delay": LATER }));
         (after - before) as f64 / waiting as f64
@@ -192,18 +192,6 @@ impl Table {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-fn used_memory(valkey: &TestValkey) -> u64 {
-    let info: String = redis::cmd("INFO")
-        .arg("memory")
-        .query(&mut valkey.connection())
-        .unwrap();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("used_memory:"))
-        .unwrap();
-    line.trim().parse().unwrap()
 }
 
 /// Tries BullMQ's settings, which also warms it up, and keeps the fastest ones for each command.

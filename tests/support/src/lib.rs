@@ -1,5 +1,5 @@
-//! Real parts for tests: a private Valkey on a free port, a cluster of them, and a proxy that holds a transfer back half-way, a way on which
-//! answers get lost.
+//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way, and
+//! a way on which answers get lost.
 
 mod cluster;
 mod lossy;

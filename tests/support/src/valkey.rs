@@ -91,6 +91,32 @@ impl TestValkey {
             .expect("a connection to the test's Valkey")
     }
 
+    /// The keys that match, in no order; `*` stands for any text.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn keys(&self, pattern: &str) -> Vec<String> {
+        redis::cmd("KEYS")
+            .arg(pattern)
+            .query(&mut self.connection())
+            .expect("the keys of the test's Valkey")
+    }
+
+    /// The bytes that the server's data take.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn used_memory(&self) -> u64 {
+        let info: String = redis::cmd("INFO")
+            .arg("memory")
+            .query(&mut self.connection())
+            .expect("what the test's Valkey says of itself");
+        info.lines()
+            .find_map(|line| line.strip_prefix("used_memory:"))
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .expect("a line with the memory used")
+    }
+
     /// Ends the process with SIGKILL and leaves its files.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
