@@ -13,6 +13,7 @@ use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watch
 
 use super::params::DocumentPath;
 use super::request::Reading;
+use super::watching::{begin, named};
 use crate::jobs::KEEP_ALIVE;
 use crate::openapi::DocumentErrors;
 use crate::{ApiError, AppState};
@@ -51,13 +52,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?;
-    let watcher = state.documents.watch(&service, &id);
-    let first = state.documents.changes(&service, &id, after).await?;
-    if let Changes::Present(document) | Changes::Reset(document) = &first
-        && document.deleted
-    {
-        return Err(ApiError::NotFound);
-    }
+    let (watcher, first) = begin(&state.documents, &service, &id, after).await?;
     let shutdown = state.shutdown.clone();
     let watch = Watch {
         documents: state.documents.clone(),
@@ -102,11 +97,7 @@ impl Watch {
         stream! {
             let mut changes = first;
             loop {
-                let (name, documents) = match changes {
-                    Changes::Present(document) => ("present", vec![document]),
-                    Changes::Reset(document) => ("reset", vec![document]),
-                    Changes::Since(documents) => ("change", documents),
-                };
+                let (name, documents) = named(changes);
                 if documents.is_empty() {
                     self.watcher.nudged(LOOK).await;
                 }

@@ -10,6 +10,7 @@ mod queued;
 mod read;
 mod request;
 mod socket;
+mod watching;
 mod write;
 
 use axum::extract::DefaultBodyLimit;

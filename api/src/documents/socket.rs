@@ -22,6 +22,7 @@ use super::frames::{self, Asked};
 use super::params::ServicePath;
 use super::read;
 use super::request::{Names, Reading, check_name};
+use super::watching::{begin, named};
 use crate::auth::{Auth, Caller, Scope};
 use crate::openapi::DocumentErrors;
 use crate::{ApiError, AppState};
@@ -274,14 +275,9 @@ impl Connection {
             let rule = format!("id: one connection watches at most {MAX_SUBSCRIPTIONS} documents");
             return Ok(Err(ApiError::InvalidRequest(rule)));
         }
-        let documents = self.state.documents.clone();
-        // Before the first look, so that nothing is missed.
-        let watcher = documents.watch(&self.service, id);
-        let changes = match documents.changes(&self.service, id, after).await {
-            Ok(Changes::Present(document) | Changes::Reset(document)) if document.deleted => {
-                return Ok(Err(ApiError::NotFound));
-            }
-            Ok(changes) => changes,
+        let first = begin(&self.state.documents, &self.service, id, after).await;
+        let (watcher, changes) = match first {
+            Ok(first) => first,
             Err(DocumentError::NotFound) => return Ok(Err(ApiError::NotFound)),
             Err(error @ DocumentError::NoJsonModule) => return Ok(Err(error.into())),
             Err(error) => return Err(unavailable(&error)),
@@ -316,11 +312,7 @@ impl Connection {
         changes: Changes,
         mut watcher: Watcher,
     ) -> Result<(), End> {
-        let (kind, documents) = match changes {
-            Changes::Present(document) => ("present", vec![document]),
-            Changes::Reset(document) => ("reset", vec![document]),
-            Changes::Since(documents) => ("change", documents),
-        };
+        let (kind, documents) = named(changes);
         let wait = if documents.is_empty() {
             LOOK
         } else {
