@@ -60,7 +60,11 @@ fn library(retention: &Retention, bodies: &[&str]) -> (String, Arc<str>) {
         let _ = write!(text, "do\n{body}end\n");
     }
     let digest = Sha256::digest(&text);
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let name = format!("sluice_queue_{digest}");
     let library = format!("#!lua name={name}\nlocal LIBRARY = '{name}'\n{text}");
     (name, library.into())
