@@ -8,11 +8,15 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { payload, attempts, ms it waited, version, user, max_attempts, checkpoint, trace, backoff, id, input };
---          what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
+--          with each job as { "<id> <attempts> <ms it waited>", payload, then name and value of each field of OPTIONAL that it
+--          has }. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
+
+local OPTIONAL = {
+  [5] = 'version', [6] = 'user', [7] = 'max_attempts', [8] = 'backoff', [9] = 'trace', [10] = 'input', [11] = 'checkpoint',
+}
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 local function put_back(token)
@@ -123,6 +127,18 @@ local function may_start(id, user, score, user_rate)
   return false
 end
 
+-- What goes out of a job. Most have none of OPTIONAL; and one text is read faster than three values.
+local function row(id, attempts, job)
+  local values = { string.format('%s %d %.0f', id, attempts, now - (job[4] or job[3])), job[1] }
+  for i = 5, 11 do
+    if job[i] then
+      values[#values + 1] = OPTIONAL[i]
+      values[#values + 1] = job[i]
+    end
+  end
+  return values
+end
+
 -- Leases up to `want` jobs. Returns them, and how many were set aside: newer ones, and throttled ones, and all.
 local function lease_next(want, version, run, lease, rate, user_rate)
   local jobs, leased, started, newer, throttled, aside = {}, {}, {}, 0, 0, 0
@@ -133,19 +149,19 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       local id = popped[i]
       local key = root .. 'job:' .. id
       local job = call(
-        'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace',
-        'backoff', 'run_at', 'input')
+        'HMGET', key, 'payload', 'attempts', 'created_at', 'run_at', 'version', 'user', 'max_attempts', 'backoff', 'trace',
+        'input', 'checkpoint')
       if not job[1] then
         -- Somebody deleted it.
-      elseif tonumber(job[4] or 1) > version then
+      elseif tonumber(job[5] or 1) > version then
         newer, aside = newer + 1, aside + 1
-        call('ZADD', root .. 'newer', job[4], id)
+        call('ZADD', root .. 'newer', job[5], id)
         give_up_place(id)
       elseif not take_place(id) then
         -- It was in line without a place: the limit was set after it joined.
         aside = aside + 1
-        crowd(id, job[5], popped[i + 1])
-      elseif not may_start(id, job[5], popped[i + 1], user_rate) then
+        crowd(id, job[6], popped[i + 1])
+      elseif not may_start(id, job[6], popped[i + 1], user_rate) then
         throttled, aside = throttled + 1, aside + 1
       else
         local attempts = (job[2] or 0) + 1
@@ -154,9 +170,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
         leased[#leased + 1] = id
         started[#started + 1] = id
         moved[#moved + 1] = id
-        -- The same table goes out: making another one takes longer than all the rest here.
-        job[2], job[3], job[10] = attempts, now - (job[10] or job[3]), id
-        jobs[#jobs + 1] = job
+        jobs[#jobs + 1] = row(id, attempts, job)
       end
     end
     -- The line is at its end, unless what was set aside let others join it.

@@ -19,6 +19,10 @@ const UNDER_WAY: usize = 2;
 pub(crate) trait Request: Sized + Send + Sync + 'static {
     type Answer: Send;
 
+    /// Whether a request that finds nothing under way is sent by its caller. That is the quickest way for one of them: no other
+    /// task has to be woken first. Else a task sends it, and takes along what others ask until it runs.
+    const AT_ONCE: bool;
+
     /// Where requests of this kind wait.
     fn batches(shared: &Shared) -> &Batches<Self>;
 
@@ -33,8 +37,7 @@ pub(crate) trait Request: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = RedisResult<Vec<Self::Answer>>> + Send;
 }
 
-/// Collects requests for as long as earlier ones are under way, and no longer: a request that finds nothing under way is
-/// sent at once.
+/// Collects requests for as long as earlier ones are under way, and no longer.
 pub(crate) struct Batches<R: Request>(Mutex<HashMap<String, Waiting<R>>>);
 
 struct Waiting<R: Request> {
@@ -48,19 +51,23 @@ pub(crate) async fn ask<R: Request>(
     queue: &str,
     request: R,
 ) -> Result<R::Answer, QueueError> {
-    match R::batches(shared).admit(queue, request) {
-        // Its caller sends it: another task would have to be woken first.
+    let answer = match R::batches(shared).admit(queue, request) {
         Admitted::Alone(request) => {
             let _turn = Turn::<R>(shared, queue, PhantomData);
             let answers = R::send(shared, queue, std::slice::from_ref(&request)).await?;
             let answer = answers.into_iter().next();
-            answer.ok_or_else(|| QueueError::Malformed("no answer".into()))
+            return answer.ok_or_else(|| QueueError::Malformed("no answer".into()));
         }
-        Admitted::Waiting(answer) => match answer.await {
-            Ok(answer) => Ok(answer?),
-            // The runtime is going down.
-            Err(_) => Err(QueueError::Timeout("a batch")),
-        },
+        Admitted::First(answer) => {
+            tokio::spawn(send_all::<R>(shared.clone(), queue.to_owned()));
+            answer
+        }
+        Admitted::Waiting(answer) => answer,
+    };
+    match answer.await {
+        Ok(answer) => Ok(answer?),
+        // The runtime is going down.
+        Err(_) => Err(QueueError::Timeout("a batch")),
     }
 }
 
@@ -100,9 +107,11 @@ async fn send_all<R: Request>(shared: Arc<Shared>, queue: String) {
 
 /// What becomes of a request.
 enum Admitted<R: Request> {
-    /// Its caller has a turn, and sends it.
+    /// Its caller has a turn and sends it.
     Alone(R),
-    /// It is sent with others, by whoever has a turn.
+    /// Its caller has a turn and has it sent, with those who come meanwhile.
+    First(oneshot::Receiver<RedisResult<R::Answer>>),
+    /// It is sent by somebody who has a turn.
     Waiting(oneshot::Receiver<RedisResult<R::Answer>>),
 }
 
@@ -118,13 +127,18 @@ impl<R: Request> Batches<R> {
             Some(waiting) => waiting,
             None => queues.entry(queue.to_owned()).or_default(),
         };
-        if waiting.under_way < UNDER_WAY {
-            waiting.under_way += 1;
+        let has_turn = waiting.under_way < UNDER_WAY;
+        waiting.under_way += usize::from(has_turn);
+        if has_turn && R::AT_ONCE {
             return Admitted::Alone(request);
         }
         let (sender, answer) = oneshot::channel();
         waiting.requests.push((request, sender));
-        Admitted::Waiting(answer)
+        if has_turn {
+            Admitted::First(answer)
+        } else {
+            Admitted::Waiting(answer)
+        }
     }
 
     /// Ends a turn, unless there is something to send.

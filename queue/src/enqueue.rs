@@ -189,6 +189,7 @@ pub(crate) struct Addition {
 
 impl Request for Addition {
     type Answer = Added;
+    const AT_ONCE: bool = true;
 
     fn batches(shared: &Shared) -> &Batches<Self> {
         &shared.added

@@ -182,7 +182,8 @@ impl Twins {
         let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
         let leased: Vec<String> = rows
             .into_iter()
-            .map(|mut row| redis::from_redis_value(row.swap_remove(9)).unwrap())
+            .map(|mut row| redis::from_redis_value(row.swap_remove(0)).unwrap())
+            .map(|head: String| head.split(' ').next().unwrap().to_owned())
             .collect();
         let did = format!("fetch {want} of version {version}");
         let expected = self.reference.fetch(want, version, &run);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis_core::worker::context::WorkerContext;
+use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,7 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
-use crate::job::limited;
-use crate::keys::{FETCH_LIMIT, VERSION, root};
+use crate::keys::{FETCH_LIMIT, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
@@ -36,21 +36,36 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// A job as the script returns it: payload, attempts, ms waited, version, user, max attempts, checkpoint, trace, backoff,
-/// id, input.
-type Row = (
-    Vec<u8>,
-    u32,
-    u64,
-    Option<u32>,
-    Option<String>,
-    Option<u32>,
-    Option<Vec<u8>>,
-    Option<String>,
-    Option<String>,
-    String,
-    Option<Vec<u8>>,
-);
+/// A job as the script returns it.
+struct Row {
+    id: String,
+    waited: Duration,
+    job: Fetched,
+}
+
+impl FromRedisValue for Row {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut values = value.into_sequence().map_err(|_| "not a job")?.into_iter();
+        let (Some(head), Some(Value::BulkString(payload))) = (values.next(), values.next()) else {
+            return Err("half a job".into());
+        };
+        let head: String = from_redis_value(head)?;
+        let mut words = head.split(' ');
+        let (Some(id), Some(attempt), Some(waited)) = (words.next(), words.next(), words.next())
+        else {
+            return Err(format!("head {head:?}").into());
+        };
+        let mut row = Self {
+            id: id.to_owned(),
+            waited: Duration::from_millis(waited.parse().map_err(|_| "the wait")?),
+            job: Fetched::new(payload, attempt.parse().map_err(|_| "the attempts")?),
+        };
+        while let (Some(name), Some(value)) = (values.next(), values.next()) {
+            row.job.set(&from_redis_value::<String>(name)?, value)?;
+        }
+        Ok(row)
+    }
+}
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
 /// a lost one leased.
@@ -117,6 +132,9 @@ impl Fetcher {
                 }
             };
             fetched_at = Some(Instant::now());
+            if pause.is_zero() {
+                self.gather().await;
+            }
             tokio::select! {
                 biased;
                 () = stopped() => return,
@@ -134,6 +152,12 @@ impl Fetcher {
         }
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         self.slots.clone().try_acquire_many_owned(free).ok()
+    }
+
+    async fn gather(&self) {
+        let half =
+            u32::try_from(self.config.concurrency.min(FETCH_LIMIT).div_ceil(8)).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(Duration::from_millis(1), self.slots.acquire_many(half)).await;
     }
 
     /// Returns when there is a free place and the worker wants to use it.
@@ -212,20 +236,7 @@ impl Fetcher {
     }
 
     async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
-        let (
-            payload,
-            attempt,
-            waited,
-            version,
-            user,
-            max_attempts,
-            checkpoint,
-            trace,
-            backoff,
-            job,
-            input,
-        ) = row;
-        let id = JobId::from_parts(&self.queue, &job);
+        let id = JobId::from_parts(&self.queue, &row.id);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
             .queues
@@ -234,21 +245,11 @@ impl Fetcher {
             .leases
             .hold(lease.clone(), permit);
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
-            .record(Duration::from_millis(waited));
+            .record(row.waited);
         let running = Running {
             queues: self.queues.clone(),
             lease,
-            job: Fetched {
-                payload,
-                version: version.unwrap_or(VERSION),
-                user,
-                attempt,
-                max_attempts: limited(max_attempts),
-                backoff: backoff.and_then(|json| serde_json::from_str(&json).ok()),
-                checkpoint,
-                trace,
-                input,
-            },
+            job: row.job,
             progress: Arc::new(Progress::new()),
             log: Arc::default(),
             slot: Some(slot),

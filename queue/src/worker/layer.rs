@@ -249,6 +249,8 @@ pub(crate) struct End {
 impl Request for End {
     /// The job's state, or "lost".
     type Answer = String;
+    // Runs that end together are recorded together.
+    const AT_ONCE: bool = false;
 
     fn batches(shared: &Shared) -> &Batches<Self> {
         &shared.ended

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use redis::{ParsingError, Value, from_redis_value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -10,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, Slot};
 use super::log::Log;
-use crate::job::check_size;
-use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, root};
+use crate::job::{check_size, limited};
+use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, VERSION, root};
 use crate::{Backoff, JobId, LogLevel, QueueError, Queues};
 
 /// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
@@ -56,6 +57,41 @@ pub(super) struct Fetched {
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
     pub input: Option<Vec<u8>>,
+}
+
+impl Fetched {
+    /// As most jobs are.
+    pub fn new(payload: Vec<u8>, attempt: u32) -> Self {
+        Self {
+            payload,
+            version: VERSION,
+            user: None,
+            attempt,
+            max_attempts: limited(None),
+            backoff: None,
+            checkpoint: None,
+            trace: None,
+            input: None,
+        }
+    }
+
+    /// Reads one of the fields that a job may have besides.
+    pub fn set(&mut self, name: &str, value: Value) -> Result<(), ParsingError> {
+        match name {
+            "version" => self.version = from_redis_value(value)?,
+            "user" => self.user = Some(from_redis_value(value)?),
+            "max_attempts" => self.max_attempts = limited(Some(from_redis_value(value)?)),
+            "backoff" => {
+                let json: String = from_redis_value(value)?;
+                self.backoff = serde_json::from_str(&json).ok();
+            }
+            "trace" => self.trace = Some(from_redis_value(value)?),
+            "input" => self.input = Some(from_redis_value(value)?),
+            "checkpoint" => self.checkpoint = Some(from_redis_value(value)?),
+            _ => return Err(format!("field {name:?}").into()),
+        }
+        Ok(())
+    }
 }
 
 impl Running {
