@@ -17,6 +17,8 @@ local function reconcile(lease)
       end
     elseif KEEP[state] then
       forget({ id })
+    elseif state == 'waiting' then
+      call('ZADD', root .. 'waiting', now, id)
     else
       call('ZADD', root .. state, job.run_at or now, id)
       wake = true

@@ -29,7 +29,7 @@
 //! ```text
 //!     ┌── later in a chain, ► waiting ── the others have ended ──► as enqueued
 //!     │     or a callback
-//!     │      delayed               due
+//!     │      delay, run-at         due
 //!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
 //!     │                                ▼      ▼                     │       result or refusal
 //!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
@@ -142,7 +142,7 @@ pub use job::{
     AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
 };
 pub use keys::{
-    CHAIN_LIMIT, CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT,
+    CHAIN_LIMIT, CHECKPOINT_LIMIT, DELAY_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT,
     PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
     RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
