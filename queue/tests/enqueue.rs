@@ -1,4 +1,4 @@
-//! Adding jobs: deduplication, idempotency, limits, order, delay.
+//! Adding jobs: deduplication, idempotency, limits, order.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -138,35 +138,6 @@ async fn jobs_run_by_priority_then_in_the_order_of_enqueueing() {
     finished(&queues, &last.unwrap()).await;
     worker.stop().await;
     assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
-}
-
-#[tokio::test]
-async fn a_delayed_job_waits_for_its_time() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    // A poll too slow to have any part in it: the worker must be woken, and know when the job is due.
-    let config = sluice_queue::WorkerConfig {
-        poll: LONG * 2,
-        ..fast("w", 1)
-    };
-    let worker = work(&queues, config, async |_| Ok(json(&())));
-    let first = queues.enqueue(job(&())).await.unwrap().id;
-    finished(&queues, &first).await;
-    let delayed = NewJob {
-        delay: Some(Duration::from_millis(400)),
-        ..job(&())
-    };
-    let id = queues.enqueue(delayed).await.unwrap().id;
-    let job = queues.get(&id).await.unwrap().unwrap();
-    assert_eq!(job.state, State::Scheduled);
-    assert_eq!(job.run_at, job.created_at + 400);
-    assert!(matches!(
-        finished(&queues, &id).await,
-        Finished::Completed(_)
-    ));
-    let job = queues.get(&id).await.unwrap().unwrap();
-    assert!(job.started_at.unwrap() >= job.run_at);
-    worker.stop().await;
 }
 
 #[tokio::test]

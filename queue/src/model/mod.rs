@@ -28,6 +28,9 @@ const STEPS: usize = 400;
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
 
+/// As far away, by the clock: the year 2100, in ms since 1970.
+const DISTANT: u64 = 4_102_444_800_000;
+
 const LISTS: [&str; 12] = [
     "waiting",
     "held",

@@ -48,6 +48,8 @@ pub struct NewJob {
     pub priority: u64,
     pub max_attempts: u32,
     pub delayed: bool,
+    /// Whether it says when by the clock, rather than by a delay or not at all.
+    pub by_clock: bool,
 }
 
 #[derive(Default)]
