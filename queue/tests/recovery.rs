@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
+use common::damage::member;
 use common::process::{Process, queues_of_parent};
 use common::*;
 use sluice_queue::{
@@ -140,7 +141,7 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
 
 /// Makes a lease run out, as if its worker had been away.
 async fn expire_lease(valkey: &TestValkey, queues: &Queues, id: &JobId) {
-    let member = id.as_str().split_once('_').unwrap().1;
+    let member = member(id);
     while queues.get(id).await.unwrap().unwrap().attempts < 2 {
         redis::cmd("ZADD")
             .arg("sq1:{q}:running")
@@ -288,7 +289,7 @@ async fn leases_that_ran_out_while_nobody_could_fetch_may_still_be_extended() {
     });
     let id = queues.enqueue(job(&())).await.unwrap().id;
     until(&queues, &id, |job| job.state == State::Running).await;
-    let member = id.as_str().split_once('_').unwrap().1;
+    let member = member(&id);
     redis::pipe()
         .atomic()
         .cmd("ZADD")
