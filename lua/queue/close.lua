@@ -5,10 +5,12 @@
 -- Returns  1; 0 when it was closed before; -1 when there is none
 -- Cost     O(log n)
 
-local key = root .. 'batch:' .. ARGV[1]
-if call('EXISTS', key) == 0 then return -1 end
-if call('HSETNX', key, 'closed_at', now) == 0 then return 0 end
-call('PERSIST', key)
-links().settle(ARGV[1])
-announce()
-return 1
+define('close', function(ARGV)
+  local key = root .. 'batch:' .. ARGV[1]
+  if call('EXISTS', key) == 0 then return -1 end
+  if call('HSETNX', key, 'closed_at', now) == 0 then return 0 end
+  call('PERSIST', key)
+  settle(ARGV[1])
+  announce()
+  return 1
+end)

@@ -1,9 +1,9 @@
--- What happens to jobs in more than one script; placed behind head.lua.
+-- What happens to jobs in more than one function.
 
 -- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
 -- has none and one is left. Returns whether it may be in line, and its user.
 local function take_place(id)
-  local limit = limit_of(2) or 0
+  local limit = tonumber(meta(USER_LIMIT) or 0)
   if limit == 0 then return true end
   local user = call('HGET', root .. 'job:' .. id, 'user')
   if not user then return true end
@@ -25,6 +25,7 @@ local function throttle(id, user, score, at)
   call('ZADD', root .. 'throttled', score, id)
   call('ZADD', root .. 'throttled:' .. user, score, id)
   call('ZADD', root .. 'throttled_users', 'NX', at, user)
+  look_at(at)
 end
 
 -- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
@@ -35,10 +36,10 @@ local function offer(id, priority, seat)
   local has_place, user = take_place(id)
   if not has_place then return crowd(id, user, score) end
   -- While the rate holds a user back, jobs are set aside at once. One that has a place among those of its user keeps it.
-  if limits[4] then
+  if meta(USER_RATE) then
     user = call('HGET', root .. 'job:' .. id, 'user')
     local held_until = user and call('ZSCORE', root .. 'throttled_users', user)
-    if held_until then return throttle(id, user, score, held_until) end
+    if held_until then return throttle(id, user, score, tonumber(held_until)) end
   end
   call('ZADD', root .. 'available', score, id)
   if call('ZCARD', root .. 'available') == 1 then wake = true end
@@ -65,17 +66,17 @@ local function line_up(id, priority, group)
   seat_at(id, priority, group, seat)
 end
 
--- Parks a job until `at`, in the set `scheduled` or `retrying`. Workers are woken when their sleep gets shorter.
+-- Parks a job until `at`, in the set `scheduled` or `retrying`.
 local function park(id, set, at)
   call('HSET', root .. 'job:' .. id, 'state', set, 'run_at', at)
   call('ZADD', root .. set, at, id)
-  if call('ZRANGE', root .. set, 0, 0)[1] == id then wake = true end
+  look_at(at)
   moved[#moved + 1] = id
 end
 
 -- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So users take turns.
 local function admit(user)
-  local limit = limit_of(2) or 0
+  local limit = tonumber(meta(USER_LIMIT) or 0)
   if limit == 0 then limit = CHUNK end
   local places = root .. 'places:' .. user
   while call('SCARD', places) < limit do
@@ -92,7 +93,7 @@ end
 
 -- Gives up the place that a job may have among those of its user, to the user's next job.
 local function give_up_place(id)
-  if not limit_of(2) then return end
+  if not meta(USER_LIMIT) then return end
   local user = call('HGET', root .. 'job:' .. id, 'user')
   if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
 end
@@ -100,7 +101,7 @@ end
 -- Removes finished jobs, at once or when the last key that answers with them has run out.
 local function forget(ids)
   local gone = {}
-  local keeps = tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) > now
+  local keeps = tonumber(meta(KEPT_UNTIL) or 0) > now
   for _, id in ipairs(ids) do
     local key = root .. 'job:' .. id
     local keep_until = keeps and tonumber(call('HGET', key, 'keep_until') or 0)
@@ -113,19 +114,18 @@ local function forget(ids)
   if gone[1] then call('UNLINK', unpack(gone)) end
 end
 
--- Forgets at most `chunk` of the oldest jobs of a finished state, beyond its count or its age.
-local function trim(state, chunk)
-  local set = root .. state
-  local excess = call('ZCARD', set) - KEEP[state].count
-  local old
-  if excess > 0 then
-    old = call('ZRANGE', set, 0, math.min(excess, chunk) - 1)
-  else
-    old = call('ZRANGE', set, '-inf', now - KEEP[state].age, 'BYSCORE', 'LIMIT', 0, chunk)
-  end
-  if not old[1] then return end
-  call('ZREM', set, unpack(old))
+-- Forgets the `count` oldest jobs of a finished state.
+local function drop(state, count)
+  local old = call('ZRANGE', root .. state, 0, count - 1)
+  call('ZREMRANGEBYRANK', root .. state, 0, count - 1)
   forget(old)
+end
+
+-- Forgets at most CHUNK jobs of a finished state, beyond its count or its age.
+local function trim(state)
+  local excess = call('ZCARD', root .. state) - KEEP[state].count
+  if excess <= 0 then excess = call('ZCOUNT', root .. state, '-inf', now - KEEP[state].age) end
+  if excess > 0 then drop(state, math.min(excess, CHUNK)) end
 end
 
 -- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it for as long as such a
@@ -159,14 +159,15 @@ local function let_go(id, group, unique, state)
   end
 end
 
--- Lists jobs that ended, given as { now, id, now, id, ... }. For each of them at most two older ones are forgotten, so a
--- finished state never outgrows its count.
+-- Lists jobs that ended, given as { now, id, now, id, ... }. A finished state is let outgrow its count by a hundredth, so
+-- that not every job that ends has to look for another one to forget.
 local function list_ended(state, jobs)
   call('ZADD', root .. state, unpack(jobs))
-  trim(state, #jobs)
+  local excess = call('ZCARD', root .. state) - KEEP[state].count
+  if excess > KEEP[state].count / 100 then drop(state, math.min(excess, CHUNK + #jobs)) end
 end
 
-local links -- of links.lua
+local follow_up -- of links.lua
 
 -- Ends a job. Whoever calls this has taken it out of the set of its former state.
 local function conclude(id, state, group, unique, batch, next_job)
@@ -174,7 +175,7 @@ local function conclude(id, state, group, unique, batch, next_job)
   list_ended(state, { now, id })
   let_go(id, group, unique, state)
   ended[#ended + 1] = id
-  if batch or next_job then links().follow_up(id, state, batch, next_job) end
+  if batch or next_job then follow_up(id, state, batch, next_job) end
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
@@ -188,7 +189,7 @@ local function note(id, attempt, message)
   call('HSET', key, 'errors', errors)
 end
 
--- Tells workers and watchers; the last step of every script that changes something.
+-- Tells workers and watchers; the last step of every function that changes something.
 local function announce()
   if wake then call('PUBLISH', root .. 'events', 'wake') end
   if moved[1] then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end

@@ -1,7 +1,8 @@
 -- Adds jobs, or finds those that are already there.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each job: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
+-- ARGV     1 "1" when this was sent before, and may have been run, else "0"  2 how many jobs, then
+--          for each of them: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
 --          backoff), and
 --          delay       in ms
@@ -23,20 +24,9 @@ local INSTRUCTIONS = {
   delay = true, run_at = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
 }
 
-local keys, starts = {}, {}
-local at, last = 1, #ARGV
-while at < last do
-  keys[#keys + 1] = root .. 'job:' .. ARGV[at]
-  starts[#starts + 1] = at
-  at = at + 3 + ARGV[at + 2]
-end
-
--- A job is there already only when its script is sent again. That is asked once, for all of them.
-local sent_again = call('EXISTS', unpack(keys)) > 0
-
--- Places in line for all of them; those that are not used are left out.
-local seat = call('HINCRBY', root .. 'meta', 'seat', #keys) - #keys
-local in_line = {} -- score and id of those that join the line together, at the end
+-- Of the run at hand:
+local seat    -- the last place in line that was given out
+local in_line -- score and id of those that join the line together, at the end
 
 -- What stands in line by itself, with nothing to look up.
 local function join(id, priority)
@@ -46,9 +36,7 @@ end
 
 -- Notes until when some job has to be kept: until then forgetting must look.
 local function note_kept(until_ms)
-  if until_ms > tonumber(call('HGET', root .. 'meta', 'kept_until') or 0) then
-    call('HSET', root .. 'meta', 'kept_until', until_ms)
-  end
+  if until_ms > tonumber(meta(KEPT_UNTIL) or 0) then note_meta(KEPT_UNTIL, 'kept_until', until_ms) end
 end
 
 -- Sees to it that a job is kept until then at least, also after it has ended.
@@ -156,30 +144,39 @@ local function add(key, id, payload, options)
   return 1
 end
 
-local answers = {}
-for i, key in ipairs(keys) do
-  local start = starts[i]
-  local id, payload, more = ARGV[start], ARGV[start + 1], tonumber(ARGV[start + 2])
-  seat = seat + 1
-  if sent_again and call('EXISTS', key) == 1 then
-    answers[i] = 1
-  elseif more == 0 then
-    call('HSET', key, 'payload', payload, 'created_at', now, 'state', 'available', 'seat', seat)
-    join(id, PRIORITY)
-    answers[i] = 1
-  else
-    local options = {}
-    for option = start + 3, start + 2 + more, 2 do
-      options[ARGV[option]] = ARGV[option + 1]
-    end
-    answers[i] = add(key, id, payload, options)
-  end
-end
+define('enqueue', function(ARGV)
+  local sent_again = ARGV[1] == '1'
+  local count = tonumber(ARGV[2])
+  -- Places in line for all of them; those that are not used are left out.
+  seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
+  in_line = {}
 
-if in_line[1] then
-  call('ZADD', root .. 'available', unpack(in_line))
-  if call('ZCARD', root .. 'available') == #in_line / 2 then wake = true end
-end
-moved = {} -- nobody can know of them yet
-announce()
-return answers
+  local answers, at = {}, 3
+  for i = 1, count do
+    local id, payload, more = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    local key = root .. 'job:' .. id
+    seat = seat + 1
+    if sent_again and call('EXISTS', key) == 1 then
+      answers[i] = 1
+    elseif more == 0 then
+      call('HSET', key, 'payload', payload, 'created_at', now, 'state', 'available', 'seat', seat)
+      join(id, PRIORITY)
+      answers[i] = 1
+    else
+      local options = {}
+      for option = at + 3, at + 2 + more, 2 do
+        options[ARGV[option]] = ARGV[option + 1]
+      end
+      answers[i] = add(key, id, payload, options)
+    end
+    at = at + 3 + more
+  end
+
+  if in_line[1] then
+    call('ZADD', root .. 'available', unpack(in_line))
+    if call('ZCARD', root .. 'available') == #in_line / 2 then wake = true end
+  end
+  moved = {} -- nobody can know of them yet
+  announce()
+  return answers
+end)

@@ -12,19 +12,10 @@
 --          what is as most jobs have it is none. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
---          O(jobs that run) after a lost answer
-
-local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
-local version = tonumber(ARGV[7])
-local run = string.format('%.0f/%s/%s', now, token, worker)
-
-local meta = call(
-  'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
-limits = meta
-if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
+--          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
-if ARGV[6] == '1' then
+local function put_back(token)
   for _, id in ipairs(call('ZRANGE', root .. 'running', 0, -1)) do
     local key = root .. 'job:' .. id
     local job = call('HMGET', key, 'run', 'priority', 'seat')
@@ -37,47 +28,38 @@ if ARGV[6] == '1' then
   end
 end
 
--- The first of a set and its score, which is a time.
-local function first(set)
-  local head = call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')
-  return tonumber(head[2])
-end
-
+-- The first CHUNK of a set that are due.
 local function due(set)
-  local at = first(set)
-  if not at or at > now then return {} end
   return call('ZRANGE', root .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, CHUNK)
 end
 
--- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
--- A delayed job joins the line, and its group, when it becomes due.
-for _, id in ipairs(due('scheduled')) do
-  local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority', 'group')
-  call('ZREM', root .. 'scheduled', id)
-  if job[1] then line_up(id, job[2], job[3]) end
+-- When the first of a set is due.
+local function first_of(set)
+  return tonumber(call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')[2] or NEVER)
 end
 
--- A retried one goes back to the place it had; it stayed at the head of its group.
-for _, id in ipairs(due('retrying')) do
-  local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
-  call('ZREM', root .. 'retrying', id)
-  if job[2] then
-    call('HSET', root .. 'job:' .. id, 'state', 'available')
-    offer(id, job[1], job[2])
+-- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
+local function promote()
+  -- A delayed job joins the line, and its group, when it becomes due.
+  for _, id in ipairs(due('scheduled')) do
+    local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority', 'group')
+    call('ZREM', root .. 'scheduled', id)
+    if job[1] then line_up(id, job[2], job[3]) end
+  end
+  -- A retried one goes back to the place it had; it stayed at the head of its group.
+  for _, id in ipairs(due('retrying')) do
+    local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
+    call('ZREM', root .. 'retrying', id)
+    if job[2] then
+      call('HSET', root .. 'job:' .. id, 'state', 'available')
+      offer(id, job[1], job[2])
+    end
   end
 end
 
--- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
--- half a lease to extend theirs before anything is taken from them.
-local fetched_at, rescue_after = tonumber(meta[5] or 0), tonumber(meta[6] or 0)
-if meta[5] and now - fetched_at > lease then
-  rescue_after = now + math.floor(lease / 2)
-  call('HSET', root .. 'meta', 'rescue_after', rescue_after)
-end
-if now - fetched_at >= lease / 20 then call('HSET', root .. 'meta', 'fetched_at', now) end
-
-local rescued, buried = 0, 0
-if now >= rescue_after then
+-- Takes away jobs whose lease ran out. Returns how many go back in line, and how many are dead.
+local function rescue()
+  local rescued, buried = 0, 0
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
     local job = call(
@@ -99,50 +81,30 @@ if now >= rescue_after then
       end
     end
   end
+  return rescued, buried
 end
 
 -- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
-local rate, user_rate, throttled_ever = meta[3], meta[4] ~= '0' and meta[4], meta[4]
-local meter = (rate or user_rate) and rates()
-for _, user in ipairs(throttled_ever and due('throttled_users') or {}) do
-  local line = root .. 'throttled:' .. user
-  local may, next_at = CHUNK, now
-  if user_rate then may, next_at = meter.allowance(user_rate, user) end
-  if may > CHUNK then may, next_at = CHUNK, now end
-  call('ZREM', root .. 'throttled_users', user)
-  local ids = may > 0 and call('ZPOPMIN', line, may) or {}
-  for i = 1, #ids, 2 do
-    call('ZREM', root .. 'throttled', ids[i])
-    local job = call('HMGET', root .. 'job:' .. ids[i], 'state', 'priority')
-    if job[1] then offer(ids[i], job[2], call('HINCRBY', root .. 'meta', 'seat', 1)) end
+local function let_go_on(user_rate)
+  for _, user in ipairs(due('throttled_users')) do
+    local line = root .. 'throttled:' .. user
+    local may, next_at = CHUNK, now
+    if user_rate then may, next_at = allowance(user_rate, user) end
+    if may > CHUNK then may, next_at = CHUNK, now end
+    call('ZREM', root .. 'throttled_users', user)
+    local ids = may > 0 and call('ZPOPMIN', line, may) or {}
+    for i = 1, #ids, 2 do
+      call('ZREM', root .. 'throttled', ids[i])
+      local job = call('HMGET', root .. 'job:' .. ids[i], 'state', 'priority')
+      if job[1] then offer(ids[i], job[2], call('HINCRBY', root .. 'meta', 'seat', 1)) end
+    end
+    if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
   end
-  if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
-end
-
--- What need not be done by each fetch.
-local mended = 0
-if not meta[8] or now - meta[8] >= RECONCILE_MS then
-  call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
-  for state in pairs(KEEP) do trim(state, CHUNK) end
-  mended = reconcile(lease)
-end
-
-local paused, limit = meta[7], limit_of(1)
-if paused then want = 0 end
-if limit then
-  want = math.min(want, limit - call('ZCARD', root .. 'running'))
-  -- Runs that were taken away left room for others, too.
-  wake = wake or rescued + buried > 0
-end
-local next_start
-if rate and want > 0 then
-  local may, next_at = meter.allowance(rate)
-  if may < want then want, next_start = may, next_at end
 end
 
 -- What an older worker set aside goes back to its place.
-if want > 0 then
-  for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, want)) do
+local function bring_back(version, count)
+  for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, count)) do
     local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
     call('ZREM', root .. 'newer', id)
     if job[2] then offer(id, job[1], job[2]) end
@@ -150,74 +112,136 @@ if want > 0 then
 end
 
 -- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
-local function may_start(id, user, score)
+local function may_start(id, user, score, user_rate)
   if not user_rate or not user then return true end
-  local may, next_at = meter.allowance(user_rate, user)
+  local may, next_at = allowance(user_rate, user)
   if may > 0 then
-    meter.spend(user_rate, user, { id })
+    spend(user_rate, user, { id })
     return true
   end
   throttle(id, user, score, next_at)
   return false
 end
 
--- A job may be in line without a place when the limit was set after it joined.
-local jobs, leased, started, newer, crowded, throttled = {}, {}, {}, 0, 0, 0
-while #jobs < want and newer + crowded + throttled < CHUNK do
-  local popped = call('ZPOPMIN', root .. 'available', want - #jobs)
-  if #popped == 0 then break end
-  for i = 1, #popped, 2 do
-    local id = popped[i]
-    local key = root .. 'job:' .. id
-    local job = call(
-      'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace', 'backoff',
-      'run_at', 'input')
-    if job[1] and tonumber(job[4] or 1) > version then
-      newer = newer + 1
-      call('ZADD', root .. 'newer', job[4], id)
-      give_up_place(id)
-    elseif job[1] and not take_place(id) then
-      crowded = crowded + 1
-      crowd(id, job[5], popped[i + 1])
-    elseif job[1] and not may_start(id, job[5], popped[i + 1]) then
-      throttled = throttled + 1
-    elseif job[1] then
-      local attempts = (job[2] or 0) + 1
-      call('HSET', key, 'state', 'running', 'run', run, 'attempts', attempts)
-      leased[#leased + 1] = now + lease
-      leased[#leased + 1] = id
-      started[#started + 1] = id
-      moved[#moved + 1] = id
-      -- The same table goes out: making another one takes longer than all the rest here.
-      job[2], job[3], job[10] = attempts, now - (job[10] or job[3]), id
-      jobs[#jobs + 1] = job
+-- Leases up to `want` jobs. Returns them, and how many were set aside: newer ones, and throttled ones, and all.
+local function lease_next(want, version, run, lease, rate, user_rate)
+  local jobs, leased, started, newer, throttled, aside = {}, {}, {}, 0, 0, 0
+  while #jobs < want and aside < CHUNK do
+    local asked, passed = want - #jobs, aside
+    local popped = call('ZPOPMIN', root .. 'available', asked)
+    for i = 1, #popped, 2 do
+      local id = popped[i]
+      local key = root .. 'job:' .. id
+      local job = call(
+        'HMGET', key, 'payload', 'attempts', 'created_at', 'version', 'user', 'max_attempts', 'checkpoint', 'trace',
+        'backoff', 'run_at', 'input')
+      if not job[1] then
+        -- Somebody deleted it.
+      elseif tonumber(job[4] or 1) > version then
+        newer, aside = newer + 1, aside + 1
+        call('ZADD', root .. 'newer', job[4], id)
+        give_up_place(id)
+      elseif not take_place(id) then
+        -- It was in line without a place: the limit was set after it joined.
+        aside = aside + 1
+        crowd(id, job[5], popped[i + 1])
+      elseif not may_start(id, job[5], popped[i + 1], user_rate) then
+        throttled, aside = throttled + 1, aside + 1
+      else
+        local attempts = (job[2] or 0) + 1
+        call('HSET', key, 'state', 'running', 'run', run, 'attempts', attempts)
+        leased[#leased + 1] = now + lease
+        leased[#leased + 1] = id
+        started[#started + 1] = id
+        moved[#moved + 1] = id
+        -- The same table goes out: making another one takes longer than all the rest here.
+        job[2], job[3], job[10] = attempts, now - (job[10] or job[3]), id
+        jobs[#jobs + 1] = job
+      end
     end
+    -- The line is at its end, unless what was set aside let others join it.
+    if #popped < 2 * asked and aside == passed then break end
   end
-end
-if #leased > 0 then
-  call('ZADD', root .. 'running', unpack(leased))
-  if rate then meter.spend(rate, nil, started) end
+  if leased[1] then
+    call('ZADD', root .. 'running', unpack(leased))
+    if rate then spend(rate, nil, started) end
+  end
+  return jobs, newer, throttled, aside
 end
 
-local next_in = -1
-local function look_again(at)
-  local wait = math.ceil(math.max(at, now) - now)
-  if next_in < 0 or wait < next_in then next_in = wait end
-end
-local function upcoming(set, not_before)
-  local at = first(set)
-  if at then look_again(math.max(at, not_before)) end
-end
-upcoming('scheduled', 0)
-upcoming('retrying', 0)
-upcoming('running', rescue_after)
-if throttled_ever then upcoming('throttled_users', 0) end
-if next_start and call('ZCARD', root .. 'available') > 0 then look_again(next_start) end
+define('fetch', function(ARGV)
+  local want, worker, lease, token = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+  local version = tonumber(ARGV[7])
+  local run = string.format('%.0f/%s/%s', now, token, worker)
 
--- This worker has more to look through, behind what it set aside.
-if #jobs < want and newer + crowded + throttled >= CHUNK then next_in = 0 end
+  known = call(
+    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at', 'fetched_at',
+    'rescue_after', 'paused_at', 'reconciled_at')
+  local limit, rate, next_at = tonumber(known[LIMIT]), known[RATE], tonumber(known[NEXT_AT])
+  local throttled_ever = known[USER_RATE]
+  local user_rate = throttled_ever ~= '0' and throttled_ever
+  local fetched_at, rescue_after = tonumber(known[7]), tonumber(known[8] or 0)
+  local paused, reconciled_at = known[9], known[10]
 
--- Others need to know only of what this worker left, and of what it may have no place for when it is due.
-wake = newer > 0 or (throttled > 0 and #jobs == want) or (wake and not paused and call('ZCARD', root .. 'available') > 0)
-announce()
-return { next_in, rescued, buried, newer, mended, run, jobs }
+  if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
+  if ARGV[6] == '1' then put_back(token) end
+
+  -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
+  -- half a lease to extend theirs before anything is taken from them.
+  if fetched_at and now - fetched_at > lease then
+    rescue_after = now + math.floor(lease / 2)
+    call('HSET', root .. 'meta', 'rescue_after', rescue_after)
+  end
+  if now - (fetched_at or 0) >= lease / 20 then call('HSET', root .. 'meta', 'fetched_at', now) end
+
+  -- Now and then also what somebody brought about who did not say so in `next_at`.
+  local keeps_house = not reconciled_at or now - reconciled_at >= RECONCILE_MS
+  local looks = keeps_house or not next_at or now >= next_at
+  local rescued, buried, mended = 0, 0, 0
+  if looks then
+    promote()
+    if now >= rescue_after then rescued, buried = rescue() end
+    if throttled_ever then let_go_on(user_rate) end
+  end
+  if keeps_house then
+    call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
+    for state in pairs(KEEP) do trim(state) end
+    mended = reconcile(lease)
+  end
+
+  if paused then want = 0 end
+  if limit then
+    want = math.min(want, limit - call('ZCARD', root .. 'running'))
+    -- Runs that were taken away left room for others, too.
+    wake = wake or rescued + buried > 0
+  end
+  local next_start
+  if rate and want > 0 then
+    local may, later = allowance(rate)
+    if may < want then want, next_start = may, later end
+  end
+  if want > 0 then bring_back(version, want) end
+  local jobs, newer, throttled, aside = lease_next(want, version, run, lease, rate, user_rate)
+
+  -- When to look for what falls due. Throttling may have brought it forward.
+  if looks then
+    next_at = math.min(first_of('scheduled'), first_of('retrying'), math.max(first_of('running'), rescue_after))
+    if throttled_ever then next_at = math.min(next_at, first_of('throttled_users')) end
+  else
+    next_at = tonumber(known[NEXT_AT])
+    if jobs[1] then next_at = math.min(next_at, now + lease) end
+  end
+  if next_at ~= tonumber(known[NEXT_AT]) then note_meta(NEXT_AT, 'next_at', next_at) end
+
+  local look_again = next_at
+  if next_start and call('ZCARD', root .. 'available') > 0 then look_again = math.min(look_again, next_start) end
+  -- This worker has more to look through, behind what it set aside.
+  if #jobs < want and aside >= CHUNK then look_again = now end
+
+  -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
+  wake = newer > 0 or (throttled > 0 and #jobs == want)
+    or (wake and not paused and call('ZCARD', root .. 'available') > 0)
+  announce()
+  local next_in = look_again < NEVER and math.ceil(math.max(look_again - now, 0)) or -1
+  return { next_in, rescued, buried, newer, mended, run, jobs }
+end)

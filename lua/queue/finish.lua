@@ -15,12 +15,14 @@
 -- Cost     O(log n) for each run
 
 local FIELDS = 6
-local stopped = {}   -- jobs that do not run any more
-local completed = {} -- of these: now and id of each that is completed
+
+-- Of the run at hand:
+local stopped   -- jobs that do not run any more
+local completed -- of these: now and id of each that is completed
 
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local found = call('HMGET', key, 'state', 'run', 'group', 'unique', 'batch', 'next')
+  local found = call('HMGET', key, 'state', 'run', 'group', 'unique', 'batch', 'next', 'checkpoint')
   local group, unique, batch, next_job = found[3], found[4], found[5], found[6]
 
   if found[2] ~= run then return 'lost' end
@@ -37,12 +39,12 @@ local function finish(id, run, outcome, body, delay, progress)
     else
       call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
     end
-    call('HDEL', key, 'checkpoint')
+    if found[7] then call('HDEL', key, 'checkpoint') end
     let_go(id, group, unique, 'completed')
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     ended[#ended + 1] = id
-    if batch or next_job then links().follow_up(id, 'completed', batch, next_job) end
+    if batch or next_job then follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end
 
@@ -72,14 +74,17 @@ local function finish(id, run, outcome, body, delay, progress)
   return state
 end
 
-local answers = {}
-for i = 1, #ARGV, FIELDS do
-  answers[#answers + 1] = finish(unpack(ARGV, i, i + FIELDS - 1))
-end
-if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end
-if completed[1] then list_ended('completed', completed) end
+define('finish', function(ARGV)
+  stopped, completed = {}, {}
+  local answers = {}
+  for i = 1, #ARGV, FIELDS do
+    answers[#answers + 1] = finish(unpack(ARGV, i, i + FIELDS - 1))
+  end
+  if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end
+  if completed[1] then list_ended('completed', completed) end
 
--- Under a limit of the queue, whoever has a free slot may have found no job for it before.
-if limit_of(1) and call('ZCARD', root .. 'available') > 0 then wake = true end
-announce()
-return answers
+  -- Under a limit of the queue, whoever has a free slot may have found no job for it before.
+  if meta(LIMIT) and call('ZCARD', root .. 'available') > 0 then wake = true end
+  announce()
+  return answers
+end)

@@ -1,26 +1,54 @@
--- The beginning of every script of a queue, after the constants that queue/src/keys.rs defines (KEEP, PRIORITY,
--- MAX_ATTEMPTS, IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…).
+-- The beginning of the library, behind the constants that queue/src/keys.rs defines (KEEP, PRIORITY, MAX_ATTEMPTS,
+-- IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…). What the functions share is built once, when the server loads it.
 --
--- KEYS[1] is the queue's root, "sq1:{queue}:". Every key a script touches starts with it and so lies in the same
--- slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
+-- KEYS[1] of each function is the queue's root, "sq1:{queue}:". Every key a function touches starts with it and so lies in
+-- the same slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
 
-local call = redis.call
-local root = KEYS[1]
-local SEATS = 281474976710656 -- 2^48 places per priority; priority 9 still fits a double exactly
+local SEATS = 281474976710656  -- 2^48 places per priority; priority 9 still fits a double exactly
+local NEVER = 9007199254740992 -- 2^53, as a time
 
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Of the run at hand:
+local call      -- redis.call, which is not there yet when the library is loaded
+local root, now -- now in ms
+local wake      -- whether workers have something new to look for
+local moved     -- jobs whose state changed, for whoever watches them
+local ended     -- those among them that ended or are gone, also for whoever waits for them
+local known     -- what was read of `meta`
 
-local wake = false -- workers have something new to look for
-local moved = {}   -- jobs whose state changed, for whoever watches them
+local function begin(keys)
+  call, root = redis.call, keys[1]
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  wake, moved, ended, known = false, {}, {}, nil
+end
 
-local ended = {}   -- those among them that ended or are gone, also for whoever waits for them
+-- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false
+-- means none, 0 that there was one); until when some job is kept; when the next one falls due.
+local LIMIT, USER_LIMIT, RATE, USER_RATE, KEPT_UNTIL, NEXT_AT = 1, 2, 3, 4, 5, 6
 
--- Once read: the limits of all jobs (1) and of each user's (2), and their rates (3, 4). False means none, 0 that there was
--- one.
-local limits
+local function meta(which)
+  known = known or call(
+    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at')
+  return known[which]
+end
 
-local function limit_of(which)
-  limits = limits or call('HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate')
-  return tonumber(limits[which])
+local function note_meta(which, name, value)
+  if known then known[which] = value end
+  call('HSET', root .. 'meta', name, value)
+end
+
+-- Sees to it that workers look at `at` for what falls due: before `next_at` they do not. One that sleeps longer is woken.
+local function look_at(at)
+  local next_at = tonumber(meta(NEXT_AT) or NEVER)
+  if at >= next_at then return end
+  note_meta(NEXT_AT, 'next_at', at)
+  wake = true
+end
+
+-- Makes a function of the library known to the server.
+local function define(name, run)
+  redis.register_function(LIBRARY .. '_' .. name, function(keys, arguments)
+    begin(keys)
+    return run(arguments)
+  end)
 end

@@ -5,16 +5,18 @@
 -- Returns  { { jobs that are no longer this worker's }, { jobs that shall be cancelled } }, by their position from 0
 -- Cost     O(log n) for each job
 
-local until_ms = now + tonumber(ARGV[1])
-local lost, cancelled = {}, {}
-for i = 2, #ARGV, 2 do
-  local id = ARGV[i]
-  local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'cancel')
-  if job[1] ~= ARGV[i + 1] then
-    lost[#lost + 1] = i / 2 - 1
-  elseif job[2] == 'running' then
-    call('ZADD', root .. 'running', 'XX', until_ms, id)
-    if job[3] then cancelled[#cancelled + 1] = i / 2 - 1 end
+define('heartbeat', function(ARGV)
+  local until_ms = now + tonumber(ARGV[1])
+  local lost, cancelled = {}, {}
+  for i = 2, #ARGV, 2 do
+    local id = ARGV[i]
+    local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'cancel')
+    if job[1] ~= ARGV[i + 1] then
+      lost[#lost + 1] = i / 2 - 1
+    elseif job[2] == 'running' then
+      call('ZADD', root .. 'running', 'XX', until_ms, id)
+      if job[3] then cancelled[#cancelled + 1] = i / 2 - 1 end
+    end
   end
-end
-return { lost, cancelled }
+  return { lost, cancelled }
+end)

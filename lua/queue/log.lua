@@ -6,27 +6,29 @@
 -- Returns  1, or 0 when the lease is lost. Asked again after a lost answer, it adds nothing.
 -- Cost     O(LOG_BYTES)
 
-local id, run = ARGV[1], ARGV[2]
-local key = root .. 'job:' .. id
-local job = call('HMGET', key, 'run', 'state', 'attempts', 'log', 'log_batch')
-if job[1] ~= run or job[2] ~= 'running' then return 0 end
-local batch = run .. ' ' .. ARGV[3]
-if job[5] == batch then return 1 end
+define('log', function(ARGV)
+  local id, run = ARGV[1], ARGV[2]
+  local key = root .. 'job:' .. id
+  local job = call('HMGET', key, 'run', 'state', 'attempts', 'log', 'log_batch')
+  if job[1] ~= run or job[2] ~= 'running' then return 0 end
+  local batch = run .. ' ' .. ARGV[3]
+  if job[5] == batch then return 1 end
 
-local lines = {}
-for i = 5, #ARGV, 3 do
-  local line = { at = now - ARGV[i], attempt = tonumber(job[3]), level = ARGV[i + 1], text = ARGV[i + 2] }
-  lines[#lines + 1] = cjson.encode(line) .. '\n'
-end
-local log = (job[4] or '') .. table.concat(lines)
+  local lines = {}
+  for i = 5, #ARGV, 3 do
+    local line = { at = now - ARGV[i], attempt = tonumber(job[3]), level = ARGV[i + 1], text = ARGV[i + 2] }
+    lines[#lines + 1] = cjson.encode(line) .. '\n'
+  end
+  local log = (job[4] or '') .. table.concat(lines)
 
-local _, count = string.gsub(log, '\n', '\n')
-local from = 1
-for _ = 1, count - LOG_LINES do from = string.find(log, '\n', from, true) + 1 end
-if #log - from >= LOG_BYTES then from = string.find(log, '\n', #log - LOG_BYTES, true) + 1 end
+  local _, count = string.gsub(log, '\n', '\n')
+  local from = 1
+  for _ = 1, count - LOG_LINES do from = string.find(log, '\n', from, true) + 1 end
+  if #log - from >= LOG_BYTES then from = string.find(log, '\n', #log - LOG_BYTES, true) + 1 end
 
-call('HSET', key, 'log', string.sub(log, from), 'log_batch', batch)
-call('HINCRBY', key, 'logged', #lines + ARGV[4])
-moved[1] = id
-announce()
-return 1
+  call('HSET', key, 'log', string.sub(log, from), 'log_batch', batch)
+  call('HINCRBY', key, 'logged', #lines + ARGV[4])
+  moved[1] = id
+  announce()
+  return 1
+end)

@@ -5,6 +5,8 @@
 -- Returns  what the operation returns: 1, 0 or -1
 -- Cost     O(log n)
 
-local answer = operations[ARGV[1]](ARGV[2])
-announce()
-return answer
+define('operate', function(ARGV)
+  local answer = operations[ARGV[1]](ARGV[2])
+  announce()
+  return answer
+end)

@@ -1,4 +1,4 @@
--- What an operator may do to a job; placed behind common.lua in the scripts that need it. Each operation returns 1 when
+-- What an operator may do to a job. Each operation returns 1 when
 -- it was done, 0 when the job's state does not allow it, -1 when there is no such job. Cost: O(log n).
 
 local operations = {}
@@ -51,7 +51,7 @@ function operations.retry(id)
   call('PERSIST', key)
   call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
   call('HSET', key, 'attempts', 0, 'run_at', now)
-  if job[7] then links().tally(job[7], job[5] and 'refused' or state, -1) end
+  if job[7] then tally(job[7], job[5] and 'refused' or state, -1) end
   line_up(id, job[2], job[3])
   return 1
 end
@@ -66,7 +66,7 @@ function operations.delete(id)
   withdraw(id, state)
   if not KEEP[state] then
     let_go(id, job[2], job[3])
-    if job[4] or job[5] then links().follow_up(id, 'cancelled', job[4], job[5]) end
+    if job[4] or job[5] then follow_up(id, 'cancelled', job[4], job[5]) end
   elseif job[3] then
     free_unique(id, job[3])
   end

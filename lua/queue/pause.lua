@@ -5,10 +5,12 @@
 -- Returns  1, or 0 when it was so already
 -- Cost     O(1)
 
-local meta = root .. 'meta'
-if ARGV[1] == '1' then return call('HSETNX', meta, 'paused_at', now) end
+define('pause', function(ARGV)
+  local key = root .. 'meta'
+  if ARGV[1] == '1' then return call('HSETNX', key, 'paused_at', now) end
 
-local resumed = call('HDEL', meta, 'paused_at')
-wake = resumed == 1
-announce()
-return resumed
+  local resumed = call('HDEL', key, 'paused_at')
+  wake = resumed == 1
+  announce()
+  return resumed
+end)

@@ -1,122 +1,122 @@
--- Finds and mends what the scripts alone cannot bring about: keys that somebody deleted, or that were lost with a part of
--- the data. Placed between common.lua and fetch.lua, which takes one step at most every RECONCILE_MS, whichever worker
--- it is that fetches; so a pass over all jobs needs no command of its own. Cost of a step: O(SCAN_COUNT).
+-- Finds and mends what the functions alone cannot bring about: keys that somebody deleted, or that were lost with a part of
+-- the data. `fetch` takes one step at most every RECONCILE_MS, whichever worker it is that fetches; so a pass over all jobs
+-- needs no command of its own. Cost of a step: O(SCAN_COUNT).
 
--- Takes the next step. Returns how many jobs were mended. The functions inside are made only then.
-local function reconcile(lease)
-  -- Puts a job that is in none of its state's sets back where it belongs. A running one gets a lease, so that its worker,
-  -- should it live, can extend it.
-  local function relist(id, state, job, lease)
-    if state == 'running' then
-      call('ZADD', root .. 'running', now + lease, id)
-    elseif state == 'available' then
-      if job.group and call('ZRANGE', root .. 'group:' .. job.group, 0, 0)[1] ~= id then
-        call('ZADD', root .. 'held', job.seat, id)
-      else
-        offer(id, job.priority, job.seat)
-      end
-    elseif KEEP[state] then
-      forget({ id })
-    elseif state == 'waiting' then
-      call('ZADD', root .. 'waiting', now, id)
+-- Puts a job that is in none of its state's sets back where it belongs. A running one gets a lease, so that its worker,
+-- should it live, can extend it.
+local function relist(id, state, job, lease)
+  if state == 'running' then
+    call('ZADD', root .. 'running', now + lease, id)
+  elseif state == 'available' then
+    if job.group and call('ZRANGE', root .. 'group:' .. job.group, 0, 0)[1] ~= id then
+      call('ZADD', root .. 'held', job.seat, id)
     else
-      call('ZADD', root .. state, job.run_at or now, id)
-      wake = true
-    end
-  end
-
-  local function is_listed(id, state, key)
-    if state == 'available' then
-      for _, set in ipairs({ 'available', 'held', 'newer', 'crowded', 'throttled' }) do
-        if call('ZSCORE', root .. set, id) then return true end
-      end
-      return false
-    end
-    -- A finished job that is not listed any more has a time to live, for as long as an idempotency key leads to it.
-    return call('ZSCORE', root .. state, id) or (KEEP[state] and call('PTTL', key) >= 0)
-  end
-
-  -- Sees to it that a job of a group has its place in it, and that those before it are there. Returns whether it was not so.
-  local function mend_group(id, job)
-    local line = root .. 'group:' .. job.group
-    local mended = call('ZADD', line, 'NX', job.seat, id) == 1
-    local head = call('ZRANGE', line, 0, 0)[1]
-    while head ~= id do
-      local state = call('HGET', root .. 'job:' .. head, 'state')
-      if state and not KEEP[state] and state ~= 'scheduled' then return mended end
-      call('ZREM', line, head)
-      mended = true
-      head = call('ZRANGE', line, 0, 0)[1]
-    end
-    -- The one behind it may have been offered while this one was missing.
-    local second = call('ZRANGE', line, 1, 1, 'WITHSCORES')
-    if second[1] and call('ZREM', root .. 'available', second[1]) == 1 then
-      call('ZADD', root .. 'held', second[2], second[1])
-      mended = true
-    end
-    if call('ZREM', root .. 'held', id) == 1 then
       offer(id, job.priority, job.seat)
+    end
+  elseif KEEP[state] then
+    forget({ id })
+  elseif state == 'waiting' then
+    call('ZADD', root .. 'waiting', now, id)
+  else
+    call('ZADD', root .. state, job.run_at or now, id)
+    wake = true
+  end
+end
+
+local function is_listed(id, state, key)
+  if state == 'available' then
+    for _, set in ipairs({ 'available', 'held', 'newer', 'crowded', 'throttled' }) do
+      if call('ZSCORE', root .. set, id) then return true end
+    end
+    return false
+  end
+  -- A finished job that is not listed any more has a time to live, for as long as an idempotency key leads to it.
+  return call('ZSCORE', root .. state, id) or (KEEP[state] and call('PTTL', key) >= 0)
+end
+
+-- Sees to it that a job of a group has its place in it, and that those before it are there. Returns whether it was not so.
+local function mend_group(id, job)
+  local line = root .. 'group:' .. job.group
+  local mended = call('ZADD', line, 'NX', job.seat, id) == 1
+  local head = call('ZRANGE', line, 0, 0)[1]
+  while head ~= id do
+    local state = call('HGET', root .. 'job:' .. head, 'state')
+    if state and not KEEP[state] and state ~= 'scheduled' then return mended end
+    call('ZREM', line, head)
+    mended = true
+    head = call('ZRANGE', line, 0, 0)[1]
+  end
+  -- The one behind it may have been offered while this one was missing.
+  local second = call('ZRANGE', line, 1, 1, 'WITHSCORES')
+  if second[1] and call('ZREM', root .. 'available', second[1]) == 1 then
+    call('ZADD', root .. 'held', second[2], second[1])
+    mended = true
+  end
+  if call('ZREM', root .. 'held', id) == 1 then
+    offer(id, job.priority, job.seat)
+    mended = true
+  end
+  return mended
+end
+
+-- Sees to it that a job that waits for a place of its user is in the user's line, and that the places are taken by jobs
+-- that are there. Returns whether it was not so.
+local function mend_places(id, user)
+  local score = user and call('ZSCORE', root .. 'crowded', id)
+  if not score then return false end
+  local mended = call('ZADD', root .. 'crowded:' .. user, 'NX', score, id) == 1
+  for _, holder in ipairs(call('SMEMBERS', root .. 'places:' .. user)) do
+    local state = call('HGET', root .. 'job:' .. holder, 'state')
+    if state ~= 'running' and state ~= 'available' then
+      call('SREM', root .. 'places:' .. user, holder)
       mended = true
     end
-    return mended
   end
+  admit(user)
+  return mended
+end
 
-  -- Sees to it that a job that waits for a place of its user is in the user's line, and that the places are taken by jobs
-  -- that are there. Returns whether it was not so.
-  local function mend_places(id, user)
-    local score = user and call('ZSCORE', root .. 'crowded', id)
-    if not score then return false end
-    local mended = call('ZADD', root .. 'crowded:' .. user, 'NX', score, id) == 1
-    for _, holder in ipairs(call('SMEMBERS', root .. 'places:' .. user)) do
-      local state = call('HGET', root .. 'job:' .. holder, 'state')
-      if state ~= 'running' and state ~= 'available' then
-        call('SREM', root .. 'places:' .. user, holder)
-        mended = true
-      end
-    end
-    admit(user)
-    return mended
-  end
+-- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is looked at. Returns
+-- whether it was not so.
+local function mend_throttled(id, user)
+  local score = user and call('ZSCORE', root .. 'throttled', id)
+  if not score then return false end
+  local missing = call('ZADD', root .. 'throttled:' .. user, 'NX', score, id)
+  return missing + call('ZADD', root .. 'throttled_users', 'NX', now, user) > 0
+end
 
-  -- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is looked at. Returns
-  -- whether it was not so.
-  local function mend_throttled(id, user)
-    local score = user and call('ZSCORE', root .. 'throttled', id)
-    if not score then return false end
-    local missing = call('ZADD', root .. 'throttled:' .. user, 'NX', score, id)
-    return missing + call('ZADD', root .. 'throttled_users', 'NX', now, user) > 0
-  end
+-- Cancels a job that waits for one, or for a batch, that is gone. Returns whether it was so.
+local function mend_waiting(id)
+  local waits_for = call('HMGET', root .. 'job:' .. id, 'previous', 'callback_of')
+  local key = waits_for[1] and root .. 'job:' .. waits_for[1] or root .. 'batch:' .. (waits_for[2] or '')
+  if call('EXISTS', key) == 1 then return false end
+  stop(id)
+  return true
+end
 
-  -- Cancels a job that waits for one, or for a batch, that is gone. Returns whether it was so.
-  local function mend_waiting(id)
-    local waits_for = call('HMGET', root .. 'job:' .. id, 'previous', 'callback_of')
-    local key = waits_for[1] and root .. 'job:' .. waits_for[1] or root .. 'batch:' .. (waits_for[2] or '')
-    if call('EXISTS', key) == 1 then return false end
-    links().stop(id)
+-- Returns whether there was something to mend.
+local function mend(id, lease)
+  local key = root .. 'job:' .. id
+  local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at', 'user')
+  local state = fields[1]
+  local job = { priority = fields[2], seat = fields[3], group = fields[4], run_at = fields[5] }
+  if not state then
+    call('UNLINK', key)
     return true
   end
-
-  -- Returns whether there was something to mend.
-  local function mend(id, lease)
-    local key = root .. 'job:' .. id
-    local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at', 'user')
-    local state = fields[1]
-    local job = { priority = fields[2], seat = fields[3], group = fields[4], run_at = fields[5] }
-    if not state then
-      call('UNLINK', key)
-      return true
-    end
-    local in_line = state == 'available' or state == 'running' or state == 'retrying'
-    local mended = in_line and job.group and mend_group(id, job)
-    mended = mend_places(id, fields[6]) or mended
-    mended = mend_throttled(id, fields[6]) or mended
-    if not is_listed(id, state, key) then
-      relist(id, state, job, lease)
-      mended = true
-    end
-    return (state == 'waiting' and mend_waiting(id)) or mended
+  local in_line = state == 'available' or state == 'running' or state == 'retrying'
+  local mended = in_line and job.group and mend_group(id, job)
+  mended = mend_places(id, fields[6]) or mended
+  mended = mend_throttled(id, fields[6]) or mended
+  if not is_listed(id, state, key) then
+    relist(id, state, job, lease)
+    mended = true
   end
+  return (state == 'waiting' and mend_waiting(id)) or mended
+end
 
+-- Takes the next step. Returns how many jobs were mended.
+local function reconcile(lease)
   local cursor = call('HGET', root .. 'meta', 'reconcile_cursor')
   local prefix = root .. 'job:'
   local page = call('SCAN', cursor or 0, 'MATCH', prefix .. '*', 'COUNT', SCAN_COUNT)

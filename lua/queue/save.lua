@@ -5,12 +5,14 @@
 -- Returns  1, or 0 when the lease is lost
 -- Cost     O(1)
 
-local key = root .. 'job:' .. ARGV[1]
-local job = call('HMGET', key, 'run', 'state')
-if job[1] ~= ARGV[2] or job[2] ~= 'running' then return 0 end
-call('HSET', key, ARGV[3], ARGV[4])
-if ARGV[3] == 'progress' then
-  moved[1] = ARGV[1]
-  announce()
-end
-return 1
+define('save', function(ARGV)
+  local key = root .. 'job:' .. ARGV[1]
+  local job = call('HMGET', key, 'run', 'state')
+  if job[1] ~= ARGV[2] or job[2] ~= 'running' then return 0 end
+  call('HSET', key, ARGV[3], ARGV[4])
+  if ARGV[3] == 'progress' then
+    moved[1] = ARGV[1]
+    announce()
+  end
+  return 1
+end)

@@ -9,26 +9,27 @@
 
 local function count(set) return call('ZCARD', root .. set) end
 
-local waited = -1
-local head = call('ZRANGE', root .. 'available', 0, 0)[1]
-if head then
-  local times = call('HMGET', root .. 'job:' .. head, 'run_at', 'created_at')
-  waited = now - (times[1] or times[2] or now)
-end
+define('stats', function()
+  local waited = -1
+  local head = call('ZRANGE', root .. 'available', 0, 0)[1]
+  if head then
+    local times = call('HMGET', root .. 'job:' .. head, 'run_at', 'created_at')
+    waited = now - (times[1] or times[2] or now)
+  end
+  local user_limit = tonumber(meta(USER_LIMIT) or 0)
 
-local user_limit = limit_of(2) or 0
-
-return {
-  {
-    count('waiting'), count('scheduled'),
-    count('available') + count('held') + count('newer') + count('crowded') + count('throttled'),
-    count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
-    call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'),
-  },
-  {
-    waited,
-    tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
-    limit_of(1) or -1, user_limit > 0 and user_limit or -1,
-  },
-  { limits[3] or '', limits[4] or '' },
-}
+  return {
+    {
+      count('waiting'), count('scheduled'),
+      count('available') + count('held') + count('newer') + count('crowded') + count('throttled'),
+      count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
+      call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'),
+    },
+    {
+      waited,
+      tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
+      tonumber(meta(LIMIT) or -1), user_limit > 0 and user_limit or -1,
+    },
+    { meta(RATE) or '', meta(USER_RATE) or '' },
+  }
+end)

@@ -8,21 +8,8 @@
 -- Returns  { jobs done, when the walk began, score and id of the last job looked at ('' when the set is at its end) }
 -- Cost     O(log n) for each of the CHUNK jobs it looks at
 
-local operation, set, user, text = operations[ARGV[1]], root .. ARGV[2], ARGV[3], ARGV[4]
-local began = ARGV[5] ~= '' and tonumber(ARGV[5]) or now
-local score, last = ARGV[6], ARGV[7]
-
--- The last job may have left the set, or be back in another place. A bookmark that sorts right behind it, put there for
--- a moment, tells where to go on.
-local from = 0
-if last ~= '' then
-  local bookmark = last .. '!'
-  call('ZADD', set, score, bookmark)
-  from = call('ZRANK', set, bookmark)
-  call('ZREM', set, bookmark)
-end
-
-local function concerns(id)
+-- Whether the walk is about this job.
+local function concerns(id, user, text, began)
   local key = root .. 'job:' .. id
   local job = call('HMGET', key, 'user', 'created_at', 'finished_at')
   if not job[2] or tonumber(job[3] or job[2]) > began then return false end
@@ -34,12 +21,28 @@ local function concerns(id)
   return string.find(message, text, 1, true) ~= nil
 end
 
-local done = 0
-local page = call('ZRANGE', set, from, from + CHUNK - 1, 'WITHSCORES')
-for i = 1, #page, 2 do
-  last, score = page[i], page[i + 1]
-  if concerns(last) and operation(last) == 1 then done = done + 1 end
-end
-announce()
-if #page < 2 * CHUNK then last = '' end
-return { done, began, score, last }
+define('sweep', function(ARGV)
+  local operation, set, user, text = operations[ARGV[1]], root .. ARGV[2], ARGV[3], ARGV[4]
+  local began = ARGV[5] ~= '' and tonumber(ARGV[5]) or now
+  local score, last = ARGV[6], ARGV[7]
+
+  -- The last job may have left the set, or be back in another place. A bookmark that sorts right behind it, put there for
+  -- a moment, tells where to go on.
+  local from = 0
+  if last ~= '' then
+    local bookmark = last .. '!'
+    call('ZADD', set, score, bookmark)
+    from = call('ZRANK', set, bookmark)
+    call('ZREM', set, bookmark)
+  end
+
+  local done = 0
+  local page = call('ZRANGE', set, from, from + CHUNK - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    last, score = page[i], page[i + 1]
+    if concerns(last, user, text, began) and operation(last) == 1 then done = done + 1 end
+  end
+  announce()
+  if #page < 2 * CHUNK then last = '' end
+  return { done, began, score, last }
+end)

@@ -1,9 +1,11 @@
 //! Group commit: what many callers ask of one queue at the same time goes to Valkey as one script.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{RedisError, RedisResult};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::QueueError;
@@ -40,20 +42,40 @@ struct Waiting<R: Request> {
     under_way: usize,
 }
 
-/// The answer to one request. It is sent even when its caller does not wait for it any more.
+/// The answer to one request.
 pub(crate) async fn ask<R: Request>(
     shared: &Arc<Shared>,
     queue: &str,
     request: R,
 ) -> Result<R::Answer, QueueError> {
-    let (sender, answer) = oneshot::channel();
-    if R::batches(shared).add(queue, (request, sender)) {
-        tokio::spawn(send_all::<R>(shared.clone(), queue.to_owned()));
+    match R::batches(shared).admit(queue, request) {
+        // Its caller sends it: another task would have to be woken first.
+        Admitted::Alone(request) => {
+            let _turn = Turn::<R>(shared, queue, PhantomData);
+            let answers = R::send(shared, queue, std::slice::from_ref(&request)).await?;
+            let answer = answers.into_iter().next();
+            answer.ok_or_else(|| QueueError::Malformed("no answer".into()))
+        }
+        Admitted::Waiting(answer) => match answer.await {
+            Ok(answer) => Ok(answer?),
+            // The runtime is going down.
+            Err(_) => Err(QueueError::Timeout("a batch")),
+        },
     }
-    match answer.await {
-        Ok(answer) => Ok(answer?),
-        // The runtime is going down.
-        Err(_) => Err(QueueError::Timeout("a batch")),
+}
+
+/// The right to send to a queue. Whoever has it passes it on to those who came meanwhile, also when dropped halfway.
+struct Turn<'a, R: Request>(&'a Arc<Shared>, &'a str, PhantomData<R>);
+
+impl<R: Request> Drop for Turn<'_, R> {
+    fn drop(&mut self) {
+        let &mut Self(shared, queue, _) = self;
+        // Outside of a runtime nobody waits for an answer.
+        if R::batches(shared).go_on(queue)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(send_all::<R>(shared.clone(), queue.to_owned()));
+        }
     }
 }
 
@@ -76,25 +98,44 @@ async fn send_all<R: Request>(shared: Arc<Shared>, queue: String) {
     }
 }
 
+/// What becomes of a request.
+enum Admitted<R: Request> {
+    /// Its caller has a turn, and sends it.
+    Alone(R),
+    /// It is sent with others, by whoever has a turn.
+    Waiting(oneshot::Receiver<RedisResult<R::Answer>>),
+}
+
 type Batch<R> = (
     Vec<R>,
     Vec<oneshot::Sender<RedisResult<<R as Request>::Answer>>>,
 );
 
 impl<R: Request> Batches<R> {
-    /// Whether the caller shall see to it that they are sent.
-    fn add(&self, queue: &str, request: (R, oneshot::Sender<RedisResult<R::Answer>>)) -> bool {
+    fn admit(&self, queue: &str, request: R) -> Admitted<R> {
         let mut queues = self.lock();
-        if !queues.contains_key(queue) {
-            queues.insert(queue.to_owned(), Waiting::default());
+        let waiting = match queues.get_mut(queue) {
+            Some(waiting) => waiting,
+            None => queues.entry(queue.to_owned()).or_default(),
+        };
+        if waiting.under_way < UNDER_WAY {
+            waiting.under_way += 1;
+            return Admitted::Alone(request);
         }
+        let (sender, answer) = oneshot::channel();
+        waiting.requests.push((request, sender));
+        Admitted::Waiting(answer)
+    }
+
+    /// Ends a turn, unless there is something to send.
+    fn go_on(&self, queue: &str) -> bool {
+        let mut queues = self.lock();
         let Some(waiting) = queues.get_mut(queue) else {
             return false;
         };
-        waiting.requests.push(request);
-        let start = waiting.under_way < UNDER_WAY;
-        waiting.under_way += usize::from(start);
-        start
+        let some_wait = !waiting.requests.is_empty();
+        waiting.under_way -= usize::from(!some_wait);
+        some_wait
     }
 
     fn next(&self, queue: &str) -> Option<Batch<R>> {

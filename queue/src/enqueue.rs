@@ -209,7 +209,8 @@ impl Request for Addition {
 pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
     let answers: Vec<Added> = shared
         .lane
-        .script(&shared.scripts.enqueue, &root(queue), |command| {
+        .script_told(&shared.scripts.enqueue, &root(queue), |command, again| {
+            command.arg(u8::from(again)).arg(jobs.len());
             for (job, details) in jobs {
                 command
                     .arg(details.id.job())

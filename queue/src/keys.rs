@@ -27,7 +27,7 @@
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor` |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before |
 //! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed; `ended <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
@@ -196,7 +196,7 @@ impl Default for Retention {
     }
 }
 
-/// The constants that the scripts use, as Lua. They are put in front of `lua/queue/head.lua`.
+/// The constants that the functions use, as Lua. They are put in front of `lua/queue/head.lua`.
 pub(crate) fn lua_constants(retention: &Retention) -> String {
     let mut lua = String::from("local KEEP = {\n");
     for (state, keep) in [

@@ -1,5 +1,6 @@
 //! The way to the server: commands find the node that has their queue, and are sent again when that is safe.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,6 +60,17 @@ impl Lane {
         root: &str,
         arguments: impl Fn(&mut Cmd),
     ) -> RedisResult<T> {
+        let arguments = |command: &mut Cmd, _| arguments(command);
+        self.evaluate(script, root, arguments, ATTEMPTS).await
+    }
+
+    /// Runs a script that is safe to run twice when it is told that it may have run before.
+    pub async fn script_told<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        root: &str,
+        arguments: impl Fn(&mut Cmd, bool),
+    ) -> RedisResult<T> {
         self.evaluate(script, root, arguments, ATTEMPTS).await
     }
 
@@ -69,6 +81,7 @@ impl Lane {
         root: &str,
         arguments: impl Fn(&mut Cmd),
     ) -> RedisResult<T> {
+        let arguments = |command: &mut Cmd, _| arguments(command);
         self.evaluate(script, root, arguments, 1).await
     }
 
@@ -85,44 +98,62 @@ impl Lane {
                 redis::Arg::Simple(key) => std::str::from_utf8(key).ok(),
                 _ => None,
             });
-        self.send_up_to(ATTEMPTS, name, key.unwrap_or_default(), command)
+        let send = |_| Cow::Borrowed(command);
+        self.send_up_to(ATTEMPTS, name, key.unwrap_or_default(), send)
             .await
     }
 
-    /// By its SHA, and by its text when the server does not know it (yet, or since a SCRIPT FLUSH).
+    /// Loads the library first when the server does not know it (yet, or since a FUNCTION FLUSH).
     async fn evaluate<T: FromRedisValue>(
         &self,
         script: &Script,
         root: &str,
-        arguments: impl Fn(&mut Cmd),
+        arguments: impl Fn(&mut Cmd, bool),
         attempts: u32,
     ) -> RedisResult<T> {
-        let mut by_sha = redis::cmd("EVALSHA");
-        by_sha.arg(&script.sha).arg(1).arg(root);
-        arguments(&mut by_sha);
-        match self.send_up_to(attempts, script.name, root, &by_sha).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut by_text = redis::cmd("EVAL");
-                by_text.arg(&script.source).arg(1).arg(root);
-                arguments(&mut by_text);
-                self.send_up_to(attempts, script.name, root, &by_text).await
+        let call = |again| {
+            let mut call = redis::cmd("FCALL");
+            call.arg(&script.function).arg(1).arg(root);
+            arguments(&mut call, again);
+            Cow::Owned(call)
+        };
+        match self.send_up_to(attempts, script.name, root, call).await {
+            Err(error) if says(&error, "Function not found") => {
+                self.load(script, root).await?;
+                // The first one that was sent may have run where the library got lost since.
+                self.send_up_to(attempts, script.name, root, |_| call(true))
+                    .await
             }
             answer => answer,
         }
     }
 
-    /// Sends a command, and again after a pause when the connection broke or the server is still loading.
-    async fn send_up_to<T: FromRedisValue>(
+    /// Loads a script's library where the keys of a queue are.
+    async fn load(&self, script: &Script, root: &str) -> RedisResult<()> {
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD").arg(&*script.library);
+        let send = |_| Cow::Borrowed(&load);
+        let loaded: RedisResult<String> = self.send_up_to(ATTEMPTS, "load", root, send).await;
+        match loaded {
+            // Somebody else was faster.
+            Err(error) if says(&error, "already exists") => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Sends a command, and again after a pause when the connection broke or the server is still loading. `command` is told
+    /// whether it was sent before.
+    async fn send_up_to<'c, T: FromRedisValue>(
         &self,
         attempts: u32,
         name: &'static str,
         key: &str,
-        command: &Cmd,
+        command: impl Fn(bool) -> Cow<'c, Cmd>,
     ) -> RedisResult<T> {
         let begun = Instant::now();
         let mut attempt = 1;
         let answer = loop {
-            match self.send(hash_tag(key), command).await {
+            match self.send(hash_tag(key), &command(attempt > 1)).await {
                 Err(error) if is_transient(&error) && attempt < attempts => {
                     metrics::counter!("sluice_queue_command_retries_total", "command" => name)
                         .increment(1);
@@ -213,6 +244,10 @@ fn hash_tag(key: &str) -> &str {
 /// Half to one and a half times `mean`, so that many clients do not come back in step.
 pub(crate) fn jittered(mean: Duration) -> Duration {
     mean.mul_f64(rand::random_range(0.5..1.5))
+}
+
+fn says(error: &RedisError, text: &str) -> bool {
+    error.detail().is_some_and(|detail| detail.contains(text))
 }
 
 fn is_broken(error: &RedisError) -> bool {

@@ -1,50 +1,71 @@
-//! The scripts, one for each transition, as they are sent to Valkey.
+//! The functions, one for each transition, as Valkey keeps them.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::keys::{Retention, lua_constants};
 
-/// One script and its SHA-1, which is all that is sent once the server knows it.
+/// One function, which the server knows once it has loaded its library.
 pub(crate) struct Script {
+    /// What it does, as metrics show it.
     pub name: &'static str,
-    pub source: String,
-    pub sha: String,
+    /// What the server calls it.
+    pub function: String,
+    /// The text that has it, and all others.
+    pub library: Arc<str>,
 }
 
+/// What the functions share, in this order. The server builds it once, when it loads the library; scripts that are sent by
+/// their text would build it at each run.
+const SHARED: [&str; 6] = [
+    include_str!("../../lua/queue/head.lua"),
+    include_str!("../../lua/queue/common.lua"),
+    include_str!("../../lua/queue/links.lua"),
+    include_str!("../../lua/queue/rates.lua"),
+    include_str!("../../lua/queue/reconcile.lua"),
+    include_str!("../../lua/queue/operations.lua"),
+];
+
 macro_rules! scripts {
-    ($($name:ident: [$($part:literal),+]),+ $(,)?) => {
-        /// The scripts of a queue; each is headed by its KEYS, ARGV, return value and cost in `lua/queue/`.
+    ($($name:ident),+ $(,)?) => {
+        /// The functions of a queue; each is headed by its KEYS, ARGV, return value and cost in `lua/queue/`.
         pub(crate) struct Scripts { $(pub $name: Script),+ }
 
         impl Scripts {
             pub fn new(retention: &Retention) -> Self {
-                let constants = lua_constants(retention);
-                Self { $($name: script(
-                    stringify!($name),
-                    &constants,
-                    concat!($(include_str!(concat!("../../lua/queue/", $part, ".lua"))),+),
-                )),+ }
+                let bodies = [$(include_str!(concat!("../../lua/queue/", stringify!($name), ".lua"))),+];
+                let (prefix, library) = library(retention, &bodies);
+                Self { $($name: Script {
+                    name: stringify!($name),
+                    function: format!("{prefix}_{}", stringify!($name)),
+                    library: library.clone(),
+                }),+ }
             }
         }
     };
 }
 
 scripts! {
-    enqueue: ["head", "common", "enqueue"],
-    fetch: ["head", "common", "links", "rates", "reconcile", "fetch"],
-    heartbeat: ["head", "common", "heartbeat"],
-    finish: ["head", "common", "links", "finish"],
-    save: ["head", "common", "save"],
-    log: ["head", "common", "log"],
-    operate: ["head", "common", "links", "operations", "operate"],
-    sweep: ["head", "common", "links", "operations", "sweep"],
-    pause: ["head", "common", "pause"],
-    limit: ["head", "common", "limit"],
-    rate: ["head", "common", "rate"],
-    close: ["head", "common", "links", "close"],
-    stats: ["head", "common", "stats"],
+    enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats,
 }
 
-fn script(name: &'static str, constants: &str, body: &str) -> Script {
-    let source = format!("{constants}{body}");
-    let sha = redis::Script::new(&source).get_hash().to_owned();
-    Script { name, source, sha }
+/// The text of the library, and its name, with which the names of its functions begin. It is named after what is in it, so
+/// that processes of different versions do not replace each other's.
+fn library(retention: &Retention, bodies: &[&str]) -> (String, Arc<str>) {
+    let mut text = lua_constants(retention) + &SHARED.concat();
+    for body in bodies {
+        // Its own local names stay its own.
+        let _ = write!(text, "do\n{body}end\n");
+    }
+    let digest = Sha256::digest(&text);
+    let digest: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = format!("sluice_queue_{digest}");
+    let library = format!("#!lua name={name}\nlocal LIBRARY = '{name}'\n{text}");
+    (name, library.into())
 }

@@ -296,7 +296,7 @@ async fn jobs_of_mixed_queues_are_added_with_one_script_for_each_queue() {
             .arg("commandstats")
             .query(&mut valkey.connection())
             .unwrap();
-        let line = stats.lines().find(|it| it.starts_with("cmdstat_evalsha:"));
+        let line = stats.lines().find(|it| it.starts_with("cmdstat_fcall:"));
         let calls = line.unwrap().split(['=', ',']).nth(1).unwrap();
         calls.parse::<u32>().unwrap()
     };

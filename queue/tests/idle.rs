@@ -13,7 +13,7 @@ use tokio::time::sleep;
 const QUEUES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// What an idle process sends by itself; other commands are called by its scripts.
-const SENT: [&str; 3] = ["eval", "evalsha", "ping"];
+const SENT: [&str; 3] = ["fcall", "function|load", "ping"];
 
 #[tokio::test]
 async fn an_idle_process_with_five_queues_sends_at_most_two_commands_a_second() {

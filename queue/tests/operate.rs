@@ -6,9 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use sluice_queue::{
-    Idempotency, Keep, NewJob, QueueConfig, Queues, Retention, State, WorkerConfig,
-};
+use sluice_queue::{Idempotency, Keep, NewJob, QueueConfig, Queues, Retention, State};
 use sluice_test_support::TestValkey;
 
 #[tokio::test]
@@ -116,42 +114,4 @@ async fn finished_jobs_beyond_their_age_are_forgotten_without_anything_else_happ
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.stop().await;
-}
-
-fn commands(valkey: &TestValkey) -> u64 {
-    let stats: String = redis::cmd("INFO")
-        .arg("commandstats")
-        .query(&mut valkey.connection())
-        .unwrap();
-    // What clients send; commands inside of scripts are not theirs.
-    stats
-        .lines()
-        .filter(|line| line.starts_with("cmdstat_eval") || line.starts_with("cmdstat_ping"))
-        .map(|line| {
-            line.split(['=', ','])
-                .nth(1)
-                .unwrap()
-                .parse::<u64>()
-                .unwrap()
-        })
-        .sum()
-}
-
-#[tokio::test]
-async fn a_process_with_three_idle_queues_sends_at_most_two_commands_a_second() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let workers = ["sync", "prefetch", "invalidate"].map(|queue| {
-        work_on(&queues, queue, WorkerConfig::new("w", 4), async |_| {
-            Ok(json(&()))
-        })
-    });
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = commands(&valkey);
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    let sent = commands(&valkey) - before;
-    assert!((3..=12).contains(&sent), "{sent} commands in 6 s");
-    for worker in workers {
-        worker.stop().await;
-    }
 }

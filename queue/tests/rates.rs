@@ -65,7 +65,7 @@ async fn evaluations(valkey: &TestValkey) -> u32 {
         .arg("commandstats")
         .query(&mut valkey.connection())
         .unwrap();
-    let line = stats.lines().find(|it| it.starts_with("cmdstat_evalsha:"));
+    let line = stats.lines().find(|it| it.starts_with("cmdstat_fcall:"));
     let calls = line.unwrap().split(['=', ',']).nth(1).unwrap();
     calls.parse().unwrap()
 }

@@ -116,7 +116,7 @@ fn evaluated(valkey: &TestValkey) -> u64 {
         .arg("commandstats")
         .query(&mut valkey.connection())
         .unwrap();
-    let line = stats.lines().find(|it| it.starts_with("cmdstat_evalsha:"));
+    let line = stats.lines().find(|it| it.starts_with("cmdstat_fcall:"));
     let calls = line.unwrap().split(['=', ',']).nth(1).unwrap();
     calls.parse().unwrap()
 }

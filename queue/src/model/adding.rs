@@ -1,5 +1,7 @@
 //! Adding jobs: one, a chain, to a batch.
 
+use rand::RngExt;
+
 use super::links::Callback;
 use super::reference::NewJob;
 use super::{DISTANT, LATER, Twins, USERS};
@@ -75,9 +77,15 @@ impl Twins {
         arguments
     }
 
-    /// Runs the script. The outcomes and ids that it answers with, those of new jobs spelt out.
+    /// Runs the script, now and then twice, as after a lost answer. The outcomes and ids that it answers with, those of new
+    /// jobs spelt out.
     fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
-        let answers: Vec<redis::Value> = self.eval(|it| &it.enqueue, arguments);
+        let mut arguments = [&["0".to_owned(), ids.len().to_string()], arguments].concat();
+        let mut answers: Vec<redis::Value> = self.eval(|it| &it.enqueue, &arguments);
+        if self.rng.random_range(0..8) == 0 {
+            "1".clone_into(&mut arguments[0]);
+            answers = self.eval(|it| &it.enqueue, &arguments);
+        }
         let answers = answers.into_iter().zip(ids);
         let answers = answers.map(|(answer, id)| match answer {
             redis::Value::Int(1) => ("new".to_owned(), id.clone()),

@@ -69,9 +69,13 @@ fn random_operations_do_what_the_reference_does() {
         println!("seed {seed}");
         let mut connection = valkey.connection();
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+        let scripts = Scripts::new(&Retention::default());
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD").arg("REPLACE").arg(&*scripts.fetch.library);
+        load.exec(&mut connection).unwrap();
         let mut twins = Twins {
             rng: StdRng::seed_from_u64(seed),
-            scripts: Scripts::new(&Retention::default()),
+            scripts,
             valkey: connection,
             reference: Reference::default(),
             runs: Vec::new(),
@@ -92,8 +96,8 @@ impl Twins {
         script: impl Fn(&Scripts) -> &Script,
         arguments: &[String],
     ) -> T {
-        redis::cmd("EVAL")
-            .arg(&script(&self.scripts).source)
+        redis::cmd("FCALL")
+            .arg(&script(&self.scripts).function)
             .arg(1)
             .arg(root("q"))
             .arg(arguments)
@@ -162,12 +166,10 @@ impl Twins {
     }
 
     fn fetch(&mut self, want: usize, version: u32) -> String {
-        // Each time with a step of the reconciler, which must find nothing.
-        redis::cmd("HDEL")
-            .arg(root("q") + "meta")
-            .arg("reconciled_at")
-            .exec(&mut self.valkey)
-            .unwrap();
+        // Every other time with a step of the reconciler, which must find nothing.
+        if self.rng.random() {
+            self.forget("reconciled_at");
+        }
         self.count += 1;
         let token = format!("t{}", self.count);
         let arguments = [
@@ -225,8 +227,16 @@ impl Twins {
             .arg(&id)
             .exec(&mut self.valkey)
             .unwrap();
+        // The next fetch shall look at what changed behind the functions' back.
+        self.forget("next_at");
         self.reference.time_passes_for(&id);
         format!("{state} job {id}: {}", self.fetch(0, 1))
+    }
+
+    fn forget(&mut self, mark: &str) {
+        let mut forget = redis::cmd("HDEL");
+        forget.arg(root("q") + "meta").arg(mark);
+        forget.exec(&mut self.valkey).unwrap();
     }
 
     fn heartbeat(&mut self) -> String {
