@@ -2,8 +2,7 @@
 
 use rand::RngExt;
 
-use super::links::Callback;
-use super::reference::NewJob;
+use super::reference::{Callback, NewJob};
 use super::{DISTANT, LATER, Twins, USERS};
 
 impl Twins {
