@@ -39,7 +39,7 @@ local function offer(id, priority, seat)
   if meta(USER_RATE) then
     user = call('HGET', root .. 'job:' .. id, 'user')
     local held_until = user and call('ZSCORE', root .. 'throttled_users', user)
-    if held_until then return throttle(id, user, score, held_until) end
+    if held_until then return throttle(id, user, score, tonumber(held_until)) end
   end
   call('ZADD', root .. 'available', score, id)
   if call('ZCARD', root .. 'available') == 1 then wake = true end

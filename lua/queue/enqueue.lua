@@ -6,6 +6,7 @@
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
 --          backoff), and
 --          delay       in ms
+--          run_at      not before, in ms since 1970; the past means at once
 --          idempotency, fingerprint
 --          unique_in   "completed" or "any": the unique key counts longer than the job is unfinished
 --          period      of the unique key, in ms
@@ -20,7 +21,7 @@
 
 -- Not fields, but what is to be done.
 local INSTRUCTIONS = {
-  delay = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
+  delay = true, run_at = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
 }
 
 -- Of the run at hand:
@@ -114,6 +115,7 @@ local function add(key, id, payload, options)
     end
   end
   local waits = options.previous or options.callback_of
+  local due = options.delay and now + options.delay or tonumber(options.run_at or 0)
   local function set(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
@@ -121,7 +123,8 @@ local function add(key, id, payload, options)
   if waits then
     set('state', 'waiting')
     set('delay', options.delay or 0)
-  elseif not options.delay then
+    if options.run_at then set('run_at', options.run_at) end
+  elseif due <= now then
     set('state', 'available')
     set('seat', seat)
   end
@@ -131,8 +134,8 @@ local function add(key, id, payload, options)
 
   if waits then
     call('ZADD', root .. 'waiting', now, id)
-  elseif options.delay then
-    park(id, 'scheduled', now + options.delay)
+  elseif due > now then
+    park(id, 'scheduled', due)
   elseif options.group or options.user then
     seat_at(id, options.priority, options.group, seat)
   else

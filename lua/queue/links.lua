@@ -7,7 +7,7 @@ local tally
 -- until somebody retried a job before it.
 local function release(id, input)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'priority', 'group', 'delay', 'stopped', 'batch')
+  local job = call('HMGET', key, 'state', 'priority', 'group', 'delay', 'stopped', 'batch', 'run_at')
   if job[1] == 'cancelled' and job[5] then
     call('ZREM', root .. 'cancelled', id)
     call('PERSIST', key)
@@ -19,7 +19,8 @@ local function release(id, input)
     return
   end
   call('HSET', key, 'input', input, 'run_at', now)
-  if tonumber(job[4]) > 0 then park(id, 'scheduled', now + job[4]) else line_up(id, job[2], job[3]) end
+  local due = math.max(now + job[4], tonumber(job[7] or 0))
+  if due > now then park(id, 'scheduled', due) else line_up(id, job[2], job[3]) end
 end
 
 -- Cancels a job that waits for what cannot happen any more, and with it what waits for this job. Cost: O(log n) for each.

@@ -15,6 +15,8 @@ local function relist(id, state, job, lease)
     end
   elseif KEEP[state] then
     forget({ id })
+  elseif state == 'waiting' then
+    call('ZADD', root .. 'waiting', now, id)
   else
     call('ZADD', root .. state, job.run_at or now, id)
     wake = true

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{Done, PATIENCE, answer, fatal, result, work};
+use common::{Done, PATIENCE, answer, connect, fatal, result, work};
 use serde::{Deserialize, Serialize};
-use sluice_queue::{BatchCounts, JobError, NewBatch, NewJob, Queues, Running};
+use sluice_queue::{BatchCounts, JobError, NewBatch, NewJob, Running};
 
 /// All jobs of a batch are in one queue, so one handler tells them apart.
 #[derive(Serialize, Deserialize)]
@@ -17,10 +17,11 @@ enum Task {
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     work(queues, "book", async |running: Running| {
         match running.payload().map_err(fatal)? {
             Task::Convert { page: 7 } if running.attempt() == 1 => {

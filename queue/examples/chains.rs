@@ -3,15 +3,16 @@
 
 mod common;
 
-use common::{Done, answer, fatal, result, work};
-use sluice_queue::{NewJob, Queues, Running};
+use common::{Done, answer, connect, fatal, result, work};
+use sluice_queue::{NewJob, Running};
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     work(queues, "pipeline", async |running: Running| {
         let step: String = running.payload().map_err(fatal)?;
         let before: Option<String> = running.input().map_err(fatal)?;

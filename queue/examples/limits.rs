@@ -1,4 +1,4 @@
-//! How many jobs run at a time, over all workers: of a queue, of each user, of a group.
+//! How many jobs run at a time, over all workers: of a queue, and of each user in it.
 //! `cargo run -p sluice-queue --example limits -- redis://127.0.0.1:6379`
 
 mod common;
@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, work};
-use sluice_queue::{Limits, NewJob, Queues};
+use common::{Done, PATIENCE, answer, connect, work};
+use sluice_queue::{Limits, NewJob};
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = most.clone();
     work(queues, "shared", move |_| {
@@ -44,16 +45,6 @@ pub(crate) async fn run(queues: &Queues) -> Done {
     for added in queues.enqueue_all(&jobs).await? {
         queues.wait(&added?.id, PATIENCE).await?;
     }
-    println!("at most {} ran at a time", seen.swap(0, Ordering::SeqCst));
-
-    // Of a group one job runs at a time, in the order of enqueueing.
-    queues.set_limits("shared", Limits::default()).await?;
-    for job in &mut jobs {
-        job.group = Some("one after the other".into());
-    }
-    for added in queues.enqueue_all(&jobs).await? {
-        queues.wait(&added?.id, PATIENCE).await?;
-    }
-    println!("of the group {} ran at a time", seen.load(Ordering::SeqCst));
+    println!("at most {} ran at a time", seen.load(Ordering::SeqCst));
     Ok(())
 }

@@ -1,18 +1,18 @@
-//! Watching a job: its states, its progress and its log; cancelling it while it runs; going on from a checkpoint.
+//! Watching a job: its states, its progress and its log; going on from a checkpoint.
 //! `cargo run -p sluice-queue --example progress -- redis://127.0.0.1:6379`
 
 mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, fatal, result, work};
+use common::{Done, answer, connect, fatal, result, work};
 use futures_util::StreamExt;
 use serde_json::json;
-use sluice_queue::{Backoff, HandlerResult, JobError, LogLevel, NewJob, Queues, Running};
+use sluice_queue::{Backoff, HandlerResult, JobError, LogLevel, NewJob, Running};
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
 async fn copy(running: Running) -> HandlerResult {
@@ -20,9 +20,6 @@ async fn copy(running: Running) -> HandlerResult {
     let begun_at = running.checkpoint::<u32>().unwrap_or(0);
     running.log(LogLevel::Info, format!("copying from {begun_at} on"));
     for copied in begun_at..total {
-        if running.cancelled().is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
         running
             .progress(&json!({ "copied": copied, "total": total }))
             .await
@@ -37,7 +34,8 @@ async fn copy(running: Running) -> HandlerResult {
     answer(&(total - begun_at))
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     work(queues, "copy", copy);
     let soon = Backoff::Listed(vec![Duration::from_millis(10)]);
     let job = NewJob {
@@ -45,18 +43,13 @@ pub(crate) async fn run(queues: &Queues) -> Done {
         ..NewJob::new("copy", &20)?
     };
     let id = queues.enqueue(job).await?.id;
+    let mut changes = Box::pin(queues.watch(&id));
+    while let Some(job) = changes.next().await.transpose()? {
+        println!("{:?}, progress {:?}", job.state, job.progress);
+    }
     println!("{} copied by the last attempt", result(queues, &id).await?);
     for line in queues.get(&id).await?.ok_or("the job is gone")?.log {
         println!("attempt {}: {:?} {}", line.attempt, line.level, line.text);
-    }
-
-    let endless = queues.enqueue(NewJob::new("copy", &u32::MAX)?).await?.id;
-    let mut changes = Box::pin(queues.watch(&endless));
-    while let Some(job) = changes.next().await.transpose()? {
-        println!("{:?}, progress {:?}", job.state, job.progress);
-        if job.progress.is_some() {
-            queues.cancel(&endless).await?;
-        }
     }
     Ok(())
 }

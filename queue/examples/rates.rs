@@ -5,17 +5,18 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, work};
-use sluice_queue::{NewJob, Queues, Rate, Rates};
+use common::{Done, PATIENCE, answer, connect, work};
+use sluice_queue::{NewJob, Rate, Rates};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     work(queues, "calls", async |_| answer(&()));
     // Never more than 100 in any second; of one user 20 a second on average, 4 at once.
     let rates = Rates {

@@ -5,16 +5,17 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, fatal, result, work};
+use common::{Done, PATIENCE, answer, connect, fatal, result, work};
 use serde_json::value::to_raw_value;
-use sluice_queue::{Backoff, JobError, NewJob, Queues, Running};
+use sluice_queue::{Backoff, JobError, NewJob, Running};
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     work(queues, "flaky", async |running: Running| {
         match running.payload::<String>().map_err(fatal)?.as_str() {
             "no" => Err(JobError::Refuse(to_raw_value(&"no").map_err(fatal)?)),

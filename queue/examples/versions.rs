@@ -5,15 +5,16 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, result, work_as};
-use sluice_queue::{NewJob, Queues, WorkerConfig};
+use common::{Done, answer, connect, result, work_as};
+use sluice_queue::{NewJob, WorkerConfig};
 
 #[tokio::main]
 async fn main() -> Done {
-    run(&common::connect().await?).await
+    run(&common::address()?).await
 }
 
-pub(crate) async fn run(queues: &Queues) -> Done {
+pub(crate) async fn run(url: &str) -> Done {
+    let queues = &connect(url).await?;
     let knowing = |version, name: &str| WorkerConfig {
         version,
         ..WorkerConfig::new(name, 1)

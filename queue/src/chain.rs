@@ -17,7 +17,8 @@ pub struct Chained {
 impl Queues {
     /// Adds jobs of one queue that run one after the other: each begins when the one before it has completed, in the same
     /// script, and has its result as its [input](crate::Running::input). All of them are there at once, the later ones
-    /// [waiting](crate::State::Waiting), so the last one can be waited for. A `delay` of a later one is the pause before it.
+    /// [waiting](crate::State::Waiting), so the last one can be waited for. A `delay` of a later one is the pause before
+    /// it, a `run_at` the earliest time for it.
     ///
     /// When a job is refused, cancelled, deleted or dead, those behind it are cancelled; when an operator retries it and it
     /// completes, they go on. Only the first one may be unique or have an idempotency key: it stands for the chain.

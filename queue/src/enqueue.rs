@@ -146,6 +146,7 @@ impl Details {
         set("max_attempts", unless(MAX_ATTEMPTS, max_attempts));
         let delay = job.delay.map_or(0, millis);
         set("delay", unless(0, delay));
+        set("run_at", job.run_at_millis().map(|it| it.to_string()));
         for (name, value) in [
             ("user", &job.user),
             ("group", &job.group),

@@ -9,7 +9,7 @@
 //! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
-//! | `scheduled` | zset, score = when due | delayed jobs |
+//! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
 //! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
 //! | `newer` | zset, score = payload version | jobs that wait for a worker that knows their version; their state is `available` too |
@@ -83,6 +83,10 @@ pub const CHAIN_LIMIT: usize = 100;
 
 /// How long a batch is kept after it has ended, or while it is open and no job joins.
 const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// The longest [delay](crate::NewJob::delay): the 1,000 years from 1970 to 2970, when the last [time to run
+/// at](crate::NewJob::run_at) ends. The scores of sorted sets hold such times exactly.
+pub const DELAY_LIMIT: Duration = Duration::from_secs(365_243 * 24 * 3600);
 
 /// The longest pause between two attempts.
 pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);

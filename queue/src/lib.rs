@@ -29,7 +29,7 @@
 //! ```text
 //!     ┌── later in a chain, ► waiting ── the others have ended ──► as enqueued
 //!     │     or a callback
-//!     │      delayed               due
+//!     │      delay, run-at         due
 //!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
 //!     │                                ▼      ▼                     │       result or refusal
 //!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
@@ -67,6 +67,8 @@
 //!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
+//! - **Due to the millisecond.** A job with a [delay](NewJob::delay) or a [time to run at](NewJob::run_at) starts not before
+//!   that, by the server's clock. Workers know when the next one is due, and are woken when an earlier one is added.
 //! - **Unique means one.** What counts as [the same](Unique) is there once, however many enqueue it at a time: while it is
 //!   unfinished, for as long as it is kept, or once in each period.
 //! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts and Valkey's, and takes
@@ -142,9 +144,9 @@ pub use job::{
     AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
 };
 pub use keys::{
-    CHAIN_LIMIT, CHECKPOINT_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT, PAGE_LIMIT,
-    PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT,
-    RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
+    CHAIN_LIMIT, CHECKPOINT_LIMIT, DELAY_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT,
+    PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL,
+    PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};

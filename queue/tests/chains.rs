@@ -146,11 +146,7 @@ async fn a_job_whose_predecessor_was_deleted_from_outside_is_cancelled() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let ids = chain(&queues, &[job(&1), job(&2)]).await;
-    let (_, member) = ids[0].as_str().split_once('_').unwrap();
-    redis::cmd("UNLINK")
-        .arg(format!("sq1:{{q}}:job:{member}"))
-        .exec(&mut valkey.connection())
-        .unwrap();
+    damage::lose_job(&mut valkey.connection(), &ids[0]);
     let worker = work(&queues, fast("w", 1), add);
     assert!(matches!(
         finished(&queues, &ids[1]).await,

@@ -1,4 +1,4 @@
-//! Adding jobs: deduplication, idempotency, limits, order, delay.
+//! Adding jobs: one or many, in which order, within which limits.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use sluice_queue::{
-    Finished, Idempotency, JobFilter, NewJob, PAYLOAD_LIMIT, QueueConfig, QueueError, Running,
-    State, Unique,
+    Finished, JobFilter, NewJob, PAYLOAD_LIMIT, QueueConfig, QueueError, Running, State, Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -19,55 +18,6 @@ fn unique(key: &str) -> NewJob {
         unique: Some(Unique::by_key(key)),
         ..job(&())
     }
-}
-
-fn idempotent(key: &str, fingerprint: &str) -> NewJob {
-    NewJob {
-        idempotency: Some(Idempotency {
-            key: key.into(),
-            fingerprint: fingerprint.into(),
-        }),
-        ..job(&())
-    }
-}
-
-#[tokio::test]
-async fn an_idempotency_key_answers_with_its_first_job_also_after_its_end() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&"done")));
-    let first = queues.enqueue(idempotent("k", "f")).await.unwrap();
-    finished(&queues, &first.id).await;
-    let again = queues.enqueue(idempotent("k", "f")).await.unwrap();
-    assert!(again.existing);
-    assert_eq!(again.id, first.id);
-    assert_eq!(result(&queues, &again.id).await, "\"done\"");
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn an_idempotency_key_with_another_fingerprint_is_refused() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let first = queues.enqueue(idempotent("k", "f")).await.unwrap().id;
-    match queues.enqueue(idempotent("k", "g")).await {
-        Err(QueueError::IdempotencyKeyReused { first: named }) => assert_eq!(named, first),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn an_idempotency_key_that_met_a_unique_job_answers_with_that_job_ever_after() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let first = queues.enqueue(unique("u")).await.unwrap();
-    let both = NewJob {
-        unique: Some(Unique::by_key("u")),
-        ..idempotent("k", "f")
-    };
-    assert_eq!(queues.enqueue(both.clone()).await.unwrap().id, first.id);
-    assert!(queues.cancel(&first.id).await.unwrap());
-    assert_eq!(queues.enqueue(both).await.unwrap().id, first.id);
 }
 
 #[tokio::test]
@@ -138,35 +88,6 @@ async fn jobs_run_by_priority_then_in_the_order_of_enqueueing() {
     finished(&queues, &last.unwrap()).await;
     worker.stop().await;
     assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
-}
-
-#[tokio::test]
-async fn a_delayed_job_waits_for_its_time() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    // A poll too slow to have any part in it: the worker must be woken, and know when the job is due.
-    let config = sluice_queue::WorkerConfig {
-        poll: LONG * 2,
-        ..fast("w", 1)
-    };
-    let worker = work(&queues, config, async |_| Ok(json(&())));
-    let first = queues.enqueue(job(&())).await.unwrap().id;
-    finished(&queues, &first).await;
-    let delayed = NewJob {
-        delay: Some(Duration::from_millis(400)),
-        ..job(&())
-    };
-    let id = queues.enqueue(delayed).await.unwrap().id;
-    let job = queues.get(&id).await.unwrap().unwrap();
-    assert_eq!(job.state, State::Scheduled);
-    assert_eq!(job.run_at, job.created_at + 400);
-    assert!(matches!(
-        finished(&queues, &id).await,
-        Finished::Completed(_)
-    ));
-    let job = queues.get(&id).await.unwrap().unwrap();
-    assert!(job.started_at.unwrap() >= job.run_at);
-    worker.stop().await;
 }
 
 #[tokio::test]

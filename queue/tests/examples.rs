@@ -6,22 +6,42 @@ mod common;
 
 #[path = "../examples/batches.rs"]
 mod batches;
+#[path = "../examples/bounds.rs"]
+mod bounds;
 #[path = "../examples/bulk.rs"]
 mod bulk;
+#[path = "../examples/cancelling.rs"]
+mod cancelling;
 #[path = "../examples/chains.rs"]
 mod chains;
+#[path = "../examples/dead_letters.rs"]
+mod dead_letters;
+#[path = "../examples/draining.rs"]
+mod draining;
+#[path = "../examples/groups.rs"]
+mod groups;
+#[path = "../examples/idempotency.rs"]
+mod idempotency;
 #[path = "../examples/limits.rs"]
 mod limits;
 #[path = "../examples/pause.rs"]
 mod pause;
+#[path = "../examples/poison.rs"]
+mod poison;
+#[path = "../examples/priorities.rs"]
+mod priorities;
 #[path = "../examples/progress.rs"]
 mod progress;
 #[path = "../examples/rates.rs"]
 mod rates;
 #[path = "../examples/results.rs"]
 mod results;
+#[path = "../examples/retention.rs"]
+mod retention;
 #[path = "../examples/retries.rs"]
 mod retries;
+#[path = "../examples/scheduling.rs"]
+mod scheduling;
 #[path = "../examples/unique.rs"]
 mod unique;
 #[path = "../examples/versions.rs"]
@@ -30,7 +50,7 @@ mod versions;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{LONG, queues};
+use common::LONG;
 use sluice_test_support::TestValkey;
 use tokio::time::timeout;
 
@@ -44,15 +64,17 @@ macro_rules! run {
             $(#[tokio::test]
             async fn $name() {
                 let valkey = TestValkey::start();
-                let queues = queues(&valkey).await;
-                let done = timeout(LONG, super::$name::run(&queues)).await;
+                let done = timeout(LONG, super::$name::run(&valkey.url())).await;
                 done.expect("it does not end").unwrap();
             })+
         }
     };
 }
 
-run!(batches bulk chains limits pause progress rates results retries unique versions);
+run!(
+    batches bounds bulk cancelling chains dead_letters draining groups idempotency limits pause
+    poison priorities progress rates results retention retries scheduling unique versions
+);
 
 #[test]
 fn no_example_is_left_out() {

@@ -119,12 +119,8 @@ async fn a_run_that_lost_its_lease_logs_nothing_any_more() {
             if running.attempt() == 1 {
                 // As when somebody else has the job by now.
                 let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
-                let (_, member) = running.id().as_str().split_once('_').unwrap();
-                redis::cmd("HSET")
-                    .arg(format!("sq1:{{q}}:job:{member}"))
-                    .arg(&["run", "1/another/w"])
-                    .exec(&mut connection)
-                    .unwrap();
+                let key = format!("job:{}", damage::member(running.id()));
+                damage::damage(&mut connection, "q", "HSET", &key, &["run", "1/another/w"]);
                 running.log(LogLevel::Info, "stale");
                 running.cancelled().cancelled().await;
             }

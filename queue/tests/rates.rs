@@ -192,6 +192,36 @@ async fn under_a_rate_per_user_others_pass_the_one_who_has_used_it_up() {
 }
 
 #[tokio::test]
+async fn a_job_added_while_the_rate_holds_its_user_back_waits_until_it_is_lifted() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let rate = Rate::sliding_window(1, HOUR);
+    queues.set_rates("q", per_user(rate)).await.unwrap();
+    let workers = two_workers(&queues);
+    let count_throttled = || -> u32 {
+        redis::cmd("ZCARD")
+            .arg("sq1:{q}:throttled")
+            .query(&mut valkey.connection())
+            .unwrap()
+    };
+    let mut ids = enqueue(&queues, "ann", 2).await;
+    let begun = std::time::Instant::now();
+    while count_throttled() == 0 {
+        assert!(begun.elapsed() < LONG, "nobody is held back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ids.extend(enqueue(&queues, "ann", 1).await);
+    assert_eq!(count_throttled(), 2);
+    queues.set_rates("q", Rates::default()).await.unwrap();
+    for id in &ids {
+        assert_eq!(result(&queues, id).await, "null");
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn under_a_rate_and_a_limit_per_user_both_hold_and_all_jobs_end() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;

@@ -5,24 +5,15 @@ mod common;
 
 use std::time::Duration;
 
+use common::damage::{lose_job, lose_lease, member};
 use common::*;
-use redis::Value;
 use sluice_queue::{JobId, NewJob, Queues, Rate, Rates, Running, State, Unique};
 use sluice_test_support::TestValkey;
 use tokio::time::{Instant, sleep};
 
-/// Sends a command whose key is the first argument, below the root of the queue `q`.
+/// As [`damage::damage`], of the queue `q`.
 fn damage(valkey: &TestValkey, command: &str, key: &str, arguments: &[&str]) {
-    let _: Value = redis::cmd(command)
-        .arg(format!("sq1:{{q}}:{key}"))
-        .arg(arguments)
-        .query(&mut valkey.connection())
-        .unwrap();
-}
-
-/// The part of the id that keys are named by.
-fn member(id: &JobId) -> &str {
-    id.as_str().split_once('_').unwrap().1
+    damage::damage(&mut valkey.connection(), "q", command, key, arguments);
 }
 
 async fn enqueue(queues: &Queues, group: Option<&str>) -> JobId {
@@ -42,10 +33,7 @@ async fn a_running_job_whose_lease_and_worker_are_gone_runs_again() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
     let id = enqueue(&queues, Some("g")).await;
-    let key = format!("job:{}", member(&id));
-    damage(&valkey, "ZREM", "available", &[member(&id)]);
-    let fields = ["state", "running", "attempts", "1", "run", "1/t/w"];
-    damage(&valkey, "HSET", &key, &fields);
+    lose_lease(&mut valkey.connection(), &id);
     let next = enqueue(&queues, Some("g")).await;
     let worker = work(&queues, fast("w", 2), attempt);
     assert_eq!(result(&queues, &id).await, "2");
@@ -113,7 +101,7 @@ async fn a_group_whose_first_job_was_deleted_goes_on_in_order() {
         ids.push(enqueue(&queues, Some("g")).await);
     }
     for id in &ids[..2] {
-        damage(&valkey, "DEL", &format!("job:{}", member(id)), &[]);
+        lose_job(&mut valkey.connection(), id);
     }
     let worker = work(&queues, fast("w", 4), attempt);
     for id in &ids[2..] {
@@ -162,7 +150,7 @@ async fn a_unique_key_whose_job_was_deleted_is_free() {
         ..job(&())
     };
     let lost = queues.enqueue(unique()).await.unwrap().id;
-    damage(&valkey, "DEL", &format!("job:{}", member(&lost)), &[]);
+    lose_job(&mut valkey.connection(), &lost);
     let next = queues.enqueue(unique()).await.unwrap();
     assert!(!next.existing);
     let worker = work(&queues, fast("w", 1), attempt);

@@ -1,4 +1,4 @@
-//! Jobs that run: results, retries, dead letters, progress, checkpoints, cancellation.
+//! Jobs that run: results, retries, dead letters, progress, checkpoints.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -258,48 +258,5 @@ async fn a_checkpoint_is_there_for_the_next_attempt() {
     );
     let id = queues.enqueue(job(&())).await.unwrap().id;
     assert_eq!(result(&queues, &id).await, "7");
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_waiting_job_is_cancelled_at_once() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let id = queues.enqueue(job(&())).await.unwrap().id;
-    let delayed = NewJob {
-        delay: Some(LONG),
-        ..job(&())
-    };
-    let delayed = queues.enqueue(delayed).await.unwrap().id;
-    for id in [&id, &delayed] {
-        assert!(queues.cancel(id).await.unwrap());
-        assert!(matches!(finished(&queues, id).await, Finished::Cancelled));
-        assert!(!queues.cancel(id).await.unwrap(), "it has ended");
-    }
-    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
-    assert!(queues.retry(&id).await.unwrap());
-    assert_eq!(result(&queues, &id).await, "null");
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_running_job_is_cancelled_through_its_token() {
-    let valkey = TestValkey::start();
-    let queues = queues(&valkey).await;
-    let worker = work(&queues, fast("w", 2), async |running: Running| {
-        if running.payload::<bool>().unwrap() {
-            running.cancelled().cancelled().await;
-            Err(JobError::Cancelled)
-        } else {
-            // Does not look at its token.
-            std::future::pending().await
-        }
-    });
-    for listens in [true, false] {
-        let id = queues.enqueue(job(&listens)).await.unwrap().id;
-        until(&queues, &id, |job| job.state == State::Running).await;
-        assert!(queues.cancel(&id).await.unwrap());
-        assert!(matches!(finished(&queues, &id).await, Finished::Cancelled));
-    }
     worker.stop().await;
 }

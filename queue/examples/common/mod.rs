@@ -1,14 +1,16 @@
-//! What the examples share: the queues of the Valkey that the command line names, and workers.
+//! What the examples share: the queues of the Valkey that the command line names, workers, and waiting for jobs.
 #![allow(dead_code)]
 
 use std::error::Error;
 use std::time::Duration;
 
 use apalis::prelude::WorkerBuilder;
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use sluice_queue::{
-    Finished, HandlerResult, JobError, JobId, QueueConfig, Queues, Running, WorkerConfig,
+    Finished, HandlerResult, JobError, JobId, QueueConfig, QueueError, Queues, Running, State,
+    WorkerConfig,
 };
 
 pub type Done = Result<(), Box<dyn Error>>;
@@ -16,11 +18,15 @@ pub type Done = Result<(), Box<dyn Error>>;
 /// Longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The queues of the Valkey whose address is the first argument.
-pub async fn connect() -> Result<Queues, Box<dyn Error>> {
+/// The address of a Valkey, which is the first argument.
+pub fn address() -> Result<String, Box<dyn Error>> {
     let url = std::env::args().nth(1);
-    let url = url.ok_or("give the address of a Valkey, such as redis://127.0.0.1:6379")?;
-    Ok(Queues::connect(&url, QueueConfig::default()).await?)
+    Ok(url.ok_or("give the address of a Valkey, such as redis://127.0.0.1:6379")?)
+}
+
+/// The queues of this Valkey, with the usual settings.
+pub async fn connect(url: &str) -> Result<Queues, QueueError> {
+    Queues::connect(url, QueueConfig::default()).await
 }
 
 /// Starts a worker of four places, which runs until the process ends.
@@ -60,4 +66,15 @@ pub async fn result(queues: &Queues, id: &JobId) -> Result<String, Box<dyn Error
         Some(Finished::Completed(result)) => Ok(result.get().to_owned()),
         other => Err(format!("{id} ended as {other:?}").into()),
     }
+}
+
+/// Returns when the job runs.
+pub async fn running(queues: &Queues, id: &JobId) -> Done {
+    let mut changes = Box::pin(queues.watch(id));
+    while let Some(job) = changes.next().await.transpose()? {
+        if job.state == State::Running {
+            return Ok(());
+        }
+    }
+    Err(format!("{id} ended before it was seen running").into())
 }

@@ -1,11 +1,11 @@
 //! A job to enqueue.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::keys::{MAX_ATTEMPTS, NAME_LIMIT, PRIORITY, VERSION};
+use crate::keys::{DELAY_LIMIT, MAX_ATTEMPTS, NAME_LIMIT, PRIORITY, VERSION};
 use crate::{Backoff, BatchId, JobId, QueueError, Unique};
 
 /// A job to enqueue. [`NewJob::new`] has the defaults; the fields are there to be set.
@@ -38,8 +38,14 @@ pub struct NewJob {
     pub max_attempts: Option<u32>,
     /// How long it waits between its attempts. Default: as its worker [says](crate::WorkerConfig::backoff).
     pub backoff: Option<Backoff>,
-    /// How long the job waits at least.
+    /// How long the job waits at least, in whole milliseconds, at most [`DELAY_LIMIT`]. One that is
+    /// [later in a chain](crate::Queues::enqueue_chain), or a [callback](crate::NewBatch), does so once what it waits for
+    /// has ended.
     pub delay: Option<Duration>,
+    /// When the job may start at the earliest, to the millisecond and by the server's clock; a time in the past means at
+    /// once. Not together with `delay`; before the year 2970. For one that is later in a chain, or a callback: not before
+    /// that time either, once what it waits for has ended.
+    pub run_at: Option<SystemTime>,
     /// The trace it belongs to (a W3C `traceparent`).
     pub trace: Option<String>,
 }
@@ -72,6 +78,7 @@ impl NewJob {
             max_attempts: Some(MAX_ATTEMPTS),
             backoff: None,
             delay: None,
+            run_at: None,
             trace: None,
         })
     }
@@ -98,6 +105,7 @@ impl NewJob {
         if let Some(backoff) = &self.backoff {
             backoff.check()?;
         }
+        self.check_schedule()?;
         let idempotency = self.idempotency.as_ref();
         for (what, value) in [
             ("user", self.user.as_ref()),
@@ -110,6 +118,32 @@ impl NewJob {
         }
         Ok(())
     }
+
+    fn check_schedule(&self) -> Result<(), QueueError> {
+        let refuse = |what, rule| Err(QueueError::Invalid { what, rule });
+        if self.delay.is_some() && self.run_at.is_some() {
+            return refuse("run_at", "must not be set together with delay");
+        }
+        if self.delay.is_some_and(|it| it > DELAY_LIMIT) {
+            return refuse("delay", "must be at most 1,000 years");
+        }
+        if self.run_at.is_some_and(|it| since_1970(it) >= DELAY_LIMIT) {
+            return refuse("run_at", "must be before the year 2970");
+        }
+        Ok(())
+    }
+
+    /// [`NewJob::run_at`] in ms since 1970, rounded up: it must not start before.
+    pub(crate) fn run_at_millis(&self) -> Option<u128> {
+        let at = since_1970(self.run_at?);
+        Some(at.as_nanos().div_ceil(1_000_000))
+    }
+}
+
+/// What was before counts as the beginning of 1970, which is as well past.
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 pub(crate) fn check_size(what: &'static str, bytes: usize, limit: usize) -> Result<(), QueueError> {

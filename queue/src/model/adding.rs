@@ -2,9 +2,8 @@
 
 use rand::RngExt;
 
-use super::links::Callback;
-use super::reference::NewJob;
-use super::{LATER, Twins, USERS};
+use super::reference::{Callback, NewJob};
+use super::{DISTANT, LATER, Twins, USERS};
 
 impl Twins {
     fn next_id(&mut self) -> String {
@@ -30,6 +29,7 @@ impl Twins {
             priority: self.one_of(&[0, 5, 5, 9]),
             max_attempts: self.one_of(&[1, 2, 3, 8, u32::MAX]),
             delayed: self.one_of(&[false, false, false, false, true]),
+            by_clock: self.one_of(&[false, false, true]),
         }
     }
 
@@ -51,6 +51,7 @@ impl Twins {
         let unique_in = new.unique.and_then(|unique| unique.split_once('/'));
         let number = |usual: u64, number: u64| (number != usual).then(|| number.to_string());
         let text = |value: Option<&str>| value.map(str::to_owned);
+        let run_at = if new.delayed { DISTANT } else { 1 };
         let options = [
             ("version", number(1, new.version.into())),
             ("user", text(new.user)),
@@ -60,7 +61,11 @@ impl Twins {
             ("batch", new.batch.clone()),
             ("priority", number(5, new.priority)),
             ("max_attempts", number(8, new.max_attempts.into())),
-            ("delay", new.delayed.then(|| LATER.to_string())),
+            (
+                "delay",
+                (new.delayed && !new.by_clock).then(|| LATER.to_string()),
+            ),
+            ("run_at", new.by_clock.then(|| run_at.to_string())),
         ];
         let links = links.iter().map(|&(name, value)| (name, text(value)));
         let options = options.into_iter().chain(links);

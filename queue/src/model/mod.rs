@@ -5,10 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod adding;
-mod links;
-mod rates;
+mod observing;
 mod reference;
 mod steering;
+mod working;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,7 +20,7 @@ use sluice_test_support::TestValkey;
 
 use crate::keys::{Retention, root};
 use crate::script::{Script, Scripts};
-use reference::{Reference, Snapshot};
+use reference::Reference;
 
 const SEEDS: [u64; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
 const STEPS: usize = 400;
@@ -28,20 +28,9 @@ const STEPS: usize = 400;
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
 
-const LISTS: [&str; 12] = [
-    "waiting",
-    "held",
-    "newer",
-    "crowded",
-    "throttled",
-    "throttled_users",
-    "scheduled",
-    "running",
-    "retrying",
-    "completed",
-    "cancelled",
-    "dead",
-];
+/// As far away, by the clock: the year 2100, in ms since 1970.
+const DISTANT: u64 = 4_102_444_800_000;
+
 const USERS: [&str; 2] = ["ann", "bob"];
 
 /// Both queues.
@@ -162,152 +151,6 @@ impl Twins {
         }
     }
 
-    fn fetch(&mut self, want: usize, version: u32) -> String {
-        // Every other time with a step of the reconciler, which must find nothing.
-        if self.rng.random() {
-            self.forget("reconciled_at");
-        }
-        self.count += 1;
-        let token = format!("t{}", self.count);
-        let arguments = [
-            want.to_string(),
-            "w".into(),
-            "w@1".into(),
-            LATER.to_string(),
-            token,
-            "0".into(),
-            version.to_string(),
-        ];
-        type Answer = (i64, u64, u64, u64, u64, String, Vec<Vec<redis::Value>>);
-        let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
-        let leased: Vec<String> = rows
-            .into_iter()
-            .map(|mut row| redis::from_redis_value(row.swap_remove(0)).unwrap())
-            .map(|head: String| head.split(' ').next().unwrap().to_owned())
-            .collect();
-        let did = format!("fetch {want} of version {version}");
-        let expected = self.reference.fetch(want, version, &run);
-        assert_eq!(leased, expected, "{did}");
-        assert_eq!(mended, 0, "{did}");
-        let runs = leased.into_iter().map(|id| (id, run.clone()));
-        self.runs.extend(runs);
-        did
-    }
-
-    fn finish(&mut self, outcome: &str) -> String {
-        let Some((id, token)) = self.any_run() else {
-            return "nothing ran".into();
-        };
-        self.finish_run(&id, &token, outcome)
-    }
-
-    fn finish_run(&mut self, id: &str, token: &str, outcome: &str) -> String {
-        let later = LATER.to_string();
-        let arguments = [id, token, outcome, "{}", &later, ""].map(str::to_owned);
-        let [state]: [String; 1] = self.eval(|it| &it.finish, &arguments);
-        let did = format!("finish {id} of {token} as {outcome}");
-        let expected = self.reference.finish(id, token, outcome);
-        assert_eq!(state, expected, "{did}");
-        did
-    }
-
-    /// For one job: the next fetch finds it due, or its lease run out because its worker was killed.
-    fn time_passes(&mut self) -> String {
-        let waits = |state: &str| matches!(state, "scheduled" | "retrying" | "running");
-        let Some(id) = self.any_job(waits) else {
-            return "nothing waits".into();
-        };
-        let state = self.reference.jobs[&id].state;
-        redis::cmd("ZADD")
-            .arg(root("q") + state)
-            .arg("XX")
-            .arg(1)
-            .arg(&id)
-            .exec(&mut self.valkey)
-            .unwrap();
-        // The next fetch shall look at what changed behind the functions' back.
-        self.forget("next_at");
-        self.reference.time_passes_for(&id);
-        format!("{state} job {id}: {}", self.fetch(0, 1))
-    }
-
-    fn forget(&mut self, mark: &str) {
-        let mut forget = redis::cmd("HDEL");
-        forget.arg(root("q") + "meta").arg(mark);
-        forget.exec(&mut self.valkey).unwrap();
-    }
-
-    fn heartbeat(&mut self) -> String {
-        let Some((id, token)) = self.any_run() else {
-            return "nothing ran".into();
-        };
-        let arguments = [LATER.to_string(), id.clone(), token.clone()];
-        let (lost, cancelled): (Vec<usize>, Vec<usize>) = self.eval(|it| &it.heartbeat, &arguments);
-        let did = format!("heartbeat of {id} of {token}");
-        let answer = (!lost.is_empty(), !cancelled.is_empty());
-        assert_eq!(answer, self.reference.heartbeat(&id, &token), "{did}");
-        did
-    }
-
-    fn compare(&mut self, after: &str) {
-        let (observed, expected) = (self.observed(), self.reference.snapshot());
-        assert_eq!(observed.line, expected.line, "{after}");
-        assert_eq!(observed.lists, expected.lists, "{after}");
-        assert_eq!(observed.jobs, expected.jobs, "{after}");
-        assert_eq!(observed.batches, expected.batches, "{after}");
-    }
-
-    fn observed(&mut self) -> Snapshot {
-        let root = root("q");
-        let mut snapshot = Snapshot {
-            line: self.members("ZRANGE", "available"),
-            ..Snapshot::default()
-        };
-        for list in LISTS {
-            let members = self.members("ZRANGE", list);
-            snapshot.note(list.to_owned(), members);
-        }
-        for user in USERS {
-            let list = format!("places:{user}");
-            let members = self.members("SMEMBERS", &list);
-            snapshot.note(list, members);
-        }
-        let keys: Vec<String> = redis::cmd("KEYS")
-            .arg(format!("{root}job:*"))
-            .query(&mut self.valkey)
-            .unwrap();
-        for key in keys {
-            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
-                .arg(&key)
-                .arg(&["state", "attempts"])
-                .query(&mut self.valkey)
-                .unwrap();
-            let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            snapshot
-                .jobs
-                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
-        }
-        for batch in &self.batches {
-            let counts: Vec<Option<usize>> = redis::cmd("HMGET")
-                .arg(format!("{root}batch:{batch}"))
-                .arg(&["jobs", "completed", "refused", "dead", "cancelled"])
-                .query(&mut self.valkey)
-                .unwrap();
-            let counts = counts.into_iter().map(Option::unwrap_or_default);
-            snapshot.batches.insert(batch.clone(), counts.collect());
-        }
-        snapshot
-    }
-
-    fn members(&mut self, command: &str, list: &str) -> Vec<String> {
-        let mut command = redis::cmd(command);
-        command.arg(root("q") + list);
-        if list.starts_with("places") {
-            return command.query(&mut self.valkey).unwrap();
-        }
-        command.arg(0).arg(-1).query(&mut self.valkey).unwrap()
-    }
-
     /// Whatever happened before: workers that know everything complete all that is left, and no trace of it stays.
     fn finish_everything(&mut self) {
         self.set_paused(false);
@@ -341,13 +184,5 @@ impl Twins {
                     .any(|kept| key.starts_with(kept))
         };
         assert!(left.iter().all(kept), "{left:?}");
-    }
-}
-
-impl Snapshot {
-    fn note(&mut self, list: String, members: Vec<String>) {
-        if !members.is_empty() {
-            self.lists.insert(list, members.into_iter().collect());
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of the queue share: a Valkey, a handle to its queues, and apalis workers that can be stopped.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod damage;
 pub mod process;
 
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use apalis::prelude::{WorkerBuilder, WorkerContext};
 use serde_json::value::RawValue;
 use sluice_queue::{
-    Backoff, Finished, HandlerResult, JobId, JobView, NewJob, QueueConfig, Queues, Running,
-    WorkerConfig,
+    Backoff, Finished, HandlerResult, Idempotency, JobId, JobView, NewJob, QueueConfig, Queues,
+    Running, WorkerConfig,
 };
 use sluice_test_support::TestValkey;
 use tokio::task::JoinHandle;
@@ -79,6 +80,17 @@ impl Worker {
 
 pub fn job(payload: &impl serde::Serialize) -> NewJob {
     NewJob::new("q", payload).unwrap()
+}
+
+/// A job with an idempotency key.
+pub fn idempotent(key: &str, fingerprint: &str) -> NewJob {
+    NewJob {
+        idempotency: Some(Idempotency {
+            key: key.into(),
+            fingerprint: fingerprint.into(),
+        }),
+        ..job(&())
+    }
 }
 
 pub fn json(value: &impl serde::Serialize) -> Box<RawValue> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reference::{NewJob, Reference};
+use super::{NewJob, Reference};
 
 /// How the members of a batch ended, if they have; and what was done about it.
 #[derive(Default)]

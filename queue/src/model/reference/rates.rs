@@ -1,6 +1,7 @@
 //! How fast jobs start, as plainly as it can be said.
 
-use super::reference::{CHUNK, Job, Place, Reference};
+use super::line::{CHUNK, Place};
+use super::{Job, Reference};
 
 impl Reference {
     pub fn set_rates(&mut self, rate: Option<&'static str>, user_rate: Option<&'static str>) {

@@ -1,0 +1,81 @@
+//! Looking at both: whatever was done, they must look the same.
+
+use super::reference::Snapshot;
+use super::{Twins, USERS};
+use crate::keys::root;
+
+const LISTS: [&str; 12] = [
+    "waiting",
+    "held",
+    "newer",
+    "crowded",
+    "throttled",
+    "throttled_users",
+    "scheduled",
+    "running",
+    "retrying",
+    "completed",
+    "cancelled",
+    "dead",
+];
+
+impl Twins {
+    pub fn compare(&mut self, after: &str) {
+        let (observed, expected) = (self.observed(), self.reference.snapshot());
+        assert_eq!(observed.line, expected.line, "{after}");
+        assert_eq!(observed.lists, expected.lists, "{after}");
+        assert_eq!(observed.jobs, expected.jobs, "{after}");
+        assert_eq!(observed.batches, expected.batches, "{after}");
+    }
+
+    fn observed(&mut self) -> Snapshot {
+        let root = root("q");
+        let mut snapshot = Snapshot {
+            line: self.members("ZRANGE", "available"),
+            ..Snapshot::default()
+        };
+        for list in LISTS {
+            let members = self.members("ZRANGE", list);
+            snapshot.note(list.to_owned(), members);
+        }
+        for user in USERS {
+            let list = format!("places:{user}");
+            let members = self.members("SMEMBERS", &list);
+            snapshot.note(list, members);
+        }
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg(format!("{root}job:*"))
+            .query(&mut self.valkey)
+            .unwrap();
+        for key in keys {
+            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
+                .arg(&key)
+                .arg(&["state", "attempts"])
+                .query(&mut self.valkey)
+                .unwrap();
+            let id = key.strip_prefix(&format!("{root}job:")).unwrap();
+            snapshot
+                .jobs
+                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
+        }
+        for batch in &self.batches {
+            let counts: Vec<Option<usize>> = redis::cmd("HMGET")
+                .arg(format!("{root}batch:{batch}"))
+                .arg(&["jobs", "completed", "refused", "dead", "cancelled"])
+                .query(&mut self.valkey)
+                .unwrap();
+            let counts = counts.into_iter().map(Option::unwrap_or_default);
+            snapshot.batches.insert(batch.clone(), counts.collect());
+        }
+        snapshot
+    }
+
+    fn members(&mut self, command: &str, list: &str) -> Vec<String> {
+        let mut command = redis::cmd(command);
+        command.arg(root("q") + list);
+        if list.starts_with("places") {
+            return command.query(&mut self.valkey).unwrap();
+        }
+        command.arg(0).arg(-1).query(&mut self.valkey).unwrap()
+    }
+}

@@ -1,0 +1,141 @@
+//! The line: which jobs may be taken, in which order, and which are set aside.
+
+use super::{Job, Reference};
+
+/// How many jobs a user without a limit gets into the line again at a time.
+pub(super) const CHUNK: usize = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In none of the lists of available jobs.
+    Nowhere,
+    /// In line, by priority and this seat.
+    Line(u64),
+    Held,
+    Newer,
+    /// As in line, but without a place among those of its user.
+    Crowded(u64),
+    /// As in line, but until the rate lets its user start another one.
+    Throttled(u64),
+}
+
+impl Reference {
+    /// The jobs in line, the next one first.
+    pub(super) fn line(&self) -> Vec<String> {
+        let mut line: Vec<_> = self.jobs.iter().collect();
+        line.retain(|(_, job)| matches!(job.place, Place::Line(_)));
+        line.sort_by_key(|(id, job)| match job.place {
+            Place::Line(seat) => (job.new.priority, seat, id.as_str()),
+            _ => (0, 0, ""),
+        });
+        line.into_iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn line_up(&mut self, id: &str) {
+        self.seats += 1;
+        let seat = self.seats;
+        let group = self.jobs[id].new.group;
+        let is_behind = group.is_some_and(|group| self.first_of_group(group).is_some());
+        let job = self.job(id);
+        job.seat = seat;
+        job.state = "available";
+        job.place = Place::Held;
+        if !is_behind {
+            self.offer(id, seat);
+        }
+    }
+
+    pub(super) fn offer(&mut self, id: &str, seat: u64) {
+        let user = self.jobs[id].new.user;
+        let place = if !self.take_place(id) {
+            Place::Crowded(seat)
+        } else if user.is_some_and(|user| self.throttled_users.contains_key(user)) {
+            Place::Throttled(seat)
+        } else {
+            Place::Line(seat)
+        };
+        let job = self.job(id);
+        job.state = "available";
+        job.place = place;
+    }
+
+    pub(super) fn take_place(&mut self, id: &str) -> bool {
+        let job = &self.jobs[id];
+        let (Some(limit), Some(user)) = (self.user_limit, job.new.user) else {
+            return true;
+        };
+        if !job.has_user_place && self.places(user) >= limit {
+            return false;
+        }
+        self.job(id).has_user_place = true;
+        true
+    }
+
+    fn places(&self, user: &str) -> usize {
+        let of_user = |job: &&Job| job.has_user_place && job.new.user == Some(user);
+        self.jobs.values().filter(of_user).count()
+    }
+
+    pub(super) fn give_up_place(&mut self, id: &str) {
+        let job = self.job(id);
+        let user = job.new.user;
+        if !std::mem::take(&mut job.has_user_place) {
+            return;
+        }
+        self.admit(user.unwrap());
+    }
+
+    fn admit(&mut self, user: &str) {
+        while self.places(user) < self.user_limit.unwrap_or(CHUNK) {
+            let next = self.first(|job| match job.place {
+                Place::Crowded(seat) if job.new.user == Some(user) => {
+                    Some((job.new.priority, seat))
+                }
+                _ => None,
+            });
+            let Some(next) = next else { return };
+            self.seats += 1;
+            let seat = self.seats;
+            self.job(&next).has_user_place = true;
+            self.offer(&next, seat);
+        }
+    }
+
+    /// What an unfinished job holds goes to others, after its state has changed or before it is removed.
+    pub(super) fn let_go(&mut self, id: &str, state: &'static str) {
+        let job = self.job(id);
+        job.state = state;
+        job.place = Place::Nowhere;
+        let group = job.new.group;
+        self.give_up_place(id);
+        if let Some(head) = group.and_then(|group| self.first_of_group(group))
+            && self.jobs[&head].place == Place::Held
+        {
+            let seat = self.jobs[&head].seat;
+            self.offer(&head, seat);
+        }
+        self.follow_up(id);
+    }
+
+    fn first_of_group(&self, group: &str) -> Option<String> {
+        self.first(|job| {
+            let in_line = matches!(job.state, "available" | "running" | "retrying");
+            (in_line && job.new.group == Some(group)).then_some(job.seat)
+        })
+    }
+
+    pub fn set_limits(&mut self, limit: Option<usize>, user_limit: Option<usize>) {
+        self.limit = limit;
+        self.user_limit = user_limit;
+        let mut crowded: Vec<_> = self.jobs.values().collect();
+        crowded.retain(|job| matches!(job.place, Place::Crowded(_)));
+        crowded.sort_by_key(|job| match job.place {
+            Place::Crowded(seat) => (job.new.priority, seat),
+            _ => (0, 0),
+        });
+        let users: Vec<_> = crowded.iter().filter_map(|job| job.new.user).collect();
+        for user in users {
+            self.admit(user);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Runs: how they begin, go on and end.
+
+use super::Reference;
+use super::line::Place;
+
+impl Reference {
+    /// The jobs that are leased, in order.
+    pub fn fetch(&mut self, want: usize, version: u32, token: &str) -> Vec<String> {
+        let free = self
+            .limit
+            .map_or(want, |limit| limit.saturating_sub(self.running()));
+        self.look_at_throttled_users();
+        let want = if self.paused { 0 } else { want.min(free) };
+        let want = want.min(self.allowance(None).unwrap_or(want));
+        for _ in 0..want {
+            let known = self
+                .jobs
+                .iter()
+                .filter(|(_, job)| job.place == Place::Newer && job.new.version <= version);
+            let next = known.map(|(id, job)| (job.new.version, id.clone())).min();
+            let Some((_, id)) = next else { break };
+            let seat = self.jobs[&id].seat;
+            self.offer(&id, seat);
+        }
+        let mut leased = Vec::new();
+        loop {
+            let mut batch = self.line();
+            batch.truncate(want - leased.len());
+            if batch.is_empty() {
+                return leased;
+            }
+            let from: Vec<_> = batch.iter().map(|id| self.jobs[id].place).collect();
+            for id in &batch {
+                self.job(id).place = Place::Nowhere;
+            }
+            for (id, place) in batch.into_iter().zip(from) {
+                if self.jobs[&id].new.version > version {
+                    self.job(&id).place = Place::Newer;
+                    self.give_up_place(&id);
+                } else if !self.take_place(&id) {
+                    let Place::Line(seat) = place else {
+                        panic!("{place:?}")
+                    };
+                    self.job(&id).place = Place::Crowded(seat);
+                } else if let Some(user) = self.jobs[&id].new.user
+                    && self.allowance(Some(user)) == Some(0)
+                {
+                    let Place::Line(seat) = place else {
+                        panic!("{place:?}")
+                    };
+                    self.job(&id).place = Place::Throttled(seat);
+                    self.throttled_users.entry(user).or_default();
+                } else {
+                    self.count_start(None);
+                    if let user @ Some(_) = self.jobs[&id].new.user {
+                        self.count_start(user);
+                    }
+                    let job = self.job(&id);
+                    job.state = "running";
+                    job.attempts += 1;
+                    job.token = Some(token.to_owned());
+                    leased.push(id);
+                }
+            }
+        }
+    }
+
+    pub fn finish(&mut self, id: &str, token: &str, outcome: &str) -> &'static str {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return "lost";
+        };
+        if job.token.as_deref() != Some(token) {
+            return "lost";
+        }
+        if job.state != "running" {
+            return job.state;
+        }
+        let used_up = job.attempts >= job.new.max_attempts;
+        match outcome {
+            "completed" => self.let_go(id, "completed"),
+            "refused" => {
+                job.refused = true;
+                self.let_go(id, "completed");
+            }
+            "dead" => self.let_go(id, "dead"),
+            "retry" if job.cancel => self.let_go(id, "cancelled"),
+            "retry" if used_up => self.let_go(id, "dead"),
+            "retry" => {
+                job.state = "retrying";
+                self.give_up_place(id);
+            }
+            "released" => {
+                job.attempts -= 1;
+                if job.cancel {
+                    self.let_go(id, "cancelled");
+                } else {
+                    let seat = job.seat;
+                    self.offer(id, seat);
+                }
+            }
+            _ => self.let_go(id, "cancelled"),
+        }
+        self.jobs[id].state
+    }
+
+    /// Whether the run with this token goes on, and whether it shall end.
+    pub fn heartbeat(&self, id: &str, token: &str) -> (bool, bool) {
+        let job = self.jobs.get(id);
+        match job.filter(|job| job.token.as_deref() == Some(token)) {
+            None => (true, false),
+            Some(job) => (false, job.state == "running" && job.cancel),
+        }
+    }
+
+    /// A scheduled or retrying job becomes due, or the lease of a running one runs out.
+    pub fn time_passes_for(&mut self, id: &str) {
+        let job = self.job(id);
+        match job.state {
+            "scheduled" => self.line_up(id),
+            "retrying" => {
+                let seat = job.seat;
+                self.offer(id, seat);
+            }
+            "running" => {
+                job.token = None;
+                if job.cancel {
+                    self.let_go(id, "cancelled");
+                } else if job.attempts >= job.new.max_attempts {
+                    self.let_go(id, "dead");
+                } else {
+                    let seat = job.seat;
+                    self.offer(id, seat);
+                }
+            }
+            other => panic!("time does nothing to a job that is {other}"),
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.jobs
+            .values()
+            .filter(|job| job.state == "running")
+            .count()
+    }
+}
