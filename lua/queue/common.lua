@@ -192,6 +192,8 @@ end
 -- Tells workers and watchers; the last step of every function that changes something.
 local function announce()
   if wake then call('PUBLISH', root .. 'events', 'wake') end
-  if moved[1] then call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' ')) end
+  if moved[1] and tonumber(meta(WATCHED_UNTIL) or 0) > now then
+    call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
+  end
   if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
 end

@@ -13,7 +13,7 @@
 --          batch       that it belongs to
 --          next, previous   of its chain; a job with a previous one waits for it
 --          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the job waits for it
--- Returns  for each job 1 when it is new; else { outcome, id }: "existing" with the id of the job that has the unique or
+-- Returns  1 when all of them are new; else for each job 1 when it is, or { outcome, id }: "existing" with the id of the job that has the unique or
 --          idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
 --          when that has ended, or is gone; "skipped" when the job before it in its chain was not added.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
@@ -151,7 +151,7 @@ define('enqueue', function(ARGV)
   seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
   in_line = {}
 
-  local answers, at = {}, 3
+  local answers, all_new, at = {}, true, 3
   for i = 1, count do
     local id, payload, more = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local key = root .. 'job:' .. id
@@ -168,6 +168,7 @@ define('enqueue', function(ARGV)
         options[ARGV[option]] = ARGV[option + 1]
       end
       answers[i] = add(key, id, payload, options)
+      all_new = all_new and answers[i] == 1
     end
     at = at + 3 + more
   end
@@ -178,5 +179,5 @@ define('enqueue', function(ARGV)
   end
   moved = {} -- nobody can know of them yet
   announce()
-  return answers
+  return all_new and 1 or answers
 end)

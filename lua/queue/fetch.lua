@@ -189,13 +189,13 @@ define('fetch', function(ARGV)
   local run = string.format('%.0f/%s/%s', now, token, worker)
 
   known = call(
-    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at', 'fetched_at',
-    'rescue_after', 'paused_at', 'reconciled_at')
+    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at',
+    'watched_until', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at')
   local limit, rate, next_at = tonumber(known[LIMIT]), known[RATE], tonumber(known[NEXT_AT])
   local throttled_ever = known[USER_RATE]
   local user_rate = throttled_ever ~= '0' and throttled_ever
-  local fetched_at, rescue_after = tonumber(known[7]), tonumber(known[8] or 0)
-  local paused, reconciled_at = known[9], known[10]
+  local fetched_at, rescue_after = tonumber(known[8]), tonumber(known[9] or 0)
+  local paused, reconciled_at = known[10], known[11]
 
   if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
   if ARGV[6] == '1' then put_back(token) end

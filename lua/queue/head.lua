@@ -11,7 +11,7 @@ local NEVER = 9007199254740992 -- 2^53, as a time
 local call      -- redis.call, which is not there yet when the library is loaded
 local root, now -- now in ms
 local wake      -- whether workers have something new to look for
-local moved     -- jobs whose state changed, for whoever watches them
+local moved     -- jobs whose state changed, for whoever watches any
 local ended     -- those among them that ended or are gone, also for whoever waits for them
 local known     -- what was read of `meta`
 
@@ -23,12 +23,13 @@ local function begin(keys)
 end
 
 -- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false
--- means none, 0 that there was one); until when some job is kept; when the next one falls due.
-local LIMIT, USER_LIMIT, RATE, USER_RATE, KEPT_UNTIL, NEXT_AT = 1, 2, 3, 4, 5, 6
+-- means none, 0 that there was one); until when some job is kept; when the next one falls due; until when somebody watches.
+local LIMIT, USER_LIMIT, RATE, USER_RATE, KEPT_UNTIL, NEXT_AT, WATCHED_UNTIL = 1, 2, 3, 4, 5, 6, 7
 
 local function meta(which)
   known = known or call(
-    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at')
+    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at',
+    'watched_until')
   return known[which]
 end
 

@@ -124,6 +124,21 @@ impl FromRedisValue for Added {
     }
 }
 
+/// The script's answer for all of its jobs.
+enum Answers {
+    AllNew,
+    Each(Vec<Added>),
+}
+
+impl FromRedisValue for Answers {
+    fn from_redis_value(answers: Value) -> Result<Self, ParsingError> {
+        match answers {
+            Value::Int(1) => Ok(Self::AllNew),
+            answers => from_redis_value(answers).map(Self::Each),
+        }
+    }
+}
+
 /// A job that was checked, and what the script needs besides.
 pub(crate) type Job<'a> = (&'a NewJob, &'a Details);
 
@@ -208,7 +223,7 @@ impl Request for Addition {
 
 /// Adds jobs of one queue by one script.
 pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
-    let answers: Vec<Added> = shared
+    let answers: Answers = shared
         .lane
         .script_told(&shared.scripts.enqueue, &root(queue), |command, again| {
             command.arg(u8::from(again)).arg(jobs.len());
@@ -221,6 +236,10 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
             }
         })
         .await?;
+    let answers = match answers {
+        Answers::AllNew => jobs.iter().map(|_| Added::New).collect(),
+        Answers::Each(answers) => answers,
+    };
     for outcome in ["new", "existing", "conflict", "ended", "skipped"] {
         let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {

@@ -27,8 +27,8 @@
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before |
-//! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed; `ended <job>…`; `cancel <job>` |
+//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
+//! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `cancel <job>` |
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
 //!
@@ -87,6 +87,9 @@ const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The longest [delay](crate::NewJob::delay): the 1,000 years from 1970 to 2970, when the last [time to run
 /// at](crate::NewJob::run_at) ends. The scores of sorted sets hold such times exactly.
 pub const DELAY_LIMIT: Duration = Duration::from_secs(365_243 * 24 * 3600);
+
+/// How long changes are told after somebody who watches a job asked for it, which is done three times as often.
+pub(crate) const WATCH: Duration = Duration::from_secs(30);
 
 /// The longest pause between two attempts.
 pub const PAUSE_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -210,11 +213,12 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}",
+        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
         BATCH_KEPT.as_millis(),
+        WATCH.as_millis(),
     );
     lua
 }

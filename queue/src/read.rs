@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, State};
-use crate::keys::{PAGE_LIMIT, SLOW_POLL, root};
+use crate::keys::{PAGE_LIMIT, SLOW_POLL, WATCH, root};
 use crate::{JobId, QueueError, Queues};
 
 impl Queues {
@@ -63,6 +63,7 @@ impl Queues {
         async_stream::try_stream! {
             let mut events = queues.shared.hub.changes_of(id.job());
             let mut last = None;
+            let mut asked_at: Option<Instant> = None;
             loop {
                 let job = queues.get(&id).await?;
                 let job = job.ok_or_else(|| QueueError::NotFound(id.clone()))?;
@@ -77,9 +78,21 @@ impl Queues {
                 if ended {
                     break;
                 }
+                if asked_at.is_none_or(|at| at.elapsed() > WATCH / 3) {
+                    queues.have_changes_told(id.queue()).await?;
+                    asked_at = Some(Instant::now());
+                    continue; // with what changed before that
+                }
                 events.changed(SLOW_POLL).await;
             }
         }
+    }
+
+    /// For the next [`WATCH`].
+    async fn have_changes_told(&self, queue: &str) -> Result<(), QueueError> {
+        let (lane, scripts) = (&self.shared.lane, &self.shared.scripts);
+        let _: i64 = lane.script(&scripts.watch, &root(queue), |_| {}).await?;
+        Ok(())
     }
 
     /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the

@@ -48,7 +48,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats,
+    enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats, watch,
 }
 
 /// The text of the library, and its name, with which the names of its functions begin. It is named after what is in it, so

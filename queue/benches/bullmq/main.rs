@@ -1,9 +1,9 @@
 //! The queue against [BullMQ](https://docs.bullmq.io) on the same Valkey, in the same run: no-op jobs a second, the time from
 //! adding a job to its start and to its result, and memory. Needs Node.js; `make bench` installs BullMQ beside this file.
 //!
-//! Each side is a process of its own that takes the same commands: `ours.rs` and `side.mjs`. Each is warmed up. For BullMQ the
-//! settings it leaves open are tried first, and those that suit it best are used: concurrency, jobs per `addBulk`, automatic
-//! pipelining of its client. Then the sides take turns, and the first one to go changes from round to round. Valkey
+//! Each side is a process of its own that takes the same commands: `ours.rs` and `side.mjs`. Each is warmed up. The settings that
+//! each leaves open are tried first, and those that suit it best are used: the concurrency of a worker, and for BullMQ the jobs
+//! per `addBulk` and the automatic pipelining of its client. Then the sides take turns, and the first one to go changes from round to round. Valkey
 //! keeps its append-only file (`everysec`) and does not rewrite it meanwhile, for that stalls whoever comes next.
 //!
 //! What is printed is the median of the rounds for each side, and the median of the rounds' ratios.
@@ -34,8 +34,8 @@ const BUSY_FROM: u64 = 500_000;
 /// Callers that add jobs at the same time, each one by one.
 const CALLERS: u64 = 100;
 
-/// Jobs that a worker of Sluice runs at a time.
-const CONCURRENCY: u64 = 100;
+/// Jobs that a worker runs at a time; the one that suits a side best is used.
+const CONCURRENCY: [u64; 5] = [25, 50, 100, 200, 400];
 
 /// A day, in ms: not due while this runs.
 const LATER: u64 = 86_400_000;
@@ -54,7 +54,9 @@ fn main() {
 
     let valkey = TestValkey::start_with(&["--auto-aof-rewrite-percentage", "0"]);
     let mut sides = [Side::ours(&valkey), Side::bullmq(&valkey)];
-    tune(&mut sides[1]);
+    tune_ours(&mut sides[0]);
+    tune_bullmq(&mut sides[1]);
+    println!("Sluice's settings: {}", sides[0].settings);
     println!("BullMQ's settings: {}", sides[1].settings);
     println!();
     println!("| | Sluice | BullMQ | ratio |");
@@ -104,7 +106,7 @@ fn compare(valkey: &TestValkey, sides: &mut [Side; 2], waiting: u64, rounds: u64
             rate(
                 "drained by a worker, jobs/s",
                 added,
-                json!({ "do": "drain", "queue": line, "jobs": added, "concurrency": CONCURRENCY }),
+                json!({ "do": "drain", "queue": line, "jobs": added }),
             );
             let (start, result) = side.latencies(&idle, SAMPLES);
             table.add_percentiles(
@@ -194,25 +196,23 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Tries BullMQ's settings, which also warms it up, and keeps the fastest ones for each command.
-fn tune(bullmq: &mut Side) {
-    const JOBS: u64 = 20_000;
-    let mut best = |command: Value, choices: Vec<Value>| {
-        let timed = choices.into_iter().enumerate().map(|(number, choice)| {
-            let mut command = merged(&command, &choice);
-            if command["do"] == "drain" {
-                let fill = json!({ "do": "bulk", "queue": format!("tune-{number}"), "jobs": JOBS,
-                    "chunk": 1000, "autoPipelining": false });
-                bullmq.ask(&fill);
-                command["queue"] = fill["queue"].clone();
-            }
-            (bullmq.ask(&command).as_f64().unwrap(), choice)
-        });
-        timed
-            .min_by(|one, other| one.0.total_cmp(&other.0))
-            .unwrap()
-            .1
-    };
+/// How many jobs a setting is tried with.
+const TRIED: u64 = 20_000;
+
+/// Tries Sluice's concurrencies, which also warms it up.
+fn tune_ours(ours: &mut Side) {
+    let fill = |queue: &str| json!({ "do": "bulk", "queue": queue, "jobs": TRIED, "delay": 0 });
+    let choices = CONCURRENCY.map(|it| json!({ "concurrency": it }));
+    ours.best(&fill("tune"), vec![json!({})], fill);
+    let drain = json!({ "do": "drain", "jobs": TRIED });
+    ours.best(&drain, choices.to_vec(), fill);
+    let drain = ours.best(&drain, choices.to_vec(), fill);
+    ours.settings = json!({ "drain": drain, "latency": drain });
+}
+
+/// Tries BullMQ's settings, which also warms it up.
+fn tune_bullmq(bullmq: &mut Side) {
+    let fill = |queue: &str| json!({ "do": "bulk", "queue": queue, "jobs": TRIED, "chunk": 1000, "autoPipelining": false });
     let pipelining = || [false, true].map(|it| json!({ "autoPipelining": it }));
     let both = |name: &str, values: &[u64]| {
         let values = values
@@ -220,17 +220,14 @@ fn tune(bullmq: &mut Side) {
             .flat_map(|value| pipelining().map(|it| merged(&it, &json!({ name: value }))));
         values.collect::<Vec<_>>()
     };
-    let warm_up = json!({ "do": "one", "queue": "tune", "jobs": JOBS, "callers": CALLERS });
-    best(warm_up.clone(), pipelining().to_vec());
-    let one = best(warm_up, pipelining().to_vec());
-    let bulk = best(
-        json!({ "do": "bulk", "queue": "tune", "jobs": JOBS }),
-        both("chunk", &[100, 500, 1000, 2000]),
-    );
-    let drain = best(
-        json!({ "do": "drain", "jobs": JOBS }),
-        both("concurrency", &[25, 50, 100, 200, 400]),
-    );
+    let one = json!({ "do": "one", "queue": "tune", "jobs": TRIED, "callers": CALLERS });
+    bullmq.best(&one, pipelining().to_vec(), fill);
+    let one = bullmq.best(&one, pipelining().to_vec(), fill);
+    let bulk = json!({ "do": "bulk", "queue": "tune", "jobs": TRIED });
+    let bulk = bullmq.best(&bulk, both("chunk", &[100, 500, 1000, 2000]), fill);
+    let drain = json!({ "do": "drain", "jobs": TRIED });
+    bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
+    let drain = bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
     bullmq.settings = json!({ "one": one, "bulk": bulk, "drain": drain, "latency": drain });
 }
 
@@ -255,12 +252,7 @@ impl Side {
     fn ours(valkey: &TestValkey) -> Self {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         command.args(["ours", &valkey.url()]);
-        let mut side = Self::start(command);
-        side.seconds(json!({ "do": "bulk", "queue": "warm-up", "jobs": BULK, "delay": 0 }));
-        side.seconds(
-            json!({ "do": "drain", "queue": "warm-up", "jobs": BULK, "concurrency": CONCURRENCY }),
-        );
-        side
+        Self::start(command)
     }
 
     fn bullmq(valkey: &TestValkey) -> Self {
@@ -301,13 +293,33 @@ impl Side {
         serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no answer to {command}"))
     }
 
+    /// The choice with which the command is fastest. What is drained is filled before, by what `fill` says for a queue.
+    fn best(
+        &mut self,
+        command: &Value,
+        choices: Vec<Value>,
+        fill: impl Fn(&str) -> Value,
+    ) -> Value {
+        let timed = choices.into_iter().enumerate().map(|(number, choice)| {
+            let mut command = merged(command, &choice);
+            if command["do"] == "drain" {
+                let queue = format!("tune-{number}");
+                self.ask(&fill(&queue));
+                command["queue"] = json!(queue);
+            }
+            (self.seconds(command), choice)
+        });
+        let fastest = timed.min_by(|one, other| one.0.total_cmp(&other.0));
+        fastest.unwrap().1
+    }
+
     fn seconds(&mut self, command: Value) -> f64 {
         self.ask(&command).as_f64().unwrap()
     }
 
     /// To the start and to the result, in ms.
     fn latencies(&mut self, queue: &str, samples: u64) -> (Vec<f64>, Vec<f64>) {
-        let command = json!({ "do": "latency", "queue": queue, "samples": samples, "concurrency": CONCURRENCY });
+        let command = json!({ "do": "latency", "queue": queue, "samples": samples });
         let answer = self.ask(&command);
         let list = |name: &str| serde_json::from_value(answer[name].clone()).unwrap();
         (list("toStart"), list("toResult"))

@@ -80,11 +80,15 @@ impl Twins {
     /// jobs spelt out.
     fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
         let mut arguments = [&["0".to_owned(), ids.len().to_string()], arguments].concat();
-        let mut answers: Vec<redis::Value> = self.eval(|it| &it.enqueue, &arguments);
+        let mut answers: redis::Value = self.eval(|it| &it.enqueue, &arguments);
         if self.rng.random_range(0..8) == 0 {
             "1".clone_into(&mut arguments[0]);
             answers = self.eval(|it| &it.enqueue, &arguments);
         }
+        let answers = match answers {
+            redis::Value::Int(1) => vec![redis::Value::Int(1); ids.len()],
+            each => each.into_sequence().unwrap(),
+        };
         let answers = answers.into_iter().zip(ids);
         let answers = answers.map(|(answer, id)| match answer {
             redis::Value::Int(1) => ("new".to_owned(), id.clone()),

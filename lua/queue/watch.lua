@@ -1,0 +1,10 @@
+-- Has changes of the queue's jobs told for another while, to whoever watches one; nobody else needs to know of them.
+--
+-- KEYS[1]  the queue's root
+-- Returns  1
+-- Cost     O(1)
+
+define('watch', function()
+  note_meta(WATCHED_UNTIL, 'watched_until', now + WATCH_MS)
+  return 1
+end)
