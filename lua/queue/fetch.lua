@@ -8,7 +8,7 @@
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { "<id> <attempts> <ms it waited>", payload, then name and value of each field of OPTIONAL that it
+--          with each job as { "<id> <attempts> <waiting since, in ms>", payload, then name and value of each field of OPTIONAL that it
 --          has }. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
@@ -129,7 +129,7 @@ end
 
 -- What goes out of a job. Most have none of OPTIONAL; and one text is read faster than three values.
 local function row(id, attempts, job)
-  local values = { string.format('%s %d %.0f', id, attempts, now - (job[4] or job[3])), job[1] }
+  local values = { id .. ' ' .. attempts .. ' ' .. (job[4] or job[3]), job[1] }
   for i = 5, 11 do
     if job[i] then
       values[#values + 1] = OPTIONAL[i]
@@ -142,12 +142,13 @@ end
 -- Leases up to `want` jobs. Returns them, and how many were set aside: newer ones, and throttled ones, and all.
 local function lease_next(want, version, run, lease, rate, user_rate)
   local jobs, leased, started, newer, throttled, aside = {}, {}, {}, 0, 0, 0
+  local prefix = root .. 'job:'
   while #jobs < want and aside < CHUNK do
     local asked, passed = want - #jobs, aside
     local popped = call('ZPOPMIN', root .. 'available', asked)
     for i = 1, #popped, 2 do
       local id = popped[i]
-      local key = root .. 'job:' .. id
+      local key = prefix .. id
       local job = call(
         'HMGET', key, 'payload', 'attempts', 'created_at', 'run_at', 'version', 'user', 'max_attempts', 'backoff', 'trace',
         'input', 'checkpoint')
@@ -164,7 +165,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       elseif not may_start(id, job[6], popped[i + 1], user_rate) then
         throttled, aside = throttled + 1, aside + 1
       else
-        local attempts = (job[2] or 0) + 1
+        local attempts = job[2] and job[2] + 1 or '1'
         call('HSET', key, 'state', 'running', 'run', run, 'attempts', attempts)
         leased[#leased + 1] = now + lease
         leased[#leased + 1] = id

@@ -1,20 +1,19 @@
 -- Ends runs of jobs, each if it is still the run that holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each run: 1 id  2 run, as fetched  3 outcome  4 body  5 delay in ms (retry)
---          6 last progress ('' none)
+-- ARGV     for each fetch: 1 run, as fetched  2 how many of its jobs end now, then
+--          for each of them: 1 id  2 outcome, and unless that is "done": 3 body  4 delay in ms (retry)  5 last progress ('' none)
 --          outcome   body
---          completed the result, JSON; null is not kept
+--          done      completed with the result null, which is not kept, and without progress
+--          completed the result, JSON
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
 --          dead      what went wrong: dead at once
 --          cancelled -
 --          released  -: back to its place in line, and the attempt does not count
--- Returns  for each run the job's new state, or "lost" when another run holds the lease.
+-- Returns  1 when all are completed; else for each job its new state, or "lost" when another run holds the lease.
 --          Asked again after a lost answer, it changes nothing and returns the state the job has now.
 -- Cost     O(log n) for each run
-
-local FIELDS = 6
 
 -- Of the run at hand:
 local stopped   -- jobs that do not run any more
@@ -29,13 +28,13 @@ local function finish(id, run, outcome, body, delay, progress)
   if found[1] ~= 'running' then return found[1] end
 
   stopped[#stopped + 1] = id
-  if progress ~= '' then call('HSET', key, 'progress', progress) end
+  if progress and progress ~= '' then call('HSET', key, 'progress', progress) end
 
-  if outcome == 'completed' or outcome == 'refused' then
-    if outcome == 'refused' then
-      call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
-    elseif body == 'null' then
+  if outcome == 'done' or outcome == 'completed' or outcome == 'refused' then
+    if outcome == 'done' then
       call('HSET', key, 'state', 'completed', 'finished_at', now)
+    elseif outcome == 'refused' then
+      call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
     else
       call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
     end
@@ -76,9 +75,23 @@ end
 
 define('finish', function(ARGV)
   stopped, completed = {}, {}
-  local answers = {}
-  for i = 1, #ARGV, FIELDS do
-    answers[#answers + 1] = finish(unpack(ARGV, i, i + FIELDS - 1))
+  local answers, all_completed, at = {}, true, 1
+  while ARGV[at] do
+    local run, count = ARGV[at], ARGV[at + 1]
+    at = at + 2
+    for _ = 1, count do
+      local id, outcome = ARGV[at], ARGV[at + 1]
+      at = at + 2
+      local state
+      if outcome == 'done' then
+        state = finish(id, run, outcome)
+      else
+        state = finish(id, run, outcome, ARGV[at], ARGV[at + 1], ARGV[at + 2])
+        at = at + 3
+      end
+      all_completed = all_completed and state == 'completed'
+      answers[#answers + 1] = state
+    end
   end
   if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end
   if completed[1] then list_ended('completed', completed) end
@@ -86,5 +99,5 @@ define('finish', function(ARGV)
   -- Under a limit of the queue, whoever has a free slot may have found no job for it before.
   if meta(LIMIT) and call('ZCARD', root .. 'available') > 0 then wake = true end
   announce()
-  return answers
+  return all_completed and 1 or answers
 end)

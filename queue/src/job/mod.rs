@@ -10,4 +10,4 @@ pub(crate) use new::check_size;
 pub use new::{Enqueued, Idempotency, NewJob};
 pub use state::State;
 pub use view::{AttemptError, Finished, JobView};
-pub(crate) use view::{Fields, limited};
+pub(crate) use view::{Fields, began_at, limited};

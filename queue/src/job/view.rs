@@ -194,9 +194,13 @@ impl JobView {
 
 /// When a run began, and its worker.
 fn parts_of_run(run: &str) -> (Option<u64>, Option<String>) {
-    let mut parts = run.splitn(3, '/');
-    let began = parts.next().and_then(|it| it.parse().ok());
-    (began, parts.nth(1).map(str::to_owned))
+    let worker = run.splitn(3, '/').nth(2);
+    (began_at(run), worker.map(str::to_owned))
+}
+
+/// When a run began, in milliseconds since 1970.
+pub(crate) fn began_at(run: &str) -> Option<u64> {
+    run.split('/').next()?.parse().ok()
 }
 
 /// How often a job may be started, as it is kept.

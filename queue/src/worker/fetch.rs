@@ -15,6 +15,7 @@ use super::heartbeat::millis;
 use super::layer::{Ending, record};
 use super::lease::Lease;
 use super::running::{Fetched, Progress, Running};
+use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
@@ -39,7 +40,8 @@ pub(super) struct Fetcher {
 /// A job as the script returns it.
 struct Row {
     id: String,
-    waited: Duration,
+    /// Since when it waited, in ms since 1970.
+    since: u64,
     job: Fetched,
 }
 
@@ -51,13 +53,13 @@ impl FromRedisValue for Row {
         };
         let head: String = from_redis_value(head)?;
         let mut words = head.split(' ');
-        let (Some(id), Some(attempt), Some(waited)) = (words.next(), words.next(), words.next())
+        let (Some(id), Some(attempt), Some(since)) = (words.next(), words.next(), words.next())
         else {
             return Err(format!("head {head:?}").into());
         };
         let mut row = Self {
             id: id.to_owned(),
-            waited: Duration::from_millis(waited.parse().map_err(|_| "the wait")?),
+            since: since.parse().map_err(|_| "the wait")?,
             job: Fetched::new(payload, attempt.parse().map_err(|_| "the attempts")?),
         };
         while let (Some(name), Some(value)) = (values.next(), values.next()) {
@@ -236,6 +238,7 @@ impl Fetcher {
     }
 
     async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
+        let began_at = began_at(run).unwrap_or_default();
         let id = JobId::from_parts(&self.queue, &row.id);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
@@ -245,7 +248,7 @@ impl Fetcher {
             .leases
             .hold(lease.clone(), permit);
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
-            .record(row.waited);
+            .record(Duration::from_millis(began_at.saturating_sub(row.since)));
         let running = Running {
             queues: self.queues.clone(),
             lease,

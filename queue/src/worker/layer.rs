@@ -8,7 +8,7 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::RedisResult;
+use redis::{Cmd, FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
 use serde_json::value::RawValue;
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
@@ -261,24 +261,55 @@ impl Request for End {
     }
 
     async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
-        shared
+        let states: States = shared
             .lane
             .script(&shared.scripts.finish, &root(queue), |command| {
-                for end in batch {
-                    let delay = match &*end.ending {
-                        Ending::Retry { delay, .. } => millis(*delay),
-                        _ => 0,
-                    };
-                    command
-                        .arg(end.lease.id.job())
-                        .arg(&*end.lease.run)
-                        .arg(end.ending.outcome())
-                        .arg(end.ending.body())
-                        .arg(delay)
-                        .arg(end.progress.as_deref().unwrap_or_default());
+                for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
+                    let run = fetched.first().map_or("", |end| &end.lease.run);
+                    command.arg(run).arg(fetched.len());
+                    fetched.iter().for_each(|end| end.write(command));
                 }
             })
-            .await
+            .await?;
+        Ok(match states {
+            States::AllCompleted => batch.iter().map(|_| "completed".to_owned()).collect(),
+            States::Each(states) => states,
+        })
+    }
+}
+
+impl End {
+    fn write(&self, command: &mut Cmd) {
+        command.arg(self.lease.id.job());
+        let (body, progress) = (self.ending.body(), self.progress.as_deref());
+        if let (Ending::Completed(_), "null", None) = (&*self.ending, body, progress) {
+            command.arg("done");
+            return;
+        }
+        let delay = match &*self.ending {
+            Ending::Retry { delay, .. } => millis(*delay),
+            _ => 0,
+        };
+        command
+            .arg(self.ending.outcome())
+            .arg(body)
+            .arg(delay)
+            .arg(progress.unwrap_or_default());
+    }
+}
+
+/// The script's answer for all of its jobs.
+enum States {
+    AllCompleted,
+    Each(Vec<String>),
+}
+
+impl FromRedisValue for States {
+    fn from_redis_value(states: Value) -> Result<Self, ParsingError> {
+        match states {
+            Value::Int(1) => Ok(Self::AllCompleted),
+            states => from_redis_value(states).map(Self::Each),
+        }
     }
 }
 
