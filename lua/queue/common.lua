@@ -68,7 +68,7 @@ end
 
 -- Parks a job until `at`, in the set `scheduled` or `retrying`.
 local function park(id, set, at)
-  call('HSET', root .. 'job:' .. id, 'state', set, 'run_at', at)
+  call('HSET', root .. 'job:' .. id, 'state', set, 'run_at', at, 'has', '*')
   call('ZADD', root .. set, at, id)
   look_at(at)
   moved[#moved + 1] = id

@@ -14,9 +14,9 @@
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
 
-local OPTIONAL = {
-  [5] = 'version', [6] = 'user', [7] = 'max_attempts', [8] = 'backoff', [9] = 'trace', [10] = 'input', [11] = 'checkpoint',
-}
+-- What a worker gets of a job if it has it.
+local OPTIONAL = { 'version', 'user', 'max_attempts', 'backoff', 'trace', 'input', 'checkpoint' }
+local WANTED, PLAIN = { letters = 'vumbticr' }, {}
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 local function put_back(token)
@@ -127,13 +127,14 @@ local function may_start(id, user, score, user_rate)
   return false
 end
 
--- What goes out of a job. Most have none of OPTIONAL; and one text is read faster than three values.
-local function row(id, attempts, job)
-  local values = { id .. ' ' .. attempts .. ' ' .. (job[4] or job[3]), job[1] }
-  for i = 5, 11 do
-    if job[i] then
-      values[#values + 1] = OPTIONAL[i]
-      values[#values + 1] = job[i]
+-- What goes out of a job. One text is read faster than three values.
+local function row(id, attempts, job, more)
+  local values = { id .. ' ' .. attempts .. ' ' .. (more.run_at or job[3]), job[1] }
+  if more == PLAIN then return values end
+  for _, name in ipairs(OPTIONAL) do
+    if more[name] then
+      values[#values + 1] = name
+      values[#values + 1] = more[name]
     end
   end
   return values
@@ -149,20 +150,19 @@ local function lease_next(want, version, run, lease, rate, user_rate)
     for i = 1, #popped, 2 do
       local id = popped[i]
       local key = prefix .. id
-      local job = call(
-        'HMGET', key, 'payload', 'attempts', 'created_at', 'run_at', 'version', 'user', 'max_attempts', 'backoff', 'trace',
-        'input', 'checkpoint')
+      local job = call('HMGET', key, 'payload', 'attempts', 'created_at', 'has')
+      local more = job[4] and read_more(key, job[4], WANTED) or PLAIN
       if not job[1] then
         -- Somebody deleted it.
-      elseif tonumber(job[5] or 1) > version then
+      elseif tonumber(more.version or 1) > version then
         newer, aside = newer + 1, aside + 1
-        call('ZADD', root .. 'newer', job[5], id)
+        call('ZADD', root .. 'newer', more.version, id)
         give_up_place(id)
       elseif not take_place(id) then
         -- It was in line without a place: the limit was set after it joined.
         aside = aside + 1
-        crowd(id, job[6], popped[i + 1])
-      elseif not may_start(id, job[6], popped[i + 1], user_rate) then
+        crowd(id, more.user, popped[i + 1])
+      elseif not may_start(id, more.user, popped[i + 1], user_rate) then
         throttled, aside = throttled + 1, aside + 1
       else
         local attempts = job[2] and job[2] + 1 or '1'
@@ -171,7 +171,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
         leased[#leased + 1] = id
         started[#started + 1] = id
         moved[#moved + 1] = id
-        jobs[#jobs + 1] = row(id, attempts, job)
+        jobs[#jobs + 1] = row(id, attempts, job, more)
       end
     end
     -- The line is at its end, unless what was set aside let others join it.

@@ -19,14 +19,16 @@
 local stopped   -- jobs that do not run any more
 local completed -- of these: now and id of each that is completed
 
+local WANTED, PLAIN = { letters = 'gqanc' }, {}
+
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local found = call('HMGET', key, 'state', 'run', 'group', 'unique', 'batch', 'next', 'checkpoint')
-  local group, unique, batch, next_job = found[3], found[4], found[5], found[6]
-
+  local found = call('HMGET', key, 'state', 'run', 'has')
   if found[2] ~= run then return 'lost' end
   if found[1] ~= 'running' then return found[1] end
 
+  local more = found[3] and read_more(key, found[3], WANTED) or PLAIN
+  local group, unique, batch, next_job = more.group, more.unique, more.batch, more.next
   stopped[#stopped + 1] = id
   if progress and progress ~= '' then call('HSET', key, 'progress', progress) end
 
@@ -38,7 +40,7 @@ local function finish(id, run, outcome, body, delay, progress)
     else
       call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
     end
-    if found[7] then call('HDEL', key, 'checkpoint') end
+    if more.checkpoint then call('HDEL', key, 'checkpoint') end
     let_go(id, group, unique, 'completed')
     completed[#completed + 1] = now
     completed[#completed + 1] = id

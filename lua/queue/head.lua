@@ -46,6 +46,28 @@ local function look_at(at)
   wake = true
 end
 
+-- Most jobs have few fields besides payload, state and times, and to ask for each that a job may have takes longer than all
+-- else. So those that it has are noted in its field `has`, by their letters in FIELDS, or as '*': any of them. `wanted` are
+-- the letters that matter to the caller, and keeps the names that were looked up. Returns values by name.
+local function read_more(key, has, wanted)
+  local names = wanted[has]
+  if not names then
+    names = {}
+    for letter, name in pairs(FIELDS) do
+      if string.find(wanted.letters, letter, 1, true) and (has == '*' or string.find(has, letter, 1, true)) then
+        names[#names + 1] = name
+      end
+    end
+    wanted[has] = names
+  end
+  local more = {}
+  if not names[1] then return more end
+  for i, value in ipairs(call('HMGET', key, unpack(names))) do
+    more[names[i]] = value or nil
+  end
+  return more
+end
+
 -- Makes a function of the library known to the server.
 local function define(name, run)
   redis.register_function(LIBRARY .. '_' .. name, function(keys, arguments)

@@ -18,7 +18,7 @@ local function release(id, input)
   else
     return
   end
-  call('HSET', key, 'input', input, 'run_at', now)
+  call('HSET', key, 'has', '*', 'input', input, 'run_at', now)
   local due = math.max(now + job[4], tonumber(job[7] or 0))
   if due > now then park(id, 'scheduled', due) else line_up(id, job[2], job[3]) end
 end

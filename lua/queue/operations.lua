@@ -50,7 +50,7 @@ function operations.retry(id)
   withdraw(id, state)
   call('PERSIST', key)
   call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
-  call('HSET', key, 'attempts', 0, 'run_at', now)
+  call('HSET', key, 'attempts', 0, 'run_at', now, 'has', '*')
   if job[7] then tally(job[7], job[5] and 'refused' or state, -1) end
   line_up(id, job[2], job[3])
   return 1

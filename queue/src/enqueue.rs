@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::batch::{Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
-use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
+use crate::keys::{FIELDS, MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
 use crate::worker::millis;
 use crate::{BatchId, JobId, QueueError, Queues};
@@ -192,6 +192,14 @@ impl Details {
     }
 }
 
+/// What the field `has` says of a job with these fields.
+pub(crate) fn has<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> String {
+    let letters = FIELDS
+        .iter()
+        .filter(|(_, field)| fields.clone().any(|it| it == *field));
+    letters.map(|(letter, _)| letter).collect()
+}
+
 /// A number as an option, if it is not what most jobs have.
 fn unless<N: PartialEq + ToString>(usual: N, number: N) -> Option<String> {
     (number != usual).then(|| number.to_string())
@@ -228,11 +236,14 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
         .script_told(&shared.scripts.enqueue, &root(queue), |command, again| {
             command.arg(u8::from(again)).arg(jobs.len());
             for (job, details) in jobs {
-                command
-                    .arg(details.id.job())
-                    .arg(job.payload.get())
-                    .arg(2 * details.options.len())
-                    .arg(&details.options);
+                command.arg(details.id.job()).arg(job.payload.get());
+                if details.options.is_empty() {
+                    command.arg(0);
+                    continue;
+                }
+                let has = has(details.options.iter().map(|&(name, _)| name));
+                command.arg(2 * details.options.len() + 2);
+                command.arg(&details.options).arg("has").arg(has);
             }
         })
         .await?;

@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
+//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `has user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
@@ -199,16 +199,36 @@ impl Default for Retention {
     }
 }
 
+/// Fields that few jobs have, and the letters by which a job's field `has` says so.
+pub(crate) const FIELDS: [(char, &str); 12] = [
+    ('v', "version"),
+    ('u', "user"),
+    ('m', "max_attempts"),
+    ('b', "backoff"),
+    ('t', "trace"),
+    ('g', "group"),
+    ('q', "unique"),
+    ('a', "batch"),
+    ('n', "next"),
+    ('i', "input"),
+    ('c', "checkpoint"),
+    ('r', "run_at"),
+];
+
 /// The constants that the functions use, as Lua. They are put in front of `lua/queue/head.lua`.
 pub(crate) fn lua_constants(retention: &Retention) -> String {
-    let mut lua = String::from("local KEEP = {\n");
+    let mut lua = String::from("local FIELDS = {");
+    // Writing to a string cannot fail.
+    for (letter, field) in FIELDS {
+        let _ = write!(lua, " {letter} = '{field}',");
+    }
+    lua.push_str(" }\nlocal KEEP = {\n");
     for (state, keep) in [
         ("completed", retention.completed),
         ("cancelled", retention.cancelled),
         ("dead", retention.dead),
     ] {
         let (count, age) = (keep.count, keep.age.as_millis());
-        // Writing to a string cannot fail.
         let _ = writeln!(lua, "  {state} = {{ count = {count}, age = {age} }},");
     }
     let _ = writeln!(

@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use super::reference::{Callback, NewJob};
 use super::{DISTANT, LATER, Twins, USERS};
+use crate::enqueue::has;
 
 impl Twins {
     fn next_id(&mut self) -> String {
@@ -70,7 +71,11 @@ impl Twins {
         let links = links.iter().map(|&(name, value)| (name, text(value)));
         let options = options.into_iter().chain(links);
         let options = options.filter_map(|(name, value)| Some([name.to_owned(), value?]));
-        let options: Vec<String> = options.flatten().collect();
+        let mut options: Vec<String> = options.flatten().collect();
+        if !options.is_empty() {
+            let has = has(options.iter().step_by(2).map(String::as_str));
+            options.extend(["has".to_owned(), has]);
+        }
         let mut arguments = vec![id.to_owned(), "{}".into(), options.len().to_string()];
         arguments.extend(options);
         arguments
