@@ -42,7 +42,7 @@ local function offer(id, priority, seat)
     if held_until then return throttle(id, user, score, tonumber(held_until)) end
   end
   call('ZADD', root .. 'available', score, id)
-  if call('ZCARD', root .. 'available') == 1 then wake = true end
+  if call('ZCARD', root .. 'available') == 1 then offered = true end
 end
 
 -- Gives a job its place in line. Of a group only the first in line is offered, the others are held.
@@ -191,7 +191,7 @@ end
 
 -- Tells workers and watchers; the last step of every function that changes something.
 local function announce()
-  if wake then call('PUBLISH', root .. 'events', 'wake') end
+  if wake or offered then call('PUBLISH', root .. 'events', 'wake') end
   if moved[1] and tonumber(meta(WATCHED_UNTIL) or 0) > now then
     call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
   end

@@ -1,8 +1,9 @@
 -- Adds jobs, or finds those that are already there.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 "1" when this was sent before, and may have been run, else "0"  2 how many jobs, then
---          for each of them: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
+-- ARGV     1 "1" when this was sent before, and may have been run, else "0"
+--          2 "1" when whoever sends this fetches right behind it, so that nobody else has to be told, else "0"
+--          3 how many jobs, then for each of them: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
 --          backoff), and
 --          delay       in ms
@@ -146,12 +147,12 @@ end
 
 define('enqueue', function(ARGV)
   local sent_again = ARGV[1] == '1'
-  local count = tonumber(ARGV[2])
+  local followed, count = ARGV[2] == '1', tonumber(ARGV[3])
   -- Places in line for all of them; those that are not used are left out.
   seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
   in_line = {}
 
-  local answers, all_new, at = {}, true, 3
+  local answers, all_new, at = {}, true, 4
   for i = 1, count do
     local id, payload, more = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local key = root .. 'job:' .. id
@@ -175,9 +176,10 @@ define('enqueue', function(ARGV)
 
   if in_line[1] then
     call('ZADD', root .. 'available', unpack(in_line))
-    if call('ZCARD', root .. 'available') == #in_line / 2 then wake = true end
+    offered = offered or not followed and call('ZCARD', root .. 'available') == #in_line / 2
   end
   moved = {} -- nobody can know of them yet
+  if followed then offered = false end
   announce()
   return all_new and 1 or answers
 end)

@@ -7,6 +7,7 @@
 --          4 lease in ms  5 token of this fetch
 --          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
+--          8 "1" when jobs were added of which this worker alone knows, else "0"
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
 --          with each job as { "<id> <attempts> <waiting since, in ms>", payload, then name and value of each field of OPTIONAL that it
 --          has }. Before the jobs: what their field `run` is, by which they are ended
@@ -198,6 +199,7 @@ define('fetch', function(ARGV)
   local fetched_at, rescue_after = tonumber(known[8]), tonumber(known[9] or 0)
   local paused, reconciled_at = known[10], known[11]
 
+  wake = ARGV[8] == '1'
   if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
   if ARGV[6] == '1' then put_back(token) end
 
@@ -255,7 +257,8 @@ define('fetch', function(ARGV)
 
   -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
   wake = newer > 0 or (throttled > 0 and #jobs == want)
-    or (wake and not paused and call('ZCARD', root .. 'available') > 0)
+    or ((wake or offered) and not paused and call('ZCARD', root .. 'available') > 0)
+  offered = false
   announce()
   local next_in = look_again < NEVER and math.ceil(math.max(look_again - now, 0)) or -1
   return { next_in, rescued, buried, newer, mended, run, jobs }

@@ -1,5 +1,9 @@
 //! Adding jobs, one by one or many at once.
 
+use std::pin::pin;
+use std::task::Poll;
+
+use futures_util::poll;
 use redis::{FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
 use serde::Serialize;
 
@@ -231,10 +235,13 @@ impl Request for Addition {
 
 /// Adds jobs of one queue by one script.
 pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
-    let answers: Answers = shared
+    let followed = shared.workers.idle.has(queue);
+    let root = root(queue);
+    let sending = shared
         .lane
-        .script_told(&shared.scripts.enqueue, &root(queue), |command, again| {
-            command.arg(u8::from(again)).arg(jobs.len());
+        .script_told(&shared.scripts.enqueue, &root, |command, again| {
+            command.arg(u8::from(again));
+            command.arg(u8::from(followed && !again)).arg(jobs.len());
             for (job, details) in jobs {
                 command.arg(details.id.job()).arg(job.payload.get());
                 if details.options.is_empty() {
@@ -245,8 +252,19 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
                 command.arg(2 * details.options.len() + 2);
                 command.arg(&details.options).arg("has").arg(has);
             }
-        })
-        .await?;
+        });
+    let mut sending = pin!(sending);
+    let mut answer = Poll::Pending;
+    if followed {
+        // It is sent now, so the fetch is behind it.
+        answer = poll!(&mut sending);
+        shared.workers.idle.owe(queue);
+        shared.hub.wake(queue);
+    }
+    let answers: Answers = match answer {
+        Poll::Ready(answer) => answer?,
+        Poll::Pending => sending.await?,
+    };
     let answers = match answers {
         Answers::AllNew => jobs.iter().map(|_| Added::New).collect(),
         Answers::Each(answers) => answers,

@@ -52,6 +52,13 @@ impl Hub {
             .subscribe()
     }
 
+    /// Has those look who fetch from `queue`.
+    pub fn wake(&self, queue: &str) {
+        if let Some(sender) = self.lock().queues.get(queue) {
+            sender.send_replace(());
+        }
+    }
+
     /// Tells when the job (the ULID part of its id) may have changed.
     pub fn changes_of(self: &Arc<Self>, job: &str) -> JobEvents {
         self.listen(job, |listeners| &mut listeners.changes)
@@ -88,10 +95,8 @@ impl Hub {
         match words.next() {
             Some("wake") => {
                 let queue = queue_of_channel(message.get_channel_name());
-                if let Some(queue) = queue
-                    && let Some(sender) = self.lock().queues.get(queue)
-                {
-                    sender.send_replace(());
+                if let Some(queue) = queue {
+                    self.wake(queue);
                 }
             }
             Some("moved") => {

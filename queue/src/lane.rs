@@ -64,7 +64,8 @@ impl Lane {
         self.evaluate(script, root, arguments, ATTEMPTS).await
     }
 
-    /// Runs a script that is safe to run twice when it is told that it may have run before.
+    /// Runs a script that is safe to run twice when it is told that it was sent before. Until it is, whatever is sent to this
+    /// queue afterwards arrives behind it.
     pub async fn script_told<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -153,7 +154,7 @@ impl Lane {
         let begun = Instant::now();
         let mut attempt = 1;
         let answer = loop {
-            match self.send(hash_tag(key), &command(attempt > 1)).await {
+            match self.send(hash_tag(key), attempt > 1, &command).await {
                 Err(error) if is_transient(&error) && attempt < attempts => {
                     metrics::counter!("sluice_queue_command_retries_total", "command" => name)
                         .increment(1);
@@ -168,11 +169,16 @@ impl Lane {
         answer
     }
 
-    async fn send<T: FromRedisValue>(&self, tag: &str, command: &Cmd) -> RedisResult<T> {
+    async fn send<'c, T: FromRedisValue>(
+        &self,
+        tag: &str,
+        mut again: bool,
+        command: &impl Fn(bool) -> Cow<'c, Cmd>,
+    ) -> RedisResult<T> {
         let mut redirections = 0;
         loop {
             let node = self.node(tag);
-            let answer = self.ask(&node, command).await;
+            let answer = self.ask(&node, &command(again)).await;
             match &answer {
                 Err(error) if is_broken(error) => self.avoid(&node),
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
@@ -180,6 +186,7 @@ impl Lane {
                         self.reroute(tag, &node, address)?;
                         redirections += 1;
                         if redirections <= REDIRECTIONS {
+                            again = true;
                             continue;
                         }
                     }

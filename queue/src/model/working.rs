@@ -21,6 +21,7 @@ impl Twins {
             token,
             "0".into(),
             version.to_string(),
+            "0".into(),
         ];
         type Answer = (i64, u64, u64, u64, u64, String, Vec<Vec<redis::Value>>);
         let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);

@@ -103,26 +103,30 @@ impl Fetcher {
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
         let mut shown_at: Option<Instant> = None;
+        let mut owes = false;
         loop {
             let free = self.free_slots();
             // Without a free place there is only the housekeeping to do, and that at the pace of the slow poll.
             if let (None, Some(fetched_at)) = (&free, fetched_at) {
                 tokio::select! {
-                    () = stopped() => return,
+                    () = stopped() => break,
                     () = self.slot_freed() => continue,
                     () = sleep_until(fetched_at + self.config.poll) => {}
                 }
             }
             events.borrow_and_update();
+            owes |= shared.workers.idle.take_owed(&self.queue);
+            let may_wait = free.is_some();
             let show = shown_at.is_none_or(|at| at.elapsed() >= SHOW);
             let shown = if show { instance.as_str() } else { "" };
-            let pause = match self.fetch(free, shown, &token).await {
+            let pause = match self.fetch(free, shown, &token, owes).await {
                 Ok(pause) => {
                     if show {
                         shown_at = Some(Instant::now());
                     }
                     pause_after_failure = PAUSES.0;
                     token = Token::new();
+                    owes = false;
                     pause
                 }
                 Err(error) => {
@@ -137,12 +141,35 @@ impl Fetcher {
             if pause.is_zero() {
                 self.gather().await;
             }
-            tokio::select! {
-                biased;
-                () = stopped() => return,
-                _ = events.changed(), if !pause.is_zero() => {}
-                () = sleep(pause) => {}
+            let waits = may_wait && !token.lost && !pause.is_zero();
+            if waits {
+                shared.workers.idle.enter(&self.queue);
             }
+            let stop = tokio::select! {
+                biased;
+                () = stopped() => true,
+                _ = events.changed(), if !pause.is_zero() => false,
+                () = sleep(pause) => false,
+            };
+            if waits {
+                shared.workers.idle.leave(&self.queue);
+            }
+            if stop {
+                break;
+            }
+        }
+        if owes || shared.workers.idle.take_owed(&self.queue) {
+            self.tell_others().await;
+        }
+    }
+
+    /// Of jobs that were left to this worker.
+    async fn tell_others(&self) {
+        let mut wake = redis::cmd("PUBLISH");
+        wake.arg(root(&self.queue) + "events").arg("wake");
+        let told: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
+        if let Err(error) = told {
+            tracing::debug!(%error, queue = self.queue, "others find the last jobs by themselves");
         }
     }
 
@@ -177,6 +204,7 @@ impl Fetcher {
         mut free: Option<OwnedSemaphorePermit>,
         instance: &str,
         token: &Token,
+        owes: bool,
     ) -> Result<Duration, QueueError> {
         let shared = &self.queues.shared;
         self.queues.register(&self.queue).await?;
@@ -194,7 +222,8 @@ impl Fetcher {
                     .arg(millis(self.config.lease))
                     .arg(&token.text)
                     .arg(u8::from(token.lost))
-                    .arg(self.config.version);
+                    .arg(self.config.version)
+                    .arg(u8::from(owes));
             })
             .await?;
 

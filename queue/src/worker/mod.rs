@@ -3,6 +3,7 @@
 mod backend;
 mod fetch;
 mod heartbeat;
+mod idle;
 mod layer;
 pub(crate) mod lease;
 mod log;
@@ -24,6 +25,7 @@ pub use running::{HandlerResult, JobError, Running};
 use crate::keys::STOP_GRACE;
 use crate::queues::{Queues, Shared};
 use crate::{Backoff, QueueError, id::check_queue};
+use idle::Idle;
 use lease::{Leases, Stop};
 
 /// How long the release of a job may take at the end of a drain.
@@ -64,6 +66,7 @@ impl WorkerConfig {
 /// What all workers of a process share.
 pub(crate) struct Workers {
     pub leases: Arc<Leases>,
+    pub idle: Idle,
     /// Fires when this process shall fetch no more.
     pub draining: CancellationToken,
     /// The time between two heartbeats; dropping it ends the heartbeat's thread.
@@ -74,6 +77,7 @@ impl Workers {
     pub fn new(leases: Arc<Leases>) -> Self {
         Self {
             leases,
+            idle: Idle::default(),
             draining: CancellationToken::new(),
             beat: OnceLock::new(),
         }
