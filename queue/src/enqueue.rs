@@ -3,7 +3,8 @@
 use std::pin::pin;
 use std::task::Poll;
 
-use futures_util::poll;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{StreamExt, poll};
 use redis::{FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ impl Queues {
     /// among them are [`QueueError::IdempotencyKeyReused`] and [`QueueError::BatchEnded`].
     ///
     /// Not a transaction: a worker may start the first jobs before the last ones are added. Those of one queue get their
-    /// places in line in the order given.
+    /// places in line in the order given, unless Valkey goes away meanwhile.
     ///
     /// # Errors
     /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
@@ -53,19 +54,46 @@ impl Queues {
         for same_queue in sorted.chunk_by(|(one, _), (next, _)| one.queue == next.queue) {
             let queue = same_queue.first().map_or("", |(job, _)| job.queue.as_str());
             self.register(queue).await?;
-            let mut left = same_queue;
-            while !left.is_empty() {
-                let sizes = left.iter().map(|(job, _)| job.payload.get().len());
-                let (step, rest) = left.split_at(fitting(sizes));
-                let found = add(&self.shared, queue, step).await?;
-                let found = found.into_iter().zip(step);
+            // While the server works on one step, the next one is on its way.
+            let mut steps = Steps(same_queue);
+            let mut under_way = FuturesOrdered::new();
+            under_way.extend(
+                steps
+                    .by_ref()
+                    .take(2)
+                    .map(|step| add_step(&self.shared, step)),
+            );
+            while let Some((step, found)) = under_way.next().await {
+                under_way.extend(steps.next().map(|step| add_step(&self.shared, step)));
+                let found = found?.into_iter().zip(step);
                 answers.extend(found.map(|(answer, (_, details))| answer.of(&details.id)));
-                left = rest;
             }
         }
         let mut answers: Vec<_> = numbers.into_iter().zip(answers).collect();
         answers.sort_unstable_by_key(|&(number, _)| number);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+async fn add_step<'a>(
+    shared: &Shared,
+    step: &'a [Job<'a>],
+) -> (&'a [Job<'a>], RedisResult<Vec<Added>>) {
+    let queue = step.first().map_or("", |(job, _)| &job.queue);
+    (step, add(shared, queue, step).await)
+}
+
+/// The jobs that one script adds, for each of the scripts.
+struct Steps<'a>(&'a [Job<'a>]);
+
+impl<'a> Iterator for Steps<'a> {
+    type Item = &'a [Job<'a>];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let sizes = self.0.iter().map(|(job, _)| job.payload.get().len());
+        let (step, rest) = self.0.split_at_checked(fitting(sizes))?;
+        self.0 = rest;
+        Some(step)
     }
 }
 
