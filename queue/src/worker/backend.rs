@@ -20,7 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::WorkerConfig;
 use super::fetch::Fetcher;
-use super::layer::{Ending, LeaseLayer, record};
+use super::layer::LeaseLayer;
+use super::record::{Ending, record};
 use super::running::Running;
 use crate::Queues;
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use apalis_core::worker::context::WorkerContext;
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use super::WorkerConfig;
 use super::heartbeat::millis;
-use super::layer::{Ending, record};
 use super::lease::Lease;
+use super::record::{Ending, record};
 use super::running::{Fetched, Progress, Running};
 use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root};
@@ -25,6 +25,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// How often a worker shows that it is alive; much less than after which it counts as gone.
 const SHOW: Duration = Duration::from_secs(1);
+
+/// While there is more to fetch, a fetch waits at most this long for that part of the places to be free.
+const GATHERING: Duration = Duration::from_millis(1);
+const GATHERED_SHARE: usize = 8;
 
 /// Feeds one backend.
 pub(super) struct Fetcher {
@@ -183,10 +187,12 @@ impl Fetcher {
         self.slots.clone().try_acquire_many_owned(free).ok()
     }
 
+    /// While there is more to fetch: waits a moment for more free places, so that jobs which end together are replaced together.
     async fn gather(&self) {
-        let half =
-            u32::try_from(self.config.concurrency.min(FETCH_LIMIT).div_ceil(8)).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(Duration::from_millis(1), self.slots.acquire_many(half)).await;
+        let share = self.config.concurrency.div_ceil(GATHERED_SHARE);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        // The permits go back at once; only this task takes permits.
+        let _ = timeout(GATHERING, self.slots.acquire_many(share)).await;
     }
 
     /// Returns when there is a free place and the worker wants to use it.

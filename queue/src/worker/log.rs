@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::heartbeat::millis;
-use super::layer::cut;
 use super::lease::Lease;
+use super::record::cut;
 use crate::keys::{LINE_LIMIT, LOG_LINES, PROGRESS_INTERVAL, root};
 use crate::{LogLevel, QueueError, Queues};
 

@@ -7,6 +7,7 @@ mod idle;
 mod layer;
 pub(crate) mod lease;
 mod log;
+mod record;
 mod running;
 
 use std::sync::{Arc, OnceLock};
@@ -18,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use backend::ValkeyBackend;
 pub(crate) use heartbeat::millis;
-pub(crate) use layer::End;
 pub use layer::{LeaseLayer, LeaseService};
+pub(crate) use record::End;
 pub use running::{HandlerResult, JobError, Running};
 
 use crate::keys::STOP_GRACE;

@@ -1,0 +1,179 @@
+//! How a run ended, as Valkey is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep};
+
+use super::heartbeat::millis;
+use super::lease::{Lease, Stop};
+use crate::Queues;
+use crate::batch::{Batches, Request, ask};
+use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
+use crate::lane::jittered;
+use crate::queues::Shared;
+
+/// The mean pause between two attempts to record the end of a run.
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a run ended, as `lua/queue/finish.lua` takes it.
+pub(super) enum Ending {
+    Completed(Box<RawValue>),
+    Refused(Box<RawValue>),
+    Retry { message: String, delay: Duration },
+    Dead(String),
+    Cancelled,
+    Released,
+}
+
+impl Ending {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Completed(_) => "completed",
+            Self::Refused(_) => "refused",
+            Self::Retry { .. } => "retry",
+            Self::Dead(_) => "dead",
+            Self::Cancelled => "cancelled",
+            Self::Released => "released",
+        }
+    }
+
+    fn body(&self) -> &str {
+        match self {
+            Self::Completed(json) | Self::Refused(json) => json.get(),
+            Self::Retry { message, .. } | Self::Dead(message) => cut(message, MESSAGE_LIMIT),
+            Self::Cancelled | Self::Released => "",
+        }
+    }
+}
+
+/// Ends a run in the queue. Tries for as long as Valkey may be away; should it be in vain, the lease runs out.
+pub(super) async fn record(
+    queues: &Queues,
+    lease: &Arc<Lease>,
+    ending: Ending,
+    progress: Option<String>,
+) {
+    let begun = Instant::now();
+    let end = End {
+        lease: lease.clone(),
+        ending: Arc::new(ending),
+        progress: progress.map(Arc::from),
+    };
+    let ending = &end.ending;
+    let outcome = loop {
+        match ask(&queues.shared, lease.id.queue(), end.clone()).await {
+            Ok(state) if state == "lost" => {
+                lease.stop(Stop::Lost);
+                break "lost";
+            }
+            Ok(state) if ending.outcome() == "retry" && state == "dead" => break "dead",
+            Ok(_) => break ending.outcome(),
+            Err(error) if begun.elapsed() < FINISH_PATIENCE => {
+                tracing::warn!(%error, job = %lease.id, "cannot record the end of a run yet");
+                sleep(jittered(RECORD_PAUSE)).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, job = %lease.id, "cannot record the end of a run, it will be run again");
+                break "unrecorded";
+            }
+        }
+    };
+    metrics::counter!("sluice_queue_jobs_total", "queue" => lease.id.queue().to_owned(), "outcome" => outcome)
+        .increment(1);
+    match &**ending {
+        Ending::Retry { message, .. } if outcome == "retry" => {
+            tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
+        }
+        Ending::Retry { message, .. } | Ending::Dead(message) => {
+            tracing::error!(job = %lease.id, outcome, error = message, "the job failed");
+        }
+        _ => {}
+    }
+}
+
+/// The end of a run, to be recorded.
+#[derive(Clone)]
+pub(crate) struct End {
+    lease: Arc<Lease>,
+    ending: Arc<Ending>,
+    progress: Option<Arc<str>>,
+}
+
+impl Request for End {
+    /// The job's state, or "lost".
+    type Answer = String;
+    // Runs that end together are recorded together.
+    const AT_ONCE: bool = false;
+
+    fn batches(shared: &Shared) -> &Batches<Self> {
+        &shared.ended
+    }
+
+    fn size(&self) -> usize {
+        self.ending.body().len() + self.progress.as_ref().map_or(0, |it| it.len())
+    }
+
+    async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
+        let states: States = shared
+            .lane
+            .script(&shared.scripts.finish, &root(queue), |command| {
+                for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
+                    let run = fetched.first().map_or("", |end| &end.lease.run);
+                    command.arg(run).arg(fetched.len());
+                    fetched.iter().for_each(|end| end.write(command));
+                }
+            })
+            .await?;
+        Ok(match states {
+            States::AllCompleted => batch.iter().map(|_| "completed".to_owned()).collect(),
+            States::Each(states) => states,
+        })
+    }
+}
+
+impl End {
+    fn write(&self, command: &mut Cmd) {
+        command.arg(self.lease.id.job());
+        let (body, progress) = (self.ending.body(), self.progress.as_deref());
+        if let (Ending::Completed(_), "null", None) = (&*self.ending, body, progress) {
+            command.arg("done");
+            return;
+        }
+        let delay = match &*self.ending {
+            Ending::Retry { delay, .. } => millis(*delay),
+            _ => 0,
+        };
+        command
+            .arg(self.ending.outcome())
+            .arg(body)
+            .arg(delay)
+            .arg(progress.unwrap_or_default());
+    }
+}
+
+/// The script's answer for all of its jobs.
+enum States {
+    AllCompleted,
+    Each(Vec<String>),
+}
+
+impl FromRedisValue for States {
+    fn from_redis_value(states: Value) -> Result<Self, ParsingError> {
+        match states {
+            Value::Int(1) => Ok(Self::AllCompleted),
+            states => from_redis_value(states).map(Self::Each),
+        }
+    }
+}
+
+/// The first bytes of a text, less what would be half a character.
+pub(super) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
