@@ -45,7 +45,7 @@
 //!  running ─── cancel, through its token ────────────────────────┴─────────────────────────► cancelled
 //! ```
 //!
-//! Every transition is one Lua script in `lua/queue/`; none takes more than one step from here, so a process may die
+//! Every transition is one Lua function in `lua/queue/`; none takes more than one step from here, so a process may die
 //! anywhere. [`keys`] lists every key, structure and time-out.
 //!
 //! # What is guaranteed
