@@ -196,4 +196,5 @@ local function announce()
     call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
   end
   if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
+  if done[1] then call('PUBLISH', root .. 'events', 'done ' .. table.concat(done, ' ')) end
 end

@@ -44,7 +44,8 @@ local function finish(id, run, outcome, body, delay, progress)
     let_go(id, group, unique, 'completed')
     completed[#completed + 1] = now
     completed[#completed + 1] = id
-    ended[#ended + 1] = id
+    local told = outcome == 'done' and done or ended
+    told[#told + 1] = id
     if batch or next_job then follow_up(id, 'completed', batch, next_job) end
     return 'completed'
   end

@@ -14,13 +14,14 @@ local wake      -- whether workers have something new to look for
 local offered   -- whether they have because the line was empty
 local moved     -- jobs whose state changed, for whoever watches any
 local ended     -- those among them that ended or are gone, also for whoever waits for them
+local done      -- those that completed with nothing to be read
 local known     -- what was read of `meta`
 
 local function begin(keys)
   call, root = redis.call, keys[1]
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
-  wake, offered, moved, ended, known = false, false, {}, {}, nil
+  wake, offered, moved, ended, done, known = false, false, {}, {}, {}, nil
 end
 
 -- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false

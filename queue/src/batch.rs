@@ -21,7 +21,7 @@ pub(crate) trait Request: Sized + Send + Sync + 'static {
 
     /// Whether a request that finds nothing under way is sent by its caller. That is the quickest way for one of them: no other
     /// task has to be woken first. Else a task sends it, and takes along what others ask until it runs.
-    const AT_ONCE: bool;
+    fn at_once(shared: &Shared) -> bool;
 
     /// Where requests of this kind wait.
     fn batches(shared: &Shared) -> &Batches<Self>;
@@ -51,7 +51,7 @@ pub(crate) async fn ask<R: Request>(
     queue: &str,
     request: R,
 ) -> Result<R::Answer, QueueError> {
-    let answer = match R::batches(shared).admit(queue, request) {
+    let answer = match R::batches(shared).admit(queue, request, R::at_once(shared)) {
         Admitted::Alone(request) => {
             let _turn = Turn::<R>(shared, queue, PhantomData);
             let answers = R::send(shared, queue, std::slice::from_ref(&request)).await?;
@@ -121,7 +121,7 @@ type Batch<R> = (
 );
 
 impl<R: Request> Batches<R> {
-    fn admit(&self, queue: &str, request: R) -> Admitted<R> {
+    fn admit(&self, queue: &str, request: R, at_once: bool) -> Admitted<R> {
         let mut queues = self.lock();
         let waiting = match queues.get_mut(queue) {
             Some(waiting) => waiting,
@@ -129,7 +129,7 @@ impl<R: Request> Batches<R> {
         };
         let has_turn = waiting.under_way < UNDER_WAY;
         waiting.under_way += usize::from(has_turn);
-        if has_turn && R::AT_ONCE {
+        if has_turn && at_once {
             return Admitted::Alone(request);
         }
         let (sender, answer) = oneshot::channel();

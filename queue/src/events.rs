@@ -30,8 +30,8 @@ pub(crate) struct Hub {
 struct Listeners {
     queues: HashMap<String, watch::Sender<()>>,
     /// By job, for who wants to know of all changes, and only of the end.
-    changes: HashMap<String, watch::Sender<()>>,
-    ends: HashMap<String, watch::Sender<()>>,
+    changes: HashMap<String, watch::Sender<Told>>,
+    ends: HashMap<String, watch::Sender<Told>>,
 }
 
 impl Hub {
@@ -101,13 +101,18 @@ impl Hub {
             }
             Some("moved") => {
                 let listeners = self.lock();
-                words.for_each(|job| poke(&listeners.changes, job));
+                words.for_each(|job| poke(&listeners.changes, job, Told::Look));
             }
-            Some("ended") => {
+            Some(end @ ("ended" | "done")) => {
+                let told = if end == "done" {
+                    Told::Done
+                } else {
+                    Told::Look
+                };
                 let listeners = self.lock();
                 words.for_each(|job| {
-                    poke(&listeners.changes, job);
-                    poke(&listeners.ends, job);
+                    poke(&listeners.changes, job, told);
+                    poke(&listeners.ends, job, told);
                 });
             }
             Some("cancel") => words.for_each(|job| self.leases.cancel(job)),
@@ -119,9 +124,12 @@ impl Hub {
     /// Makes everybody look: events may have been missed.
     fn poke_all(&self) {
         let listeners = self.lock();
-        for all in [&listeners.queues, &listeners.changes, &listeners.ends] {
+        listeners.queues.values().for_each(|sender| {
+            sender.send_replace(());
+        });
+        for all in [&listeners.changes, &listeners.ends] {
             all.values().for_each(|sender| {
-                sender.send_replace(());
+                sender.send_replace(Told::Look);
             });
         }
     }
@@ -134,14 +142,24 @@ impl Hub {
 }
 
 /// Who listens to jobs, of one kind of event.
-type Jobs = fn(&mut Listeners) -> &mut HashMap<String, watch::Sender<()>>;
+type Jobs = fn(&mut Listeners) -> &mut HashMap<String, watch::Sender<Told>>;
 
-fn poke(jobs: &HashMap<String, watch::Sender<()>>, job: &str) {
+/// What an event says of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Told {
+    /// It may have changed.
+    #[default]
+    Look,
+    /// It is completed, its result is null.
+    Done,
+}
+
+fn poke(jobs: &HashMap<String, watch::Sender<Told>>, job: &str, told: Told) {
     // Mostly nobody of this process waits for anything.
     if !jobs.is_empty()
         && let Some(sender) = jobs.get(job)
     {
-        sender.send_replace(());
+        sender.send_replace(told);
     }
 }
 
@@ -150,15 +168,19 @@ pub(crate) struct JobEvents {
     hub: Arc<Hub>,
     job: String,
     jobs: Jobs,
-    receiver: Option<watch::Receiver<()>>,
+    receiver: Option<watch::Receiver<Told>>,
 }
 
 impl JobEvents {
     /// Returns at the next event after the last call, or after `limit`.
-    pub async fn changed(&mut self, limit: Duration) {
-        if let Some(receiver) = &mut self.receiver {
+    pub async fn changed(&mut self, limit: Duration) -> Told {
+        let Some(receiver) = &mut self.receiver else {
+            return Told::Look;
+        };
+        match timeout(limit, receiver.changed()).await {
+            Ok(_) => *receiver.borrow_and_update(),
             // An elapsed limit is as good a reason to look as an event.
-            let _ = timeout(limit, receiver.changed()).await;
+            Err(_) => Told::Look,
         }
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::future::try_join_all;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::events::Told;
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, State};
 use crate::keys::{PAGE_LIMIT, SLOW_POLL, WATCH, root};
@@ -25,7 +27,11 @@ impl Queues {
             match finished {
                 Some(finished) => return Ok(Some(finished)),
                 None if left.is_zero() => return Ok(None),
-                None => events.changed(left.min(SLOW_POLL)).await,
+                None => {
+                    if events.changed(left.min(SLOW_POLL)).await == Told::Done {
+                        return Ok(Some(Finished::Completed(RawValue::NULL.to_owned())));
+                    }
+                }
             }
         }
     }

@@ -175,10 +175,13 @@ pub(crate) struct Addition {
 
 impl Request for Addition {
     type Answer = Added;
-    const AT_ONCE: bool = true;
 
     fn batches(shared: &Shared) -> &Batches<Self> {
         &shared.added
+    }
+
+    fn at_once(_: &Shared) -> bool {
+        true
     }
 
     fn size(&self) -> usize {

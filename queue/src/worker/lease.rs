@@ -105,6 +105,10 @@ impl Leases {
         self.lock().leases.values().cloned().collect()
     }
 
+    pub fn count(&self) -> usize {
+        self.lock().leases.len()
+    }
+
     /// Returns when no lease is held.
     pub async fn none_left(&self) {
         self.tracker.close();

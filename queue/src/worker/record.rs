@@ -105,11 +105,14 @@ pub(crate) struct End {
 impl Request for End {
     /// The job's state, or "lost".
     type Answer = String;
-    // Runs that end together are recorded together.
-    const AT_ONCE: bool = false;
 
     fn batches(shared: &Shared) -> &Batches<Self> {
         &shared.ended
+    }
+
+    /// Runs that end together are recorded together.
+    fn at_once(shared: &Shared) -> bool {
+        shared.workers.leases.count() <= 1
     }
 
     fn size(&self) -> usize {
