@@ -1,5 +1,5 @@
--- What an operator may do to a job. Each operation returns 1 when
--- it was done, 0 when the job's state does not allow it, -1 when there is no such job. Cost: O(log n).
+-- What an operator may do to a job. Each operation returns 1 when it was done, 0 when the job's state does not allow it, -1
+-- when there is no such job. Cost: O(log n).
 
 local operations = {}
 
