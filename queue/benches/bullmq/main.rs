@@ -34,8 +34,11 @@ const BUSY_FROM: u64 = 500_000;
 /// Callers that add jobs at the same time, each one by one.
 const CALLERS: u64 = 100;
 
-/// Jobs that a worker runs at a time; the one that suits a side best is used.
+/// Jobs that a draining worker runs at a time; the one that suits a side best is used.
 const CONCURRENCY: [u64; 5] = [25, 50, 100, 200, 400];
+
+/// Jobs that a worker runs at a time where latency is measured, on both sides: a job waits for those that a busy worker has.
+const AT_HAND: u64 = 100;
 
 /// A day, in ms: not due while this runs.
 const LATER: u64 = 86_400_000;
@@ -207,7 +210,7 @@ fn tune_ours(ours: &mut Side) {
     let drain = json!({ "do": "drain", "jobs": TRIED });
     ours.best(&drain, choices.to_vec(), fill);
     let drain = ours.best(&drain, choices.to_vec(), fill);
-    ours.settings = json!({ "drain": drain, "latency": drain });
+    ours.settings = json!({ "drain": drain, "latency": { "concurrency": AT_HAND } });
 }
 
 /// Tries BullMQ's settings, which also warms it up.
@@ -228,7 +231,8 @@ fn tune_bullmq(bullmq: &mut Side) {
     let drain = json!({ "do": "drain", "jobs": TRIED });
     bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
     let drain = bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
-    bullmq.settings = json!({ "one": one, "bulk": bulk, "drain": drain, "latency": drain });
+    let latency = merged(&drain, &json!({ "concurrency": AT_HAND }));
+    bullmq.settings = json!({ "one": one, "bulk": bulk, "drain": drain, "latency": latency });
 }
 
 fn merged(one: &Value, other: &Value) -> Value {
