@@ -3,7 +3,8 @@
 -- KEYS[1]  the queue's root
 -- ARGV     1 "1" when this was sent before, and may have been run, else "0"
 --          2 "1" when whoever sends this fetches right behind it, so that nobody else has to be told, else "0"
---          3 how many jobs, then for each of them: 1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
+--          3 how many jobs, then for each of them:
+--          1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
 --          backoff), and
 --          delay       in ms
@@ -14,8 +15,8 @@
 --          batch       that it belongs to
 --          next, previous   of its chain; a job with a previous one waits for it
 --          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the job waits for it
--- Returns  1 when all of them are new; else for each job 1 when it is, or { outcome, id }: "existing" with the id of the job that has the unique or
---          idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
+-- Returns  1 when all of them are new; else for each job 1 when it is, or { outcome, id }:
+--          "existing" with the id of the job that has the unique or idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
 --          when that has ended, or is gone; "skipped" when the job before it in its chain was not added.
 --          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job

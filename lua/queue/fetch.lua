@@ -9,15 +9,14 @@
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 --          8 "1" when jobs were added of which this worker alone knows, else "0"
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { "<id> <attempts> <waiting since, in ms>", payload, then name and value of each field of OPTIONAL that it
---          has }. Before the jobs: what their field `run` is, by which they are ended
+--          with each job as { "<id> <attempts> <waiting since, in ms>", payload, then name and value of each other field that
+--          it has and a worker needs }. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
 
--- What a worker gets of a job if it has it.
-local OPTIONAL = { 'version', 'user', 'max_attempts', 'backoff', 'trace', 'input', 'checkpoint' }
-local WANTED, PLAIN = { letters = 'vumbticr' }, {}
+-- What a worker gets of a job that has it, and when it was to become available.
+local WANTED = { letters = 'vumbticr' }
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 local function put_back(token)
@@ -131,11 +130,10 @@ end
 -- What goes out of a job. One text is read faster than three values.
 local function row(id, attempts, job, more)
   local values = { id .. ' ' .. attempts .. ' ' .. (more.run_at or job[3]), job[1] }
-  if more == PLAIN then return values end
-  for _, name in ipairs(OPTIONAL) do
-    if more[name] then
+  for name, value in pairs(more) do
+    if name ~= 'run_at' then
       values[#values + 1] = name
-      values[#values + 1] = more[name]
+      values[#values + 1] = value
     end
   end
   return values
@@ -152,7 +150,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       local id = popped[i]
       local key = prefix .. id
       local job = call('HMGET', key, 'payload', 'attempts', 'created_at', 'has')
-      local more = job[4] and read_more(key, job[4], WANTED) or PLAIN
+      local more = read_more(key, job[4], WANTED)
       if not job[1] then
         -- Somebody deleted it.
       elseif tonumber(more.version or 1) > version then

@@ -19,7 +19,7 @@
 local stopped   -- jobs that do not run any more
 local completed -- of these: now and id of each that is completed
 
-local WANTED, PLAIN = { letters = 'gqanc' }, {}
+local WANTED = { letters = 'gqanc' }
 
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
@@ -27,7 +27,7 @@ local function finish(id, run, outcome, body, delay, progress)
   if found[2] ~= run then return 'lost' end
   if found[1] ~= 'running' then return found[1] end
 
-  local more = found[3] and read_more(key, found[3], WANTED) or PLAIN
+  local more = read_more(key, found[3], WANTED)
   local group, unique, batch, next_job = more.group, more.unique, more.batch, more.next
   stopped[#stopped + 1] = id
   if progress and progress ~= '' then call('HSET', key, 'progress', progress) end

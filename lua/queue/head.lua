@@ -40,6 +40,17 @@ local function note_meta(which, name, value)
   call('HSET', root .. 'meta', name, value)
 end
 
+-- Sets what bounds all jobs and what bounds each user's, '' none. The latter is not deleted, for by it jobs may be set aside
+-- that still have places to give up.
+local function set_bounds(name, all, of_each)
+  if all == '' then call('HDEL', root .. 'meta', name) else call('HSET', root .. 'meta', name, all) end
+  if of_each ~= '' then
+    call('HSET', root .. 'meta', 'user_' .. name, of_each)
+  elseif call('HEXISTS', root .. 'meta', 'user_' .. name) == 1 then
+    call('HSET', root .. 'meta', 'user_' .. name, 0)
+  end
+end
+
 -- Sees to it that workers look at `at` for what falls due: before `next_at` they do not. One that sleeps longer is woken.
 local function look_at(at)
   local next_at = tonumber(meta(NEXT_AT) or NEVER)
@@ -48,10 +59,13 @@ local function look_at(at)
   wake = true
 end
 
+local PLAIN = {} -- what most jobs have besides
+
 -- Most jobs have few fields besides payload, state and times, and to ask for each that a job may have takes longer than all
 -- else. So those that it has are noted in its field `has`, by their letters in FIELDS, or as '*': any of them. `wanted` are
 -- the letters that matter to the caller, and keeps the names that were looked up. Returns values by name.
 local function read_more(key, has, wanted)
+  if not has then return PLAIN end
   local names = wanted[has]
   if not names then
     names = {}

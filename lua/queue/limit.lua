@@ -6,14 +6,7 @@
 -- Cost     O(log n) for each of the CHUNK jobs that it lets join the line at most, for each user
 
 define('limit', function(ARGV)
-  local key = root .. 'meta'
-  if ARGV[1] == '' then call('HDEL', key, 'limit') else call('HSET', key, 'limit', ARGV[1]) end
-  if ARGV[2] ~= '' then
-    call('HSET', key, 'user_limit', ARGV[2])
-  elseif call('HEXISTS', key, 'user_limit') == 1 then
-    -- Not deleted, for jobs still have their places to give up.
-    call('HSET', key, 'user_limit', 0)
-  end
+  set_bounds('limit', ARGV[1], ARGV[2])
 
   -- A higher limit lets jobs that waited join the line at once; should there be very many, as others end.
   for _, id in ipairs(call('ZRANGE', root .. 'crowded', 0, CHUNK - 1)) do

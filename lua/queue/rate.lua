@@ -6,14 +6,7 @@
 -- Cost     O(u log u) of the users who are held back
 
 define('rate', function(ARGV)
-  local key = root .. 'meta'
-  if ARGV[1] == '' then call('HDEL', key, 'rate') else call('HSET', key, 'rate', ARGV[1]) end
-  if ARGV[2] ~= '' then
-    call('HSET', key, 'user_rate', ARGV[2])
-  elseif call('HEXISTS', key, 'user_rate') == 1 then
-    -- Not deleted, for jobs may still be set aside.
-    call('HSET', key, 'user_rate', 0)
-  end
+  set_bounds('rate', ARGV[1], ARGV[2])
 
   -- Everybody is looked at again, by what holds now.
   call('ZUNIONSTORE', root .. 'throttled_users', 1, root .. 'throttled_users', 'WEIGHTS', 0)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{RedisError, RedisResult};
+use redis::{FromRedisValue, ParsingError, RedisError, RedisResult, Value, from_redis_value};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -165,6 +165,31 @@ impl<R: Request> Batches<R> {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting<R>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a script answers to several requests: 1 when the answer to all of them is the usual one, else one for each.
+pub(crate) enum Answers<A> {
+    AllUsual,
+    Each(Vec<A>),
+}
+
+impl<A: FromRedisValue> FromRedisValue for Answers<A> {
+    fn from_redis_value(answers: Value) -> Result<Self, ParsingError> {
+        match answers {
+            Value::Int(1) => Ok(Self::AllUsual),
+            answers => from_redis_value(answers).map(Self::Each),
+        }
+    }
+}
+
+impl<A> Answers<A> {
+    /// One for each of `count` requests.
+    pub fn each(self, count: usize, usual: impl Fn() -> A) -> Vec<A> {
+        match self {
+            Self::AllUsual => std::iter::repeat_with(usual).take(count).collect(),
+            Self::Each(answers) => answers,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use sluice_queue::{NewJob, Queues, Running, WorkerConfig};
+use sluice_queue::{Queues, Running, WorkerConfig};
 use sluice_test_support::TestValkey;
 use tokio::sync::Barrier;
 use tokio::time::sleep;
@@ -36,38 +36,28 @@ async fn asleep(queues: &Queues) {
     sleep(Duration::from_millis(100)).await;
 }
 
+/// Jobs that `adding` adds are run by a sleeping worker of `working`.
+async fn is_woken(adding: &Queues, working: &Queues) {
+    let worker = work(working, sleepy("w", 1), async |_| Ok(json(&1)));
+    asleep(adding).await;
+    for _ in 0..20 {
+        let id = adding.enqueue(job(&())).await.unwrap().id;
+        assert_eq!(result(adding, &id).await, "1");
+    }
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn a_worker_in_another_process_is_woken() {
     let valkey = TestValkey::start();
-    let (adding, working) = (queues(&valkey).await, queues(&valkey).await);
-    let worker = work_on(&working, "q", sleepy("w", 1), async |_| Ok(json(&1)));
-    asleep(&adding).await;
-    for _ in 0..20 {
-        let id = adding
-            .enqueue(NewJob::new("q", &()).unwrap())
-            .await
-            .unwrap()
-            .id;
-        assert_eq!(result(&adding, &id).await, "1");
-    }
-    worker.stop().await;
+    is_woken(&queues(&valkey).await, &queues(&valkey).await).await;
 }
 
 #[tokio::test]
 async fn a_worker_in_the_same_process_is_woken() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work_on(&queues, "q", sleepy("w", 1), async |_| Ok(json(&1)));
-    asleep(&queues).await;
-    for _ in 0..20 {
-        let id = queues
-            .enqueue(NewJob::new("q", &()).unwrap())
-            .await
-            .unwrap()
-            .id;
-        assert_eq!(result(&queues, &id).await, "1");
-    }
-    worker.stop().await;
+    is_woken(&queues, &queues).await;
 }
 
 #[tokio::test]
@@ -78,7 +68,7 @@ async fn what_the_worker_of_the_same_process_has_no_place_for_wakes_others() {
     let both = Arc::new(Barrier::new(2));
     let workers = [&here, &there].map(|queues| {
         let both = both.clone();
-        work_on(queues, "q", sleepy("w", 1), move |_: Running| {
+        work(queues, sleepy("w", 1), move |_: Running| {
             let both = both.clone();
             async move {
                 both.wait().await;
@@ -96,9 +86,8 @@ async fn what_the_worker_of_the_same_process_has_no_place_for_wakes_others() {
         sleep(Duration::from_millis(10)).await;
     }
     sleep(Duration::from_millis(100)).await;
-    let job = || NewJob::new("q", &()).unwrap();
     for _ in 0..20 {
-        let (one, other) = tokio::join!(here.enqueue(job()), here.enqueue(job()));
+        let (one, other) = tokio::join!(here.enqueue(job(&())), here.enqueue(job(&())));
         for added in [one, other] {
             assert_eq!(result(&here, &added.unwrap().id).await, "\"met\"");
         }
@@ -112,15 +101,11 @@ async fn what_the_worker_of_the_same_process_has_no_place_for_wakes_others() {
 async fn functions_that_were_flushed_are_loaded_again() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
-    let worker = work_on(&queues, "q", fast("w", 1), async |_| Ok(json(&1)));
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&1)));
     for _ in 0..5 {
         let mut flush = redis::cmd("FUNCTION");
         flush.arg("FLUSH").exec(&mut valkey.connection()).unwrap();
-        let id = queues
-            .enqueue(NewJob::new("q", &()).unwrap())
-            .await
-            .unwrap()
-            .id;
+        let id = queues.enqueue(job(&())).await.unwrap().id;
         assert_eq!(result(&queues, &id).await, "1");
     }
     worker.stop().await;

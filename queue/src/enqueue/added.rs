@@ -63,18 +63,3 @@ impl FromRedisValue for Added {
         }
     }
 }
-
-/// The script's answer for all of its jobs.
-pub(super) enum Answers {
-    AllNew,
-    Each(Vec<Added>),
-}
-
-impl FromRedisValue for Answers {
-    fn from_redis_value(answers: Value) -> Result<Self, ParsingError> {
-        match answers {
-            Value::Int(1) => Ok(Self::AllNew),
-            answers => from_redis_value(answers).map(Self::Each),
-        }
-    }
-}

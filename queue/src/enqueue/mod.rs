@@ -10,14 +10,13 @@ use futures_util::{StreamExt, poll};
 use redis::RedisResult;
 use serde::Serialize;
 
-use crate::batch::{Batches, Request, ask, fitting};
+use crate::batch::{Answers, Batches, Request, ask, fitting};
 use crate::job::{Enqueued, NewJob};
 use crate::keys::{FIELDS, MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
 use crate::worker::millis;
 use crate::{JobId, QueueError, Queues};
 pub(crate) use added::Added;
-use added::Answers;
 
 impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
@@ -222,14 +221,11 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
         shared.workers.idle.owe(queue);
         shared.hub.wake(queue);
     }
-    let answers: Answers = match answer {
+    let answers: Answers<Added> = match answer {
         Poll::Ready(answer) => answer?,
         Poll::Pending => sending.await?,
     };
-    let answers = match answers {
-        Answers::AllNew => jobs.iter().map(|_| Added::New).collect(),
-        Answers::Each(answers) => answers,
-    };
+    let answers = answers.each(jobs.len(), || Added::New);
     for outcome in ["new", "existing", "conflict", "ended", "skipped"] {
         let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {

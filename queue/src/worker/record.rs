@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, ParsingError, RedisResult, Value, from_redis_value};
+use redis::{Cmd, RedisResult};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use super::heartbeat::millis;
 use super::lease::{Lease, Stop};
 use crate::Queues;
-use crate::batch::{Batches, Request, ask};
+use crate::batch::{Answers, Batches, Request, ask};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
 use crate::lane::jittered;
 use crate::queues::Shared;
@@ -120,7 +120,7 @@ impl Request for End {
     }
 
     async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
-        let states: States = shared
+        let states: Answers<String> = shared
             .lane
             .script(&shared.scripts.finish, &root(queue), |command| {
                 for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
@@ -130,10 +130,7 @@ impl Request for End {
                 }
             })
             .await?;
-        Ok(match states {
-            States::AllCompleted => batch.iter().map(|_| "completed".to_owned()).collect(),
-            States::Each(states) => states,
-        })
+        Ok(states.each(batch.len(), || "completed".to_owned()))
     }
 }
 
@@ -154,21 +151,6 @@ impl End {
             .arg(body)
             .arg(delay)
             .arg(progress.unwrap_or_default());
-    }
-}
-
-/// The script's answer for all of its jobs.
-enum States {
-    AllCompleted,
-    Each(Vec<String>),
-}
-
-impl FromRedisValue for States {
-    fn from_redis_value(states: Value) -> Result<Self, ParsingError> {
-        match states {
-            Value::Int(1) => Ok(Self::AllCompleted),
-            states => from_redis_value(states).map(Self::Each),
-        }
     }
 }
 
