@@ -160,7 +160,7 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// How many finished jobs of one state are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// At most this many; the oldest go first.
+    /// At most this many, for a moment up to a hundredth more; the oldest go first.
     pub count: u64,
     /// At most this long after the job ended.
     pub age: Duration,
