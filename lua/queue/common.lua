@@ -61,8 +61,8 @@ end
 
 -- Gives a job the next place in line.
 local function line_up(id, priority, group)
-  local seat = call('HINCRBY', root .. 'meta', 'seat', 1)
-  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat)
+  local seat = next_seat()
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'seat', seat, 'has', '*')
   seat_at(id, priority, group, seat)
 end
 
@@ -83,10 +83,10 @@ local function admit(user)
     local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
     if not id then return end
     call('ZREM', root .. 'crowded', id)
-    local job = call('HMGET', root .. 'job:' .. id, 'state', 'priority')
+    local job = call('HMGET', root .. 'job:' .. id, 'seat', 'priority')
     if job[1] then
       call('SADD', places, id)
-      offer(id, job[2], call('HINCRBY', root .. 'meta', 'seat', 1))
+      offer(id, job[2], next_seat())
     end
   end
 end
@@ -171,17 +171,24 @@ local follow_up -- of links.lua
 
 -- Ends a job. Whoever calls this has taken it out of the set of its former state.
 local function conclude(id, state, group, unique, batch, next_job)
-  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now)
+  call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now, 'has', '*')
   list_ended(state, { now, id })
   let_go(id, group, unique, state)
   ended[#ended + 1] = id
   if batch or next_job then follow_up(id, state, batch, next_job) end
 end
 
+-- Counts an attempt that did not complete the job. Returns how many there were.
+local function count_attempt(id)
+  local key = root .. 'job:' .. id
+  call('HSET', key, 'has', '*')
+  return call('HINCRBY', key, 'attempts', 1)
+end
+
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
 local function note(id, attempt, message)
   local key = root .. 'job:' .. id
-  local entry = cjson.encode({ at = now, attempt = tonumber(attempt), message = message })
+  local entry = cjson.encode({ at = now, attempt = attempt, message = message })
   local errors = (call('HGET', key, 'errors') or '') .. entry .. '\n'
   if #errors > ERRORS_BYTES then
     errors = string.gsub(string.sub(errors, -ERRORS_BYTES), '^[^\n]*\n', '', 1)

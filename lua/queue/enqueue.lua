@@ -1,9 +1,8 @@
 -- Adds jobs, or finds those that are already there.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 "1" when this was sent before, and may have been run, else "0"
---          2 "1" when whoever sends this fetches right behind it, so that nobody else has to be told, else "0"
---          3 how many jobs, then for each of them:
+-- ARGV     1 "again" when this was sent before, and may have been run; "followed" when whoever sends this fetches right
+--            behind it, so that nobody else has to be told; else "". Then for each job:
 --          1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
 --          backoff), and
@@ -26,14 +25,15 @@ local INSTRUCTIONS = {
   delay = true, run_at = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
 }
 
--- Of the run at hand:
-local seat    -- the last place in line that was given out
-local in_line -- score and id of those that join the line together, at the end
+-- Of the run at hand: score and id of those that join the line together, at the end, and how many values that are. The table
+-- is used again and again.
+local in_line, joined = {}, 0
 
 -- What stands in line by itself, with nothing to look up.
-local function join(id, priority)
-  in_line[#in_line + 1] = priority * SEATS + seat
-  in_line[#in_line + 1] = id
+local function join(id, priority, seat)
+  in_line[joined + 1] = priority * SEATS + seat
+  in_line[joined + 2] = id
+  joined = joined + 2
 end
 
 -- Notes until when some job has to be kept: until then forgetting must look.
@@ -109,25 +109,26 @@ local function add(key, id, payload, options)
     if period then call('PEXPIREAT', root .. 'unique:' .. options.unique, options.keep_until) end
   end
 
-  local fields = { 'payload', payload, 'created_at', now }
-  for name, value in pairs(options) do
-    if not INSTRUCTIONS[name] then
-      fields[#fields + 1] = name
-      fields[#fields + 1] = value
-    end
-  end
-  local waits = options.previous or options.callback_of
-  local due = options.delay and now + options.delay or tonumber(options.run_at or 0)
+  local fields = { 'payload', payload }
   local function set(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
+  for name, value in pairs(options) do
+    if not INSTRUCTIONS[name] then set(name, value) end
+  end
+  local waits = options.previous or options.callback_of
+  local due = options.delay and now + options.delay or tonumber(options.run_at or 0)
+  local seat
   if waits then
     set('state', 'waiting')
     set('delay', options.delay or 0)
     if options.run_at then set('run_at', options.run_at) end
-  elseif due <= now then
-    set('state', 'available')
+  end
+  if waits or due > now then
+    set('created_at', now)
+  else
+    seat = next_seat()
     set('seat', seat)
   end
   call('HSET', key, unpack(fields))
@@ -141,46 +142,48 @@ local function add(key, id, payload, options)
   elseif options.group or options.user then
     seat_at(id, options.priority, options.group, seat)
   else
-    join(id, options.priority or PRIORITY)
+    join(id, options.priority or PRIORITY, seat)
   end
   return 1
 end
 
 define('enqueue', function(ARGV)
-  local sent_again = ARGV[1] == '1'
-  local followed, count = ARGV[2] == '1', tonumber(ARGV[3])
-  -- Places in line for all of them; those that are not used are left out.
-  seat = call('HINCRBY', root .. 'meta', 'seat', count) - count
-  in_line = {}
+  local sent_again, followed = ARGV[1] == 'again', ARGV[1] == 'followed'
+  joined = 0
 
-  local answers, all_new, at = {}, true, 4
-  for i = 1, count do
-    local id, payload, more = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local count, answers, at = 0, nil, 2
+  while ARGV[at] do
+    local id, payload, more = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local key = root .. 'job:' .. id
-    seat = seat + 1
+    local answer = 1
     if sent_again and call('EXISTS', key) == 1 then
-      answers[i] = 1
-    elseif more == 0 then
-      call('HSET', key, 'payload', payload, 'created_at', now, 'state', 'available', 'seat', seat)
-      join(id, PRIORITY)
-      answers[i] = 1
+      -- As new as it was then.
+    elseif more == '0' then
+      local seat = next_seat()
+      call('HSET', key, 'payload', payload, 'seat', seat)
+      join(id, PRIORITY, seat)
     else
       local options = {}
       for option = at + 3, at + 2 + more, 2 do
         options[ARGV[option]] = ARGV[option + 1]
       end
-      answers[i] = add(key, id, payload, options)
-      all_new = all_new and answers[i] == 1
+      answer = add(key, id, payload, options)
     end
+    if answer ~= 1 and not answers then
+      answers = {}
+      for i = 1, count do answers[i] = 1 end
+    end
+    count = count + 1
+    if answers then answers[count] = answer end
     at = at + 3 + more
   end
 
-  if in_line[1] then
-    call('ZADD', root .. 'available', unpack(in_line))
-    offered = offered or not followed and call('ZCARD', root .. 'available') == #in_line / 2
+  if joined > 0 then
+    call('ZADD', root .. 'available', unpack(in_line, 1, joined))
+    offered = offered or not followed and call('ZCARD', root .. 'available') == joined / 2
   end
-  moved = {} -- nobody can know of them yet
+  if moved[1] then moved = {} end -- nobody can know of them yet
   if followed then offered = false end
   announce()
-  return all_new and 1 or answers
+  return answers or 1
 end)

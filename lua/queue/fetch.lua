@@ -1,5 +1,5 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. Attempts are counted here, so that a crash counts too. A paused queue leases nothing, one with a
+-- first served. Attempts of lost workers are counted here, so that a crash counts too. A paused queue leases nothing, one with a
 -- limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set aside.
 --
 -- KEYS[1]  the queue's root
@@ -9,14 +9,14 @@
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 --          8 "1" when jobs were added of which this worker alone knows, else "0"
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { "<id> <attempts> <waiting since, in ms>", payload, then name and value of each other field that
---          it has and a worker needs }. Before the jobs: what their field `run` is, by which they are ended
+--          with each job as { "<id> <seat>", payload, then name and value of each other field that it has and a worker
+--          needs }. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
 
--- What a worker gets of a job that has it, and when it was to become available.
-local WANTED = { letters = 'vumbticr' }
+-- What a worker gets of a job that has it; and its state, if that is written.
+local WANTED = { letters = 'vumbticrks' }
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 local function put_back(token)
@@ -25,8 +25,7 @@ local function put_back(token)
     local job = call('HMGET', key, 'run', 'priority', 'seat')
     if job[1] and string.find(job[1], '/' .. token .. '/', 1, true) then
       call('ZREM', root .. 'running', id)
-      call('HINCRBY', key, 'attempts', -1)
-      call('HSET', key, 'state', 'available')
+      call('HSET', key, 'state', 'available', 'has', '*')
       offer(id, job[2], job[3])
     end
   end
@@ -55,7 +54,7 @@ local function promote()
     local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
     call('ZREM', root .. 'retrying', id)
     if job[2] then
-      call('HSET', root .. 'job:' .. id, 'state', 'available')
+      call('HSET', root .. 'job:' .. id, 'state', 'available', 'has', '*')
       offer(id, job[1], job[2])
     end
   end
@@ -67,17 +66,18 @@ local function rescue()
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
     local job = call(
-      'HMGET', key, 'priority', 'seat', 'group', 'unique', 'attempts', 'max_attempts', 'cancel', 'run', 'state', 'batch',
-      'next')
+      'HMGET', key, 'priority', 'seat', 'group', 'unique', 'batch', 'next', 'max_attempts', 'cancel', 'run')
+    local runs = state_of(id) == 'running'
     call('ZREM', root .. 'running', id)
-    if job[9] == 'running' then
+    if runs then
       call('HDEL', key, 'run')
-      note(id, job[5], 'the lease of worker ' .. string.match(job[8] or '//?', '/.-/(.*)') .. ' ran out')
-      if job[7] then
-        conclude(id, 'cancelled', job[3], job[4], job[10], job[11])
-      elseif tonumber(job[5]) >= tonumber(job[6] or MAX_ATTEMPTS) then
+      local attempts = count_attempt(id)
+      note(id, attempts, 'the lease of worker ' .. string.match(job[9] or '//?', '/.-/(.*)') .. ' ran out')
+      if job[8] then
+        conclude(id, 'cancelled', job[3], job[4], job[5], job[6])
+      elseif attempts >= tonumber(job[7] or MAX_ATTEMPTS) then
         buried = buried + 1
-        conclude(id, 'dead', job[3], job[4], job[10], job[11])
+        conclude(id, 'dead', job[3], job[4], job[5], job[6])
       else
         rescued = rescued + 1
         call('HSET', key, 'state', 'available')
@@ -99,8 +99,8 @@ local function let_go_on(user_rate)
     local ids = may > 0 and call('ZPOPMIN', line, may) or {}
     for i = 1, #ids, 2 do
       call('ZREM', root .. 'throttled', ids[i])
-      local job = call('HMGET', root .. 'job:' .. ids[i], 'state', 'priority')
-      if job[1] then offer(ids[i], job[2], call('HINCRBY', root .. 'meta', 'seat', 1)) end
+      local job = call('HMGET', root .. 'job:' .. ids[i], 'seat', 'priority')
+      if job[1] then offer(ids[i], job[2], next_seat()) end
     end
     if call('EXISTS', line) == 1 then call('ZADD', root .. 'throttled_users', next_at, user) end
   end
@@ -127,11 +127,11 @@ local function may_start(id, user, score, user_rate)
   return false
 end
 
--- What goes out of a job. One text is read faster than three values.
-local function row(id, attempts, job, more)
-  local values = { id .. ' ' .. attempts .. ' ' .. (more.run_at or job[3]), job[1] }
+-- What goes out of a job. One text is read faster than two values.
+local function row(id, job, more)
+  local values = { id .. ' ' .. (job[2] or 0), job[1] }
   for name, value in pairs(more) do
-    if name ~= 'run_at' then
+    if name ~= 'state' then
       values[#values + 1] = name
       values[#values + 1] = value
     end
@@ -149,8 +149,8 @@ local function lease_next(want, version, run, lease, rate, user_rate)
     for i = 1, #popped, 2 do
       local id = popped[i]
       local key = prefix .. id
-      local job = call('HMGET', key, 'payload', 'attempts', 'created_at', 'has')
-      local more = read_more(key, job[4], WANTED)
+      local job = call('HMGET', key, 'payload', 'seat', 'has')
+      local more = read_more(key, job[3], WANTED)
       if not job[1] then
         -- Somebody deleted it.
       elseif tonumber(more.version or 1) > version then
@@ -164,13 +164,13 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       elseif not may_start(id, more.user, popped[i + 1], user_rate) then
         throttled, aside = throttled + 1, aside + 1
       else
-        local attempts = job[2] and job[2] + 1 or '1'
-        call('HSET', key, 'state', 'running', 'run', run, 'attempts', attempts)
+        call('HSET', key, 'run', run)
+        if more.state then call('HDEL', key, 'state') end
         leased[#leased + 1] = now + lease
         leased[#leased + 1] = id
         started[#started + 1] = id
         moved[#moved + 1] = id
-        jobs[#jobs + 1] = row(id, attempts, job, more)
+        jobs[#jobs + 1] = row(id, job, more)
       end
     end
     -- The line is at its end, unless what was set aside let others join it.

@@ -19,26 +19,26 @@
 local stopped   -- jobs that do not run any more
 local completed -- of these: now and id of each that is completed
 
-local WANTED = { letters = 'gqanc' }
+local WANTED = { letters = 'gqancs' }
 
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local found = call('HMGET', key, 'state', 'run', 'has')
-  if found[2] ~= run then return 'lost' end
-  if found[1] ~= 'running' then return found[1] end
-
+  local found = call('HMGET', key, 'run', 'finished_at', 'has')
+  if found[1] ~= run then return 'lost' end
   local more = read_more(key, found[3], WANTED)
+  if more.state or found[2] then return more.state or 'completed' end
+
   local group, unique, batch, next_job = more.group, more.unique, more.batch, more.next
   stopped[#stopped + 1] = id
   if progress and progress ~= '' then call('HSET', key, 'progress', progress) end
 
   if outcome == 'done' or outcome == 'completed' or outcome == 'refused' then
     if outcome == 'done' then
-      call('HSET', key, 'state', 'completed', 'finished_at', now)
+      call('HSET', key, 'finished_at', now)
     elseif outcome == 'refused' then
-      call('HSET', key, 'state', 'completed', 'finished_at', now, 'error', body)
+      call('HSET', key, 'finished_at', now, 'error', body)
     else
-      call('HSET', key, 'state', 'completed', 'finished_at', now, 'result', body)
+      call('HSET', key, 'finished_at', now, 'result', body)
     end
     if more.checkpoint then call('HDEL', key, 'checkpoint') end
     let_go(id, group, unique, 'completed')
@@ -50,27 +50,25 @@ local function finish(id, run, outcome, body, delay, progress)
     return 'completed'
   end
 
-  local job = call('HMGET', key, 'attempts', 'max_attempts', 'cancel', 'priority', 'seat')
+  local job = call('HMGET', key, 'max_attempts', 'cancel', 'priority', 'seat')
+  local cancelled = job[2]
+  if outcome == 'released' and not cancelled then
+    call('HSET', key, 'state', 'available', 'has', '*')
+    offer(id, job[3], job[4])
+    return 'available'
+  end
+  local attempts = outcome ~= 'released' and count_attempt(id)
+  if outcome == 'dead' or outcome == 'retry' then note(id, attempts, body) end
   local state = 'cancelled'
   if outcome == 'dead' then
-    note(id, job[1], body)
     state = 'dead'
-  elseif outcome == 'retry' then
-    note(id, job[1], body)
-    if not job[3] and tonumber(job[1]) >= tonumber(job[2] or MAX_ATTEMPTS) then
-      state = 'dead'
-    elseif not job[3] then
+  elseif outcome == 'retry' and not cancelled then
+    if attempts < tonumber(job[1] or MAX_ATTEMPTS) then
       park(id, 'retrying', now + tonumber(delay))
       give_up_place(id)
       return 'retrying'
     end
-  elseif outcome == 'released' then
-    call('HSET', key, 'attempts', job[1] - 1)
-    if not job[3] then
-      call('HSET', key, 'state', 'available')
-      offer(id, job[4], job[5])
-      return 'available'
-    end
+    state = 'dead'
   end
   conclude(id, state, group, unique, batch, next_job)
   return state

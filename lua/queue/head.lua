@@ -1,27 +1,45 @@
--- The beginning of the library, behind the constants that queue/src/keys.rs defines (KEEP, PRIORITY, MAX_ATTEMPTS,
+-- The beginning of the library, behind the constants that queue/src/keys.rs defines (KEEP, PRIORITY, MAX_ATTEMPTS, SEATS,
 -- IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…). What the functions share is built once, when the server loads it.
 --
 -- KEYS[1] of each function is the queue's root, "sq1:{queue}:". Every key a function touches starts with it and so lies in
 -- the same slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
 
-local SEATS = 281474976710656  -- 2^48 places per priority; priority 9 still fits a double exactly
 local NEVER = 9007199254740992 -- 2^53, as a time
 
 -- Of the run at hand:
 local call      -- redis.call, which is not there yet when the library is loaded
-local root, now -- now in ms
+local root
+local now, now_us -- in ms, and in µs
 local wake      -- whether workers have something new to look for
 local offered   -- whether they have because the line was empty
-local moved     -- jobs whose state changed, for whoever watches any
-local ended     -- those among them that ended or are gone, also for whoever waits for them
-local done      -- those that completed with nothing to be read
+local moved = {} -- jobs whose state changed, for whoever watches any
+local ended = {} -- those among them that ended or are gone, also for whoever waits for them
+local done = {}  -- those that completed with nothing to be read
 local known     -- what was read of `meta`
 
 local function begin(keys)
   call, root = redis.call, keys[1]
   local time = call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-  wake, offered, moved, ended, done, known = false, false, {}, {}, {}, nil
+  now_us = time[1] * 1000000 + time[2]
+  now = math.floor(now_us / 1000)
+  wake, offered, known = false, false, nil
+  if moved[1] then moved = {} end
+  if ended[1] then ended = {} end
+  if done[1] then done = {} end
+end
+
+-- A place in line is the time at which it was given out, in µs. What was given out last is remembered, so that no two are
+-- the same; a server that has just started needs no more than its clock.
+local last_seat = 0
+
+local function next_seat()
+  last_seat = math.max(last_seat + 1, now_us - SEATS_SINCE * 1000)
+  return last_seat
+end
+
+-- When a place was given out, in ms.
+local function time_of(seat)
+  return SEATS_SINCE + math.floor(seat / 1000)
 end
 
 -- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false
@@ -82,6 +100,18 @@ local function read_more(key, has, wanted)
     more[names[i]] = value or nil
   end
   return more
+end
+
+-- The state of a job, nil when it is gone. On the usual way it is not written: a job that has no field `state` is completed
+-- when it has ended, it runs when it has a run, and else it is available.
+local function state_of(id)
+  local is = call('HMGET', root .. 'job:' .. id, 'state', 'finished_at', 'run', 'seat')
+  return is[1] or (is[2] and 'completed') or (is[3] and 'running') or (is[4] and 'available') or nil
+end
+
+-- Whether a run still holds the lease of a job, whose fields run, state and finished_at are given.
+local function holds(run, is)
+  return is[1] == run and not is[2] and not is[3]
 end
 
 -- Makes a function of the library known to the server.

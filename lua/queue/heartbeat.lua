@@ -10,12 +10,12 @@ define('heartbeat', function(ARGV)
   local lost, cancelled = {}, {}
   for i = 2, #ARGV, 2 do
     local id = ARGV[i]
-    local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'cancel')
+    local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'finished_at', 'cancel')
     if job[1] ~= ARGV[i + 1] then
       lost[#lost + 1] = i / 2 - 1
-    elseif job[2] == 'running' then
+    elseif holds(job[1], job) then
       call('ZADD', root .. 'running', 'XX', until_ms, id)
-      if job[3] then cancelled[#cancelled + 1] = i / 2 - 1 end
+      if job[4] then cancelled[#cancelled + 1] = i / 2 - 1 end
     end
   end
   return { lost, cancelled }

@@ -9,17 +9,18 @@
 define('log', function(ARGV)
   local id, run = ARGV[1], ARGV[2]
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'run', 'state', 'attempts', 'log', 'log_batch')
-  if job[1] ~= run or job[2] ~= 'running' then return 0 end
+  local job = call('HMGET', key, 'run', 'state', 'finished_at', 'attempts', 'log', 'log_batch')
+  if not holds(run, job) then return 0 end
+  local attempt = (job[4] or 0) + 1
   local batch = run .. ' ' .. ARGV[3]
-  if job[5] == batch then return 1 end
+  if job[6] == batch then return 1 end
 
   local lines = {}
   for i = 5, #ARGV, 3 do
-    local line = { at = now - ARGV[i], attempt = tonumber(job[3]), level = ARGV[i + 1], text = ARGV[i + 2] }
+    local line = { at = now - ARGV[i], attempt = attempt, level = ARGV[i + 1], text = ARGV[i + 2] }
     lines[#lines + 1] = cjson.encode(line) .. '\n'
   end
-  local log = (job[4] or '') .. table.concat(lines)
+  local log = (job[5] or '') .. table.concat(lines)
 
   local _, count = string.gsub(log, '\n', '\n')
   local from = 1

@@ -20,8 +20,8 @@ end
 -- Cancels a job that waits at once, and one that runs through its worker.
 function operations.cancel(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'group', 'unique', 'batch', 'next')
-  local state = job[1]
+  local job = call('HMGET', key, 'group', 'unique', 'batch', 'next')
+  local state = state_of(id)
   if not state then return -1 end
   if KEEP[state] then return 0 end
   if state == 'running' then
@@ -30,7 +30,7 @@ function operations.cancel(id)
     return 1
   end
   withdraw(id, state)
-  conclude(id, 'cancelled', job[2], job[3], job[4], job[5])
+  conclude(id, 'cancelled', job[1], job[2], job[3], job[4])
   return 1
 end
 
@@ -38,37 +38,39 @@ end
 -- unique key by now, nor one that was cancelled because of another, which comes back with that one.
 function operations.retry(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'priority', 'group', 'unique', 'error', 'stopped', 'batch')
-  local state = job[1]
+  local job = call('HMGET', key, 'priority', 'group', 'unique', 'error', 'stopped', 'batch', 'seat')
+  local state = state_of(id)
   if not state then return -1 end
-  if not KEEP[state] or (state == 'completed' and not job[5]) or job[6] then return 0 end
-  if job[4] then
-    local holder = call('GET', root .. 'unique:' .. job[4])
+  if not KEEP[state] or (state == 'completed' and not job[4]) or job[5] then return 0 end
+  if job[3] then
+    local holder = call('GET', root .. 'unique:' .. job[3])
     if holder and holder ~= id then return 0 end
-    call('SET', root .. 'unique:' .. job[4], id)
+    call('SET', root .. 'unique:' .. job[3], id)
   end
   withdraw(id, state)
   call('PERSIST', key)
-  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel')
-  call('HSET', key, 'attempts', 0, 'run_at', now, 'has', '*')
-  if job[7] then tally(job[7], job[5] and 'refused' or state, -1) end
-  line_up(id, job[2], job[3])
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel', 'attempts')
+  call('HSET', key, 'run_at', now)
+  -- The place that it gets now is not as old as the job.
+  if job[7] then call('HSETNX', key, 'created_at', time_of(job[7])) end
+  if job[6] then tally(job[6], job[4] and 'refused' or state, -1) end
+  line_up(id, job[1], job[2])
   return 1
 end
 
 -- Removes a job that does not run, and with it what its idempotency keys lead to.
 function operations.delete(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'group', 'unique', 'batch', 'next')
-  local state = job[1]
+  local job = call('HMGET', key, 'group', 'unique', 'batch', 'next')
+  local state = state_of(id)
   if not state then return -1 end
   if state == 'running' then return 0 end
   withdraw(id, state)
   if not KEEP[state] then
-    let_go(id, job[2], job[3])
-    if job[4] or job[5] then follow_up(id, 'cancelled', job[4], job[5]) end
-  elseif job[3] then
-    free_unique(id, job[3])
+    let_go(id, job[1], job[2])
+    if job[3] or job[4] then follow_up(id, 'cancelled', job[3], job[4]) end
+  elseif job[2] then
+    free_unique(id, job[2])
   end
   call('UNLINK', key)
   ended[#ended + 1] = id

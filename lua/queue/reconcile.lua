@@ -40,7 +40,7 @@ local function mend_group(id, job)
   local mended = call('ZADD', line, 'NX', job.seat, id) == 1
   local head = call('ZRANGE', line, 0, 0)[1]
   while head ~= id do
-    local state = call('HGET', root .. 'job:' .. head, 'state')
+    local state = state_of(head)
     if state and not KEEP[state] and state ~= 'scheduled' then return mended end
     call('ZREM', line, head)
     mended = true
@@ -66,7 +66,7 @@ local function mend_places(id, user)
   if not score then return false end
   local mended = call('ZADD', root .. 'crowded:' .. user, 'NX', score, id) == 1
   for _, holder in ipairs(call('SMEMBERS', root .. 'places:' .. user)) do
-    local state = call('HGET', root .. 'job:' .. holder, 'state')
+    local state = state_of(holder)
     if state ~= 'running' and state ~= 'available' then
       call('SREM', root .. 'places:' .. user, holder)
       mended = true
@@ -97,17 +97,17 @@ end
 -- Returns whether there was something to mend.
 local function mend(id, lease)
   local key = root .. 'job:' .. id
-  local fields = call('HMGET', key, 'state', 'priority', 'seat', 'group', 'run_at', 'user')
-  local state = fields[1]
-  local job = { priority = fields[2], seat = fields[3], group = fields[4], run_at = fields[5] }
+  local fields = call('HMGET', key, 'priority', 'seat', 'group', 'run_at', 'user')
+  local state, user = state_of(id), fields[5]
+  local job = { priority = fields[1], seat = fields[2], group = fields[3], run_at = fields[4] }
   if not state then
     call('UNLINK', key)
     return true
   end
   local in_line = state == 'available' or state == 'running' or state == 'retrying'
   local mended = in_line and job.group and mend_group(id, job)
-  mended = mend_places(id, fields[6]) or mended
-  mended = mend_throttled(id, fields[6]) or mended
+  mended = mend_places(id, user) or mended
+  mended = mend_throttled(id, user) or mended
   if not is_listed(id, state, key) then
     relist(id, state, job, lease)
     mended = true

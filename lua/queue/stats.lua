@@ -13,8 +13,8 @@ define('stats', function()
   local waited = -1
   local head = call('ZRANGE', root .. 'available', 0, 0)[1]
   if head then
-    local times = call('HMGET', root .. 'job:' .. head, 'run_at', 'created_at')
-    waited = now - (times[1] or times[2] or now)
+    local is = call('HMGET', root .. 'job:' .. head, 'run_at', 'seat')
+    waited = math.max(now - (is[1] or (is[2] and time_of(is[2])) or now), 0)
   end
   local user_limit = tonumber(meta(USER_LIMIT) or 0)
 

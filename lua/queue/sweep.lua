@@ -11,8 +11,9 @@
 -- Whether the walk is about this job.
 local function concerns(id, user, text, began)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'user', 'created_at', 'finished_at')
-  if not job[2] or tonumber(job[3] or job[2]) > began then return false end
+  local job = call('HMGET', key, 'user', 'finished_at', 'created_at', 'seat')
+  local since = job[2] or job[3] or (job[4] and time_of(job[4]))
+  if not since or tonumber(since) > began then return false end
   if user ~= '' and job[1] ~= user then return false end
   if text == '' then return true end
   local errors = call('HMGET', key, 'error', 'errors')

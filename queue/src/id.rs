@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use ulid::Ulid;
+use ulid::{ULID_LEN, Ulid};
 
 use crate::QueueError;
 
@@ -16,11 +16,14 @@ pub struct JobId(String);
 impl JobId {
     /// A new id in `queue`, later in order than all former ones of this process to the millisecond.
     pub(crate) fn new(queue: &str) -> Self {
-        Self::from_parts(queue, &Ulid::generate().to_string().to_lowercase())
+        let mut job = [0; ULID_LEN];
+        let job = Ulid::generate().array_to_str(&mut job);
+        job.make_ascii_lowercase();
+        Self::from_parts(queue, job)
     }
 
     pub(crate) fn from_parts(queue: &str, job: &str) -> Self {
-        Self(format!("{queue}_{job}"))
+        Self([queue, "_", job].concat())
     }
 
     /// Reads an id.

@@ -6,11 +6,11 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `state payload version priority max_attempts attempts created_at run_at`, and where it applies `has user unique unique_in group backoff trace seat run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
+//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at user unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
-//! | `available` | zset, score = priority × 2⁴⁸ + seat | jobs that a worker may take, in the order in which they are taken |
+//! | `available` | zset, score = priority × 9·10¹⁴ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
 //! | `newer` | zset, score = payload version | jobs that wait for a worker that knows their version; their state is `available` too |
 //! | `crowded` | zset, score as `available` | jobs that wait for others of their user to end; their state is `available` too |
@@ -27,8 +27,14 @@
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `seat`: the last place given out; `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
+//! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
 //! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
+//!
+//! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so that a score holds it exactly
+//! until 2054). Most jobs are added, started and completed, and their hash has no more than that takes: `created_at` is left out where
+//! the seat says it, and `state` on this way. A job without it is completed when it has a `finished_at`, running when it has a
+//! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by letters ([`FIELDS`]) which
+//! of the rarer fields a job has, or `*`: any.
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
 //!
@@ -42,6 +48,12 @@ pub(crate) const QUEUES: &str = "sq1:queues";
 
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
+
+/// Places in line for each priority: the tenth one still fits a double exactly.
+const SEATS: u64 = 900_000_000_000_000;
+
+/// The time from which places count: the start of 2026, in ms since 1970.
+const SEATS_SINCE: u64 = 1_767_225_600_000;
 
 /// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's hash does without them.
 pub(crate) const VERSION: u32 = 1;
@@ -200,7 +212,7 @@ impl Default for Retention {
 }
 
 /// Fields that few jobs have, and the letters by which a job's field `has` says so.
-pub(crate) const FIELDS: [(char, &str); 12] = [
+pub(crate) const FIELDS: [(char, &str); 14] = [
     ('v', "version"),
     ('u', "user"),
     ('m', "max_attempts"),
@@ -213,6 +225,8 @@ pub(crate) const FIELDS: [(char, &str); 12] = [
     ('i', "input"),
     ('c', "checkpoint"),
     ('r', "run_at"),
+    ('k', "attempts"),
+    ('s', "state"),
 ];
 
 /// The constants that the functions use, as Lua. They are put in front of `lua/queue/head.lua`.
@@ -233,7 +247,7 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}",
+        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
@@ -245,7 +259,12 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
 
 /// The root of a queue's keys.
 pub(crate) fn root(queue: &str) -> String {
-    format!("sq1:{{{queue}}}:")
+    ["sq1:{", queue, "}:"].concat()
+}
+
+/// When a place in line was given out, in milliseconds since 1970.
+pub(crate) fn time_of(seat: u64) -> u64 {
+    SEATS_SINCE + seat / 1000
 }
 
 /// The queue to which an event channel belongs.

@@ -17,6 +17,9 @@ const ATTEMPTS: u32 = 6;
 /// The mean pause before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many arguments a call has, and their bytes, if it is as small as most. More are no harm.
+const CALL: (usize, usize) = (16, 256);
+
 /// How many redirections in a row are followed.
 const REDIRECTIONS: usize = 5;
 
@@ -113,8 +116,8 @@ impl Lane {
         attempts: u32,
     ) -> RedisResult<T> {
         let call = |again| {
-            let mut call = redis::cmd("FCALL");
-            call.arg(&script.function).arg(1).arg(root);
+            let mut call = Cmd::with_capacity(CALL.0, CALL.1);
+            call.arg("FCALL").arg(&script.function).arg(1).arg(root);
             arguments(&mut call, again);
             Cow::Owned(call)
         };

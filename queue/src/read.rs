@@ -41,11 +41,13 @@ impl Queues {
         let mut command = redis::cmd("HMGET");
         command
             .arg(format!("{}job:{}", root(id.queue()), id.job()))
-            .arg(&["state", "result", "error", "errors"]);
-        let [state, result, error, errors]: [Option<String>; 4] =
+            .arg(&["state", "finished_at", "seat", "result", "error", "errors"]);
+        let [state, finished_at, seat, result, error, errors]: [Option<String>; 6] =
             self.shared.lane.command("wait", &command).await?;
+        // Whether it runs makes no difference here.
+        let state = State::read(state, finished_at.is_some(), false, seat.is_some())?;
         let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
-        Finished::read(state.parse()?, result, error, errors)
+        Finished::read(state, result, error, errors)
     }
 
     /// A job as it is now.

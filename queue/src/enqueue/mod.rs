@@ -200,8 +200,11 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
     let sending = shared
         .lane
         .script_told(&shared.scripts.enqueue, &root, |command, again| {
-            command.arg(u8::from(again));
-            command.arg(u8::from(followed && !again)).arg(jobs.len());
+            command.arg(match (again, followed) {
+                (true, _) => "again",
+                (false, true) => "followed",
+                (false, false) => "",
+            });
             for (job, details) in jobs {
                 command.arg(details.id.job()).arg(job.payload.get());
                 if details.options.is_empty() {

@@ -56,6 +56,22 @@ impl State {
         }
     }
 
+    /// Reads it from a job's hash as [`crate::keys`] describes it: the field, if there is one, else by which others there are.
+    /// None when there is no job.
+    pub(crate) fn read(
+        state: Option<String>,
+        has_finished_at: bool,
+        has_run: bool,
+        has_seat: bool,
+    ) -> Result<Option<Self>, QueueError> {
+        Ok(match state {
+            Some(state) => Some(state.parse()?),
+            None if has_finished_at => Some(Self::Completed),
+            None if has_run => Some(Self::Running),
+            None => has_seat.then_some(Self::Available),
+        })
+    }
+
     /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the earlier to the later ones.
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{LogLine, State};
-use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION};
+use crate::keys::{MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, time_of};
 use crate::{Backoff, BatchId, JobId, QueueError};
 
 /// A job as an operator sees it. Times are milliseconds since 1970.
@@ -143,17 +143,25 @@ impl JobView {
         id: JobId,
         mut hash: HashMap<String, String>,
     ) -> Result<Option<Self>, QueueError> {
-        let Some(state) = hash.remove("state") else {
+        let state = hash.remove("state");
+        let mut fields = Fields(hash);
+        let (seat, finished_at) = (fields.number("seat")?, fields.number("finished_at")?);
+        let run = fields.0.remove("run");
+        let joined_at = seat.map(time_of);
+        let state = State::read(state, finished_at.is_some(), run.is_some(), seat.is_some())?;
+        let Some(state) = state else {
             return Ok(None);
         };
-        let mut fields = Fields(hash);
         let queue = id.queue().to_owned();
         let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
         let logged: u64 = fields.number("logged")?.unwrap_or_default();
-        let created_at = fields.number("created_at")?.unwrap_or_default();
-        let state = state.parse()?;
+        let created_at = fields.number("created_at")?.or(joined_at);
+        let created_at = created_at.unwrap_or_default();
+        // Those that did not complete the job, and the one that does or has.
+        let attempts = fields.number("attempts")?.unwrap_or(0)
+            + u32::from(matches!(state, State::Running | State::Completed));
         // A released run does not count.
-        let run = fields.0.remove("run").filter(|_| state != State::Available);
+        let run = run.filter(|_| state != State::Available);
         let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
         Ok(Some(Self {
             id,
@@ -172,13 +180,13 @@ impl JobView {
             input: fields.json("input")?,
             group: fields.0.remove("group"),
             priority: fields.number("priority")?.unwrap_or(PRIORITY),
-            attempts: fields.number("attempts")?.unwrap_or(0),
+            attempts,
             max_attempts: limited(fields.number("max_attempts")?),
             backoff: fields.parsed("backoff")?,
             created_at,
             run_at: fields.number("run_at")?.unwrap_or(created_at),
             started_at,
-            finished_at: fields.number("finished_at")?,
+            finished_at,
             worker,
             cancel_requested: fields.0.contains_key("cancel"),
             progress: fields.json("progress")?,

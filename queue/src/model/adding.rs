@@ -84,14 +84,10 @@ impl Twins {
     /// Runs the script, now and then twice, as after a lost answer. The outcomes and ids that it answers with, those of new
     /// jobs spelt out.
     fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
-        let mut arguments = [
-            &["0".to_owned(), "0".to_owned(), ids.len().to_string()],
-            arguments,
-        ]
-        .concat();
+        let mut arguments = [&[String::new()], arguments].concat();
         let mut answers: redis::Value = self.eval(|it| &it.enqueue, &arguments);
         if self.rng.random_range(0..8) == 0 {
-            "1".clone_into(&mut arguments[0]);
+            "again".clone_into(&mut arguments[0]);
             answers = self.eval(|it| &it.enqueue, &arguments);
         }
         let answers = match answers {

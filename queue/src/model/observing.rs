@@ -2,6 +2,8 @@
 
 use super::reference::Snapshot;
 use super::{Twins, USERS};
+use crate::JobId;
+use crate::job::JobView;
 use crate::keys::root;
 
 const LISTS: [&str; 12] = [
@@ -48,15 +50,12 @@ impl Twins {
             .query(&mut self.valkey)
             .unwrap();
         for key in keys {
-            let (state, attempts): (String, Option<u32>) = redis::cmd("HMGET")
-                .arg(&key)
-                .arg(&["state", "attempts"])
-                .query(&mut self.valkey)
-                .unwrap();
+            let hash = redis::cmd("HGETALL").arg(&key).query(&mut self.valkey);
             let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            snapshot
-                .jobs
-                .insert(id.to_owned(), (state, attempts.unwrap_or(0)));
+            let job = JobView::read(JobId::from_parts("q", id), hash.unwrap());
+            let job = job.unwrap().unwrap();
+            let seen = (job.state.as_str().to_owned(), job.attempts);
+            snapshot.jobs.insert(id.to_owned(), seen);
         }
         for batch in &self.batches {
             let counts: Vec<Option<usize>> = redis::cmd("HMGET")

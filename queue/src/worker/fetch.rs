@@ -16,7 +16,7 @@ use super::lease::Lease;
 use super::record::{Ending, record};
 use super::running::{Fetched, Progress, Running};
 use crate::job::began_at;
-use crate::keys::{FETCH_LIMIT, root};
+use crate::keys::{FETCH_LIMIT, root, time_of};
 use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
 
@@ -44,8 +44,7 @@ pub(super) struct Fetcher {
 /// A job as the script returns it.
 struct Row {
     id: String,
-    /// Since when it waited, in ms since 1970.
-    since: u64,
+    seat: u64,
     job: Fetched,
 }
 
@@ -56,15 +55,11 @@ impl FromRedisValue for Row {
             return Err("half a job".into());
         };
         let head: String = from_redis_value(head)?;
-        let mut words = head.split(' ');
-        let (Some(id), Some(attempt), Some(since)) = (words.next(), words.next(), words.next())
-        else {
-            return Err(format!("head {head:?}").into());
-        };
+        let words = head.split_once(' ').ok_or("half a head")?;
         let mut row = Self {
-            id: id.to_owned(),
-            since: since.parse().map_err(|_| "the wait")?,
-            job: Fetched::new(payload, attempt.parse().map_err(|_| "the attempts")?),
+            id: words.0.to_owned(),
+            seat: words.1.parse().map_err(|_| "the seat")?,
+            job: Fetched::new(payload),
         };
         while let (Some(name), Some(value)) = (values.next(), values.next()) {
             row.job.set(&from_redis_value::<String>(name)?, value)?;
@@ -274,6 +269,7 @@ impl Fetcher {
 
     async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
         let began_at = began_at(run).unwrap_or_default();
+        let since = row.job.run_at.unwrap_or_else(|| time_of(row.seat));
         let id = JobId::from_parts(&self.queue, &row.id);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
@@ -283,7 +279,7 @@ impl Fetcher {
             .leases
             .hold(lease.clone(), permit);
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
-            .record(Duration::from_millis(began_at.saturating_sub(row.since)));
+            .record(Duration::from_millis(began_at.saturating_sub(since)));
         let running = Running {
             queues: self.queues.clone(),
             lease,

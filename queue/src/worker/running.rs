@@ -51,27 +51,31 @@ pub(super) struct Fetched {
     pub payload: Vec<u8>,
     pub version: u32,
     pub user: Option<String>,
+    /// Which attempt this is, from 1.
     pub attempt: u32,
     pub max_attempts: Option<u32>,
     pub backoff: Option<Backoff>,
     pub checkpoint: Option<Vec<u8>>,
     pub trace: Option<String>,
     pub input: Option<Vec<u8>>,
+    /// When it became available, if that is not when it was added; in ms since 1970.
+    pub run_at: Option<u64>,
 }
 
 impl Fetched {
     /// As most jobs are.
-    pub fn new(payload: Vec<u8>, attempt: u32) -> Self {
+    pub fn new(payload: Vec<u8>) -> Self {
         Self {
             payload,
             version: VERSION,
             user: None,
-            attempt,
+            attempt: 1,
             max_attempts: limited(None),
             backoff: None,
             checkpoint: None,
             trace: None,
             input: None,
+            run_at: None,
         }
     }
 
@@ -88,6 +92,8 @@ impl Fetched {
             "trace" => self.trace = Some(from_redis_value(value)?),
             "input" => self.input = Some(from_redis_value(value)?),
             "checkpoint" => self.checkpoint = Some(from_redis_value(value)?),
+            "run_at" => self.run_at = Some(from_redis_value(value)?),
+            "attempts" => self.attempt = 1 + from_redis_value::<u32>(value)?,
             _ => return Err(format!("field {name:?}").into()),
         }
         Ok(())

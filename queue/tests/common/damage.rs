@@ -20,9 +20,8 @@ pub fn member(id: &JobId) -> &str {
 /// A job as it looks when the data lost its lease while it ran.
 pub fn lose_lease(node: &mut Connection, id: &JobId) {
     let key = format!("job:{}", member(id));
-    let fields = ["state", "running", "attempts", "1", "run", "1/t/w"];
     damage(node, id.queue(), "ZREM", "available", &[member(id)]);
-    damage(node, id.queue(), "HSET", &key, &fields);
+    damage(node, id.queue(), "HSET", &key, &["run", "1/t/w"]);
 }
 
 /// A job whose hash somebody deleted, and nothing else.
