@@ -196,10 +196,15 @@ local function note(id, attempt, message)
   call('HSET', key, 'errors', errors)
 end
 
+-- Whether somebody watches any job of the queue.
+local function is_watched()
+  return tonumber(meta(WATCHED_UNTIL) or 0) > now
+end
+
 -- Tells workers and watchers; the last step of every function that changes something.
 local function announce()
   if wake or offered then call('PUBLISH', root .. 'events', 'wake') end
-  if moved[1] and tonumber(meta(WATCHED_UNTIL) or 0) > now then
+  if moved[1] and is_watched() then
     call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
   end
   if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end

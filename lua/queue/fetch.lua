@@ -9,8 +9,8 @@
 --          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
 --          8 "1" when jobs were added of which this worker alone knows, else "0"
 -- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, run, { job... } }
---          with each job as { "<id> <seat>", payload, then name and value of each other field that it has and a worker
---          needs }. Before the jobs: what their field `run` is, by which they are ended
+--          with each job as "<id> <seat>", payload; or as "<id> <seat> <n>", payload, and n names and values by turns of
+--          other fields that it has and a worker needs. Before the jobs: what their field `run` is, by which they are ended
 -- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
@@ -117,7 +117,7 @@ end
 
 -- Whether the rate lets a job of a user start, which then counts. Else it is set aside.
 local function may_start(id, user, score, user_rate)
-  if not user_rate or not user then return true end
+  if not user then return true end
   local may, next_at = allowance(user_rate, user)
   if may > 0 then
     spend(user_rate, user, { id })
@@ -127,24 +127,31 @@ local function may_start(id, user, score, user_rate)
   return false
 end
 
--- What goes out of a job. One text is read faster than two values.
-local function row(id, job, more)
-  local values = { id .. ' ' .. (job[2] or 0), job[1] }
+-- Appends what goes out of a job to `rows`, which has `last` values. Returns how many it has then.
+local function add_row(rows, last, id, job, more)
+  local head, first = id .. ' ' .. (job[2] or 0), last + 1
+  rows[first], rows[first + 1] = head, job[1]
+  last = first + 1
+  if more == PLAIN then return last end
   for name, value in pairs(more) do
     if name ~= 'state' then
-      values[#values + 1] = name
-      values[#values + 1] = value
+      rows[last + 1], rows[last + 2] = name, value
+      last = last + 2
     end
   end
-  return values
+  rows[first] = head .. ' ' .. last - first - 1
+  return last
 end
 
--- Leases up to `want` jobs. Returns them, and how many were set aside: newer ones, and throttled ones, and all.
+-- Leases up to `want` jobs. Returns their rows, how many they are, and how many were set aside: newer ones, and throttled
+-- ones, and all.
 local function lease_next(want, version, run, lease, rate, user_rate)
-  local jobs, leased, started, newer, throttled, aside = {}, {}, {}, 0, 0, 0
-  local prefix = root .. 'job:'
-  while #jobs < want and aside < CHUNK do
-    local asked, passed = want - #jobs, aside
+  local rows, last, leased, started, count = {}, 0, {}, {}, 0
+  local newer, throttled, aside = 0, 0, 0
+  local prefix, until_ms = root .. 'job:', now + lease
+  local limited = tonumber(meta(USER_LIMIT) or 0) > 0
+  while count < want and aside < CHUNK do
+    local asked, passed = want - count, aside
     local popped = call('ZPOPMIN', root .. 'available', asked)
     for i = 1, #popped, 2 do
       local id = popped[i]
@@ -153,34 +160,34 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       local more = read_more(key, job[3], WANTED)
       if not job[1] then
         -- Somebody deleted it.
-      elseif tonumber(more.version or 1) > version then
+      elseif more.version and tonumber(more.version) > version then
         newer, aside = newer + 1, aside + 1
         call('ZADD', root .. 'newer', more.version, id)
         give_up_place(id)
-      elseif not take_place(id) then
+      elseif limited and not take_place(id) then
         -- It was in line without a place: the limit was set after it joined.
         aside = aside + 1
         crowd(id, more.user, popped[i + 1])
-      elseif not may_start(id, more.user, popped[i + 1], user_rate) then
+      elseif user_rate and not may_start(id, more.user, popped[i + 1], user_rate) then
         throttled, aside = throttled + 1, aside + 1
       else
         call('HSET', key, 'run', run)
         if more.state then call('HDEL', key, 'state') end
-        leased[#leased + 1] = now + lease
-        leased[#leased + 1] = id
-        started[#started + 1] = id
-        moved[#moved + 1] = id
-        jobs[#jobs + 1] = row(id, job, more)
+        count = count + 1
+        started[count] = id
+        leased[2 * count - 1], leased[2 * count] = until_ms, id
+        last = add_row(rows, last, id, job, more)
       end
     end
     -- The line is at its end, unless what was set aside let others join it.
     if #popped < 2 * asked and aside == passed then break end
   end
-  if leased[1] then
+  if count > 0 then
     call('ZADD', root .. 'running', unpack(leased))
     if rate then spend(rate, nil, started) end
+    for i = 1, is_watched() and count or 0 do moved[#moved + 1] = started[i] end
   end
-  return jobs, newer, throttled, aside
+  return rows, count, newer, throttled, aside
 end
 
 define('fetch', function(ARGV)
@@ -236,7 +243,7 @@ define('fetch', function(ARGV)
     if may < want then want, next_start = may, later end
   end
   if want > 0 then bring_back(version, want) end
-  local jobs, newer, throttled, aside = lease_next(want, version, run, lease, rate, user_rate)
+  local rows, count, newer, throttled, aside = lease_next(want, version, run, lease, rate, user_rate)
 
   -- When to look for what falls due. Throttling may have brought it forward.
   if looks then
@@ -244,20 +251,20 @@ define('fetch', function(ARGV)
     if throttled_ever then next_at = math.min(next_at, first_of('throttled_users')) end
   else
     next_at = tonumber(known[NEXT_AT])
-    if jobs[1] then next_at = math.min(next_at, now + lease) end
+    if count > 0 then next_at = math.min(next_at, now + lease) end
   end
   if next_at ~= tonumber(known[NEXT_AT]) then note_meta(NEXT_AT, 'next_at', next_at) end
 
   local look_again = next_at
   if next_start and call('ZCARD', root .. 'available') > 0 then look_again = math.min(look_again, next_start) end
   -- This worker has more to look through, behind what it set aside.
-  if #jobs < want and aside >= CHUNK then look_again = now end
+  if count < want and aside >= CHUNK then look_again = now end
 
   -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
-  wake = newer > 0 or (throttled > 0 and #jobs == want)
+  wake = newer > 0 or (throttled > 0 and count == want)
     or ((wake or offered) and not paused and call('ZCARD', root .. 'available') > 0)
   offered = false
   announce()
   local next_in = look_again < NEVER and math.ceil(math.max(look_again - now, 0)) or -1
-  return { next_in, rescued, buried, newer, mended, run, jobs }
+  return { next_in, rescued, buried, newer, mended, run, rows }
 end)

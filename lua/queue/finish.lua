@@ -41,7 +41,7 @@ local function finish(id, run, outcome, body, delay, progress)
       call('HSET', key, 'finished_at', now, 'result', body)
     end
     if more.checkpoint then call('HDEL', key, 'checkpoint') end
-    let_go(id, group, unique, 'completed')
+    if more ~= PLAIN or meta(USER_LIMIT) then let_go(id, group, unique, 'completed') end
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     local told = outcome == 'done' and done or ended
@@ -76,11 +76,11 @@ end
 
 define('finish', function(ARGV)
   stopped, completed = {}, {}
-  local answers, all_completed, at = {}, true, 1
+  local count, answers, at = 0, nil, 1
   while ARGV[at] do
-    local run, count = ARGV[at], ARGV[at + 1]
+    local run, ends = ARGV[at], ARGV[at + 1]
     at = at + 2
-    for _ = 1, count do
+    for _ = 1, ends do
       local id, outcome = ARGV[at], ARGV[at + 1]
       at = at + 2
       local state
@@ -90,8 +90,12 @@ define('finish', function(ARGV)
         state = finish(id, run, outcome, ARGV[at], ARGV[at + 1], ARGV[at + 2])
         at = at + 3
       end
-      all_completed = all_completed and state == 'completed'
-      answers[#answers + 1] = state
+      if state ~= 'completed' and not answers then
+        answers = {}
+        for i = 1, count do answers[i] = 'completed' end
+      end
+      count = count + 1
+      if answers then answers[count] = state end
     end
   end
   if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end
@@ -100,5 +104,5 @@ define('finish', function(ARGV)
   -- Under a limit of the queue, whoever has a free slot may have found no job for it before.
   if meta(LIMIT) and call('ZCARD', root .. 'available') > 0 then wake = true end
   announce()
-  return all_completed and 1 or answers
+  return answers or 1
 end)

@@ -23,13 +23,15 @@ impl Twins {
             version.to_string(),
             "0".into(),
         ];
-        type Answer = (i64, u64, u64, u64, u64, String, Vec<Vec<redis::Value>>);
+        type Answer = (i64, u64, u64, u64, u64, String, Vec<String>);
         let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
-        let leased: Vec<String> = rows
-            .into_iter()
-            .map(|mut row| redis::from_redis_value(row.swap_remove(0)).unwrap())
-            .map(|head: String| head.split(' ').next().unwrap().to_owned())
-            .collect();
+        let (mut rows, mut leased) = (&rows[..], Vec::new());
+        while let [head, _payload, rest @ ..] = rows {
+            let mut words = head.split(' ');
+            leased.push(words.next().unwrap().to_owned());
+            let more = words.nth(1).map_or(0, |it| it.parse().unwrap());
+            rows = &rest[more..];
+        }
         let did = format!("fetch {want} of version {version}");
         let expected = self.reference.fetch(want, version, &run);
         assert_eq!(leased, expected, "{did}");

@@ -48,23 +48,38 @@ struct Row {
     job: Fetched,
 }
 
-impl FromRedisValue for Row {
-    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let mut values = value.into_sequence().map_err(|_| "not a job")?.into_iter();
-        let (Some(head), Some(Value::BulkString(payload))) = (values.next(), values.next()) else {
-            return Err("half a job".into());
-        };
-        let head: String = from_redis_value(head)?;
-        let words = head.split_once(' ').ok_or("half a head")?;
-        let mut row = Self {
-            id: words.0.to_owned(),
-            seat: words.1.parse().map_err(|_| "the seat")?,
-            job: Fetched::new(payload),
-        };
-        while let (Some(name), Some(value)) = (values.next(), values.next()) {
-            row.job.set(&from_redis_value::<String>(name)?, value)?;
+/// All of them.
+struct Rows(Vec<Row>);
+
+impl FromRedisValue for Rows {
+    fn from_redis_value(values: Value) -> Result<Self, ParsingError> {
+        let mut values = values.into_sequence().map_err(|_| "no jobs")?.into_iter();
+        let mut rows = Vec::with_capacity(values.len() / 2);
+        while let Some(head) = values.next() {
+            let Some(Value::BulkString(payload)) = values.next() else {
+                return Err("half a job".into());
+            };
+            let head: String = from_redis_value(head)?;
+            let mut words = head.split(' ');
+            let id = words.next().unwrap_or_default().to_owned();
+            let mut numbers = words.map(str::parse);
+            let Some(Ok(seat)) = numbers.next() else {
+                return Err("no seat".into());
+            };
+            let more = match numbers.next() {
+                None => 0,
+                Some(more) => more.map_err(|_| "how many fields")?,
+            };
+            let mut job = Fetched::new(payload);
+            for _ in 0..more / 2 {
+                let (Some(name), Some(value)) = (values.next(), values.next()) else {
+                    return Err("half a field".into());
+                };
+                job.set(&from_redis_value::<String>(name)?, value)?;
+            }
+            rows.push(Row { id, seat, job });
         }
-        Ok(row)
+        Ok(Self(rows))
     }
 }
 
@@ -212,8 +227,8 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        type Answer = (i64, u64, u64, u64, u64, String, Vec<Row>);
-        let (next_in, rescued, buried, aside, mended, run, rows): Answer = shared
+        type Answer = (i64, u64, u64, u64, u64, String, Rows);
+        let (next_in, rescued, buried, aside, mended, run, Rows(rows)): Answer = shared
             .lane
             .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
