@@ -88,12 +88,17 @@ async fn a_job_that_keeps_failing_becomes_a_dead_letter_and_can_be_retried() {
         Finished::Dead { message } => assert_eq!(message, "failure 2"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(queues.list("q", State::Dead, 0, 10).await.unwrap().len(), 1);
+    let [dead] = &queues.list("q", State::Dead, 0, 10).await.unwrap()[..] else {
+        panic!("it is not listed")
+    };
+    assert_eq!(dead.attempts, 2);
 
     assert!(queues.retry(&id).await.unwrap());
     assert_eq!(result(&queues, &id).await, "3");
     let job = queues.get(&id).await.unwrap().unwrap();
     assert_eq!(job.attempts, 1);
+    assert_eq!(job.created_at, dead.created_at);
+    assert!(job.run_at > job.created_at, "it joined the line again");
     assert!(!queues.retry(&id).await.unwrap(), "it has a result");
     worker.stop().await;
 }
