@@ -53,7 +53,7 @@
 //! - **At least once.** A job that was enqueued runs until it is completed, cancelled or dead. A worker holds a *lease* on
 //!   what it runs and extends it from a thread of its own, so neither full load nor a handler that blocks loses it. When
 //!   a worker dies its leases run out (after 6 s), and a live worker that waits fetches at that moment.
-//! - **Attempts are counted at the start**, so crashes count, and a job that kills its workers ends as a dead letter.
+//! - **An attempt counts whatever ends it**, a crash too, so a job that kills its workers ends as a dead letter.
 //!   What was fetched and never started (a drain, a lost answer) is not counted. A job says [how many
 //!   attempts](NewJob::max_attempts) it has, without a bound too, and [how long it waits](NewJob::backoff) between them.
 //! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report progress or save a

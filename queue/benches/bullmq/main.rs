@@ -22,7 +22,7 @@ use sluice_test_support::TestValkey;
 /// How many jobs wait in the queue that is almost empty.
 const FEW: u64 = 1_000;
 
-const ALONE: u64 = 4_000;
+const ALONE: u64 = 20_000;
 const TOGETHER: u64 = 20_000;
 const BULK: u64 = 50_000;
 const SAMPLES: u64 = 500;
@@ -91,12 +91,7 @@ fn compare(valkey: &TestValkey, sides: &mut [Side; 2], waiting: u64, rounds: u64
                 table.add(number, what, rate);
             };
             rate(
-                "added one by one by one caller, jobs/s",
-                ALONE,
-                json!({ "do": "one", "queue": line, "jobs": ALONE, "callers": 1 }),
-            );
-            rate(
-                "added one by one by each of 100 callers, jobs/s",
+                "added one by one, by 100 callers, jobs/s",
                 TOGETHER,
                 json!({ "do": "one", "queue": line, "jobs": TOGETHER, "callers": CALLERS }),
             );
@@ -105,12 +100,25 @@ fn compare(valkey: &TestValkey, sides: &mut [Side; 2], waiting: u64, rounds: u64
                 BULK,
                 json!({ "do": "bulk", "queue": line, "jobs": BULK, "delay": 0 }),
             );
-            let added = ALONE + TOGETHER + BULK;
+            let added = TOGETHER + BULK;
             rate(
                 "drained by a worker, jobs/s",
                 added,
                 json!({ "do": "drain", "queue": line, "jobs": added }),
             );
+            // One caller waits for one answer after the other, and so for as many round trips, which a PING is the least of.
+            let each = |seconds: f64| seconds * 1e6 / ALONE as f64;
+            let ping = side.seconds(json!({ "do": "ping", "count": ALONE }));
+            table.add(number, "PING, by one caller, µs each", each(ping));
+            let alone = side.seconds(
+                json!({ "do": "one", "with": "alone", "queue": line, "jobs": ALONE, "callers": 1 }),
+            );
+            table.add(
+                number,
+                "added one by one, by one caller, µs each",
+                each(alone),
+            );
+            side.seconds(json!({ "do": "drain", "queue": line, "jobs": ALONE }));
             let (start, result) = side.latencies(&idle, SAMPLES);
             table.add_percentiles(
                 number,
@@ -183,7 +191,11 @@ impl Table {
     fn print(&self) {
         for (what, [ours, theirs]) in &self.0 {
             let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
-            let digits = if what.ends_with("ms") { 2 } else { 0 };
+            let digits = match what.rsplit_once(", ") {
+                Some((_, "ms")) => 2,
+                Some((_, "µs each")) => 1,
+                _ => 0,
+            };
             println!(
                 "| {what} | {:.digits$} | {:.digits$} | {:.2} |",
                 median(ours.clone()),
@@ -226,13 +238,16 @@ fn tune_bullmq(bullmq: &mut Side) {
     let one = json!({ "do": "one", "queue": "tune", "jobs": TRIED, "callers": CALLERS });
     bullmq.best(&one, pipelining().to_vec(), fill);
     let one = bullmq.best(&one, pipelining().to_vec(), fill);
+    let alone = json!({ "do": "one", "queue": "tune", "jobs": TRIED, "callers": 1 });
+    let alone = bullmq.best(&alone, pipelining().to_vec(), fill);
     let bulk = json!({ "do": "bulk", "queue": "tune", "jobs": TRIED });
     let bulk = bullmq.best(&bulk, both("chunk", &[100, 500, 1000, 2000]), fill);
     let drain = json!({ "do": "drain", "jobs": TRIED });
     bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
     let drain = bullmq.best(&drain, both("concurrency", &CONCURRENCY), fill);
     let latency = merged(&drain, &json!({ "concurrency": AT_HAND }));
-    bullmq.settings = json!({ "one": one, "bulk": bulk, "drain": drain, "latency": latency });
+    bullmq.settings =
+        json!({ "one": one, "alone": alone, "bulk": bulk, "drain": drain, "latency": latency });
 }
 
 fn merged(one: &Value, other: &Value) -> Value {
@@ -248,7 +263,7 @@ struct Side {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// What is added to each command.
+    /// What is added to a command, by what it does or is to be done with.
     settings: Value,
 }
 
@@ -289,7 +304,8 @@ impl Side {
     }
 
     fn ask(&mut self, command: &Value) -> Value {
-        let settings = command["do"].as_str().and_then(|it| self.settings.get(it));
+        let with = command.get("with").unwrap_or(&command["do"]);
+        let settings = with.as_str().and_then(|it| self.settings.get(it));
         let command = settings.map_or_else(|| command.clone(), |it| merged(command, it));
         writeln!(self.input, "{command}").unwrap();
         let mut answer = String::new();

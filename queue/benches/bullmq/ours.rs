@@ -18,6 +18,9 @@ const LONG: Duration = Duration::from_secs(60);
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", tag = "do")]
 enum Command {
+    Ping {
+        count: u64,
+    },
     One {
         queue: String,
         jobs: u64,
@@ -47,13 +50,15 @@ pub async fn serve(url: &str) {
     for line in std::io::stdin().lock().lines() {
         let command = serde_json::from_str(&line.unwrap()).unwrap();
         // Where a server's requests run, too; the main task's thread has to be woken at each step.
-        let answer = tokio::spawn(answer(queues.clone(), command)).await.unwrap();
+        let answer = tokio::spawn(answer(url.to_owned(), queues.clone(), command));
+        let answer = answer.await.unwrap();
         println!("{answer}");
     }
 }
 
-async fn answer(queues: Queues, command: Command) -> serde_json::Value {
+async fn answer(url: String, queues: Queues, command: Command) -> serde_json::Value {
     let took = match command {
+        Command::Ping { count } => ping(&url, count).await,
         Command::One {
             queue,
             jobs,
@@ -72,6 +77,20 @@ async fn answer(queues: Queues, command: Command) -> serde_json::Value {
         } => return latency(&queues, &queue, samples, concurrency).await,
     };
     json!(took.as_secs_f64())
+}
+
+/// The least that a command takes on a connection of the kind that the queue has.
+async fn ping(url: &str, count: u64) -> Duration {
+    let client = redis::Client::open(url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let begun = Instant::now();
+    for _ in 0..count {
+        let _: String = redis::cmd("PING")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+    }
+    begun.elapsed()
 }
 
 async fn one(queues: &Queues, queue: &str, jobs: u64, callers: u64) -> Duration {

@@ -30,6 +30,17 @@ async function withQueue({ queue, autoPipelining }, use) {
 const seconds = (begun) => (performance.now() - begun) / 1000;
 
 const commands = {
+  // `count` PINGs, each after the answer to the one before.
+  ping: async (c) => {
+    const connection = connect(false);
+    await connection.ping();
+    const begun = performance.now();
+    for (let i = 0; i < c.count; i++) await connection.ping();
+    const took = seconds(begun);
+    await connection.quit();
+    return took;
+  },
+
   // `callers` callers add `jobs` jobs, each waiting for its answer before it adds the next one.
   one: (c) =>
     withQueue(c, async (queue) => {
