@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis_core::worker::context::WorkerContext;
-use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,8 @@ use super::WorkerConfig;
 use super::heartbeat::millis;
 use super::lease::Lease;
 use super::record::{Ending, record};
-use super::running::{Fetched, Progress, Running};
+use super::row::{Row, Rows};
+use super::running::{Progress, Running};
 use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root, time_of};
 use crate::lane::jittered;
@@ -39,48 +39,6 @@ pub(super) struct Fetcher {
     pub slots: Arc<Semaphore>,
     pub jobs: mpsc::UnboundedSender<Running>,
     pub stop: CancellationToken,
-}
-
-/// A job as the script returns it.
-struct Row {
-    id: String,
-    seat: u64,
-    job: Fetched,
-}
-
-/// All of them.
-struct Rows(Vec<Row>);
-
-impl FromRedisValue for Rows {
-    fn from_redis_value(values: Value) -> Result<Self, ParsingError> {
-        let mut values = values.into_sequence().map_err(|_| "no jobs")?.into_iter();
-        let mut rows = Vec::with_capacity(values.len() / 2);
-        while let Some(head) = values.next() {
-            let Some(Value::BulkString(payload)) = values.next() else {
-                return Err("half a job".into());
-            };
-            let head: String = from_redis_value(head)?;
-            let mut words = head.split(' ');
-            let id = words.next().unwrap_or_default().to_owned();
-            let mut numbers = words.map(str::parse);
-            let Some(Ok(seat)) = numbers.next() else {
-                return Err("no seat".into());
-            };
-            let more = match numbers.next() {
-                None => 0,
-                Some(more) => more.map_err(|_| "how many fields")?,
-            };
-            let mut job = Fetched::new(payload);
-            for _ in 0..more / 2 {
-                let (Some(name), Some(value)) = (values.next(), values.next()) else {
-                    return Err("half a field".into());
-                };
-                job.set(&from_redis_value::<String>(name)?, value)?;
-            }
-            rows.push(Row { id, seat, job });
-        }
-        Ok(Self(rows))
-    }
 }
 
 /// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what

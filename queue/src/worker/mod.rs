@@ -8,6 +8,7 @@ mod layer;
 pub(crate) mod lease;
 mod log;
 mod record;
+mod row;
 mod running;
 
 use std::sync::{Arc, OnceLock};
