@@ -1,6 +1,7 @@
 -- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. Attempts of lost workers are counted here, so that a crash counts too. A paused queue leases nothing, one with a
--- limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set aside.
+-- first served. The attempts of lost workers are counted here, so that a crash counts, too. A paused queue leases nothing,
+-- one with a limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set
+-- aside.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it counts as alive

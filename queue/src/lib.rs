@@ -64,8 +64,8 @@
 //! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what somebody deleted: running jobs without a
 //!   lease, leases without a job, jobs that are in no list, groups whose first job is gone.
 //! - **Order.** By priority, then first come first served, by the server's clock (one that is set back while the server is down,
-//!   or is behind on a replica that takes over, lets later jobs go first for as long); released, rescued and retried jobs go back to the place they
-//!   had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
+//!   or is behind on a replica that takes over, lets later jobs go first for as long); released, rescued and retried jobs
+//!   go back to the place they had, retried by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A job that
 //!   waits for its next attempt keeps the head of its group, which blocks the group no longer than its attempts and their
 //!   pauses last; a delayed job joins the group when it is due.
 //! - **Due to the millisecond.** A job with a [delay](NewJob::delay) or a [time to run at](NewJob::run_at) starts not before
