@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::damage::member;
 use common::*;
-use sluice_queue::{NewJob, QueueConfig, Running, State, WorkerConfig};
+use sluice_queue::{NewJob, QueueConfig, Retention, Running, State, WorkerConfig};
 use sluice_test_support::TestValkey;
 use tokio::time::sleep;
 
@@ -49,6 +49,32 @@ async fn events_arrive_again_after_a_restart_of_valkey() {
         }
     }
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn first_come_is_first_served_across_a_restart_of_valkey_and_versions_of_the_functions() {
+    let mut valkey = TestValkey::start_with(&["--appendfsync", "always"]);
+    let ours = queues(&valkey).await;
+    let mut retention = Retention::default();
+    retention.dead.count += 1;
+    let other = QueueConfig {
+        retention,
+        ..QueueConfig::default()
+    };
+    let others = queues_with(&valkey, other).await;
+    let mut added = Vec::new();
+    for from in [&ours, &others, &ours] {
+        let jobs: Vec<_> = (0..50).map(|n| job(&n)).collect();
+        let answers = from.enqueue_all(&jobs).await.unwrap();
+        added.extend(answers.into_iter().map(|it| it.unwrap().id));
+        added.push(from.enqueue(job(&())).await.unwrap().id);
+        valkey.restart();
+    }
+    let mut listed = ours.list("q", State::Available, 0, 500).await.unwrap();
+    listed.reverse();
+    assert!(listed.is_sorted_by_key(|it| it.created_at));
+    let listed: Vec<_> = listed.into_iter().map(|it| it.id).collect();
+    assert_eq!(listed, added);
 }
 
 #[tokio::test]
