@@ -33,7 +33,7 @@
 //! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so that a score holds it exactly
 //! until 2054). Most jobs are added, started and completed, and their hash has no more than that takes: `created_at` is left out where
 //! the seat says it, and `state` on this way. A job without it is completed when it has a `finished_at`, running when it has a
-//! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by letters ([`FIELDS`]) which
+//! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by letters which
 //! of the rarer fields a job has, or `*`: any.
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
