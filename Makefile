@@ -28,9 +28,10 @@ test-connector: install-connector ## Airbyte's own connector against the Convex-
 	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \
 		cargo test -p sluice-convex --test embedded_connector -- --ignored
 
-check: ## formatting and lints
+check: ## formatting, lints and links of the documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
 install: ## Valkey and its JSON module into .valkey/, unless they are there
 	@scripts/install-valkey

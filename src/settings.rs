@@ -1,7 +1,7 @@
 //! What can be set, one struct per concern.
 //!
 //! Each field is a flag of the commands that need it; its doc comment is the flag's help and its `env` names the
-//! variable. [`file`] says how the values of `sluice.toml` come in. Values are checked when they are parsed, so a
+//! variable. `file.rs` says how the values of `sluice.toml` come in. Values are checked when they are parsed, so a
 //! command that starts has valid settings; an error names the setting and the rule.
 
 mod api;

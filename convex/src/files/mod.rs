@@ -1,6 +1,6 @@
 //! The files of one user, as documents of the table `files`, and the [`history`] of all of them.
 //!
-//! Two ways lead to them: [functions](functions) that use indexes, when they are deployed, and the
+//! Two ways lead to them: functions that use indexes, when they are deployed, and the
 //! streaming export and import, which every deployment has but which read the whole table. Both
 //! give the same files.
 

@@ -1,7 +1,7 @@
 //! The metadata cache: per user one bulk set that a sync replaces as a whole, single entries cached on access, and the
 //! ranking of what is read most.
 //!
-//! Each step that must be atomic is one script under `lua/cache/`; [`keys`] lists what they work on.
+//! Each step that must be atomic is one script under `lua/cache/`; `keys` lists what they work on.
 
 mod amend;
 mod invalidate;

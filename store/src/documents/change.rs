@@ -54,7 +54,7 @@ pub enum Expiry {
 /// A write's name and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// Unique to the caller and the kind of write; remembered for [`IDEMPOTENCY_TTL`].
+    /// Unique to the caller and the kind of write; remembered for 24 hours.
     pub key: String,
     /// Differs between requests that ask for different things.
     pub fingerprint: String,

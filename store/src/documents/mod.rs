@@ -1,7 +1,7 @@
 //! Documents: JSON objects with revisions, kept in RedisJSON, one namespace per service.
 //!
 //! A write is computed here, from the document at one revision, and made by one script that refuses it when the document
-//! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. [`keys`] lists what is kept.
+//! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. `keys` lists what is kept.
 
 mod accepted;
 mod change;
