@@ -14,7 +14,7 @@ run: install ## everything in one process, with demo data
 test: install install-browser ## the whole test suite
 	cargo test --workspace
 
-test-servers: install ## the tests of documents, against each server they are meant for
+test-servers: install ## the tests of documents and of the queue, against each server they are meant for
 	@scripts/install-test-servers
 	@scripts/test-servers
 
