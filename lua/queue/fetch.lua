@@ -16,8 +16,8 @@
 --          aside about as many; a step of reconcile.lua now and then;
 --          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
 
--- What a worker gets of a job that has it; and its state, if that is written.
-local WANTED = { letters = 'vumbticrks' }
+-- What a worker gets of a job that has it.
+local WANTED = { letters = 'vumbticrk' }
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
 local function put_back(token)
@@ -135,10 +135,8 @@ local function add_row(rows, last, id, job, more)
   last = first + 1
   if more == PLAIN then return last end
   for name, value in pairs(more) do
-    if name ~= 'state' then
-      rows[last + 1], rows[last + 2] = name, value
-      last = last + 2
-    end
+    rows[last + 1], rows[last + 2] = name, value
+    last = last + 2
   end
   rows[first] = head .. ' ' .. last - first - 1
   return last
@@ -157,7 +155,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
     for i = 1, #popped, 2 do
       local id = popped[i]
       local key = prefix .. id
-      local job = call('HMGET', key, 'payload', 'seat', 'has')
+      local job = call('HMGET', key, 'payload', 'seat', 'has', 'state')
       local more = read_more(key, job[3], WANTED)
       if not job[1] then
         -- Somebody deleted it.
@@ -173,7 +171,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
         throttled, aside = throttled + 1, aside + 1
       else
         call('HSET', key, 'run', run)
-        if more.state then call('HDEL', key, 'state') end
+        if job[4] then call('HDEL', key, 'state') end
         count = count + 1
         started[count] = id
         leased[2 * count - 1], leased[2 * count] = until_ms, id

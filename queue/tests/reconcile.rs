@@ -29,6 +29,24 @@ async fn attempt(running: Running) -> sluice_queue::HandlerResult {
 }
 
 #[tokio::test]
+async fn a_state_that_somebody_wrote_into_a_job_in_line_does_not_outlive_its_start() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let id = enqueue(&queues, None).await;
+    let key = format!("job:{}", member(&id));
+    damage(&valkey, "HSET", &key, &["state", "available"]);
+    // Longer than its lease, which only a running job's worker extends.
+    let worker = work(&queues, fast("w", 1), async |running: Running| {
+        sleep(Duration::from_secs(2)).await;
+        attempt(running).await
+    });
+    assert_eq!(result(&queues, &id).await, "1");
+    let job = queues.get(&id).await.unwrap().unwrap();
+    assert_eq!((job.state, job.attempts), (State::Completed, 1));
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_running_job_whose_lease_and_worker_are_gone_runs_again() {
     let valkey = TestValkey::start();
     let queues = queues(&valkey).await;
