@@ -45,6 +45,12 @@ local function offer(id, priority, seat)
   if call('ZCARD', root .. 'available') == 1 then offered = true end
 end
 
+-- Puts a job back in line that left it, at the place that it had.
+local function put_back(id, priority, seat)
+  call('HSET', root .. 'job:' .. id, 'state', 'available', 'has', '*')
+  offer(id, priority, seat)
+end
+
 -- Gives a job its place in line. Of a group only the first in line is offered, the others are held.
 local function seat_at(id, priority, group, seat)
   if group then
@@ -194,6 +200,16 @@ local function note(id, attempt, message)
     errors = string.gsub(string.sub(errors, -ERRORS_BYTES), '^[^\n]*\n', '', 1)
   end
   call('HSET', key, 'errors', errors)
+end
+
+-- Adds the answer of number `count` to those that are returned; there are none for as long as all are the usual one.
+local function add_answer(answers, count, answer, usual)
+  if answer ~= usual and not answers then
+    answers = {}
+    for i = 1, count - 1 do answers[i] = usual end
+  end
+  if answers then answers[count] = answer end
+  return answers
 end
 
 -- Whether somebody watches any job of the queue.

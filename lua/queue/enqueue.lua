@@ -169,12 +169,8 @@ define('enqueue', function(ARGV)
       end
       answer = add(key, id, payload, options)
     end
-    if answer ~= 1 and not answers then
-      answers = {}
-      for i = 1, count do answers[i] = 1 end
-    end
     count = count + 1
-    if answers then answers[count] = answer end
+    answers = add_answer(answers, count, answer, 1)
     at = at + 3 + more
   end
 

@@ -20,14 +20,13 @@
 local WANTED = { letters = 'vumbticrk' }
 
 -- What a lost answer leased was never started: it goes back as if it had not been fetched.
-local function put_back(token)
+local function put_back_lost(token)
   for _, id in ipairs(call('ZRANGE', root .. 'running', 0, -1)) do
     local key = root .. 'job:' .. id
     local job = call('HMGET', key, 'run', 'priority', 'seat')
     if job[1] and string.find(job[1], '/' .. token .. '/', 1, true) then
       call('ZREM', root .. 'running', id)
-      call('HSET', key, 'state', 'available', 'has', '*')
-      offer(id, job[2], job[3])
+      put_back(id, job[2], job[3])
     end
   end
 end
@@ -54,10 +53,7 @@ local function promote()
   for _, id in ipairs(due('retrying')) do
     local job = call('HMGET', root .. 'job:' .. id, 'priority', 'seat')
     call('ZREM', root .. 'retrying', id)
-    if job[2] then
-      call('HSET', root .. 'job:' .. id, 'state', 'available', 'has', '*')
-      offer(id, job[1], job[2])
-    end
+    if job[2] then put_back(id, job[1], job[2]) end
   end
 end
 
@@ -81,8 +77,7 @@ local function rescue()
         conclude(id, 'dead', job[3], job[4], job[5], job[6])
       else
         rescued = rescued + 1
-        call('HSET', key, 'state', 'available')
-        offer(id, job[1], job[2])
+        put_back(id, job[1], job[2])
       end
     end
   end
@@ -205,7 +200,7 @@ define('fetch', function(ARGV)
 
   wake = ARGV[8] == '1'
   if ARGV[3] ~= '' then call('ZADD', root .. 'workers', now, ARGV[3]) end
-  if ARGV[6] == '1' then put_back(token) end
+  if ARGV[6] == '1' then put_back_lost(token) end
 
   -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
   -- half a lease to extend theirs before anything is taken from them.

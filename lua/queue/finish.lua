@@ -53,8 +53,7 @@ local function finish(id, run, outcome, body, delay, progress)
   local job = call('HMGET', key, 'max_attempts', 'cancel', 'priority', 'seat')
   local cancelled = job[2]
   if outcome == 'released' and not cancelled then
-    call('HSET', key, 'state', 'available', 'has', '*')
-    offer(id, job[3], job[4])
+    put_back(id, job[3], job[4])
     return 'available'
   end
   local attempts = outcome ~= 'released' and count_attempt(id)
@@ -90,12 +89,8 @@ define('finish', function(ARGV)
         state = finish(id, run, outcome, ARGV[at], ARGV[at + 1], ARGV[at + 2])
         at = at + 3
       end
-      if state ~= 'completed' and not answers then
-        answers = {}
-        for i = 1, count do answers[i] = 'completed' end
-      end
       count = count + 1
-      if answers then answers[count] = state end
+      answers = add_answer(answers, count, state, 'completed')
     end
   end
   if stopped[1] then call('ZREM', root .. 'running', unpack(stopped)) end

@@ -79,7 +79,7 @@ end
 
 local PLAIN = {} -- what most jobs have besides
 
--- Most jobs have few fields besides payload, state and times, and to ask for each that a job may have takes longer than all
+-- Most jobs have few fields besides payload, seat and times, and to ask for each that a job may have takes longer than all
 -- else. So those that it has are noted in its field `has`, by their letters in FIELDS, or as '*': any of them. `wanted` are
 -- the letters that matter to the caller, and keeps the names that were looked up. Returns values by name.
 local function read_more(key, has, wanted)
