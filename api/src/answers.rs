@@ -173,7 +173,8 @@ pub struct Readiness {
     /// `ok` when all are.
     #[schema(example = "ok")]
     pub status: String,
-    /// Valkey: `ok` or `unavailable`.
+    /// Valkey: `ok`, or why not: `unavailable`, `busy`, `not_writable`, `out_of_memory`, `access_denied`. Entries that are
+    /// cached are served also when it cannot be written.
     #[schema(example = "ok")]
     pub valkey: String,
     /// Convex: `ok` or `unavailable`.

@@ -1,5 +1,7 @@
 //! Every answer that is not a success, with its status and its one JSON shape `{"error", "message"}`.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -10,6 +12,7 @@ use sluice_jobs::Refusal;
 use sluice_queue::{JobId, QueueError};
 use sluice_store::StoreError;
 use sluice_store::documents::DocumentError;
+use sluice_valkey::Fault;
 use utoipa::ToSchema;
 
 use crate::MAX_BODY_BYTES;
@@ -108,6 +111,15 @@ pub enum ApiError {
     /// 503 `unavailable`: a part behind the API does not answer; names it. Comes with `Retry-After`.
     #[error("{0} does not answer")]
     Unavailable(&'static str),
+    /// 503: Valkey does not do what it was asked, for now; names the part behind the API, and why. `out_of_memory` when its
+    /// memory is full, else `unavailable`. Comes with `Retry-After`.
+    #[error("{part} {}", .fault.as_str())]
+    Valkey {
+        /// What of Sluice is concerned: "the cache".
+        part: &'static str,
+        /// Why.
+        fault: Fault,
+    },
     /// 504 `timeout`: the request took longer than any may.
     #[error("the request took too long")]
     Timeout,
@@ -164,6 +176,10 @@ impl ApiError {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::UpstreamFailed => (StatusCode::BAD_GATEWAY, "upstream_failed"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Valkey { fault, .. } => match fault {
+                Fault::OutOfMemory => (StatusCode::SERVICE_UNAVAILABLE, "out_of_memory"),
+                _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            },
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         }
     }
@@ -177,6 +193,20 @@ impl ApiError {
     pub(crate) fn of_write(self, index: usize) -> Self {
         let error = Box::new(self);
         Self::Write { index, error }
+    }
+
+    /// What a failed call to Valkey means to the caller. Only what may pass is worth another try.
+    fn of_valkey(part: &'static str, fault: Option<Fault>, error: &dyn Display) -> Self {
+        match fault {
+            Some(fault) if !fault.is_final() => {
+                tracing::warn!(%error, "{part} {}", fault.as_str());
+                Self::Valkey { part, fault }
+            }
+            _ => {
+                tracing::error!(%error, "{part} failed");
+                Self::Internal
+            }
+        }
     }
 
     fn job(&self) -> Option<String> {
@@ -269,14 +299,7 @@ impl From<QueueError> for ApiError {
             QueueError::NotFound(_) | QueueError::InvalidId(_) | QueueError::InvalidQueue(_) => {
                 Self::NotFound
             }
-            error @ QueueError::Valkey(_) => {
-                tracing::warn!(%error, "the queue does not answer");
-                Self::Unavailable("the queue")
-            }
-            error => {
-                tracing::error!(%error, "the queue failed");
-                Self::Internal
-            }
+            error => Self::of_valkey("the queue", error.fault(), &error),
         }
     }
 }
@@ -288,14 +311,7 @@ impl From<StoreError> for ApiError {
             StoreError::InvalidCursor => Self::InvalidRequest(
                 "cursor: must be one that an earlier page of this listing gave".to_owned(),
             ),
-            error @ (StoreError::Valkey(_) | StoreError::Pool(_)) => {
-                tracing::warn!(%error, "the cache does not answer");
-                Self::Unavailable("the cache")
-            }
-            error => {
-                tracing::error!(%error, "the cache failed");
-                Self::Internal
-            }
+            error => Self::of_valkey("the cache", error.fault(), &error),
         }
     }
 }

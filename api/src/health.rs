@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use sluice_queue::QueueError;
+use sluice_valkey::Fault;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -52,7 +54,7 @@ async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) 
         probe("Convex", state.files.now()),
         tokio::time::timeout(PROBE_TIMEOUT, state.tail.status()),
     );
-    let ready = valkey && convex;
+    let ready = valkey.is_ok() && convex.is_ok();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -60,8 +62,12 @@ async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) 
     };
     let body = Readiness {
         status: word(ready),
-        valkey: word(valkey),
-        convex: word(convex),
+        valkey: match valkey {
+            Ok(()) => word(true),
+            Err(Some(QueueError::Valkey(error))) => Fault::of(&error).name().to_owned(),
+            Err(_) => word(false),
+        },
+        convex: word(convex.is_ok()),
         tail: match tail {
             Ok(Ok(tail)) => tail.state().as_str().to_owned(),
             _ => word(false),
@@ -74,19 +80,20 @@ fn word(up: bool) -> String {
     if up { "ok" } else { "unavailable" }.to_owned()
 }
 
+/// Asks a part. The error is none when it did not answer in time.
 async fn probe<T, E: std::fmt::Display>(
     part: &'static str,
     answer: impl Future<Output = Result<T, E>>,
-) -> bool {
+) -> Result<(), Option<E>> {
     match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
-        Ok(Ok(_)) => true,
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(part, %error, "not ready");
-            false
+            Err(Some(error))
         }
         Err(_) => {
             tracing::warn!(part, "not ready: no answer within {PROBE_TIMEOUT:?}");
-            false
+            Err(None)
         }
     }
 }

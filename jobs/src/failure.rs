@@ -5,6 +5,7 @@ use sluice_convex::client::ConvexError;
 use sluice_queue::{JobError, QueueError};
 use sluice_store::StoreError;
 use sluice_store::documents::DocumentError;
+use sluice_valkey::Fault;
 
 use crate::requests::Refusal;
 
@@ -40,8 +41,22 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl Failure {
+    /// What kept Valkey from doing what it was asked, if that ended the job.
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Store(error) | Self::Document(DocumentError::Store(error)) => error.fault(),
+            Self::Queue(error) => error.fault(),
+            _ => None,
+        }
+    }
+}
+
 impl From<Failure> for JobError {
     fn from(failure: Failure) -> Self {
+        if failure.fault().is_some_and(Fault::is_brief) {
+            return Self::Outage(failure.to_string());
+        }
         let retryable = match &failure {
             Failure::Refused(refusal) => return refuse(refusal),
             Failure::Document(error) if error.is_answer() => return refuse(error),

@@ -188,7 +188,10 @@ impl Request {
                 (request.user, job)
             }
             Self::Invalidate(request) => {
-                let job = Invalidate::new_job(&request)?;
+                let job = NewJob {
+                    frees_memory: true,
+                    ..Invalidate::new_job(&request)?
+                };
                 let job = match request.kind {
                     InvalidateType::Out => job,
                     // A deletion is never given up, however long Convex is away.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes a user's cache empty and moves the epoch, so that what was begun before (syncs, prefetches, fetches) is refused.
 --
 -- KEYS  1 epoch  2-5 live: info, entries, order, docs  6-8 single: entries, expiry, docs  9 activity  10 live stamps

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes ids out of the index of a service whose documents were not there, unless they were announced again meanwhile.
 --
 -- KEYS  1 index

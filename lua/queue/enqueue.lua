@@ -147,7 +147,7 @@ local function add(key, id, payload, options)
   return 1
 end
 
-define('enqueue', function(ARGV)
+local function enqueue(ARGV)
   local sent_again, followed = ARGV[1] == 'again', ARGV[1] == 'followed'
   joined = 0
 
@@ -182,4 +182,9 @@ define('enqueue', function(ARGV)
   if followed then offered = false end
   announce()
   return answers or 1
-end)
+end
+
+-- New work has to wait while the server's memory is full …
+define('enqueue', enqueue, {})
+-- … unless it frees some.
+define('enqueue_when_full', enqueue)

@@ -2,12 +2,13 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     for each fetch: 1 run, as fetched  2 how many of its jobs end now, then
---          for each of them: 1 id  2 outcome, and unless that is "done": 3 body  4 delay in ms (retry)  5 last progress ('' none)
+--          for each of them: 1 id  2 outcome, and unless that is "done": 3 body  4 delay in ms (retry, deferred)  5 last progress ('' none)
 --          outcome   body
 --          done      completed with the result null, which is not kept, and without progress
 --          completed the result, JSON
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
+--          deferred  what was away: as retry, but the attempt does not count for the first OUTAGES times
 --          dead      what went wrong: dead at once
 --          cancelled -
 --          released  -: back to its place in line, and the attempt does not count
@@ -56,6 +57,13 @@ local function finish(id, run, outcome, body, delay, progress)
     put_back(id, job[3], job[4])
     return 'available'
   end
+  if outcome == 'deferred' and not cancelled and call('HINCRBY', key, 'deferred', 1) <= OUTAGES then
+    note(id, tonumber(call('HGET', key, 'attempts') or 0) + 1, body)
+    park(id, 'retrying', now + tonumber(delay))
+    give_up_place(id)
+    return 'retrying'
+  end
+  if outcome == 'deferred' then outcome = 'retry' end
   local attempts = outcome ~= 'released' and count_attempt(id)
   if outcome == 'dead' or outcome == 'retry' then note(id, attempts, body) end
   local state = 'cancelled'

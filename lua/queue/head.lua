@@ -114,10 +114,15 @@ local function holds(run, is)
   return is[1] == run and not is[2] and not is[3]
 end
 
--- Makes a function of the library known to the server.
-local function define(name, run)
-  redis.register_function(LIBRARY .. '_' .. name, function(keys, arguments)
-    begin(keys)
-    return run(arguments)
-  end)
+-- Makes a function of the library known to the server. Work that has begun can go on and end while the server's memory is
+-- full: only a function that is defined with other flags is refused then.
+local function define(name, run, flags)
+  redis.register_function {
+    function_name = LIBRARY .. '_' .. name,
+    flags = flags or { 'allow-oom' },
+    callback = function(keys, arguments)
+      begin(keys)
+      return run(arguments)
+    end,
+  }
 end

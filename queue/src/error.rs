@@ -1,11 +1,16 @@
 //! What can go wrong when talking to a queue.
 
+use sluice_valkey::Fault;
+
 /// An error of a queue operation.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// Valkey did not answer, or refused. The operation may have happened.
     #[error("Valkey: {0}")]
     Valkey(#[from] redis::RedisError),
+    /// The address of Valkey cannot be used.
+    #[error(transparent)]
+    Address(#[from] sluice_valkey::AddressError),
     /// Something took longer than it may.
     #[error("no answer in time from {0}")]
     Timeout(&'static str),
@@ -57,4 +62,20 @@ pub enum QueueError {
     /// A stored job has a shape that this version does not know.
     #[error("malformed job: {0}")]
     Malformed(String),
+}
+
+impl QueueError {
+    /// What kept Valkey from doing what it was asked; none when it is not Valkey that failed.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Valkey(error) => Some(Fault::of(error)),
+            Self::Timeout(_) => Some(Fault::Outage),
+            _ => None,
+        }
+    }
+
+    /// Whether Valkey is away or busy, which the log says once for the whole process.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Outage | Fault::Busy))
+    }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, Msg, RedisResult};
+use sluice_valkey::Address;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use crate::keys::{CONNECT_TIMEOUT, EVENTS_CHECK, EVENTS_PATTERN, queue_of_channel};
 use crate::lane::jittered;
-use crate::server::Server;
 use crate::worker::lease::Leases;
 
 /// The mean pause before the first attempt to subscribe again, and before the later ones.
@@ -200,11 +200,11 @@ impl Drop for JobEvents {
 }
 
 /// Keeps the subscription alive until it is dropped.
-pub(crate) async fn listen(server: Server, hub: Arc<Hub>) {
+pub(crate) async fn listen(address: Address, hub: Arc<Hub>) {
     let mut pause = PAUSES.0;
     // A cluster's nodes tell each other of events, so any of them will do.
     for turn in 0.. {
-        match subscribe(server.named(turn)).await {
+        match subscribe(address.node(turn)).await {
             Ok((sink, stream)) => {
                 pause = PAUSES.0;
                 hub.subscribed.send_replace(true);

@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at user unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until` |
+//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at user unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until deferred` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
@@ -36,7 +36,8 @@
 //! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by letters which
 //! of the rarer fields a job has, or `*`: any.
 //!
-//! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used.
+//! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used, and `sq1:probe`, a string that
+//! shows whether the server takes writes.
 //!
 //! A job's hash goes when retention drops it, or when the last idempotency key that leads to it runs out, if that is later.
 
@@ -46,8 +47,14 @@ use std::time::Duration;
 /// The set of all queue names.
 pub(crate) const QUEUES: &str = "sq1:queues";
 
+/// A key that a process writes to learn whether the server takes writes. It expires.
+pub(crate) const PROBE: &str = "sq1:probe";
+
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
+
+/// How many outages of Valkey a job outlasts without an attempt counted. More of them may be its own doing.
+pub const OUTAGES: u32 = 100;
 
 /// Places in line for each priority: the tenth one still fits a double exactly.
 const SEATS: u64 = 900_000_000_000_000;
@@ -247,7 +254,7 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}",
+        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}\nlocal OUTAGES = {OUTAGES}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),

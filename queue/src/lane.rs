@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError};
 use redis::{RedisResult, ServerErrorKind};
+use sluice_valkey::{Address, Fault, Node, is_broken, reach};
 
 use crate::script::Script;
-use crate::server::{Node, Server};
 
 /// How often a command that is safe to do twice is sent before its caller hears of the failure.
 const ATTEMPTS: u32 = 6;
@@ -28,7 +28,7 @@ const REDIRECTIONS: usize = 5;
 /// Every key of a queue lies in one slot, and so at one node. Where is learned as a client of a cluster has to: by asking any
 /// node, which redirects to the right one. A server that is alone never does.
 pub(crate) struct Lane {
-    server: Server,
+    address: Address,
     config: AsyncConnectionConfig,
     nodes: Mutex<Nodes>,
 }
@@ -44,13 +44,13 @@ struct Nodes {
 }
 
 impl Lane {
-    pub fn new(server: Server, response_timeout: Duration) -> Self {
+    pub fn new(address: Address, response_timeout: Duration) -> Self {
         // The default response time-out of 500 ms is shorter than a busy server may need.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(crate::keys::CONNECT_TIMEOUT))
             .set_response_timeout(Some(response_timeout));
         Self {
-            server,
+            address,
             config,
             nodes: Mutex::default(),
         }
@@ -95,6 +95,24 @@ impl Lane {
         name: &'static str,
         command: &Cmd,
     ) -> RedisResult<T> {
+        self.command_up_to(ATTEMPTS, name, command).await
+    }
+
+    /// Sends a command on one key, and fails at once if it fails.
+    pub async fn command_once<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        command: &Cmd,
+    ) -> RedisResult<T> {
+        self.command_up_to(1, name, command).await
+    }
+
+    async fn command_up_to<T: FromRedisValue>(
+        &self,
+        attempts: u32,
+        name: &'static str,
+        command: &Cmd,
+    ) -> RedisResult<T> {
         let key = command
             .args_iter()
             .nth(1)
@@ -103,7 +121,7 @@ impl Lane {
                 _ => None,
             });
         let send = |_| Cow::Borrowed(command);
-        self.send_up_to(ATTEMPTS, name, key.unwrap_or_default(), send)
+        self.send_up_to(attempts, name, key.unwrap_or_default(), send)
             .await
     }
 
@@ -157,8 +175,13 @@ impl Lane {
         let begun = Instant::now();
         let mut attempt = 1;
         let answer = loop {
-            match self.send(hash_tag(key), attempt > 1, &command).await {
-                Err(error) if is_transient(&error) && attempt < attempts => {
+            let answer = self.send(hash_tag(key), attempt > 1, &command).await;
+            match &answer {
+                Ok(_) => reach::answered(),
+                Err(error) => reach::failed(Fault::of(error), error),
+            }
+            match answer {
+                Err(error) if Fault::of(&error).is_brief() && attempt < attempts => {
                     metrics::counter!("sluice_queue_command_retries_total", "command" => name)
                         .increment(1);
                     tokio::time::sleep(jittered(FIRST_PAUSE * 2_u32.pow(attempt - 1))).await;
@@ -203,8 +226,8 @@ impl Lane {
     async fn ask<T: FromRedisValue>(&self, node: &Node, command: &Cmd) -> RedisResult<T> {
         let (generation, mut connection) = node.connection(&self.config).await?;
         let answer = command.query_async(&mut connection).await;
-        if answer.as_ref().is_err_and(is_broken) {
-            node.close(generation).await;
+        if let Err(error) = &answer {
+            node.report(generation, error).await;
         }
         answer
     }
@@ -215,7 +238,7 @@ impl Lane {
         if let Some(node) = nodes.routes.get(tag) {
             return node.clone();
         }
-        let named = Node::new(self.server.named(nodes.turn).clone());
+        let named = Node::new(self.address.node(nodes.turn).clone());
         let known = nodes.known.entry(named.address());
         let node = known.or_insert_with(|| Arc::new(named)).clone();
         nodes.routes.insert(tag.to_owned(), node.clone());
@@ -258,24 +281,4 @@ pub(crate) fn jittered(mean: Duration) -> Duration {
 
 fn says(error: &RedisError, text: &str) -> bool {
     error.detail().is_some_and(|detail| detail.contains(text))
-}
-
-fn is_broken(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout()
-}
-
-fn is_transient(error: &RedisError) -> bool {
-    is_broken(error)
-        || matches!(
-            error.kind(),
-            ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                    | ServerErrorKind::TryAgain
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::ReadOnly
-                    | ServerErrorKind::Moved
-                    | ServerErrorKind::Ask
-            )
-        )
 }

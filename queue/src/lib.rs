@@ -131,7 +131,6 @@ mod queues;
 mod rate;
 mod read;
 mod script;
-mod server;
 mod stats;
 mod unique;
 mod worker;
@@ -152,6 +151,7 @@ pub use keys::{
 pub use operate::{JobFilter, Limits};
 pub use queues::{QueueConfig, Queues};
 pub use rate::{Rate, Rates};
+pub use sluice_valkey::Fault;
 pub use stats::QueueStats;
 pub use unique::Unique;
 pub use worker::{

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sluice_valkey::Address;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -11,10 +12,9 @@ use crate::QueueError;
 use crate::batch::Batches;
 use crate::enqueue::Addition;
 use crate::events::{Hub, listen};
-use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, QUEUES, Retention};
+use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
-use crate::server::Server;
 use crate::worker::lease::Leases;
 use crate::worker::{End, Workers};
 
@@ -48,7 +48,7 @@ pub struct Queues {
 }
 
 pub(crate) struct Shared {
-    pub server: Server,
+    pub address: Address,
     pub lane: Lane,
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
@@ -66,17 +66,24 @@ pub(crate) struct Shared {
 }
 
 impl Queues {
-    /// Opens the queues of the Valkey at `url`: `redis://[user:password@]host:port[/database]`, or with some of its nodes,
-    /// `host:port,host:port…`, those of a cluster. Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
+    /// Opens the queues of the Valkey at `url`, which has a form that [`Address::parse`] reads: a server, or some nodes of a
+    /// cluster. Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
     ///
     /// # Errors
-    /// [`QueueError::Valkey`] for a malformed URL.
+    /// [`QueueError::Address`] for a malformed URL.
     pub async fn connect(url: &str, config: QueueConfig) -> Result<Self, QueueError> {
-        let server = Server::parse(url)?;
+        Self::connect_to(Address::parse(url)?, config).await
+    }
+
+    /// As [`Queues::connect`], to an address that brings its own certificates.
+    ///
+    /// # Errors
+    /// None for now; what is not there is waited for.
+    pub async fn connect_to(address: Address, config: QueueConfig) -> Result<Self, QueueError> {
         let leases = Arc::new(Leases::default());
         let hub = Arc::new(Hub::new(leases.clone()));
         let mut subscribed = hub.subscribed();
-        let listener = tokio::spawn(listen(server.clone(), hub.clone()));
+        let listener = tokio::spawn(listen(address.clone(), hub.clone()));
         if timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes))
             .await
             .is_err()
@@ -85,9 +92,9 @@ impl Queues {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                lane: Lane::new(server.clone(), config.response_timeout),
-                reads: Lane::new(server.clone(), config.response_timeout),
-                server,
+                lane: Lane::new(address.clone(), config.response_timeout),
+                reads: Lane::new(address.clone(), config.response_timeout),
+                address,
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
@@ -100,16 +107,14 @@ impl Queues {
         })
     }
 
-    /// Whether Valkey answers and events arrive.
+    /// Whether Valkey takes writes, as every job needs them, and events arrive.
     ///
     /// # Errors
-    /// When not.
+    /// When not; [`QueueError::fault`] says why.
     pub async fn ready(&self) -> Result<(), QueueError> {
-        let _: String = self
-            .shared
-            .reads
-            .command("ping", &redis::cmd("PING"))
-            .await?;
+        let mut probe = redis::cmd("SET");
+        probe.arg(PROBE).arg(1).arg("PX").arg(60_000);
+        let _: String = self.shared.reads.command_once("probe", &probe).await?;
         let mut subscribed = self.shared.hub.subscribed();
         match timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes)).await {
             Ok(Ok(_)) => Ok(()),

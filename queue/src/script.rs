@@ -31,17 +31,25 @@ const SHARED: [&str; 6] = [
 macro_rules! scripts {
     ($($name:ident),+ $(,)?) => {
         /// The functions of a queue; each is headed by its KEYS, ARGV, return value and cost in `lua/queue/`.
-        pub(crate) struct Scripts { $(pub $name: Script),+ }
+        pub(crate) struct Scripts {
+            $(pub $name: Script,)+
+            /// As `enqueue`, also while the server's memory is full.
+            pub enqueue_when_full: Script,
+        }
 
         impl Scripts {
             pub fn new(retention: &Retention) -> Self {
                 let bodies = [$(include_str!(concat!("../../lua/queue/", stringify!($name), ".lua"))),+];
                 let (prefix, library) = library(retention, &bodies);
-                Self { $($name: Script {
-                    name: stringify!($name),
-                    function: format!("{prefix}_{}", stringify!($name)),
+                let script = |name| Script {
+                    name,
+                    function: format!("{prefix}_{name}"),
                     library: library.clone(),
-                }),+ }
+                };
+                Self {
+                    $($name: script(stringify!($name)),)+
+                    enqueue_when_full: script("enqueue_when_full"),
+                }
             }
         }
     };

@@ -1,5 +1,6 @@
 use deadpool_redis::PoolError;
 use redis::RedisError;
+use sluice_valkey::{AddressError, Fault};
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,36 +30,28 @@ pub enum StoreError {
     /// What Valkey holds is not what was put there.
     #[error("{0} in Valkey cannot be read")]
     Corrupt(&'static str),
+    /// The address of Valkey cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A setting is not acceptable.
     #[error("configuration: {0}")]
     Config(String),
 }
 
 impl StoreError {
-    /// Whether the same call may succeed a little later: the connection failed, or the server is starting or busy.
+    /// Whether the same call may succeed later: all that is not known to fail each time.
     pub fn is_retryable(&self) -> bool {
+        self.fault().is_some_and(|fault| !fault.is_final())
+    }
+
+    /// What kept Valkey from doing what it was asked; none when it is not Valkey that failed.
+    pub fn fault(&self) -> Option<Fault> {
         match self {
-            StoreError::Valkey(error) => is_transient(error),
-            StoreError::Pool(PoolError::Backend(error)) => is_transient(error),
-            StoreError::Pool(error) => matches!(error, PoolError::Timeout(_)),
-            _ => false,
+            StoreError::Valkey(error) | StoreError::Pool(PoolError::Backend(error)) => {
+                Some(Fault::of(error))
+            }
+            StoreError::Pool(PoolError::Timeout(_)) => Some(Fault::Outage),
+            _ => None,
         }
     }
-}
-
-fn is_transient(error: &RedisError) -> bool {
-    use redis::{ErrorKind, ServerErrorKind};
-    error.is_io_error()
-        || error.is_connection_dropped()
-        || error.is_timeout()
-        || matches!(
-            error.kind(),
-            ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                    | ServerErrorKind::TryAgain
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::ReadOnly
-            )
-        )
 }

@@ -8,6 +8,8 @@ use redis::{
     ServerErrorKind,
 };
 
+use sluice_valkey::{Address, Fault, reach};
+
 use crate::StoreError;
 use crate::lanes::Lanes;
 
@@ -48,14 +50,22 @@ pub struct ServerInfo {
 }
 
 impl Valkey {
-    /// Prepares a pool of at most `pool_size` connections to `url` (`redis://…`); they are opened as they are needed.
+    /// Prepares a pool of at most `pool_size` connections to `url`, which has a form that [`Address::parse`] reads; they are
+    /// opened as they are needed.
     ///
     /// # Errors
-    /// [`StoreError::Config`] when the URL is malformed. The message does not repeat it, since it may hold a password.
+    /// [`StoreError::Address`] when the URL is malformed. The message does not repeat it, since it may hold a password.
     pub fn open(url: &str, pool_size: usize) -> Result<Valkey, StoreError> {
-        let malformed = |_| StoreError::Config("the Valkey URL is malformed".into());
-        let manager = Manager::new_with_config(url, config()).map_err(malformed)?;
-        let client = Client::open(url).map_err(malformed)?;
+        Self::open_at(&Address::parse(url)?, pool_size)
+    }
+
+    /// As [`Valkey::open`], at an address that brings its own certificates. Of a cluster's nodes the first one is used.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] for a pool of no connections.
+    pub fn open_at(address: &Address, pool_size: usize) -> Result<Valkey, StoreError> {
+        let client = address.node(0).clone();
+        let manager = Manager::new_with_config(client.get_connection_info().clone(), config())?;
         let pool = Pool::builder(manager)
             .max_size(pool_size)
             .runtime(Runtime::Tokio1)
@@ -74,7 +84,7 @@ impl Valkey {
     /// The same server over a few connections that all tasks share, instead of one from the pool for each command: for many
     /// small commands, not for bulk.
     pub(crate) fn shared(mut self) -> Valkey {
-        let lanes = Lanes::new(self.client.clone(), config());
+        let lanes = Lanes::new(&self.client, config());
         self.lanes = Some(Arc::new(lanes));
         self
     }
@@ -146,11 +156,16 @@ impl Valkey {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.send_once(name, request, script).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    reach::answered();
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             metrics::counter!("sluice_store_errors_total", "script" => name).increment(1);
-            if attempt == ATTEMPTS || !error.is_retryable() || begun.elapsed() > RETRY_LIMIT {
+            let fault = error.fault().unwrap_or(Fault::Final);
+            reach::failed(fault, &error);
+            if attempt == ATTEMPTS || !fault.is_brief() || begun.elapsed() > RETRY_LIMIT {
                 return Err(error);
             }
             tracing::debug!(script = name, attempt, %error, "trying again");
@@ -170,10 +185,11 @@ impl Valkey {
             let mut connection = self.pool.get().await?;
             return Ok(exchange(name, request, script, &mut connection).await?);
         };
-        let mut lane = lanes.lane().await?;
-        let result = exchange(name, request, script, &mut lane.connection).await;
+        let (lane, config) = lanes.next();
+        let (generation, mut connection) = lane.connection(config).await?;
+        let result = exchange(name, request, script, &mut connection).await;
         if let Err(error) = &result {
-            lane.report(error).await;
+            lane.report(generation, error).await;
         }
         Ok(result?)
     }

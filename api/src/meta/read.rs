@@ -85,6 +85,7 @@ fn entry(x_cache: &'static str, json: Bytes) -> Response {
 fn shared(error: Arc<ApiError>) -> ApiError {
     match *error {
         ApiError::Unavailable(part) => ApiError::Unavailable(part),
+        ApiError::Valkey { part, fault } => ApiError::Valkey { part, fault },
         ApiError::UpstreamFailed => ApiError::UpstreamFailed,
         _ => ApiError::Internal,
     }

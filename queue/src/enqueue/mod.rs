@@ -197,25 +197,27 @@ impl Request for Addition {
 pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
     let followed = shared.workers.idle.has(queue);
     let root = root(queue);
-    let sending = shared
-        .lane
-        .script_told(&shared.scripts.enqueue, &root, |command, again| {
-            command.arg(match (again, followed) {
-                (true, _) => "again",
-                (false, true) => "followed",
-                (false, false) => "",
-            });
-            for (job, details) in jobs {
-                command.arg(details.id.job()).arg(job.payload.get());
-                if details.options.is_empty() {
-                    command.arg(0);
-                    continue;
-                }
-                let has = has(details.options.iter().map(|&(name, _)| name));
-                command.arg(2 * details.options.len() + 2);
-                command.arg(&details.options).arg("has").arg(has);
-            }
+    let script = match jobs.iter().any(|(job, _)| job.frees_memory) {
+        true => &shared.scripts.enqueue_when_full,
+        false => &shared.scripts.enqueue,
+    };
+    let sending = shared.lane.script_told(script, &root, |command, again| {
+        command.arg(match (again, followed) {
+            (true, _) => "again",
+            (false, true) => "followed",
+            (false, false) => "",
         });
+        for (job, details) in jobs {
+            command.arg(details.id.job()).arg(job.payload.get());
+            if details.options.is_empty() {
+                command.arg(0);
+                continue;
+            }
+            let has = has(details.options.iter().map(|&(name, _)| name));
+            command.arg(2 * details.options.len() + 2);
+            command.arg(&details.options).arg("has").arg(has);
+        }
+    });
     let mut sending = pin!(sending);
     let mut answer = Poll::Pending;
     if followed {

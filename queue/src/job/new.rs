@@ -46,6 +46,8 @@ pub struct NewJob {
     /// once. Not together with `delay`; before the year 2970. For one that is later in a chain, or a callback: not before
     /// that time either, once what it waits for has ended.
     pub run_at: Option<SystemTime>,
+    /// The job frees memory of the server, so it is added also while that is full. Default false.
+    pub frees_memory: bool,
     /// The trace it belongs to (a W3C `traceparent`).
     pub trace: Option<String>,
 }
@@ -79,6 +81,7 @@ impl NewJob {
             backoff: None,
             delay: None,
             run_at: None,
+            frees_memory: false,
             trace: None,
         })
     }

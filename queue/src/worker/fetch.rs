@@ -103,7 +103,9 @@ impl Fetcher {
                 }
                 Err(error) => {
                     token.lost = true;
-                    tracing::warn!(%error, queue = self.queue, "cannot fetch jobs");
+                    if !error.is_outage() {
+                        tracing::warn!(%error, queue = self.queue, "cannot fetch jobs");
+                    }
                     let pause = jittered(pause_after_failure);
                     pause_after_failure = (pause_after_failure * 2).min(PAUSES.1);
                     pause

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_valkey::Address;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -13,7 +14,6 @@ use crate::QueueError;
 use crate::keys::{HEARTBEAT_TIMEOUT, root};
 use crate::lane::Lane;
 use crate::script::Scripts;
-use crate::server::Server;
 
 /// The longest time between two heartbeats.
 const SLOWEST: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const BATCH: usize = 500;
 
 /// Starts the thread. It beats at the interval that the returned sender holds, and ends when that is dropped.
 pub(super) fn start(
-    server: Server,
+    address: Address,
     scripts: Arc<Scripts>,
     leases: Arc<Leases>,
 ) -> std::io::Result<watch::Sender<Duration>> {
@@ -34,7 +34,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name("queue-heartbeat".into())
         .spawn(move || {
-            let lane = Lane::new(server, HEARTBEAT_TIMEOUT);
+            let lane = Lane::new(address, HEARTBEAT_TIMEOUT);
             runtime.block_on(beat(interval, &lane, &scripts, &leases));
         })?;
     Ok(sender)
@@ -64,7 +64,9 @@ async fn beat(
             for batch in leases.chunks(BATCH) {
                 if let Err(error) = extend(lane, scripts, &queue, length, batch).await {
                     metrics::counter!("sluice_queue_heartbeats_failed_total").increment(1);
-                    tracing::warn!(%error, queue, jobs = batch.len(), "cannot extend leases");
+                    if !error.is_outage() {
+                        tracing::warn!(%error, queue, jobs = batch.len(), "cannot extend leases");
+                    }
                 }
             }
         }

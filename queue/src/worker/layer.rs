@@ -151,5 +151,9 @@ fn ending(
             message,
             delay: delay(),
         },
+        (Some(Err(JobError::Outage(message))), None) => Ending::Deferred {
+            message,
+            delay: delay(),
+        },
     }
 }

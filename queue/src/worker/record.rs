@@ -23,6 +23,7 @@ pub(super) enum Ending {
     Completed(Box<RawValue>),
     Refused(Box<RawValue>),
     Retry { message: String, delay: Duration },
+    Deferred { message: String, delay: Duration },
     Dead(String),
     Cancelled,
     Released,
@@ -34,6 +35,7 @@ impl Ending {
             Self::Completed(_) => "completed",
             Self::Refused(_) => "refused",
             Self::Retry { .. } => "retry",
+            Self::Deferred { .. } => "deferred",
             Self::Dead(_) => "dead",
             Self::Cancelled => "cancelled",
             Self::Released => "released",
@@ -43,7 +45,9 @@ impl Ending {
     fn body(&self) -> &str {
         match self {
             Self::Completed(json) | Self::Refused(json) => json.get(),
-            Self::Retry { message, .. } | Self::Dead(message) => cut(message, MESSAGE_LIMIT),
+            Self::Retry { message, .. } | Self::Deferred { message, .. } | Self::Dead(message) => {
+                cut(message, MESSAGE_LIMIT)
+            }
             Self::Cancelled | Self::Released => "",
         }
     }
@@ -69,10 +73,12 @@ pub(super) async fn record(
                 lease.stop(Stop::Lost);
                 break "lost";
             }
-            Ok(state) if ending.outcome() == "retry" && state == "dead" => break "dead",
+            Ok(state) if state == "dead" => break "dead",
             Ok(_) => break ending.outcome(),
             Err(error) if begun.elapsed() < FINISH_PATIENCE => {
-                tracing::warn!(%error, job = %lease.id, "cannot record the end of a run yet");
+                if !error.is_outage() {
+                    tracing::warn!(%error, job = %lease.id, "cannot record the end of a run yet");
+                }
                 sleep(jittered(RECORD_PAUSE)).await;
             }
             Err(error) => {
@@ -87,7 +93,12 @@ pub(super) async fn record(
         Ending::Retry { message, .. } if outcome == "retry" => {
             tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
         }
-        Ending::Retry { message, .. } | Ending::Dead(message) => {
+        Ending::Deferred { message, .. } if outcome == "deferred" => {
+            tracing::debug!(job = %lease.id, error = message, "the job will be tried again after the outage");
+        }
+        Ending::Retry { message, .. }
+        | Ending::Deferred { message, .. }
+        | Ending::Dead(message) => {
             tracing::error!(job = %lease.id, outcome, error = message, "the job failed");
         }
         _ => {}
@@ -143,7 +154,7 @@ impl End {
             return;
         }
         let delay = match &*self.ending {
-            Ending::Retry { delay, .. } => millis(*delay),
+            Ending::Retry { delay, .. } | Ending::Deferred { delay, .. } => millis(*delay),
             _ => 0,
         };
         command

@@ -24,6 +24,10 @@ pub enum JobError {
     /// Something went wrong that may be better next time: the job is tried again after a pause, as often as it may.
     #[error("{0}")]
     Retry(String),
+    /// Valkey was away or busy: the job is tried again after a pause, and the attempt does not count, for the first
+    /// [`OUTAGES`](crate::keys::OUTAGES) times.
+    #[error("{0}")]
+    Outage(String),
     /// The job ran and its answer is "no", for the given reason: it is completed and never tried again.
     #[error("refused: {0}")]
     Refuse(Box<RawValue>),

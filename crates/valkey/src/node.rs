@@ -1,41 +1,13 @@
-//! Where the queues are: one Valkey, or a cluster.
+//! A connection to one server that all tasks share.
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo};
 use redis::{RedisError, RedisResult};
-use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// The nodes that the URL names: a server, or some of a cluster. The cluster's other ones are found by its redirections.
-#[derive(Clone)]
-pub(crate) struct Server(Arc<[Client]>);
-
-impl Server {
-    /// Reads `redis://[user:password@]host:port[,host:port…][/database]`.
-    pub fn parse(url: &str) -> RedisResult<Self> {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (user, hosts) = match authority.rsplit_once('@') {
-            Some((user, hosts)) => (format!("{user}@"), hosts),
-            None => (String::new(), authority),
-        };
-        if !hosts.contains(',') {
-            return Ok(Self([Client::open(url)?].into()));
-        }
-        let nodes = hosts.split(',');
-        let nodes = nodes.map(|host| Client::open(format!("{scheme}://{user}{host}{path}")));
-        Ok(Self(nodes.collect::<RedisResult<Arc<[_]>>>()?))
-    }
-
-    /// One of the nodes that were named; another one on the next turn.
-    pub fn named(&self, turn: usize) -> &Client {
-        &self.0[turn % self.0.len()]
-    }
-}
-
-/// A connection to one node that all tasks share: their commands are pipelined without anybody waiting for anybody.
+/// A connection to one server that all tasks share: their commands are pipelined without anybody waiting for anybody.
 /// After an error of the connection the next command opens another one.
-pub(crate) struct Node {
+pub struct Node {
     client: Client,
     open: Mutex<Open>,
 }
@@ -47,6 +19,7 @@ struct Open {
 }
 
 impl Node {
+    /// A node that is connected to when it is first needed.
     pub fn new(client: Client) -> Self {
         Self {
             client,
@@ -59,12 +32,16 @@ impl Node {
         self.client.get_connection_info().addr().to_string()
     }
 
-    /// The node that this one redirected to, which takes the same user and settings.
+    /// The node at `host:port`, to which this one redirected, and which takes the same user and settings.
+    ///
+    /// # Errors
+    /// When the address is malformed.
     pub fn redirected(&self, address: &str) -> RedisResult<Self> {
         let malformed = || RedisError::from((ErrorKind::Client, "a malformed redirection"));
         let info = self.client.get_connection_info().clone();
         let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
         let port = port.parse().map_err(|_| malformed())?;
+        // A node that does not know its own host's name leaves it out.
         let at = |same: &str| if host.is_empty() { same } else { host }.to_owned();
         let addr = match info.addr().clone() {
             ConnectionAddr::TcpTls {
@@ -87,6 +64,9 @@ impl Node {
     }
 
     /// The open connection, and which one it is.
+    ///
+    /// # Errors
+    /// When none can be opened.
     pub async fn connection(
         &self,
         config: &AsyncConnectionConfig,
@@ -107,14 +87,22 @@ impl Node {
         Ok((open.generation, connection))
     }
 
-    /// Gives up a connection that broke.
-    pub async fn close(&self, generation: u64) {
+    /// Gives up the connection of that generation if the error says that it is broken.
+    pub async fn report(&self, generation: u64, error: &RedisError) {
+        if !is_broken(error) {
+            return;
+        }
         let mut open = self.open.lock().await;
-        // Somebody else may have opened a new one meanwhile.
+        // Another task may have opened a new one meanwhile.
         if open.generation == generation {
             open.connection = None;
         }
     }
+}
+
+/// Whether the connection that failed so is of no use any more.
+pub fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout()
 }
 
 #[cfg(test)]
@@ -122,33 +110,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    fn addresses(url: &str) -> Vec<String> {
-        let server = Server::parse(url).unwrap();
-        (0..server.0.len())
-            .map(|turn| Node::new(server.named(turn).clone()).address())
-            .collect()
-    }
-
-    #[test]
-    fn a_url_names_one_server_or_several_nodes() {
-        assert_eq!(addresses("redis://localhost:7000/2"), ["localhost:7000"]);
-        assert_eq!(
-            addresses("redis://ann:p,w@10.0.0.1:7000,10.0.0.2:7001"),
-            ["10.0.0.1:7000", "10.0.0.2:7001"]
-        );
-        assert!(Server::parse("localhost:7000,localhost:7001").is_err());
-    }
+    use crate::Address;
 
     #[test]
     fn a_redirection_leads_to_another_node_as_the_same_user() {
-        let server = Server::parse("redis://ann:secret@10.0.0.1:7000").unwrap();
-        let asked = Node::new(server.named(0).clone());
+        let address = Address::parse("redis://ann:secret@10.0.0.1:7000").unwrap();
+        let asked = Node::new(address.node(0).clone());
         let other = asked.redirected("10.0.0.9:7009").unwrap();
         assert_eq!(other.address(), "10.0.0.9:7009");
         let settings = other.client.get_connection_info().redis_settings();
         assert_eq!(settings.username(), Some("ann"));
-        // A node that does not know its own host's name leaves it out.
         assert_eq!(
             asked.redirected(":7001").unwrap().address(),
             "10.0.0.1:7001"
