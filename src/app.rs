@@ -7,6 +7,7 @@ use sluice_jobs::{JobsConfig, TailConfig};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
+use sluice_valkey::Address;
 
 use crate::failure::{Context, Failure};
 use crate::settings::{DocumentSettings, JobSettings, TailSettings};
@@ -24,25 +25,25 @@ pub struct App {
 impl App {
     /// Connects to Valkey; Convex is asked when it is first needed.
     pub async fn connect(
-        valkey_url: &str,
+        valkey: &Address,
         pool_size: usize,
         cache: CacheConfig,
         payload_limit: usize,
         convex: Client,
         via: FilesVia,
     ) -> Result<Self, Failure> {
-        let valkey = Valkey::open(valkey_url, pool_size).context("cannot use valkey_url")?;
+        let store = Valkey::open_at(valkey, pool_size).context("cannot use valkey_url")?;
         let config = QueueConfig {
             payload_limit,
             ..QueueConfig::default()
         };
-        let queues = Queues::connect(valkey_url, config)
+        let queues = Queues::connect_to(valkey.clone(), config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
         Ok(Self {
             queues,
-            cache: Cache::new(valkey, cache).context("cannot use the cache's settings")?,
+            cache: Cache::new(store, cache).context("cannot use the cache's settings")?,
             history: History::new(convex.clone()),
             files: sluice_convex::files(convex, via),
         })

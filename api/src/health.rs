@@ -64,8 +64,10 @@ async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) 
         status: word(ready),
         valkey: match valkey {
             Ok(()) => word(true),
-            Err(Some(QueueError::Valkey(error))) => Fault::of(&error).name().to_owned(),
-            Err(_) => word(false),
+            Err(error) => {
+                let fault = error.as_ref().and_then(QueueError::fault);
+                fault.unwrap_or(Fault::Outage).name().to_owned()
+            }
         },
         convex: word(convex.is_ok()),
         tail: match tail {

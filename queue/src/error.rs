@@ -8,6 +8,9 @@ pub enum QueueError {
     /// Valkey did not answer, or refused. The operation may have happened.
     #[error("Valkey: {0}")]
     Valkey(#[from] redis::RedisError),
+    /// The user may not subscribe to the events of queues.
+    #[error("Valkey refuses the subscription to events; the user needs the channels sq1:*:events")]
+    SubscriptionRefused,
     /// The address of Valkey cannot be used.
     #[error(transparent)]
     Address(#[from] sluice_valkey::AddressError),
@@ -70,6 +73,7 @@ impl QueueError {
         match self {
             Self::Valkey(error) => Some(Fault::of(error)),
             Self::Timeout(_) => Some(Fault::Outage),
+            Self::SubscriptionRefused => Some(Fault::AccessDenied),
             _ => None,
         }
     }

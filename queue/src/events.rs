@@ -1,13 +1,14 @@
 //! The one subscription of a process, and who in it wants to know.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, Msg, RedisResult};
-use sluice_valkey::Address;
+use sluice_valkey::{Address, Fault};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     listeners: Mutex<Listeners>,
     leases: Arc<Leases>,
     subscribed: watch::Sender<bool>,
+    /// Whether the user may not subscribe.
+    refused: AtomicBool,
 }
 
 #[derive(Default)]
@@ -40,6 +43,7 @@ impl Hub {
             listeners: Mutex::default(),
             leases,
             subscribed: watch::Sender::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +84,11 @@ impl Hub {
             jobs,
             receiver: Some(receiver),
         }
+    }
+
+    /// Whether the user that this process connects as may not subscribe.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether events arrive at present.
@@ -207,12 +216,19 @@ pub(crate) async fn listen(address: Address, hub: Arc<Hub>) {
         match subscribe(address.node(turn)).await {
             Ok((sink, stream)) => {
                 pause = PAUSES.0;
+                hub.refused.store(false, Ordering::Relaxed);
                 hub.subscribed.send_replace(true);
                 hub.poke_all();
                 receive(sink, stream, &hub).await;
                 hub.subscribed.send_replace(false);
                 metrics::counter!("sluice_queue_subscription_lost_total").increment(1);
                 tracing::warn!("lost the subscription to queue events, polling until it is back");
+            }
+            // The operator has to give the user the channels, or the new password.
+            Err(error) if Fault::of(&error) == Fault::AccessDenied => {
+                if !hub.refused.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "Valkey refuses the subscription to queue events, polling instead");
+                }
             }
             Err(error) => tracing::debug!(%error, "cannot subscribe to queue events"),
         }

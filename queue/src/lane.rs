@@ -98,13 +98,13 @@ impl Lane {
         self.command_up_to(ATTEMPTS, name, command).await
     }
 
-    /// Sends a command on one key, and fails at once if it fails.
-    pub async fn command_once<T: FromRedisValue>(
+    /// As [`Lane::command`], and fails soon if it fails: only a connection that was lost meanwhile is opened again.
+    pub async fn command_soon<T: FromRedisValue>(
         &self,
         name: &'static str,
         command: &Cmd,
     ) -> RedisResult<T> {
-        self.command_up_to(1, name, command).await
+        self.command_up_to(2, name, command).await
     }
 
     async fn command_up_to<T: FromRedisValue>(

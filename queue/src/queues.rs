@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sluice_valkey::Address;
+use sluice_valkey::{Address, Fault};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -78,8 +78,14 @@ impl Queues {
     /// As [`Queues::connect`], to an address that brings its own certificates.
     ///
     /// # Errors
-    /// None for now; what is not there is waited for.
+    /// [`QueueError::Valkey`] when the server is there and refuses the user, which waiting does not mend.
     pub async fn connect_to(address: Address, config: QueueConfig) -> Result<Self, QueueError> {
+        let reads = Lane::new(address.clone(), config.response_timeout);
+        if let Ok(Err(error)) = timeout(CONNECT_TIMEOUT, ping(&reads)).await
+            && error.fault() == Some(Fault::AccessDenied)
+        {
+            return Err(error);
+        }
         let leases = Arc::new(Leases::default());
         let hub = Arc::new(Hub::new(leases.clone()));
         let mut subscribed = hub.subscribed();
@@ -88,12 +94,12 @@ impl Queues {
             .await
             .is_err()
         {
-            tracing::warn!("Valkey does not answer yet, the queues wait for it");
+            tracing::warn!("no events from Valkey yet, the queues wait for them");
         }
         Ok(Self {
             shared: Arc::new(Shared {
                 lane: Lane::new(address.clone(), config.response_timeout),
-                reads: Lane::new(address.clone(), config.response_timeout),
+                reads,
                 address,
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
@@ -114,7 +120,10 @@ impl Queues {
     pub async fn ready(&self) -> Result<(), QueueError> {
         let mut probe = redis::cmd("SET");
         probe.arg(PROBE).arg(1).arg("PX").arg(60_000);
-        let _: String = self.shared.reads.command_once("probe", &probe).await?;
+        let _: String = self.shared.reads.command_soon("probe", &probe).await?;
+        if self.shared.hub.is_refused() {
+            return Err(QueueError::SubscriptionRefused);
+        }
         let mut subscribed = self.shared.hub.subscribed();
         match timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes)).await {
             Ok(Ok(_)) => Ok(()),
@@ -133,10 +142,23 @@ impl Queues {
         if registered().contains(queue) {
             return Ok(());
         }
-        let mut command = redis::cmd("SADD");
-        command.arg(QUEUES).arg(queue);
-        let _: i64 = self.shared.lane.command("register", &command).await?;
+        let command = |name| {
+            let mut command = redis::cmd(name);
+            command.arg(QUEUES).arg(queue);
+            command
+        };
+        // A read first, which also works while the server's memory is full.
+        let lane = &self.shared.lane;
+        let known: bool = lane.command("registered", &command("SISMEMBER")).await?;
+        if !known {
+            let _: i64 = lane.command("register", &command("SADD")).await?;
+        }
         registered().insert(queue.to_owned());
         Ok(())
     }
+}
+
+async fn ping(lane: &Lane) -> Result<(), QueueError> {
+    let _: String = lane.command_soon("ping", &redis::cmd("PING")).await?;
+    Ok(())
 }

@@ -10,6 +10,7 @@ use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_jobs::{JobsError, run_workers};
+use sluice_valkey::Address;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -156,7 +157,7 @@ impl Dev {
 
         let metrics = telemetry::start_metrics()?;
         let app = App::connect(
-            valkey.url(),
+            &Address::parse(valkey.url()).context("cannot use the address of Valkey")?,
             self.pool.valkey_pool,
             self.cache.config(),
             self.api.documents.payload_limit(),

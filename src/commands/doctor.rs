@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use sluice_convex::{Client, ConvexError, FilesVia};
+use sluice_queue::{QueueConfig, Queues};
 use sluice_store::{ServerInfo, Valkey};
+use sluice_valkey::Address;
 use url::Url;
 
 use crate::data_folder::DataFolder;
@@ -92,8 +94,8 @@ impl Doctor {
             ),
         );
 
-        match self.valkey.or(running.as_ref()).url() {
-            Ok(url) => check_valkey(&mut findings, url).await,
+        match self.valkey.or(running.as_ref()).address() {
+            Ok(address) => check_valkey(&mut findings, &address).await,
             Err(failure) => {
                 findings.fail("valkey", &failure.to_string(), "nothing works without it")
             }
@@ -120,8 +122,8 @@ impl Doctor {
     }
 }
 
-async fn check_valkey(findings: &mut Findings, url: &str) {
-    let asked = async { Valkey::open(url, 1)?.server().await };
+async fn check_valkey(findings: &mut Findings, address: &Address) {
+    let asked = async { Valkey::open_at(address, 1)?.server().await };
     let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => {
@@ -139,7 +141,8 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
             );
         }
     };
-    tail::check(findings, url).await;
+    check_writes(findings, address).await;
+    tail::check(findings, address).await;
     let ServerInfo {
         name,
         version,
@@ -189,6 +192,23 @@ async fn check_valkey(findings: &mut Findings, url: &str) {
             "the JSON module is not loaded, documents answer 503 json_module_missing",
             "start the server with `loadmodule /path/to/rejson.so` (RedisJSON) in its configuration; Sluice notices by itself",
         ),
+    }
+}
+
+/// Whether Valkey takes writes, and events arrive.
+async fn check_writes(findings: &mut Findings, address: &Address) {
+    let asked = async {
+        let queues = Queues::connect_to(address.clone(), QueueConfig::default()).await?;
+        queues.ready().await
+    };
+    match tokio::time::timeout(CHECK_LIMIT, asked).await {
+        Ok(Ok(())) => findings.ok("writes", "Valkey takes writes, and its events arrive"),
+        Ok(Err(error)) => findings.fail(
+            "writes",
+            &chain(&error),
+            "cached entries are served, nothing else works; see docs/operating.md",
+        ),
+        Err(_) => findings.fail("writes", "no answer within 10 s", "check Valkey"),
     }
 }
 

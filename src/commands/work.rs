@@ -64,8 +64,9 @@ impl Work {
     pub async fn run(self) -> Result<(), Failure> {
         let shutdown = Shutdown::on_signals()?;
         let metrics = telemetry::start_metrics()?;
+        let address = self.valkey.address()?;
         let connect = App::connect(
-            self.valkey.url()?,
+            &address,
             self.pool.valkey_pool,
             self.cache.config(),
             self.documents.payload_limit(),

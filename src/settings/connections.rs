@@ -1,9 +1,11 @@
 //! Where Valkey and Convex are.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use sluice_convex::{Client, ClientConfig, FilesVia, Secret};
+use sluice_valkey::{Address, TlsFiles};
 use url::Url;
 
 use super::HEADING;
@@ -28,6 +30,28 @@ pub struct ValkeySettings {
         value_parser = valkey_url
     )]
     pub valkey_url: Option<ValkeyUrl>,
+
+    /// The file with the certificates (PEM) of the CAs that may have issued Valkey's, for rediss:// [default: the system's]
+    #[arg(long, value_name = "FILE", env = "SLUICE_VALKEY_CA")]
+    pub valkey_ca: Option<PathBuf>,
+
+    /// The file with the certificate (PEM) that is shown to Valkey, if it asks for one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_VALKEY_CERT",
+        requires = "valkey_key"
+    )]
+    pub valkey_cert: Option<PathBuf>,
+
+    /// The file with the private key (PEM) of that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_VALKEY_KEY",
+        requires = "valkey_cert"
+    )]
+    pub valkey_key: Option<PathBuf>,
 }
 
 impl ValkeySettings {
@@ -37,15 +61,20 @@ impl ValkeySettings {
             valkey_url: self
                 .valkey_url
                 .or_else(|| running.map(|addresses| ValkeyUrl(addresses.valkey.clone()))),
+            ..self
         }
     }
 
-    /// The address, password included.
-    pub fn url(&self) -> Result<&str, Failure> {
-        match &self.valkey_url {
-            Some(url) => Ok(&url.0),
-            None => Err(not_set("valkey_url", "SLUICE_VALKEY_URL")),
-        }
+    /// The address, password included, and what secures the way there.
+    pub fn address(&self) -> Result<Address, Failure> {
+        let Some(url) = &self.valkey_url else {
+            return Err(not_set("valkey_url", "SLUICE_VALKEY_URL"));
+        };
+        let files = TlsFiles {
+            ca: self.valkey_ca.clone(),
+            client: self.valkey_cert.clone().zip(self.valkey_key.clone()),
+        };
+        Address::with_tls(&url.0, &files).context("cannot use valkey_url")
     }
 }
 
@@ -195,10 +224,19 @@ mod tests {
         }
     }
 
+    fn valkey(url: Option<&str>) -> ValkeySettings {
+        ValkeySettings {
+            valkey_url: url.map(|url| valkey_url(url).unwrap()),
+            valkey_ca: None,
+            valkey_cert: None,
+            valkey_key: None,
+        }
+    }
+
     #[test]
     fn debug_output_holds_no_secret() {
         let settings = convex(None, None).or(Some(&addresses()));
-        let valkey = ValkeySettings { valkey_url: None }.or(Some(&addresses()));
+        let valkey = valkey(None).or(Some(&addresses()));
         let text = format!("{settings:?} {valkey:?} {:?}", secret("s3cret"));
         for secret in ["key-of-dev", "password-of-dev", "s3cret"] {
             assert!(!text.contains(secret), "{text}");
@@ -213,9 +251,11 @@ mod tests {
 
     #[test]
     fn settings_win_over_a_running_dev() {
-        let settings = ValkeySettings {
-            valkey_url: Some(valkey_url("redis://a").unwrap()),
-        };
-        assert_eq!(settings.or(Some(&addresses())).url().unwrap(), "redis://a");
+        let settings = valkey(Some("redis://a")).or(Some(&addresses()));
+        let address = settings.address().unwrap();
+        assert_eq!(
+            address.node(0).get_connection_info().addr().to_string(),
+            "a:6379"
+        );
     }
 }

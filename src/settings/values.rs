@@ -2,6 +2,7 @@
 
 use sluice_convex::Secret;
 use sluice_store::documents::is_name;
+use sluice_valkey::Address;
 use url::Url;
 
 use super::connections::ValkeyUrl;
@@ -64,7 +65,10 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
 }
 
 pub(super) fn valkey_url(text: &str) -> Result<ValkeyUrl, String> {
-    url_of(text, &["redis", "rediss"]).map(|_| ValkeyUrl(text.to_owned()))
+    match Address::parse(text) {
+        Ok(_) => Ok(ValkeyUrl(text.to_owned())),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// An address with one of `schemes`. The text stays out of the errors: it may hold a password.
@@ -94,6 +98,8 @@ mod tests {
         assert!(http_url("https://name-1.convex.cloud").is_ok());
         assert!(http_url("ftp://host").is_err());
         assert!(valkey_url("redis://127.0.0.1:6379").is_ok());
+        assert!(valkey_url("rediss://sluice:p%40ss@valkey.example:6380/1").is_ok());
+        assert!(valkey_url("unix:///run/valkey.sock").is_ok());
         assert!(valkey_url("127.0.0.1:6379").is_err());
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use sluice_test_support::{TestValkey, free_port};
-use tempfile::TempDir;
+use sluice_test_support::{TestValkey, free_port, project_root};
+use tempfile::{NamedTempFile, TempDir};
 
 pub const SECRET: &str = "a secret that only these tests use, long enough";
 pub const DEPLOY_KEY: &str = "dev:tests|0123456789abcdef";
@@ -78,6 +78,7 @@ pub struct Deployment {
     settings: Vec<(String, String)>,
     convex_url: String,
     convex_folder: TempDir,
+    _users: NamedTempFile,
 }
 
 impl Deployment {
@@ -95,14 +96,14 @@ impl Deployment {
 
     /// Jobs wait until [`Deployment::add_worker`].
     pub async fn without_workers(settings: &[(&str, &str)]) -> Self {
-        let valkey = TestValkey::start_with_json();
+        let (valkey, valkey_url, users) = start_valkey();
         let convex_folder = tempfile::tempdir().unwrap();
         let convex_address = format!("127.0.0.1:{}", free_port());
         let convex = start_convex(&convex_folder, &convex_address);
         let convex_url = format!("http://{convex_address}");
         let api_address = format!("127.0.0.1:{}", free_port());
         let mut all = vec![
-            ("SLUICE_VALKEY_URL".to_owned(), valkey.url()),
+            ("SLUICE_VALKEY_URL".to_owned(), valkey_url),
             ("SLUICE_CONVEX_URL".to_owned(), convex_url.clone()),
             ("SLUICE_CONVEX_KEY".to_owned(), DEPLOY_KEY.to_owned()),
             ("SLUICE_DEV_SECRET".to_owned(), SECRET.to_owned()),
@@ -130,6 +131,7 @@ impl Deployment {
             settings: all,
             convex_url,
             convex_folder,
+            _users: users,
         }
     }
 
@@ -152,6 +154,14 @@ impl Deployment {
     /// `host:port` of the Convex-compatible store.
     pub fn convex_address(&self) -> String {
         self.convex_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// Changes settings of the running Valkey: `maxmemory`, `1`.
+    pub fn configure_valkey(&self, name: &str, value: &str) {
+        redis::cmd("CONFIG")
+            .arg(&["SET", name, value])
+            .exec(&mut self.valkey.connection())
+            .unwrap();
     }
 
     /// What `sluice doctor` says with the settings of this deployment, and whether it is content.
@@ -201,6 +211,24 @@ impl Deployment {
         self.convex = start_convex(&self.convex_folder, &self.convex_address());
         self.client.wait_until_ready().await;
     }
+}
+
+/// A Valkey, its address as the user that `deploy/valkey.acl` describes, and the file of its users. The test itself may do
+/// anything.
+fn start_valkey() -> (TestValkey, String, NamedTempFile) {
+    let shipped = include_str!("../../deploy/valkey.acl");
+    let users = shipped.replace("user default off", "user default on nopass ~* &* +@all");
+    let file = NamedTempFile::with_suffix(".acl").unwrap();
+    std::fs::write(file.path(), users).unwrap();
+    let module = project_root().join(".valkey/lib/rejson.so");
+    let valkey = TestValkey::start_with(&[
+        "--loadmodule",
+        module.to_str().unwrap(),
+        "--aclfile",
+        file.path().to_str().unwrap(),
+    ]);
+    let url = format!("redis://sluice:change-me@127.0.0.1:{}", valkey.port());
+    (valkey, url, file)
 }
 
 fn start_convex(folder: &TempDir, address: &str) -> Process {

@@ -4,6 +4,7 @@
 //! nothing behind.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod faults;
 mod harness;
 
 mod auth;

@@ -1,14 +1,16 @@
-//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way, and
-//! a way on which answers get lost.
+//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way,
+//! a way on which answers get lost, and one that is encrypted.
 
 mod cluster;
 mod lossy;
 mod proxy;
+mod tls;
 mod valkey;
 
 pub use cluster::TestCluster;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
+pub use tls::TlsFront;
 pub use valkey::TestValkey;
 
 use std::path::PathBuf;

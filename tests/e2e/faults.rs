@@ -1,0 +1,174 @@
+//! What operators and callers see while Valkey cannot do what it is asked, and what goes on then.
+
+use std::process::{Command, Output, Stdio};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sluice_test_support::{TestValkey, TlsFront};
+
+use crate::harness::{Client, Deployment, PATIENCE, SECRET, eventually, files, read};
+
+/// The status of `/readyz`, and what it says of Valkey.
+async fn readiness(client: &Client) -> (StatusCode, Value) {
+    let (status, body) = read(client.get("/readyz").await).await;
+    (status, body["valkey"].clone())
+}
+
+#[tokio::test]
+async fn a_sync_outlasts_full_memory() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 50)).await;
+    let job = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    deployment.configure_valkey("maxmemory", "1");
+    deployment.add_worker();
+    eventually("an attempt has failed", async || {
+        let job = client.job(&job).await;
+        job["state"] == "retrying" && job["errors"][0]["message"].as_str().is_some()
+    })
+    .await;
+    deployment.configure_valkey("maxmemory", "0");
+    let ended = client.finished(&job).await;
+    assert_eq!(ended["state"], "completed", "{ended}");
+    assert_eq!(ended["result"]["synced"], 50);
+}
+
+#[tokio::test]
+async fn full_memory_is_named_and_what_frees_some_goes_through() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 20)).await;
+    client.sync("ann", "allOne").await;
+    deployment.configure_valkey("maxmemory", "1");
+
+    let ready = readiness(client).await;
+    assert_eq!(
+        ready,
+        (StatusCode::SERVICE_UNAVAILABLE, json!("out_of_memory"))
+    );
+    let (content, said) = deployment.doctor();
+    assert!(!content && said.contains("OOM"), "{said}");
+    let answer = client
+        .post("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    assert!(answer.headers().contains_key("retry-after"));
+    let (status, body) = read(answer).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        body,
+        json!({"error": "out_of_memory", "message": "the queue is out of memory"})
+    );
+
+    let (status, body) = client.invalidate("ann", "OUT").await;
+    assert_eq!((status, &body["invalidated"]), (StatusCode::OK, &json!(20)));
+    deployment.configure_valkey("maxmemory", "0");
+    let ready = readiness(client).await;
+    assert_eq!(ready, (StatusCode::OK, json!("ok")));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_not_ready_and_is_again_afterwards() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 20)).await;
+    deployment.configure_valkey("min-replicas-to-write", "1");
+    let ready = readiness(client).await;
+    assert_eq!(
+        ready,
+        (StatusCode::SERVICE_UNAVAILABLE, json!("not_writable"))
+    );
+    let answer = client
+        .post("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    let (status, body) = read(answer).await;
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
+    );
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("cannot be written"), "{message}");
+    deployment.configure_valkey("min-replicas-to-write", "0");
+    let (status, _) = client.sync("ann", "allOne").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+/// Runs a command of the binary to its end, with settings.
+async fn run(command: &str, settings: &[(&str, &str)]) -> Output {
+    let mut command_line = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command_line
+        .arg(command)
+        .envs(settings.iter().copied())
+        .env("SLUICE_CONVEX_KEY", "key")
+        .env("SLUICE_DEV_SECRET", SECRET)
+        .stdin(Stdio::null());
+    let running = tokio::task::spawn_blocking(move || command_line.output().unwrap());
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .expect("the command does not end")
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_password_ends_the_start_at_once_and_is_not_repeated() {
+    let valkey = TestValkey::start();
+    redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", "the right one"])
+        .exec(&mut valkey.connection())
+        .unwrap();
+    let url = format!("redis://:not-this-one@127.0.0.1:{}", valkey.port());
+    for command in ["serve", "work"] {
+        let settings = [
+            ("SLUICE_VALKEY_URL", url.as_str()),
+            ("SLUICE_LISTEN", "127.0.0.1:0"),
+        ];
+        let settings = &settings[..if command == "serve" { 2 } else { 1 }];
+        let output = run(command, settings).await;
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("authentication failed"), "{said}");
+        assert!(!said.contains("not-this-one"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_valkey_behind_tls_is_reached_with_certificates_from_the_settings() {
+    let valkey = TestValkey::start_with_json();
+    let front = TlsFront::to(valkey.port()).await;
+    let (ca, (cert, key)) = (front.ca(), front.client());
+    let url = front.url();
+    let settings = [
+        ("SLUICE_VALKEY_URL", url.as_str()),
+        ("SLUICE_VALKEY_CA", ca.to_str().unwrap()),
+        ("SLUICE_VALKEY_CERT", cert.to_str().unwrap()),
+        ("SLUICE_VALKEY_KEY", key.to_str().unwrap()),
+    ];
+    let said = |output: Output| String::from_utf8(output.stdout).unwrap();
+    let found = said(run("doctor", &settings).await);
+    for check in ["valkey", "writes", "json"] {
+        let line = found
+            .lines()
+            .find(|line| line.get(6..).is_some_and(|it| it.starts_with(check)));
+        assert!(line.is_some_and(|line| line.starts_with("ok ")), "{found}");
+    }
+    // Without its CA the server is not trusted.
+    let found = said(run("doctor", &settings[..1]).await);
+    assert!(found.contains("fail  valkey"), "{found}");
+}
+
+#[tokio::test]
+async fn a_user_without_the_channels_is_named_by_the_probe_and_not_taken_for_an_outage() {
+    let deployment = Deployment::start().await;
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "sluice", "resetchannels"])
+        .exec(&mut deployment.valkey.connection())
+        .unwrap();
+    eventually("the subscription is refused", async || {
+        let ready = readiness(&deployment.client).await;
+        ready == (StatusCode::SERVICE_UNAVAILABLE, json!("access_denied"))
+    })
+    .await;
+    let (content, said) = deployment.doctor();
+    assert!(!content && said.contains("sq1:*:events"), "{said}");
+}
