@@ -1,12 +1,14 @@
 //! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way, and
-//! a way on which answers get lost.
+//! a way on which answers get lost; and what answers are held against.
 
 mod cluster;
+mod contract;
 mod lossy;
 mod proxy;
 mod valkey;
 
 pub use cluster::TestCluster;
+pub use contract::Contract;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
 pub use valkey::TestValkey;
