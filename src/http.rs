@@ -1,17 +1,51 @@
-//! Listening and serving.
+//! Listening and serving: the one way that all servers of a process are served.
+//!
+//! A server speaks HTTP/1.1. It takes so many connections and no more ([`gate`]), ends those on which nothing moves
+//! ([`connection`]), and refuses requests that do not name one host ([`host`]).
 
+mod connection;
+mod gate;
+mod host;
+
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::serve::{Listener, ListenerExt};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tower_http::timeout::TimeoutBody;
+use tracing::{debug, warn};
 
 use crate::failure::{Context, Failure, chain};
 use crate::shutdown;
+use connection::{Activity, Connection};
+use gate::Gate;
+
+/// How many connections there may be, and how long each may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of one server at a time.
+    pub connections: usize,
+    /// Connections from one address at a time, if that is limited.
+    pub connections_per_address: Option<usize>,
+    /// How long the head of a request may take, from its first byte on; that of the first one from the connection on.
+    pub head: Duration,
+    /// How long nothing may move: between two requests, in a request's body, in an answer that the client does not read.
+    pub idle: Duration,
+}
 
 /// A server that runs in a task of its own.
 pub struct Server {
@@ -30,25 +64,12 @@ impl Server {
     }
 
     /// Serves `router` until [`Server::stop`].
-    pub fn start(listener: TcpListener, router: Router) -> Result<Self, Failure> {
+    pub fn start(listener: TcpListener, router: Router, limits: Limits) -> Result<Self, Failure> {
         let address = listener
             .local_addr()
             .context("cannot tell the address listened on")?;
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        // Small answers and events have to leave at once.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                warn!(error = chain(&error), "cannot set TCP_NODELAY");
-            }
-        });
-        let task = tokio::spawn(async move {
-            let server =
-                axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned());
-            if let Err(error) = server.await {
-                error!(%address, error = chain(&error), "a server ended");
-            }
-        });
+        let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
         Ok(Self {
             address,
             stop,
@@ -71,5 +92,82 @@ impl Server {
     pub async fn stop(self, limit: Duration) {
         self.stop.cancel();
         shutdown::finish(self.task, limit).await;
+    }
+}
+
+/// Serves until `stop`, and then until the last request that is under way has been answered.
+async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let gate = Arc::new(Gate::new(&limits));
+    let connections = TaskTracker::new();
+    // Small answers and events have to leave at once.
+    let mut listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(error = chain(&error), "cannot set TCP_NODELAY");
+        }
+    });
+    loop {
+        // Errors of accepting are waited out in there.
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match gate.admit(peer.ip()) {
+            Ok(place) => {
+                let connection = Connection::new(stream, place, &limits);
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(serve_connection(connection, router, limits, stop));
+            }
+            Err(refusal) => refusal.tell(&stream),
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_connection(
+    connection: Connection,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let activity = connection.activity();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, activity) = (router.clone(), activity.clone());
+        async move { Ok::<_, Infallible>(answer(request, router, activity, limits).await) }
+    });
+    let serving = http1::Builder::new()
+        .serve_connection(TokioIo::new(connection), service)
+        .with_upgrades();
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error = chain(&error), "a connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    router: Router,
+    activity: Arc<Activity>,
+    limits: Limits,
+) -> Response {
+    let busy = activity.begin();
+    if let Some(refusal) = host::check(&request) {
+        return busy.until_sent(refusal);
+    }
+    let request = request.map(|body| match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(TimeoutBody::new(limits.idle, body)),
+    });
+    match router.oneshot(request).await {
+        Ok(response) => busy.until_sent(response),
+        Err(never) => match never {},
     }
 }

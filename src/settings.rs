@@ -8,6 +8,7 @@ mod api;
 mod connections;
 mod documents;
 pub mod file;
+mod http;
 mod tail;
 mod values;
 
@@ -22,6 +23,7 @@ pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
 pub use documents::DocumentSettings;
+pub use http::HttpSettings;
 pub use tail::TailSettings;
 use values::{at_most, schedule, seconds};
 pub use values::{secret, user};

@@ -1,8 +1,12 @@
 //! The bodies of successful answers, as a client reads them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+use crate::openapi::schemas;
 
 /// Answer to a sync.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -40,6 +44,7 @@ pub struct InvalidateResult {
     pub invalidated: u64,
     /// Files that left Convex; with `DEL` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub deleted: Option<u64>,
 }
 
@@ -63,6 +68,9 @@ pub struct Entry {
     pub thumbs: Option<Value>,
     /// When it was uploaded.
     pub uploaded_date: Option<Value>,
+    /// All else that Convex has of it.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
 
 /// One page of a user's cached entries, without their `dekEnc`.
@@ -91,7 +99,7 @@ pub struct Document {
     /// From 1; every write counts it up by one.
     pub revision: u64,
     /// Its content.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub data: Map<String, Value>,
     /// When it was created.
     pub created_at: u64,
@@ -102,6 +110,31 @@ pub struct Document {
     pub deleted: bool,
     /// From when on it will be gone, if ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub expires_at: Option<u64>,
+}
+
+/// A document without its data, as a write left it. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentHead {
+    /// The service it belongs to.
+    #[schema(example = "session")]
+    pub service: String,
+    /// Its id within the service.
+    pub id: String,
+    /// The revision that the write made.
+    pub revision: u64,
+    /// When it was created.
+    pub created_at: u64,
+    /// When the write was made.
+    pub updated_at: u64,
+    /// True when it is deleted and can be restored; else left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// From when on it will be gone, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub expires_at: Option<u64>,
 }
 
@@ -123,48 +156,105 @@ pub struct Job {
     /// The queue it is in.
     #[schema(example = "sync")]
     pub queue: String,
-    /// `waiting` (for other jobs), `scheduled`, `available`, `running`, `retrying`, `completed`, `cancelled` or `dead`; the last
-    /// three are final.
-    #[schema(example = "running")]
+    /// Where it is in its life; `completed`, `cancelled` and `dead` are final.
+    #[schema(value_type = schemas::JobState, example = "running")]
     pub state: String,
+    /// The version of its payload's shape.
+    pub version: u32,
     /// What it was asked to do.
     pub payload: Value,
     /// Whose it is.
+    #[schema(required = true)]
     pub user: Option<String>,
+    /// Its unique key: of the jobs that have one in common, one waits or runs at a time.
+    #[schema(required = true)]
+    pub unique_key: Option<String>,
     /// The batch that it is counted in.
+    #[schema(required = true)]
     pub batch: Option<String>,
+    /// The batch whose callback it is.
+    #[schema(required = true)]
+    pub callback_of: Option<String>,
     /// The job before it in its chain.
+    #[schema(required = true)]
     pub previous: Option<String>,
     /// The job behind it in its chain.
+    #[schema(required = true)]
     pub next: Option<String>,
+    /// What the job before it, or the batch, left it.
+    #[schema(required = true)]
+    pub input: Option<Value>,
+    /// Its group: the jobs of one run one after the other.
+    #[schema(required = true)]
+    pub group: Option<String>,
     /// From 0, which runs first, to 9.
     pub priority: u8,
     /// Times it was begun.
     pub attempts: u32,
     /// Times it may be begun before it is dead; null: it is tried until it succeeds.
+    #[schema(required = true)]
     pub max_attempts: Option<u32>,
+    /// How long it waits between its attempts, if it says so itself.
+    #[schema(required = true)]
+    pub backoff: Option<Value>,
     /// When it was enqueued.
     pub created_at: u64,
-    /// When it is due.
-    pub run_at: Option<u64>,
+    /// When it was or is due.
+    pub run_at: u64,
     /// When its last attempt began.
+    #[schema(required = true)]
     pub started_at: Option<u64>,
     /// When it reached its final state.
+    #[schema(required = true)]
     pub finished_at: Option<u64>,
     /// Who runs or ran it last.
+    #[schema(required = true)]
     pub worker: Option<String>,
+    /// Whether it was asked to stop while it ran.
+    pub cancel_requested: bool,
     /// How far it is, such as entries and bytes so far.
+    #[schema(required = true)]
     pub progress: Option<Value>,
     /// What it answered.
+    #[schema(required = true)]
     pub result: Option<Value>,
     /// Why it refused, as `{"error", "message"}`.
+    #[schema(required = true)]
     pub error: Option<Value>,
-    /// What its failed attempts failed with, each `{"at", "attempt", "message"}`.
-    pub errors: Vec<Value>,
-    /// The last lines that it logged, each `{"at", "attempt", "level", "text"}`.
-    pub log: Vec<Value>,
+    /// What its failed attempts failed with; the oldest are dropped when there is too much.
+    pub errors: Vec<JobError>,
+    /// The last lines that it logged, oldest first.
+    pub log: Vec<JobLogLine>,
     /// How many lines before them are not kept any more.
     pub log_dropped: u64,
+    /// The trace it belongs to (W3C Trace Context).
+    #[schema(required = true)]
+    pub trace: Option<String>,
+}
+
+/// What went wrong in one attempt of a job.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobError {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// What.
+    pub message: String,
+}
+
+/// A line that a job logged.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobLogLine {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// In which attempt, from 1.
+    pub attempt: u32,
+    /// How much it matters.
+    #[schema(value_type = schemas::LogLevel)]
+    pub level: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// Which of the parts that the API needs answer.

@@ -107,15 +107,26 @@ fn schema_section(name: &str, schema: &Value) -> Markup {
         article.card id={ "shape-" (name) } {
             h3 { (name) }
             p { (prose(text(&schema["description"]))) }
-            table {
-                thead { tr { th scope="col" { "Field" } th scope="col" { "Type" } th scope="col" { "Meaning" } } }
-                tbody {
-                    @for (field, schema_of_field) in fields(&schema["properties"]) {
-                        tr {
-                            th scope="row" { code { (field) } }
-                            td { (shape(schema_of_field)) }
-                            td { (prose(text(&schema_of_field["description"]))) }
-                        }
+            @if !text(&schema["type"]).is_empty() && schema["properties"].is_null() {
+                p { (shape(schema)) @if let Some(pattern) = schema["pattern"].as_str() { " of the form " code { (pattern) } } }
+            }
+            @for schema in std::iter::once(schema).chain(array(&schema["oneOf"])) {
+                @if schema["properties"].is_object() { (fields_table(schema)) }
+            }
+        }
+    }
+}
+
+fn fields_table(schema: &Value) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "Field" } th scope="col" { "Type" } th scope="col" { "Meaning" } } }
+            tbody {
+                @for (field, schema_of_field) in fields(&schema["properties"]) {
+                    tr {
+                        th scope="row" { code { (field) } }
+                        td { (shape(schema_of_field)) }
+                        td { (prose(text(&schema_of_field["description"]))) }
                     }
                 }
             }
@@ -153,6 +164,8 @@ fn shape(schema: &Value) -> Markup {
             a href={ "#shape-" (referred) } { (referred) }
         } @else if !choices.is_empty() {
             (choices.join(" | "))
+        } @else if let Some(choices) = schema["oneOf"].as_array() {
+            @for (index, choice) in choices.iter().enumerate() { @if index > 0 { " or " } (shape(choice)) }
         } @else if schema["type"] == "array" {
             "list of " (shape(&schema["items"]))
         } @else if let Some(kinds) = schema["type"].as_array() {

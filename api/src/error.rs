@@ -135,18 +135,23 @@ pub(crate) struct ErrorBody {
     message: String,
     /// The job concerned, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     job: Option<String>,
     /// The write of a batch that is wrong, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     write: Option<usize>,
     /// The mutation that does not fit, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     mutation: Option<usize>,
     /// The document's revision that the request expected.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     expected_revision: Option<u64>,
     /// The revision that the document is at.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     current_revision: Option<u64>,
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "getHealth",
     tag = "operation",
     responses((status = 200, description = "It is", body = String)),
 )]
@@ -42,6 +43,7 @@ async fn healthz() -> &'static str {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "getReadiness",
     tag = "operation",
     responses(
         (status = 200, description = "All are", body = Readiness),
@@ -104,6 +106,7 @@ async fn probe<T, E: std::fmt::Display>(
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "getMetrics",
     tag = "operation",
     responses((status = 200, description = "All metrics of this process", body = String), TokenErrors),
     security(("token" = ["admin"])),

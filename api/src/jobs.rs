@@ -12,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 use sluice_jobs::{DOCUMENTS_QUEUE, DocumentRequest};
 use sluice_queue::{JobId, JobView, State as JobState};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::answers::Job;
 use crate::auth::{Caller, Scope};
-use crate::openapi::ReadErrors;
+use crate::openapi::{ReadErrors, schemas};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
 
@@ -34,6 +35,16 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(job))
 }
 
+/// The path to a job.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a path, which is read by name")]
+struct JobPath {
+    /// The job's id, from a 202.
+    #[param(value_type = schemas::JobId)]
+    id: String,
+}
+
 /// Look at a job, or watch it
 ///
 /// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
@@ -43,8 +54,9 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get,
     path = "/api/v1/jobs/{id}",
+    operation_id = "getJob",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job's id, from a 202")),
+    params(JobPath),
     responses(
         (status = 200, description = "The job", content((Job = "application/json"), (String = "text/event-stream"))),
         ReadErrors,

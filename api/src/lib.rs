@@ -26,6 +26,7 @@ mod state;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use body::check_user;
@@ -37,12 +38,7 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Every route of the API, with its middleware.
 pub fn router(state: AppState) -> Router {
-    let (surfaces, document) = OpenApiRouter::with_openapi(openapi::document())
-        .merge(meta::routes())
-        .merge(documents::routes(&state.config))
-        .merge(jobs::routes())
-        .merge(health::routes())
-        .split_for_parts();
+    let (surfaces, document) = surfaces(&state.config).split_for_parts();
     let routes = surfaces
         .merge(openapi::routes(&document))
         .merge(board::routes())
@@ -50,4 +46,18 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     middleware::wrap(routes, &state).with_state(state)
+}
+
+/// What `/openapi.json` says.
+pub fn openapi() -> OpenApi {
+    surfaces(&ApiConfig::default()).into_openapi()
+}
+
+/// The routes that the document describes.
+fn surfaces(config: &ApiConfig) -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .merge(meta::routes())
+        .merge(documents::routes(config))
+        .merge(jobs::routes())
+        .merge(health::routes())
 }

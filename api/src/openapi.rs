@@ -1,5 +1,7 @@
 //! The OpenAPI document, `/openapi.json`, and what the descriptions of endpoints share.
 
+pub(crate) mod schemas;
+
 use std::collections::BTreeMap;
 
 use axum::Router;
@@ -7,9 +9,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _};
 
 use crate::error::ErrorBody;
@@ -24,7 +25,19 @@ use crate::{AppState, docs};
         (name = "jobs", description = "What became of requests"),
         (name = "operation", description = "Probes and metrics"),
     ),
-    components(schemas(ErrorBody)),
+    components(schemas(
+        ErrorBody,
+        schemas::Name,
+        schemas::UserId,
+        schemas::FileId,
+        schemas::JobId,
+        schemas::IdempotencyKey,
+        schemas::IdempotencyHeader,
+        schemas::DocumentsCursor,
+        schemas::EntriesCursor,
+        schemas::Precondition,
+        schemas::Mutation,
+    )),
     modifiers(&TokenScheme),
 )]
 struct Document;
@@ -59,24 +72,16 @@ impl Modify for TokenScheme {
     }
 }
 
-/// A string out of a list.
-pub(crate) fn one_of(values: &[&str]) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(values.iter().copied()))
-        .build()
-}
-
 /// Headers that every job request understands.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers, which are read by name")]
 pub(crate) struct CallHeaders {
     /// `respond-async`: answer 202 at once. `wait=N`: wait at most N seconds. (RFC 7240)
-    #[param(rename = "Prefer", example = "wait=5")]
+    #[param(rename = "Prefer", nullable = false, example = "wait=5")]
     prefer: Option<String>,
     /// 1 to 255 printable characters. For 24 hours, the same key with the same body gets the first request's job.
-    #[param(rename = "Idempotency-Key")]
+    #[param(rename = "Idempotency-Key", value_type = Option<schemas::IdempotencyHeader>, nullable = false)]
     idempotency_key: Option<String>,
 }
 
@@ -92,6 +97,12 @@ pub(crate) struct CallErrors;
 const TOKEN_ERRORS: &[(&str, &str)] = &[
     ("401", "No token, or not a good one"),
     ("403", "The token lacks the scope"),
+    ("500", "`internal`: a fault of Sluice's own"),
+    (
+        "503",
+        "`unavailable`: the token issuer's keys cannot be fetched; try again after `Retry-After` seconds",
+    ),
+    ("504", "`timeout`"),
 ];
 const READ_ERRORS: &[(&str, &str)] = &[
     ("400", "`invalid_request`: names the field"),
@@ -111,7 +122,7 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
     ("404", "`not_found`: missing, deleted or expired"),
     (
         "409",
-        "`revision_conflict`: names both revisions. `already_exists`, `not_deleted`",
+        "`revision_conflict`: names both revisions. `already_exists`, `not_deleted`, `job_cancelled`",
     ),
     (
         "412",
@@ -119,6 +130,10 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
     ),
     ("413", "`document_too_large`"),
     ("422", "`idempotency_key_reused` with another request"),
+    (
+        "500",
+        "`internal`: a fault of Sluice's own. `job_failed`: the job is among the dead letters",
+    ),
     (
         "503",
         "`json_module_missing`: Valkey cannot keep documents. `unavailable`: try again after `Retry-After` seconds",
@@ -136,7 +151,10 @@ const CALL_ERRORS: &[(&str, &str)] = &[
     ),
     ("413", "`invalid_request`: the body is too long"),
     ("422", "`idempotency_key_reused` with another body"),
-    ("500", "`job_failed`: the job is among the dead letters"),
+    (
+        "500",
+        "`internal`: a fault of Sluice's own. `job_failed`: the job is among the dead letters",
+    ),
     (
         "503",
         "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",

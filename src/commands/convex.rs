@@ -11,7 +11,7 @@ use tracing::info;
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure};
 use crate::http::Server;
-use crate::settings::{ConvexKeySettings, DataSettings, secret};
+use crate::settings::{ConvexKeySettings, DataSettings, HttpSettings, secret};
 use crate::shutdown::Shutdown;
 
 /// How long requests under way may take once the end is asked for.
@@ -63,6 +63,9 @@ pub struct Convex {
     convex_export: bool,
 
     #[command(flatten)]
+    http: HttpSettings,
+
+    #[command(flatten)]
     data: DataSettings,
 }
 
@@ -84,7 +87,7 @@ impl Convex {
             .context("SLUICE_CONVEX_LIMITED_KEYS")?;
         config.export = self.convex_export;
         let store = Embedded::open(config).context("cannot open the embedded Convex")?;
-        let server = Server::start(listener, store.router())?;
+        let server = Server::start(listener, store.router(), self.http.limits())?;
         info!(url = server.url(), "Convex listens");
         shutdown.requested().await;
         server.stop(GRACE).await;

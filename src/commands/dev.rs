@@ -20,11 +20,11 @@ use crate::app::{App, jobs_config};
 use crate::data_folder::{Addresses, DataFolder};
 use crate::dev::{PrivateValkey, demo};
 use crate::failure::{Context, Failure, chain};
-use crate::http::Server;
+use crate::http::{Limits, Server};
 use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
-    DevSecretSettings, FilesSettings, JobSettings, PoolSettings, TailSettings,
+    DevSecretSettings, FilesSettings, HttpSettings, JobSettings, PoolSettings, TailSettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish, say_farewell};
 use crate::telemetry;
@@ -80,6 +80,8 @@ pub struct Dev {
     data: DataSettings,
     #[command(flatten)]
     api: ApiSettings,
+    #[command(flatten)]
+    http: HttpSettings,
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
@@ -143,7 +145,7 @@ impl Dev {
         .await?;
 
         let convex_key = folder.convex_key()?;
-        let convex = serve_convex(convex, folder, &convex_key)?;
+        let convex = serve_convex(convex, folder, &convex_key, self.http.limits())?;
         let settings = ConvexSettings {
             convex_url: Url::parse(&convex.url()).ok(),
             key: ConvexKeySettings {
@@ -182,7 +184,7 @@ impl Dev {
             shutdown.token(),
         );
         let sockets = state.sockets();
-        let api = Server::start(api, sluice_api::router(state))?;
+        let api = Server::start(api, sluice_api::router(state), self.http.limits())?;
 
         let addresses = Addresses {
             api: api.url(),
@@ -280,8 +282,9 @@ fn serve_convex(
     listener: TcpListener,
     folder: &DataFolder,
     key: &Secret,
+    limits: Limits,
 ) -> Result<Server, Failure> {
     let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.expose()))
         .context("cannot open the embedded Convex")?;
-    Server::start(listener, store.router())
+    Server::start(listener, store.router(), limits)
 }

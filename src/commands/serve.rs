@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::http::Server;
 use crate::settings::{
-    ApiSettings, AuthSettings, CacheSettings, ConvexSettings, FilesSettings, PoolSettings,
-    ValkeySettings,
+    ApiSettings, AuthSettings, CacheSettings, ConvexSettings, FilesSettings, HttpSettings,
+    PoolSettings, ValkeySettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, say_farewell};
 use crate::telemetry;
@@ -23,6 +23,8 @@ use crate::telemetry;
 pub struct Serve {
     #[command(flatten)]
     api: ApiSettings,
+    #[command(flatten)]
+    http: HttpSettings,
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
@@ -76,7 +78,7 @@ impl Serve {
             shutdown.token(),
         );
         let sockets = state.sockets();
-        let server = Server::start(listener, sluice_api::router(state))?;
+        let server = Server::start(listener, sluice_api::router(state), self.http.limits())?;
         Ok((server, sockets))
     }
 }

@@ -17,8 +17,8 @@ use crate::app::{App, jobs_config};
 use crate::failure::{Context, Failure};
 use crate::http::Server;
 use crate::settings::{
-    CacheSettings, ConvexSettings, DocumentSettings, FilesSettings, JobSettings, PoolSettings,
-    TailSettings, ValkeySettings,
+    CacheSettings, ConvexSettings, DocumentSettings, FilesSettings, HttpSettings, JobSettings,
+    PoolSettings, TailSettings, ValkeySettings,
 };
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -42,6 +42,8 @@ pub struct Work {
     )]
     work_listen: Option<SocketAddr>,
 
+    #[command(flatten)]
+    http: HttpSettings,
     #[command(flatten)]
     jobs: JobSettings,
     #[command(flatten)]
@@ -83,6 +85,7 @@ impl Work {
                 Some(Server::start(
                     listener,
                     probes(metrics, app.queues.clone()),
+                    self.http.limits(),
                 )?)
             }
             None => None,

@@ -2,16 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+<<<<<<< HEAD
 use sluice_test_support::{TestValkey, free_port, project_root};
 use tempfile::{NamedTempFile, TempDir};
+=======
+use sluice_test_support::{Contract, TestValkey, free_port};
+use tempfile::TempDir;
+>>>>>>> w/http
 
 pub const SECRET: &str = "a secret that only these tests use, long enough";
 pub const DEPLOY_KEY: &str = "dev:tests|0123456789abcdef";
+
+static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(serde_json::to_value(sluice_api::openapi()).unwrap()));
 
 /// How long anything may take to come about before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -527,9 +536,14 @@ impl Client {
 }
 
 /// The status and the JSON body of an answer.
+///
+/// Answers of the API are held against what its description promises.
 pub async fn read(answer: Response) -> (StatusCode, Value) {
-    let status = answer.status();
+    let (status, path) = (answer.status(), answer.url().path().to_owned());
+    let content_type = answer.headers().get("content-type").cloned();
     let text = answer.text().await.unwrap();
+    let content_type = content_type.as_ref().map_or("", |it| it.to_str().unwrap());
+    CONTRACT.check(None, &path, status.as_u16(), content_type, text.as_bytes());
     let body =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text:?}"));
     (status, body)

@@ -9,6 +9,7 @@ mod harness;
 
 mod auth;
 mod board;
+mod connections;
 mod crashes;
 mod dev;
 mod documents;

@@ -14,9 +14,10 @@ use utoipa::ToSchema;
 use super::params::{PreferHeader, ServicePath};
 use super::queued::{Asked, enqueue, outcome};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
+use crate::answers::DocumentHead;
 use crate::call::{preference_applied, wait};
 use crate::error::ErrorBody;
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 
 /// Most writes of one batch.
@@ -27,12 +28,12 @@ const MAX_WRITES: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     /// 1 to 100 writes. Those to one document are made in this order.
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<schemas::BatchWrite>, min_items = 1, max_items = 100)]
     writes: Vec<BatchWrite>,
 }
 
 /// One write: `op` and what the call of that name takes.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct BatchWrite {
     /// What to do.
@@ -40,23 +41,20 @@ pub(crate) struct BatchWrite {
     /// The document's id. Only a `create` may leave it out.
     id: Option<String>,
     /// For `create`, `put` and `merge`: the content, or what of it changes.
-    #[schema(value_type = Option<Object>)]
     data: Option<Data>,
     /// For `mutate`: at least one mutation.
     #[serde(default, deserialize_with = "given_mutations")]
-    #[schema(value_type = Option<Vec<Object>>)]
     mutations: Option<Vec<Mutation>>,
     /// The revision that the document must be at; not for `create`.
     expected_revision: Option<u64>,
     /// From when on it will be gone, in milliseconds since 1970; null for never. Not for `delete` and `restore`.
     #[serde(default, deserialize_with = "expiry")]
-    #[schema(value_type = Option<u64>)]
     expires_at: Expiry,
     /// 1 to 255 characters. For 24 hours, the same key with the same write of this document gets the first one's job.
     idempotency_key: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Op {
     Create,
@@ -144,13 +142,15 @@ pub(crate) struct Outcome {
     status: u16,
     /// The job that makes it; found at `/api/v1/jobs/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     job: Option<String>,
     /// The envelope without its data, when the write was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<DocumentHead>, nullable = false)]
     document: Option<DocumentAnswer>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<ErrorBody>,
 }
 
@@ -180,6 +180,7 @@ impl Outcome {
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents/batch",
+    operation_id = "writeDocuments",
     tag = "documents",
     params(ServicePath, PreferHeader),
     request_body = Batch,

@@ -31,6 +31,7 @@ const LOOK: Duration = Duration::from_secs(5);
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}/events",
+    operation_id = "watchDocument",
     tag = "documents",
     params(
         DocumentPath,

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::params::ServicePath;
 use super::request::Reading;
 use crate::answers::DocumentPage;
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, schemas};
 use crate::query::{Params, page_limit};
 use crate::{ApiError, AppState};
 
@@ -18,6 +18,7 @@ use crate::{ApiError, AppState};
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
     /// The `cursor` of the page before; left out for the first page.
+    #[param(value_type = Option<schemas::DocumentsCursor>, nullable = false)]
     cursor: Option<String>,
     /// Documents on a page, 1 to 1000; 100 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -32,6 +33,7 @@ pub(crate) struct ListParams {
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents",
+    operation_id = "listDocuments",
     tag = "documents",
     params(ServicePath, ListParams),
     responses((status = 200, description = "One page", body = DocumentPage), DocumentErrors),

@@ -3,12 +3,15 @@
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
+use crate::openapi::schemas;
+
 /// The path to a service's documents.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a path, which is read by name")]
 pub(crate) struct ServicePath {
     /// The service they belong to.
+    #[param(value_type = schemas::Name)]
     service: String,
 }
 
@@ -18,8 +21,10 @@ pub(crate) struct ServicePath {
 #[expect(dead_code, reason = "describes a path, which is read by name")]
 pub(crate) struct DocumentPath {
     /// The service it belongs to.
+    #[param(value_type = schemas::Name)]
     service: String,
     /// Its id.
+    #[param(value_type = schemas::Name)]
     id: String,
 }
 
@@ -30,7 +35,7 @@ pub(crate) struct DocumentPath {
 pub(crate) struct PreferHeader {
     /// `respond-async`: the write becomes a job, and the answer is 202 at once. `wait=N`: where a job is waited for, wait at most
     /// N seconds. (RFC 7240)
-    #[param(rename = "Prefer", example = "respond-async")]
+    #[param(rename = "Prefer", nullable = false, example = "respond-async")]
     prefer: Option<String>,
 }
 
@@ -40,7 +45,7 @@ pub(crate) struct PreferHeader {
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 struct IdempotencyHeader {
     /// 1 to 255 printable characters. For 24 hours, the same key with the same request gets the first one's answer.
-    #[param(rename = "Idempotency-Key")]
+    #[param(rename = "Idempotency-Key", value_type = Option<schemas::IdempotencyHeader>, nullable = false)]
     idempotency_key: Option<String>,
 }
 
@@ -50,7 +55,7 @@ struct IdempotencyHeader {
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 struct IfMatchHeader {
     /// The `ETag` of the revision that the document must be at; a write to any other is answered 412.
-    #[param(rename = "If-Match", example = "\"7\"")]
+    #[param(rename = "If-Match", value_type = Option<schemas::Precondition>, nullable = false, example = "\"7\"")]
     if_match: Option<String>,
 }
 

@@ -18,6 +18,7 @@ use crate::{ApiError, AppState};
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}",
+    operation_id = "getDocument",
     tag = "documents",
     params(
         DocumentPath,

@@ -23,6 +23,7 @@ use super::params::ServicePath;
 use super::read;
 use super::request::{Names, Reading, check_name};
 use super::watching::{begin, named};
+use crate::answers::Document;
 use crate::auth::{Auth, Caller, Scope};
 use crate::openapi::DocumentErrors;
 use crate::{ApiError, AppState};
@@ -73,9 +74,15 @@ fn close(code: u16, reason: &str) -> End {
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/ws",
+    operation_id = "openDocumentSocket",
     tag = "documents",
     params(ServicePath),
-    responses((status = 101, description = "The WebSocket is open"), DocumentErrors),
+    responses(
+        (status = 101, description = "The WebSocket is open"),
+        (status = 200, description = "The document `ws`, without an upgrade", body = Document),
+        (status = 304, description = "The caller has this revision of it"),
+        DocumentErrors,
+    ),
     security((), ("token" = ["docs:read"])),
 )]
 pub(crate) async fn watch(

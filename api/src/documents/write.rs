@@ -13,7 +13,7 @@ use super::queued::{Asked, make};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
 use crate::answers::Document;
 use crate::call::Accepted;
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 
 /// A document to create.
@@ -21,10 +21,11 @@ use crate::{ApiError, AppState};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Create {
     /// Its content.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     data: Data,
     /// Its id, 1 to 128 of letters, digits, `_`, `-`, `.` and `:`. One is made when it is left out.
     #[serde(default)]
+    #[schema(value_type = Option<schemas::Name>)]
     id: Option<String>,
     /// From when on it will be gone, in milliseconds since 1970; never when left out.
     #[serde(default, deserialize_with = "expiry")]
@@ -37,7 +38,7 @@ pub(crate) struct Create {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Update {
     /// All of it, or with a merge what changes.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     data: Data,
     /// The revision that the document must be at.
     #[serde(default)]
@@ -55,7 +56,7 @@ pub(crate) struct Mutate {
     /// At least one, each `{"op", "path", "value"}`, with `from` in place of `value` for `move` and `copy`. Paths are JSON
     /// Pointers (RFC 6901) into `data`.
     #[serde(deserialize_with = "some_mutations")]
-    #[schema(value_type = Vec<Object>, example = json!([{"op": "increment", "path": "/count", "value": 1}]))]
+    #[schema(value_type = Vec<schemas::Mutation>, min_items = 1, example = json!([{"op": "increment", "path": "/count", "value": 1}]))]
     mutations: Vec<Mutation>,
     /// The revision that the document must be at.
     #[serde(default)]
@@ -82,6 +83,7 @@ pub(crate) enum Written {
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents",
+    operation_id = "createDocument",
     tag = "documents",
     params(CreateParams),
     request_body = Create,
@@ -114,6 +116,7 @@ pub(crate) async fn create(
 #[utoipa::path(
     put,
     path = "/api/sync/{service}/documents/{id}",
+    operation_id = "replaceDocument",
     tag = "documents",
     params(WriteParams),
     request_body = Update,
@@ -135,6 +138,7 @@ pub(crate) async fn replace(
 #[utoipa::path(
     patch,
     path = "/api/sync/{service}/documents/{id}/merge",
+    operation_id = "mergeDocument",
     tag = "documents",
     params(WriteParams),
     request_body = Update,
@@ -164,6 +168,7 @@ pub(crate) async fn merge(
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents/{id}/mutate",
+    operation_id = "mutateDocument",
     tag = "documents",
     params(WriteParams),
     request_body = Mutate,
@@ -190,6 +195,7 @@ pub(crate) async fn mutate(
 #[utoipa::path(
     delete,
     path = "/api/sync/{service}/documents/{id}",
+    operation_id = "deleteDocument",
     tag = "documents",
     params(WriteParams),
     responses(Written, DocumentErrors),
@@ -206,6 +212,7 @@ pub(crate) async fn delete(
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents/{id}/restore",
+    operation_id = "restoreDocument",
     tag = "documents",
     params(WriteParams),
     responses(Written, DocumentErrors),

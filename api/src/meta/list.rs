@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use crate::answers::EntryPage;
 use crate::auth::Caller;
-use crate::openapi::ReadErrors;
+use crate::openapi::{ReadErrors, schemas};
 use crate::query::{Params, page_limit, reader};
 use crate::{ApiError, AppState};
 
@@ -25,8 +25,10 @@ const HIDDEN_FIELD: &str = "dekEnc";
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
     /// Whose entries; the token's subject when left out. Anybody else's need `meta:read`.
+    #[param(value_type = Option<schemas::UserId>, nullable = false)]
     user_id: Option<String>,
     /// The `cursor` of the page before; left out for the first page.
+    #[param(value_type = Option<schemas::EntriesCursor>, nullable = false)]
     cursor: Option<String>,
     /// Entries on a page, 1 to 1000; 100 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -40,6 +42,7 @@ pub(crate) struct ListParams {
 #[utoipa::path(
     get,
     path = "/api/v1/meta",
+    operation_id = "listEntries",
     tag = "meta",
     params(ListParams),
     responses((status = 200, description = "One page", body = EntryPage), ReadErrors),

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 
 use crate::answers::Entry;
 use crate::auth::Caller;
-use crate::openapi::ReadErrors;
+use crate::openapi::{ReadErrors, schemas};
 use crate::query::{Params, Segment, reader};
 use crate::{ApiError, AppState};
 
@@ -28,6 +28,7 @@ const MAX_ID_BYTES: usize = 1024;
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReadParams {
     /// Whose file it is; the token's subject when left out. Anybody else's needs `meta:read`.
+    #[param(value_type = Option<schemas::UserId>, nullable = false)]
     user_id: Option<String>,
 }
 
@@ -38,8 +39,9 @@ pub(crate) struct ReadParams {
 #[utoipa::path(
     get,
     path = "/api/v1/meta/{fileId}",
+    operation_id = "getEntry",
     tag = "meta",
-    params(("fileId" = String, Path, description = "The file's id"), ReadParams),
+    params(("fileId" = schemas::FileId, Path, description = "The file's id"), ReadParams),
     responses(
         (status = 200, description = "The entry", body = Entry,
             headers(("x-cache" = String, description = "`bulk`, `hit` or `miss`"))),

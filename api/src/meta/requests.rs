@@ -7,12 +7,11 @@ use sluice_jobs::{
     InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
 };
 use utoipa::ToSchema;
-use utoipa::openapi::Object;
 
 use crate::answers::{InvalidateResult, PrefetchResult, SyncResult};
 use crate::body::{self, Body};
 use crate::call::{Accepted, Call};
-use crate::openapi::{CallErrors, CallHeaders, one_of};
+use crate::openapi::{CallErrors, CallHeaders, schemas};
 use crate::{ApiError, AppState};
 
 /// Which files of whom to put into the cache as one set.
@@ -21,11 +20,11 @@ use crate::{ApiError, AppState};
 pub(crate) struct SyncBody {
     /// The user whose files they are.
     #[serde(deserialize_with = "body::user")]
-    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    #[schema(value_type = schemas::UserId)]
     user: String,
     /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those that do not fit.
     #[serde(rename = "type")]
-    #[schema(schema_with = sync_types)]
+    #[schema(value_type = schemas::SyncKind)]
     kind: SyncType,
 }
 
@@ -35,7 +34,7 @@ pub(crate) struct SyncBody {
 pub(crate) struct PrefetchBody {
     /// The user whose files they are.
     #[serde(deserialize_with = "body::user")]
-    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    #[schema(value_type = schemas::UserId)]
     user: String,
     /// At most this many files.
     #[serde(deserialize_with = "body::prefetch_limit")]
@@ -49,20 +48,12 @@ pub(crate) struct PrefetchBody {
 pub(crate) struct InvalidateBody {
     /// The user whose entries they are.
     #[serde(deserialize_with = "body::user")]
-    #[schema(min_length = 1, max_length = 256, example = "usr_demo1")]
+    #[schema(value_type = schemas::UserId)]
     user: String,
     /// `OUT`: from the cache. `DEL`: from the cache and from Convex.
     #[serde(rename = "type")]
-    #[schema(schema_with = invalidate_types)]
+    #[schema(value_type = schemas::InvalidateKind)]
     kind: InvalidateType,
-}
-
-fn sync_types() -> Object {
-    one_of(&["allOne", "allTwo", "mostOne", "mostTwo"])
-}
-
-fn invalidate_types() -> Object {
-    one_of(&["OUT", "DEL"])
 }
 
 /// Put a user's files into the cache as one set
@@ -72,6 +63,7 @@ fn invalidate_types() -> Object {
 #[utoipa::path(
     post,
     path = "/api/v1/e/meta/sync",
+    operation_id = "syncEntries",
     tag = "meta",
     params(CallHeaders),
     request_body = SyncBody,
@@ -98,6 +90,7 @@ pub(crate) async fn sync(
 #[utoipa::path(
     post,
     path = "/api/v1/e/meta/prefetch",
+    operation_id = "prefetchEntries",
     tag = "meta",
     params(CallHeaders),
     request_body = PrefetchBody,
@@ -124,6 +117,7 @@ pub(crate) async fn prefetch(
 #[utoipa::path(
     post,
     path = "/api/v1/e/meta/invalidate",
+    operation_id = "invalidateEntries",
     tag = "meta",
     params(CallHeaders),
     request_body = InvalidateBody,

@@ -1,7 +1,7 @@
 //! One API with all that is behind it, for one test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use apalis::prelude::{WorkerBuilder, WorkerContext};
@@ -20,7 +20,7 @@ use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerC
 use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
 use sluice_store::documents::DocumentsConfig;
-use sluice_test_support::TestValkey;
+use sluice_test_support::{Contract, TestValkey};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,10 @@ const CONVEX_KEY: &str = "test|key";
 
 /// Longer than anything takes, shorter than anybody waits for a hanging test.
 pub const LONG: Duration = Duration::from_secs(30);
+
+/// What every answer is held against.
+static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(serde_json::to_value(sluice_api::openapi()).unwrap()));
 
 pub struct App {
     pub router: Router,
@@ -124,16 +128,25 @@ impl App {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = tokio::time::timeout(LONG * 2, self.router.clone().oneshot(request))
             .await
             .expect("no answer")
             .unwrap();
         let (head, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: head.status,
             headers: head.headers,
             body: to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        };
+        CONTRACT.check(
+            Some(method.as_str()),
+            &path,
+            answer.status.as_u16(),
+            answer.header("content-type"),
+            &answer.body,
+        );
+        answer
     }
 
     pub async fn get(&self, path: &str, scopes: &[Scope]) -> Answer {

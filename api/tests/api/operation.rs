@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::http::{Method, Request};
 use sluice_api::ApiConfig;
@@ -70,8 +72,10 @@ async fn the_document_describes_every_endpoint() {
         let responses = &document["paths"][path][method]["responses"];
         assert!(responses["200"].is_object(), "{method} {path}");
     }
-    let user = &document["components"]["schemas"]["SyncBody"]["properties"]["user"];
-    assert_eq!(user["maxLength"], 256);
+    assert_eq!(
+        document["components"]["schemas"]["UserId"]["maxLength"],
+        256
+    );
     let mutate = &document["paths"]["/api/sync/{service}/documents/{id}/mutate"]["post"];
     let parameters: Vec<&str> = mutate["parameters"]
         .as_array()
@@ -99,6 +103,31 @@ async fn every_reference_in_the_document_leads_somewhere() {
         count += 1;
     }
     assert!(count > 10);
+}
+
+#[test]
+fn operations_have_ids_of_their_own_and_describe_every_variable_of_their_path() {
+    let document = serde_json::to_value(sluice_api::openapi()).unwrap();
+    let mut seen = HashSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let variables: Vec<&str> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect();
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(seen.insert(id), "{method} {path}");
+            let parameters = operation["parameters"].as_array();
+            let described: Vec<&str> = parameters
+                .into_iter()
+                .flatten()
+                .filter(|it| it["in"] == "path" && it["required"] == true)
+                .map(|it| it["name"].as_str().unwrap())
+                .collect();
+            assert_eq!(described, variables, "{method} {path}");
+        }
+    }
+    assert!(seen.len() > 10);
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way,
-//! a way on which answers get lost, and one that is encrypted.
+//! a way on which answers get lost, one that is encrypted; and what answers are held against.
 
 mod cluster;
+mod contract;
 mod lossy;
 mod proxy;
 mod tls;
 mod valkey;
 
 pub use cluster::TestCluster;
+pub use contract::Contract;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
 pub use tls::TlsFront;
