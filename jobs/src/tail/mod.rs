@@ -8,13 +8,15 @@
 mod effects;
 mod follow;
 mod lease;
+mod nudges;
 mod report;
 mod walk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use sluice_convex::{ConvexError, History};
+use sluice_convex::{ConvexError, Files, History};
 use sluice_store::StoreError;
 use sluice_store::cache::Cache;
 use sluice_store::tail::Tail;
@@ -54,6 +56,7 @@ enum Trouble {
 /// this one pauses.
 pub(crate) async fn run(
     cache: Cache,
+    files: Arc<dyn Files>,
     config: TailConfig,
     worker: String,
     shutdown: CancellationToken,
@@ -67,7 +70,7 @@ pub(crate) async fn run(
             Ok(None) => jittered(CLAIM_EVERY),
             Ok(Some(lead)) => {
                 let held = Held::new(lead);
-                let follower = Follower::new(&held, &cache, &config);
+                let follower = Follower::new(&held, &cache, &*files, &config);
                 let ended = lead_until(follower, &held, &shutdown, &mut failures).await;
                 held.release().await;
                 ended

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use redis::Pipeline;
 
-use super::keys::{self, BUCKETS, bucket};
+use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
 use crate::{Script, StoreError, Valkey};
 
@@ -81,8 +81,7 @@ impl Lead {
     pub async fn fence(&self) -> Result<(), StoreError> {
         let mut pipeline = Pipeline::new();
         for number in 0..BUCKETS {
-            let [state, _] = bucket(number);
-            let mut cmd = FENCE.command(&[&state]);
+            let mut cmd = FENCE.command(&[&key(number, "state")]);
             cmd.arg(self.token);
             pipeline.add_command(cmd);
         }
