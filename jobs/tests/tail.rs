@@ -207,6 +207,22 @@ impl World {
         .await;
     }
 
+    /// Waits until everything that was published has come: this is the last of it.
+    async fn heard_all(&self) {
+        let end = Nudge {
+            change: NudgeKind::Deleted,
+            user: "end".into(),
+            former_user: None,
+            id: "end".into(),
+            doc_id: "end".into(),
+            ts: "0".into(),
+        };
+        let text = serde_json::to_string(&end).unwrap();
+        let () = redis::Commands::publish(&mut self.valkey.connection(), NUDGES, text).unwrap();
+        eventually(async || self.heard.lock().unwrap().last() == Some(&end)).await;
+        self.heard.lock().unwrap().pop();
+    }
+
     /// What was told of each id, by kind.
     fn told(&self) -> BTreeMap<String, Vec<NudgeKind>> {
         let mut told: BTreeMap<String, Vec<NudgeKind>> = BTreeMap::new();
@@ -319,6 +335,7 @@ async fn a_table_that_is_emptied_without_tombstones_is_noticed() {
     let expected = versions([("f1", 100), ("new", 1)]);
     eventually(async || world.cached().await == expected).await;
     world.caught_up().await;
+    world.heard_all().await;
     let told = world.told();
     assert_eq!(told.len(), 1501);
     assert_eq!(told["new"], [NudgeKind::Created]);

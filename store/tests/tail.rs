@@ -301,10 +301,15 @@ async fn lost_data_is_noticed_before_anything_is_settled_on_top() {
     redis::cmd("FLUSHALL")
         .exec(&mut valkey.connection())
         .unwrap();
-    assert!(is_superseded(lead.look(&[("a", T + 3)], None).await));
-    assert!(is_superseded(
-        lead.save(&progress, &Health::default()).await
-    ));
+    let look = lead.look(&[("a", T + 3)], None).await;
+    assert!(matches!(look, Err(StoreError::DataLost)));
+    let save = async || lead.save(&progress, &Health::default()).await;
+    assert!(matches!(save().await, Err(StoreError::DataLost)));
+    assert!(matches!(lead.extend().await, Err(StoreError::DataLost)));
+    // Another worker that goes on from what is there has the lease, which is no loss of data.
+    let _other = tail.claim("other").await.unwrap().unwrap();
+    assert!(!lead.extend().await.unwrap());
+    assert!(is_superseded(save().await));
 }
 
 #[tokio::test]
