@@ -145,6 +145,25 @@ async fn an_id_goes_before_a_document_id() {
     }
 }
 
+#[tokio::test]
+async fn of_several_files_with_one_id_the_newest_is_got() {
+    let deployment = Deployment::start().await;
+    let put = |n: usize| json!({ "n": n, "user": "u", "id": format!("file-{}", n % 2) });
+    for n in 0..24 {
+        deployment.put(&[put(n)]).await;
+    }
+    // The last change is none of the newest's.
+    deployment.put(&[put(0), put(1)]).await;
+    let [functions, export] = deployment.ways();
+    let newest = newest_first(&*functions, "u").await;
+    let expected = comparable(&newest[..2]);
+    let ids = ["file-1", "file-0"].map(str::to_owned);
+    for files in [functions, export] {
+        let got = get_many(&*files, "u", &ids).await;
+        assert_eq!(comparable(&got), expected);
+    }
+}
+
 /// A megabyte of the user `u`.
 fn large(n: usize) -> Value {
     json!({ "n": n, "user": "u", "id": format!("file-{n}"), "thumb": "x".repeat(1_000_000) })

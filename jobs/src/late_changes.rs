@@ -1,10 +1,13 @@
 //! Changes that Convex accepts while a job copies a user's files.
 //!
 //! Pages of a user's files are read one after the other, not at one instant, so a file may change after its page was
-//! read. Each job notes Convex's time before it reads and afterwards applies what the change feed has since then.
+//! read. Each job notes Convex's time before it reads and afterwards applies what the change feed has since then. Where a
+//! document left an id, Convex is asked for the next one that has it.
 
-use futures_util::TryStreamExt;
-use futures_util::stream::BoxStream;
+use std::collections::HashSet;
+
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use sluice_convex::files::history::DeltaBatch;
 use sluice_convex::{ConvexError, File, FileChange, Files};
 use sluice_store::cache::{Cache, Change, ChangeKind, Entry};
@@ -61,16 +64,51 @@ impl<'a> LateChanges<'a> {
 
     /// Brings what is cached of the user up to date.
     pub(crate) async fn apply_to(&mut self, cache: &Cache) -> Result<(), Failure> {
+        let mut left = Vec::new();
         while let Some(changes) = self.next().await? {
-            cache.amend(self.user, &changes).await?;
+            left.extend(cache.amend(self.user, &changes).await?);
+        }
+        let mut found = self.successors(&left);
+        while let Some(changes) = found.try_next().await? {
+            cache.succeed(self.user, &changes).await?;
         }
         Ok(())
     }
+
+    /// The documents that have these ids, which others left in the changes given so far.
+    pub(crate) fn successors<'b>(
+        &'b self,
+        ids: &'b [String],
+    ) -> BoxStream<'b, Result<Vec<Change>, ConvexError>> {
+        successors(self.files, self.user, ids, self.cursor)
+    }
+}
+
+/// The user's documents that have these ids now, in the revisions that hold since `since` (ns) or later. A tombstone says
+/// nothing of other documents with the id of the one that went, of which the newest is to be shown in its place.
+pub(crate) fn successors<'a>(
+    files: &'a dyn Files,
+    user: &'a str,
+    ids: &'a [String],
+    since: i64,
+) -> BoxStream<'a, Result<Vec<Change>, ConvexError>> {
+    if ids.is_empty() {
+        return stream::empty().boxed();
+    }
+    let asked: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    files
+        .get_many(user, ids)
+        .map_ok(move |found| {
+            // What was found by its `_id` may have another id.
+            let found = found.into_iter().filter(|file| asked.contains(&*file.id));
+            found.map(|file| put(file, since)).collect()
+        })
+        .boxed()
 }
 
 fn as_seen_by(user: &str, change: FileChange) -> Change {
     let kind = match change.file {
-        Some(file) if *file.user == *user => ChangeKind::Put(entry(file)),
+        Some(file) if *file.user == *user => return put(file, change.ts),
         Some(File { id, .. }) => ChangeKind::Remove { id: Some(id) },
         None => ChangeKind::Remove { id: None },
     };
@@ -78,6 +116,14 @@ fn as_seen_by(user: &str, change: FileChange) -> Change {
         ts: change.ts,
         doc_id: change.doc_id,
         kind,
+    }
+}
+
+fn put(file: File, ts: i64) -> Change {
+    Change {
+        ts,
+        doc_id: file.doc_id.clone(),
+        kind: ChangeKind::Put(entry(file)),
     }
 }
 

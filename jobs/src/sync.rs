@@ -143,8 +143,13 @@ impl Load<'_> {
         if !found {
             return Ok(false);
         }
+        let mut left = Vec::new();
         while let Some(changes) = late.next().await? {
-            self.staging.amend(&changes, whole).await?;
+            left.extend(self.staging.amend(&changes, whole).await?);
+        }
+        let mut found = late.successors(&left);
+        while let Some(changes) = found.try_next().await? {
+            self.staging.amend(&changes, true).await?;
         }
         Ok(true)
     }

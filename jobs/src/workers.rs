@@ -85,8 +85,9 @@ pub async fn run_workers(
     let ended = shutdown.child_token();
     let _end_tail = ended.clone().drop_guard();
     let tail = config.tail.map(|tail| {
-        let cache = context.cache.clone();
-        tokio::spawn(tail::run(cache, tail, config.worker_name.clone(), ended))
+        let (cache, files) = (context.cache.clone(), context.files.clone());
+        let worker = config.worker_name.clone();
+        tokio::spawn(tail::run(cache, files, tail, worker, ended))
     });
     monitor
         .run_with_signal(async move {

@@ -1,15 +1,16 @@
 -- Brings what is cached of a user up to date with changes in Convex, in whichever order and however often they arrive: in
--- the live set of two changes of one document the later holds; a single entry is dropped, to be fetched anew when it is read,
--- unless it is the revision that a change brought.
--- Nothing is added, except to a live set that is complete. A revision that would take the set above its limit leaves it.
+-- the live set of two changes of one document the later holds, and of two documents with one id the newer is shown; a single
+-- entry is dropped, to be fetched anew when it is read, unless it is the revision that a change brought.
+-- Nothing is added, except to a live set that is complete, and in the place of what was removed when the caller says so. A
+-- revision that would take the set above its limit leaves it.
 --
 -- KEYS  1-5 live: info, entries, order, docs, stamps  6-8 single: entries, expiry, docs
 --       9.. fetch lease of each change (of the _id for a removal whose id is not known)
--- ARGV  1 limit of the live set, bytes
+-- ARGV  1 limit of the live set, bytes  2 the changes succeed to ids that were left: 0 | 1
 --       then for each change: Convex _id, id, JSON, time (ns); a removal has '' as JSON, and as id when that is not known
--- Returns the number of cached entries that were refreshed, added or removed.
--- Cost  O(changes * log singles); O(changes) where nothing is cached.
-local call = redis.call
+-- Returns {number of cached entries that were refreshed, added or removed, then the ids of the live set that the document
+--       left which was shown: another one, that is not known here, may be the newest now}.
+-- Cost  O(changes * log singles); O(changes) where nothing is cached. Documents that meet at one id are parsed.
 
 -- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
 for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
@@ -17,11 +18,12 @@ local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', '
 local live, singles = info[1], call('EXISTS', KEYS[7]) == 1
 -- Without its counters (evicted) a set cannot be kept up to date.
 if not live then call('UNLINK', KEYS[2]) end
-if not live and not singles then return 0 end
+if not live and not singles then return {0} end
 
 local complete, limit, as_of = info[1] == '1', tonumber(ARGV[1]), info[5] or '0'
 local entries, skipped, bytes = tonumber(info[2] or 0), tonumber(info[3] or 0), tonumber(info[4] or 0)
-local touched = 0
+local succeeds = ARGV[2] == '1'
+local touched, left = 0, {}
 
 -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
 local function after(one, other) return #one > #other or (#one == #other and one > other) end
@@ -36,13 +38,6 @@ local function take_out(id)
   return true
 end
 
--- Whether the entry is the document's. Another document may have taken over the id of one that is removed.
-local function holds(id, doc)
-  local json = call('HGET', KEYS[2], id)
-  local owner = json and string.match(json, '"_id"%s*:%s*"([^"]*)"')
-  return not owner or owner == doc
-end
-
 local function drop_single(id)
   if call('ZREM', KEYS[7], id) == 0 then return end
   call('HDEL', KEYS[6], id)
@@ -51,36 +46,50 @@ local function drop_single(id)
   touched = touched + 1
 end
 
+-- Puts an entry in, if it fits.
+local function put_in(doc, id, json)
+  local size = #id + #json
+  if bytes + size <= limit then
+    if call('HSET', KEYS[2], id, json) == 1 then call('RPUSH', KEYS[3], id) end
+    entries = entries + 1
+    bytes = bytes + size
+  else
+    skipped = skipped + 1
+    complete = false
+  end
+  if doc == id then call('HDEL', KEYS[4], doc) else call('HSET', KEYS[4], doc, id) end
+end
+
 local function amend_live(doc, id, json, ts)
-  if not after(ts, call('HGET', KEYS[5], doc) or as_of) then return end
-  local known = call('HGET', KEYS[4], doc) or doc
-  local there = false
-  if json ~= '' or holds(known, doc) then there = take_out(known) end
+  local stamp = call('HGET', KEYS[5], doc)
+  -- It comes again, perhaps since the former caller did not come to ask who has the id now.
+  if json == '' and stamp and not after(ts, stamp) and call('HEXISTS', KEYS[2], id) == 1 then left[id] = true end
+  if after(stamp or as_of, ts) then return end
+  local known = call('HGET', KEYS[4], doc)
+  local is_hidden = known and string.byte(known) == 0
+  local held = known or doc
+  local stays = held == id and json ~= ''
+  local there, is_changed = false, known
+  if not is_hidden and (known or stays or holds(KEYS[2], held, doc)) then
+    there = take_out(held)
+    if there and not stays then left[held] = true end
+  end
   if json == '' then
     call('HDEL', KEYS[4], doc)
+  elseif not stays and gives_way(KEYS[2], KEYS[4], id, doc, json) then
+    is_changed = true
   else
-    if known ~= id then there = take_out(id) or there end
-    if not there and not complete then return end
-    local size = #id + #json
-    if bytes + size <= limit then
-      if call('HSET', KEYS[2], id, json) == 1 then call('RPUSH', KEYS[3], id) end
-      entries = entries + 1
-      bytes = bytes + size
-    else
-      skipped = skipped + 1
-      complete = false
-    end
-    if doc == id then call('HDEL', KEYS[4], doc) else call('HSET', KEYS[4], doc, id) end
+    if not stays then there = take_out(id) or there end
+    if not there and not complete and not succeeds then return end
+    put_in(doc, id, json)
     there = true
   end
-  if there then
-    call('HSET', KEYS[5], doc, ts)
-    touched = touched + 1
-  end
+  if there or is_changed then call('HSET', KEYS[5], doc, ts) end
+  if there then touched = touched + 1 end
 end
 
 for change = 1, #KEYS - 8 do
-  local at = 4 * change - 2
+  local at = 4 * change - 1
   local doc, id, json, ts = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if singles then
     local known = call('HGET', KEYS[8], 'd:' .. doc) or doc
@@ -90,10 +99,12 @@ for change = 1, #KEYS - 8 do
   if live then amend_live(doc, id, json, ts) end
 end
 
+local answer = {touched}
 if live then
   call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes)
   -- A part that this call brought into being expires with the others.
   local ttl = call('PTTL', KEYS[1])
   for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end
+  for id in pairs(left) do answer[#answer + 1] = id end
 end
-return touched
+return answer

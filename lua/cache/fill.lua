@@ -10,7 +10,6 @@
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON
 -- Returns {0, written}; {1} when the epoch moved. An entry that changed while it was fetched is not written.
 -- Cost  O(entries * log singles). May be repeated.
-local call = redis.call
 local nonce, since = ARGV[4], ARGV[5]
 if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then
   for at = 8, #KEYS do
@@ -55,6 +54,8 @@ local function refresh_live(id, doc, json, old_length)
     call('UNLINK', KEYS[3])
     return false
   end
+  -- Another document is shown: which of the two is newer is decided where the change of either is applied.
+  if not holds(KEYS[3], id, doc) then return true end
   -- What is there may be a later revision.
   if not after(since, call('HGET', KEYS[4], doc) or info[2] or '0') then return true end
   if live_ttl < ttl_ms then

@@ -3,10 +3,10 @@
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
 -- ARGV  1 add entries that are not staged: 0 | 1  2 staging TTL, ms
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
--- Returns {0, entries, skipped, bytes}; {1} when the epoch moved or the set is gone; {2, limit} when an entry does not fit and
---       the policy is to refuse (the staged data is dropped).
--- Cost  O(changes). May be repeated.
-local call = redis.call
+-- Returns {0, entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
+--       {1} when the epoch moved or the set is gone; {2, limit} when an entry does not fit and the policy is to refuse (the
+--       staged data is dropped).
+-- Cost  O(changes). May be repeated. Documents that meet at one id are parsed.
 local info = call('HMGET', KEYS[2], 'epoch', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
 if info[1] ~= (call('HGET', KEYS[1], 'value') or '0') then
   call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
@@ -26,28 +26,29 @@ local function take_out(id)
   return true
 end
 
--- Whether the entry is the document's. Another document may have taken over the id of one that is removed.
-local function holds(id, doc)
-  local json = call('HGET', KEYS[3], id)
-  local owner = json and string.match(json, '"_id"%s*:%s*"([^"]*)"')
-  return not owner or owner == doc
-end
-
 local function forget_skip(id)
   local was_skipped = call('SREM', KEYS[6], id) == 1
   if was_skipped then skipped = skipped - 1 end
   return was_skipped
 end
 
+local left = {}
 for at = 3, #ARGV, 3 do
   local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local known = call('HGET', KEYS[5], doc) or doc
-  local there, was_skipped = false, forget_skip(known)
-  if json ~= '' or holds(known, doc) then there = take_out(known) end
+  local known = call('HGET', KEYS[5], doc)
+  local is_hidden = known and string.byte(known) == 0
+  local held = known or doc
+  local stays = held == id and json ~= ''
+  local there, was_skipped = false, false
+  if not is_hidden and (known or stays or holds(KEYS[3], held, doc)) then
+    was_skipped = forget_skip(held)
+    there = take_out(held)
+    if (there or was_skipped) and not stays then left[held] = true end
+  end
   if json == '' then
     call('HDEL', KEYS[5], doc)
-  else
-    if known ~= id then
+  elseif stays or not gives_way(KEYS[3], KEYS[5], id, doc, json) then
+    if not stays then
       there = take_out(id) or there
       was_skipped = forget_skip(id) or was_skipped
     end
@@ -73,4 +74,6 @@ end
 
 call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes)
 for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[2]) end
-return {0, entries, skipped, bytes}
+local answer = {0, entries, skipped, bytes}
+for id in pairs(left) do answer[#answer + 1] = id end
+return answer

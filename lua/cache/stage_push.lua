@@ -27,7 +27,7 @@ for at = 3, #ARGV, 3 do
     if #json > 0 and bytes + size <= limit then
       bytes = bytes + size
       entries = entries + 1
-      taken[id] = true
+      taken[id] = doc
       ids[#ids + 1] = id
       fields[pairs_end + 1], fields[pairs_end + 2] = id, json
       pairs_end = pairs_end + 2
@@ -43,6 +43,10 @@ for at = 3, #ARGV, 3 do
       docs[docs_end + 1], docs[docs_end + 2] = doc, id
       docs_end = docs_end + 2
     end
+  elseif doc ~= '' and taken[id] ~= doc and call('HGET', KEYS[5], doc) ~= id then
+    -- An older document with the id of one that is shown (rivals.lua).
+    docs[docs_end + 1], docs[docs_end + 2] = doc, '\0' .. id
+    docs_end = docs_end + 2
   end
 end
 

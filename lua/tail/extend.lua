@@ -1,8 +1,9 @@
 -- Holds on to the lease on the tail.
 --
--- KEYS  1 lease
+-- KEYS  1 lease  2 state
 -- ARGV  1 token  2 lease, ms
--- Returns 1, or 0 when it is not the caller's any more.
+-- Returns 1; 0 when it is not the caller's any more; -1 when the token was never given out: Valkey lost data.
 -- Cost  O(1). May be repeated.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local call = redis.call
+if call('GET', KEYS[1]) == ARGV[1] then return call('PEXPIRE', KEYS[1], ARGV[2]) end
+return tonumber(call('HGET', KEYS[2], 'token') or 0) < tonumber(ARGV[1]) and -1 or 0

@@ -1,7 +1,7 @@
--- Some documents of one bucket of the ledger that a walk has not come by.
+-- Some documents of one bucket of the ledger that a walk has not come by, or any.
 --
 -- KEYS  1 state of the bucket  2 its documents
--- ARGV  1 token  2 generation of the walk (2 bytes)  3 cursor, '0' at first  4 about how many to look at
+-- ARGV  1 token  2 generation of the walk (2 bytes); '' for any  3 cursor, '0' at first  4 about how many to look at
 -- Returns {0} when the bucket is closed to this token; else {1, next cursor ('0' at the end), then _id and record of each}.
 -- Cost  O(documents looked at). May be repeated.
 local call = redis.call

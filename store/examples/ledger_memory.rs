@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sluice_store::Valkey;
-use sluice_store::tail::{Known, Settlement, Tail};
+use sluice_store::tail::{Known, Naming, Settlement, Tail};
 use sluice_test_support::TestValkey;
 
 const FILES: usize = 1_000_000;
@@ -22,6 +22,8 @@ async fn main() {
             let settlements: Vec<Settlement> = (chunk * 1000..(chunk + 1) * 1000)
                 .map(|n| settlement(n, has_id))
                 .collect();
+            let namings: Vec<Naming> = settlements.iter().filter_map(naming).collect();
+            lead.name(&namings).await.unwrap();
             lead.settle(&settlements, 1, true).await.unwrap();
         }
         let used = server.used_memory() - before;
@@ -50,6 +52,15 @@ fn settlement(n: usize, has_id: bool) -> Settlement {
             user: format!("user_{:027x}", n % 1000).into(),
             id: id.into(),
         }),
-        nudge: None,
+        nudges: Vec::new(),
     }
+}
+
+fn naming(settlement: &Settlement) -> Option<Naming<'_>> {
+    let name = settlement.file.as_ref()?;
+    Some(Naming {
+        doc_id: &settlement.doc_id,
+        name,
+        has: true,
+    })
 }

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// somebody else got the lease.
     #[error("superseded in the meantime, or expired")]
     Superseded,
+    /// Valkey has not what was written there before: it came back without its last writes, or without any.
+    #[error("Valkey lost data")]
+    DataLost,
     /// The set which a list cursor belongs to has been replaced; the list must be begun anew.
     #[error("the list has changed since the cursor was made")]
     CursorExpired,

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use redis::aio::PubSub;
 use sluice_store::tail::keys::NUDGES;
 use sluice_store::tail::{
-    Health, Known, LEASE, Lead, Look, Nudge, NudgeKind, Progress, Settlement, SweepCursors, Tail,
+    Health, Known, LEASE, Lead, Look, Naming, Nudge, NudgeKind, Progress, Settlement, SweepCursors,
+    Tail,
 };
 use sluice_store::{StoreError, Valkey};
 use sluice_test_support::{LossyWay, TestValkey};
@@ -47,7 +48,7 @@ fn settlement(doc_id: &str, ts: i64, file: Option<Known>) -> Settlement {
         doc_id: doc_id.into(),
         ts: T + ts,
         file,
-        nudge: Some(nudge),
+        nudges: vec![nudge],
     }
 }
 
@@ -126,7 +127,7 @@ async fn whatever_a_worker_does_after_another_one_took_over_is_refused() {
     assert!(is_superseded(stale.look(&[("a", T + 2)], None).await));
     assert!(is_superseded(stale.look(&[("a", T + 2)], Some(2)).await));
     let mut cursors = SweepCursors::default();
-    assert!(is_superseded(stale.sweep(2, &mut cursors).await));
+    assert!(is_superseded(stale.sweep(Some(2), &mut cursors).await));
     let health = Health::default();
     assert!(is_superseded(
         stale.save(&Progress::default(), &health).await
@@ -166,6 +167,97 @@ async fn the_ledger_knows_what_was_settled_and_nothing_that_went() {
     );
     assert!(lead.look(&[], None).await.unwrap().is_empty());
     assert_eq!(lead.settle(&[], 1, true).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_ledger_tells_whether_others_have_a_name_however_often_it_is_asked() {
+    let valkey = TestValkey::start();
+    let tail = tail_at(&valkey.url());
+    let stale = lead(&tail).await;
+    stale.release().await.unwrap();
+    let lead = lead(&tail).await;
+    let (f, g) = (known("f"), known("g"));
+    let step = |doc_id, name, has| Naming { doc_id, name, has };
+    let steps = [
+        step("a", &f, true),
+        step("b", &f, true),
+        step("b", &g, true),
+        step("a", &f, false),
+        step("c", &f, true),
+        step("b", &f, false),
+    ];
+    let first = lead.name(&steps).await.unwrap();
+    assert_eq!(first, [false, true, false, true, true, true]);
+    // What others have is then as it is in the end; of the last step of a name it was so at first, too.
+    for _ in 0..2 {
+        let again = lead.name(&steps).await.unwrap();
+        assert_eq!(again, [true, true, false, true, true, true]);
+    }
+    let gone = [step("c", &f, false), step("b", &g, false)];
+    for _ in 0..2 {
+        assert_eq!(lead.name(&gone).await.unwrap(), [false, false]);
+    }
+    // An `_id` as id is one document's.
+    assert_eq!(lead.name(&[step("f", &f, true)]).await.unwrap(), [false]);
+    let kept: Vec<String> = redis::Commands::keys(&mut valkey.connection(), "*names").unwrap();
+    assert!(kept.is_empty(), "{kept:?}");
+    assert!(is_superseded(stale.name(&steps).await));
+    assert!(is_superseded(stale.forget_names().await));
+}
+
+#[tokio::test]
+async fn among_many_names_each_is_found() {
+    let valkey = TestValkey::start();
+    let lead = lead(&tail_at(&valkey.url())).await;
+    let names: Vec<(String, Known)> = (0..20_000)
+        .map(|n| (format!("doc-{n}"), known(&format!("file-{n}"))))
+        .collect();
+    let all = |has| -> Vec<Naming> {
+        let steps = names
+            .iter()
+            .map(|(doc_id, name)| Naming { doc_id, name, has });
+        steps.collect()
+    };
+    assert!(!lead.name(&all(true)).await.unwrap().contains(&true));
+    let others: Vec<Naming> = names
+        .iter()
+        .map(|(_, name)| Naming {
+            doc_id: "other",
+            name,
+            has: true,
+        })
+        .collect();
+    assert!(!lead.name(&others).await.unwrap().contains(&false));
+    assert!(!lead.name(&all(false)).await.unwrap().contains(&false));
+    lead.forget_names().await.unwrap();
+    assert!(!lead.name(&all(true)).await.unwrap().contains(&true));
+}
+
+#[tokio::test]
+async fn nudges_of_one_id_come_in_the_order_of_the_settlements_whatever_their_documents() {
+    let valkey = TestValkey::start();
+    let lead = lead(&tail_at(&valkey.url())).await;
+    let mut subscription = listen(&valkey).await;
+    // Each document in its turn has one of seven ids, so that each id is in most buckets.
+    let settlements: Vec<Settlement> = (0..500)
+        .map(|n| {
+            let mut settlement = settlement(&format!("d{n}"), n, Some(known("f")));
+            settlement.nudges[0].id = format!("f{}", n % 7);
+            settlement
+        })
+        .collect();
+    assert_eq!(lead.settle(&settlements, 1, true).await.unwrap(), 500);
+    assert_eq!(lead.settle(&settlements, 1, true).await.unwrap(), 0);
+    let told = told(&valkey, &mut subscription).await;
+    assert_eq!(told.len(), 500);
+    for id in 0..7 {
+        let of_id: Vec<i64> = told
+            .iter()
+            .map(|(_, ts)| *ts)
+            .filter(|ts| ts % 7 == id)
+            .collect();
+        assert!(of_id.is_sorted(), "{of_id:?}");
+    }
 }
 
 #[tokio::test]
@@ -209,10 +301,15 @@ async fn lost_data_is_noticed_before_anything_is_settled_on_top() {
     redis::cmd("FLUSHALL")
         .exec(&mut valkey.connection())
         .unwrap();
-    assert!(is_superseded(lead.look(&[("a", T + 3)], None).await));
-    assert!(is_superseded(
-        lead.save(&progress, &Health::default()).await
-    ));
+    let look = lead.look(&[("a", T + 3)], None).await;
+    assert!(matches!(look, Err(StoreError::DataLost)));
+    let save = async || lead.save(&progress, &Health::default()).await;
+    assert!(matches!(save().await, Err(StoreError::DataLost)));
+    assert!(matches!(lead.extend().await, Err(StoreError::DataLost)));
+    // Another worker that goes on from what is there has the lease, which is no loss of data.
+    let _other = tail.claim("other").await.unwrap().unwrap();
+    assert!(!lead.extend().await.unwrap());
+    assert!(is_superseded(save().await));
 }
 
 #[tokio::test]
@@ -240,7 +337,7 @@ async fn a_walk_marks_what_it_comes_by_and_a_sweep_finds_the_rest() {
 
     let (mut cursors, mut found) = (SweepCursors::default(), BTreeSet::new());
     while !cursors.are_done() {
-        let unmarked = lead.sweep(2, &mut cursors).await.unwrap();
+        let unmarked = lead.sweep(Some(2), &mut cursors).await.unwrap();
         found.extend(
             unmarked
                 .into_iter()
@@ -272,7 +369,9 @@ async fn each_bucket_lies_in_one_slot_of_a_cluster() {
     lead.save(&Progress::default(), &Health::default())
         .await
         .unwrap();
-    lead.sweep(1, &mut SweepCursors::default()).await.unwrap();
+    lead.sweep(Some(1), &mut SweepCursors::default())
+        .await
+        .unwrap();
 }
 
 /// Transactions, each with the documents that it writes (`true`) or deletes.

@@ -28,34 +28,49 @@ impl ExportFiles {
         ExportFiles { client }
     }
 
-    /// Those of the user's files that have these ids, each at the places where it is asked for.
+    /// Those of the user's files that have these ids, each at the places where it is asked for. The whole table is walked:
+    /// of several files with one `id` the newest may come last.
     async fn spool_by_place(&self, user: &str, ids: &[String]) -> Result<Spool, ConvexError> {
-        let mut missing: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut asked: HashMap<&str, Asked> = HashMap::new();
         for (place, id) in ids.iter().enumerate() {
-            missing.entry(id).or_default().push(place);
+            asked.entry(id).or_default().places.push(place);
         }
         let spool = Spool::create();
-        if missing.is_empty() {
+        if asked.is_empty() {
             return Ok(spool);
         }
         let mut walk = Walk::of_user(&self.client, user).await?;
-        while !missing.is_empty()
-            && let Some(document) = walk.next().await?
-        {
-            let by_id = document.own_id()?.and_then(|id| missing.remove(&*id));
-            let mut places = by_id.unwrap_or_default();
-            // A file with this `id` may still come, and be put in the place of one with this `_id`.
-            places.extend(missing.get(&*document.doc_id()?).into_iter().flatten());
-            for place in places {
-                if let Some(file) = document.file()?
-                    && !spool.put(Rank::by_place(place), file).await
-                {
-                    return Ok(spool);
+        while let Some(document) = walk.next().await? {
+            let (own_id, doc_id) = (document.own_id()?, document.doc_id()?);
+            for (id, is_own) in [(own_id.as_deref(), true), (Some(&*doc_id), false)] {
+                let Some(asked) = id.and_then(|id| asked.get_mut(id)) else {
+                    continue;
+                };
+                let Some(file) = document.file()? else {
+                    continue;
+                };
+                let claim = (is_own, file.created, file.doc_id.clone());
+                if asked.claim.as_ref().is_some_and(|best| *best >= claim) {
+                    continue;
+                }
+                asked.claim = Some(claim);
+                for &place in &asked.places {
+                    if !spool.put(Rank::by_place(place), file.clone()).await {
+                        return Ok(spool);
+                    }
                 }
             }
         }
         Ok(spool)
     }
+}
+
+/// An id that is asked for.
+#[derive(Default)]
+struct Asked {
+    places: Vec<usize>,
+    /// The best claim to it up to now: by `id` rather than by `_id`, then the newest.
+    claim: Option<(bool, f64, Box<str>)>,
 }
 
 impl Files for ExportFiles {

@@ -64,8 +64,9 @@ pub trait Files: Send + Sync {
     fn newest_first<'a>(&'a self, user: &'a str) -> BoxStream<'a, Result<Vec<File>, ConvexError>>;
 
     /// Those of the user's files that have these ids, in the order of `ids`, in batches of about 1
-    /// MB or 512 files. An id which no file has as its `id` may also be an `_id`; one that no file
-    /// has is left out. Memory does not grow with the number of ids or the size of their files.
+    /// MB or 512 files. Of several files with one `id` it is the newest (by `_creationTime`, then
+    /// `_id`). An id which no file has as its `id` may also be an `_id`; one that no file has is
+    /// left out. Memory does not grow with the number of ids or the size of their files.
     fn get_many<'a>(
         &'a self,
         user: &'a str,

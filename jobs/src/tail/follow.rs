@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sluice_convex::ConvexError;
 use sluice_convex::files::history::DeltaBatch;
+use sluice_convex::{ConvexError, Files};
 use sluice_store::cache::Cache;
 use sluice_store::tail::{Health, Lead, Progress, Purpose};
 use tokio::time::sleep;
 
-use super::effects::{Source, bring_about};
+use super::effects::{Reach, Source, bring_about, name_all};
 use super::lease::Held;
 use super::{TailConfig, Trouble, jittered, report};
 
@@ -21,7 +21,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// The tail in the hands of one worker.
 pub(super) struct Follower<'a> {
     pub(super) lead: &'a Lead,
-    pub(super) cache: &'a Cache,
+    pub(super) reach: Reach<'a>,
     pub(super) config: &'a TailConfig,
     pub(super) progress: Progress,
     saved: Option<Instant>,
@@ -45,10 +45,16 @@ enum Step {
 }
 
 impl<'a> Follower<'a> {
-    pub fn new(held: &'a Held, cache: &'a Cache, config: &'a TailConfig) -> Follower<'a> {
+    pub fn new(
+        held: &'a Held,
+        cache: &'a Cache,
+        files: &'a dyn Files,
+        config: &'a TailConfig,
+    ) -> Follower<'a> {
+        let lead = &held.lead;
         Follower {
-            lead: &held.lead,
-            cache,
+            lead,
+            reach: Reach { lead, cache, files },
             config,
             progress: held.lead.progress().clone(),
             saved: None,
@@ -67,6 +73,10 @@ impl<'a> Follower<'a> {
 
     async fn follow_on(&mut self, failures: &mut u32) -> Result<Infallible, Trouble> {
         self.lead.fence().await?;
+        if !self.progress.named {
+            name_all(self.lead).await?;
+            self.progress.named = true;
+        }
         self.clock = Some((self.config.history.now().await?, Instant::now()));
         loop {
             match self.step().await? {
@@ -153,8 +163,7 @@ impl<'a> Follower<'a> {
             last = changes.last().map(|change| change.ts).or(last);
             self.lag_rows += changes.len() as u64;
             let bring_about = bring_about(
-                self.lead,
-                self.cache,
+                self.reach,
                 changes,
                 Source::Deltas,
                 self.progress.generation,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_store::StoreError;
 use sluice_store::tail::{LEASE, Lead};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -15,33 +17,29 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// A lease that is extended from a task of its own, however long a step of the tail takes, until this is dropped.
 pub(super) struct Held {
     pub lead: Arc<Lead>,
-    lost: CancellationToken,
     _stop: DropGuard,
 }
 
 impl Held {
-    pub fn new(lead: Lead) -> Held {
-        let lead = Arc::new(lead);
-        let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
+    /// Holds the lease. What comes with it says why it was lost, once it is.
+    pub fn new(lead: Lead) -> (Held, oneshot::Receiver<StoreError>) {
+        let (lead, stop) = (Arc::new(lead), CancellationToken::new());
+        let (lost, on_loss) = oneshot::channel();
         tokio::spawn({
-            let (lead, lost, stop) = (lead.clone(), lost.clone(), stop.clone());
+            let (lead, stop) = (lead.clone(), stop.clone());
             async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = keep(&lead) => lost.cancel(),
+                    // Who held it may have ended meanwhile.
+                    error = keep(&lead) => drop(lost.send(error)),
                 }
             }
         });
-        Held {
+        let held = Held {
             lead,
-            lost,
             _stop: stop.drop_guard(),
-        }
-    }
-
-    /// Returns when the lease is lost.
-    pub async fn lost(&self) {
-        self.lost.cancelled().await;
+        };
+        (held, on_loss)
     }
 
     /// Lets another worker have it at once.
@@ -52,18 +50,20 @@ impl Held {
     }
 }
 
-/// Extends the lease for as long as that works.
-async fn keep(lead: &Lead) {
+/// Extends the lease for as long as that works. Returns why it does no longer.
+async fn keep(lead: &Lead) -> StoreError {
     let mut good_until = Instant::now() + LEASE;
     while Instant::now() < good_until {
         sleep(EXTEND_EVERY).await;
         let asked = Instant::now();
         match timeout(EXTEND_EVERY, lead.extend()).await {
             Ok(Ok(true)) => good_until = asked + LEASE,
-            Ok(Ok(false)) => return,
+            Ok(Ok(false)) => break,
+            Ok(Err(StoreError::DataLost)) => return StoreError::DataLost,
             Ok(Err(_)) | Err(_) => {
                 metrics::counter!("sluice_tail_extensions_failed_total").increment(1);
             }
         }
     }
+    StoreError::Superseded
 }

@@ -8,16 +8,19 @@
 mod effects;
 mod follow;
 mod lease;
+mod nudges;
 mod report;
 mod walk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use sluice_convex::{ConvexError, History};
+use sluice_convex::{ConvexError, Files, History};
 use sluice_store::StoreError;
 use sluice_store::cache::Cache;
 use sluice_store::tail::Tail;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::follow::Follower;
@@ -54,6 +57,7 @@ enum Trouble {
 /// this one pauses.
 pub(crate) async fn run(
     cache: Cache,
+    files: Arc<dyn Files>,
     config: TailConfig,
     worker: String,
     shutdown: CancellationToken,
@@ -66,9 +70,9 @@ pub(crate) async fn run(
         let pause = match tail.claim(&worker).await {
             Ok(None) => jittered(CLAIM_EVERY),
             Ok(Some(lead)) => {
-                let held = Held::new(lead);
-                let follower = Follower::new(&held, &cache, &config);
-                let ended = lead_until(follower, &held, &shutdown, &mut failures).await;
+                let (held, on_loss) = Held::new(lead);
+                let follower = Follower::new(&held, &cache, &*files, &config);
+                let ended = lead_until(follower, on_loss, &shutdown, &mut failures).await;
                 held.release().await;
                 ended
             }
@@ -84,14 +88,14 @@ pub(crate) async fn run(
 /// Tails until the shutdown, a failure or the loss of the lease. Returns how long to keep from trying again.
 async fn lead_until(
     mut follower: Follower<'_>,
-    held: &Held,
+    on_loss: oneshot::Receiver<StoreError>,
     shutdown: &CancellationToken,
     failures: &mut u32,
 ) -> Duration {
     report::leads(true);
     let trouble = tokio::select! {
         () = shutdown.cancelled() => None,
-        () = held.lost() => Some(StoreError::Superseded.into()),
+        lost = on_loss => Some(lost.unwrap_or(StoreError::Superseded).into()),
         trouble = follower.run(failures) => Some(trouble),
     };
     report::leads(false);
@@ -107,8 +111,11 @@ async fn lead_until(
 /// Reports a failure and says how long to pause after it.
 fn after(trouble: &Trouble, failures: &mut u32) -> Duration {
     report::trouble(trouble);
-    // Somebody else tails now: that is no failure.
-    if matches!(trouble, Trouble::Store(StoreError::Superseded)) {
+    // Somebody else tails now, or this one goes on from what there is: that is no failure.
+    if matches!(
+        trouble,
+        Trouble::Store(StoreError::Superseded | StoreError::DataLost)
+    ) {
         return jittered(CLAIM_EVERY);
     }
     *failures += 1;

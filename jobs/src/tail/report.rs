@@ -28,9 +28,10 @@ pub(super) fn describe() {
             "sluice_tail_takeovers_total",
             "Times this worker got the lease",
         ),
+        ("sluice_tail_lease_lost_total", "Times it lost the lease"),
         (
-            "sluice_tail_lease_lost_total",
-            "Times it lost the lease, or Valkey lost data under it",
+            "sluice_tail_data_lost_total",
+            "Times Valkey had lost what the tail wrote",
         ),
         (
             "sluice_tail_extensions_failed_total",
@@ -89,8 +90,13 @@ pub(super) fn trouble(trouble: &Trouble) {
         Trouble::Store(StoreError::Superseded) => {
             counter!("sluice_tail_lease_lost_total").increment(1);
             tracing::warn!(
-                "the lease on the tail is lost, or Valkey lost data; beginning again from what it has"
+                "the lease on the tail ran out, or another worker has it; waiting for it"
             );
+            return;
+        }
+        Trouble::Store(StoreError::DataLost) => {
+            counter!("sluice_tail_data_lost_total").increment(1);
+            tracing::warn!("Valkey lost data of the tail; going on from what it has");
             return;
         }
         Trouble::Store(_) => "valkey",

@@ -58,7 +58,7 @@ impl Follower<'_> {
             };
             let generation = self.progress.generation;
             let (done, next) = tokio::join!(
-                bring_about(self.lead, self.cache, changes, source, generation),
+                bring_about(self.reach, changes, source, generation),
                 async {
                     if is_last {
                         Ok(None)
@@ -89,16 +89,8 @@ impl Follower<'_> {
         let generation = self.progress.generation;
         let mut cursors = SweepCursors::default();
         while !cursors.are_done() {
-            let unmarked = self.lead.sweep(generation, &mut cursors).await?;
-            remove_unmarked(
-                self.lead,
-                self.cache,
-                unmarked,
-                source,
-                generation,
-                walk.snapshot,
-            )
-            .await?;
+            let unmarked = self.lead.sweep(Some(generation), &mut cursors).await?;
+            remove_unmarked(self.reach, unmarked, source, generation, walk.snapshot).await?;
         }
         if walk.purpose != Purpose::Compare {
             self.progress.cursor = Some(walk.snapshot);

@@ -6,7 +6,7 @@
 //! | `live:info` | hash: `token`, `generation` (time of the commit in µs), `kind`, `complete`, `entries`, `skipped`, `bytes`, `as_of` (time in ns up to which it holds every change), `committed_at` (ms) | sync TTL |
 //! | `live:entries` | hash: id → JSON; an empty value is a tombstone | as `live:info` |
 //! | `live:order` | list of ids in rank order; those of tombstones stay | as `live:info` |
-//! | `live:docs` | hash: Convex `_id` → id, where they differ | as `live:info` |
+//! | `live:docs` | hash: Convex `_id` → id, where they differ; after a NUL byte where a newer document is shown under that id | as `live:info` |
 //! | `live:stamps` | hash: Convex `_id` → time in ns of the last change applied to the set, of what changed after `as_of` | as `live:info` |
 //! | `stage:<token>:info` | hash: `epoch`, `seq` (last chunk applied), `limit`, `policy`, `entries`, `skipped`, `bytes`, `refused` | 15 min, renewed by each chunk |
 //! | `stage:<token>:entries`, `:order`, `:docs` | as the live ones, which they become | as `:info` |

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::{StoreError, Valkey};
 use keys::Keys;
 
+pub use amend::Amended;
 pub use list::ListPage;
 pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};

@@ -12,8 +12,15 @@ use crate::{Script, StoreError};
 
 static READ: LazyLock<Script> =
     LazyLock::new(|| Script::new("read", include_str!("../../../lua/cache/read.lua")));
-static FILL: LazyLock<Script> =
-    LazyLock::new(|| Script::new("fill", include_str!("../../../lua/cache/fill.lua")));
+static FILL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "fill",
+        concat!(
+            include_str!("../../../lua/cache/rivals.lua"),
+            include_str!("../../../lua/cache/fill.lua")
+        ),
+    )
+});
 static EXTEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "extend_fetch",

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 
+use super::amend::text;
 use super::keys::{Keys, STAGING_TTL, SetKeys};
 use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
 use crate::{Script, StoreError, Valkey};
@@ -23,7 +24,10 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| {
 static AMEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "stage_amend",
-        include_str!("../../../lua/cache/stage_amend.lua"),
+        concat!(
+            include_str!("../../../lua/cache/rivals.lua"),
+            include_str!("../../../lua/cache/stage_amend.lua")
+        ),
     )
 });
 static COMMIT: LazyLock<Script> = LazyLock::new(|| {
@@ -130,11 +134,20 @@ impl Staging {
     }
 
     /// Applies revisions and removals that were seen while staging. One that grew and no longer fits is refused, or leaves the
-    /// set and is counted as skipped. A file that is not staged is added (if it fits) only when `add_new`.
+    /// set and is counted as skipped. A file that is not staged is added (if it fits) only when `add_new`. Of two documents
+    /// with one id the newer is staged.
+    ///
+    /// Returns the ids that the document left which was staged: another one may be the newest now. It is added by a call of
+    /// this with `add_new`.
     ///
     /// # Errors
     /// As [`Staging::push`].
-    pub async fn amend(&mut self, changes: &[Change], add_new: bool) -> Result<(), StoreError> {
+    pub async fn amend(
+        &mut self,
+        changes: &[Change],
+        add_new: bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut left = Vec::new();
         for chunk in chunks(changes, Change::bytes) {
             let bytes = chunk.iter().map(Change::bytes).sum();
             let mut cmd = self.command(&AMEND, 3 * chunk.len(), bytes);
@@ -146,9 +159,9 @@ impl Staging {
                 };
                 cmd.arg(&*change.doc_id).arg(id).arg(json);
             }
-            self.run(&AMEND, &cmd).await?;
+            left.extend(self.run(&AMEND, &cmd).await?);
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Puts the set in the place of the live one, for all readers at once, and drops the user's single entries. `kind` is the
@@ -231,17 +244,27 @@ impl Staging {
         script.command_with_capacity(&self.set_keys(), 2 + args, 32 + bytes)
     }
 
-    async fn run(&mut self, script: &Script, cmd: &Cmd) -> Result<(), StoreError> {
-        match script.run::<Vec<u64>>(&self.valkey, cmd).await?[..] {
-            [0, entries, skipped, bytes] => {
+    /// Runs a script and takes over the totals. Returns the ids behind them in its answer.
+    async fn run(&mut self, script: &Script, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
+        let answer: Vec<Value> = script.run(&self.valkey, cmd).await?;
+        match answer[..] {
+            [
+                Value::Int(0),
+                Value::Int(entries),
+                Value::Int(skipped),
+                Value::Int(bytes),
+                ..,
+            ] => {
                 self.totals = Pushed {
-                    entries,
-                    skipped,
-                    bytes,
+                    entries: entries.unsigned_abs(),
+                    skipped: skipped.unsigned_abs(),
+                    bytes: bytes.unsigned_abs(),
                 };
-                Ok(())
+                Ok(answer.into_iter().skip(4).filter_map(text).collect())
             }
-            [2, limit] => Err(StoreError::LimitExceeded { limit }),
+            [Value::Int(2), Value::Int(limit)] => Err(StoreError::LimitExceeded {
+                limit: limit.unsigned_abs(),
+            }),
             _ => Err(StoreError::Superseded),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use redis::Pipeline;
 
-use super::keys::{self, BUCKETS, bucket};
+use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
 use crate::{Script, StoreError, Valkey};
 
@@ -54,14 +54,18 @@ impl Lead {
         &self.progress
     }
 
-    /// Extends the lease; `false` when it is lost.
+    /// Extends the lease; `false` when it ran out, or somebody else has it.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out; [`StoreError::Valkey`] and
+    /// [`StoreError::Pool`].
     pub async fn extend(&self) -> Result<bool, StoreError> {
-        let mut cmd = EXTEND.command(&[keys::LEASE]);
+        let mut cmd = EXTEND.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(self.token).arg(LEASE.as_millis() as u64);
-        EXTEND.run(&self.valkey, &cmd).await
+        match EXTEND.run(&self.valkey, &cmd).await? {
+            -1 => Err(StoreError::DataLost),
+            extended => Ok(extended == 1),
+        }
     }
 
     /// Gives the lease back, so that the next worker need not wait until it runs out.
@@ -81,8 +85,7 @@ impl Lead {
     pub async fn fence(&self) -> Result<(), StoreError> {
         let mut pipeline = Pipeline::new();
         for number in 0..BUCKETS {
-            let [state, _] = bucket(number);
-            let mut cmd = FENCE.command(&[&state]);
+            let mut cmd = FENCE.command(&[&key(number, "state")]);
             cmd.arg(self.token);
             pipeline.add_command(cmd);
         }
@@ -96,8 +99,8 @@ impl Lead {
     /// Keeps how far the tail has come and how it is doing. Everything up to there has to be settled before.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now, or when Valkey does not have what was kept last: it
-    /// lost data, and the tail has to go on from what is there.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now. [`StoreError::DataLost`] when Valkey does not have
+    /// what was kept last: the tail has to go on from what is there.
     pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
         let text = print(progress)?;
         let mut cmd = SAVE.command(&[keys::STATE]);
@@ -105,11 +108,14 @@ impl Lead {
             .arg(&*lock(&self.kept))
             .arg(&text)
             .arg(print(health)?);
-        if !SAVE.run::<bool>(&self.valkey, &cmd).await? {
-            return Err(StoreError::Superseded);
+        match SAVE.run(&self.valkey, &cmd).await? {
+            1 => {
+                *lock(&self.kept) = text;
+                Ok(())
+            }
+            -1 => Err(StoreError::DataLost),
+            _ => Err(StoreError::Superseded),
         }
-        *lock(&self.kept) = text;
-        Ok(())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Pipeline};
+use redis::Pipeline;
 
-use super::keys::{BUCKETS, NUDGES, bucket, bucket_of};
+use super::buckets::{Buckets, rounds};
+use super::keys::{BUCKETS, NUDGES, bucket_of, key};
 use super::lead::{Lead, lock};
 use super::record::time;
 use super::{Known, Nudge, print};
@@ -40,8 +41,8 @@ pub struct Settlement {
     pub ts: i64,
     /// The file as it is since then; `None`: it is gone.
     pub file: Option<Known>,
-    /// What is told about it; `None`: nothing.
-    pub nudge: Option<Nudge>,
+    /// What is told about it, in this order: at most one for each of two names.
+    pub nudges: Vec<Nudge>,
 }
 
 /// A document that a walk has not come by.
@@ -58,15 +59,16 @@ impl Lead {
     /// whose generation is given, those which are settled are marked as come by.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now, or when the ledger lost what this lead wrote.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`] when the ledger lost what
+    /// this lead wrote.
     pub async fn look(
         &self,
         documents: &[(&str, i64)],
         generation: Option<u16>,
     ) -> Result<Vec<Look>, StoreError> {
-        let buckets = Buckets::of(documents.iter().map(|(doc_id, _)| *doc_id));
+        let buckets = Buckets::of(documents.iter().map(|(doc_id, _)| bucket_of(doc_id)));
         let generation = generation.map(u16::to_be_bytes);
-        let commands = buckets.commands(&LOOK, |cmd, places| {
+        let commands = buckets.commands(&LOOK, "documents", |cmd, places| {
             cmd.arg(self.token)
                 .arg(generation.as_ref().map_or(&b""[..], |bytes| bytes));
             for &place in places {
@@ -102,7 +104,7 @@ impl Lead {
     fn check_settled(&self, number: usize, settled: Vec<u8>) -> Result<(), StoreError> {
         let seen = &mut lock(&self.settled)[number];
         match seen {
-            Some(seen) if *seen != settled => Err(StoreError::Superseded),
+            Some(seen) if *seen != settled => Err(StoreError::DataLost),
             _ => {
                 *seen = Some(settled);
                 Ok(())
@@ -110,8 +112,9 @@ impl Lead {
         }
     }
 
-    /// Records changes whose effects have been brought about and makes them known, each once, however often it is called; one
-    /// round trip. Deltas (without a `generation`) are to come in the order of their times. Returns how many were new.
+    /// Records changes whose effects have been brought about and makes them known, each once, however often it is called.
+    /// Nudges of one user and id come in the order of the settlements; one round trip where these are all of different ones.
+    /// Deltas are to come in the order of their times. Returns how many were new.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
@@ -121,13 +124,30 @@ impl Lead {
         generation: u16,
         are_deltas: bool,
     ) -> Result<u64, StoreError> {
+        // Nudges as the script takes them: JSON texts, which have no line breaks, a line each.
         let mut nudges = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            let nudge = settlement.nudge.as_ref();
-            nudges.push(nudge.map_or_else(|| Ok(String::new()), print)?);
+        for Settlement { nudges: told, .. } in settlements {
+            let lines: Vec<String> = told.iter().map(print).collect::<Result<_, _>>()?;
+            nudges.push(lines.join("\n"));
         }
-        let buckets = Buckets::of(settlements.iter().map(|settlement| &*settlement.doc_id));
-        let commands = buckets.commands(&SETTLE, |cmd, places| {
+        let mut done = 0;
+        for round in rounds(settlements) {
+            done += self
+                .settle_round(settlements, &nudges, &round, generation, are_deltas)
+                .await?;
+        }
+        Ok(done)
+    }
+
+    async fn settle_round(
+        &self,
+        settlements: &[Settlement],
+        nudges: &[String],
+        round: &Buckets,
+        generation: u16,
+        are_deltas: bool,
+    ) -> Result<u64, StoreError> {
+        let commands = round.commands(&SETTLE, "documents", |cmd, places| {
             cmd.arg(self.token).arg(u8::from(are_deltas)).arg(NUDGES);
             for &place in places {
                 let Settlement {
@@ -142,16 +162,13 @@ impl Lead {
                     .arg(&nudges[place]);
             }
         });
-        if commands.is_empty() {
-            return Ok(0);
-        }
         let answers: Vec<i64> = SETTLE.run_all(&self.valkey, &commands).await?;
         if answers.contains(&-1) {
             return Err(StoreError::Superseded);
         }
         if are_deltas {
             let mut settled = lock(&self.settled);
-            for (number, places) in buckets.used() {
+            for (number, places) in round.used() {
                 let last = places.iter().map(|&place| time(settlements[place].ts));
                 settled[number] = last.max().map(Vec::from).max(settled[number].take());
             }
@@ -159,23 +176,25 @@ impl Lead {
         Ok(answers.iter().sum::<i64>().unsigned_abs())
     }
 
-    /// Documents that the walk of this generation has not come by, some of each bucket from these cursors on, and where to go
-    /// on; begin with [`SweepCursors::default`]. One round trip.
+    /// Documents that the walk of this generation has not come by (`None`: all), some of each bucket from these cursors on,
+    /// and where to go on; begin with [`SweepCursors::default`]. One round trip.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
     pub async fn sweep(
         &self,
-        generation: u16,
+        generation: Option<u16>,
         cursors: &mut SweepCursors,
     ) -> Result<Vec<Unmarked>, StoreError> {
+        let generation = generation.map(u16::to_be_bytes);
+        let generation = generation.as_ref().map_or(&b""[..], |bytes| bytes);
         let mut commands = Pipeline::new();
         let mut asked = Vec::new();
         for (number, cursor) in cursors.0.iter().enumerate() {
             let Some(cursor) = cursor else { continue };
-            let mut cmd = SWEEP.command(&bucket(number).each_ref().map(String::as_str));
+            let mut cmd = SWEEP.command(&[&key(number, "state"), &key(number, "documents")]);
             cmd.arg(self.token)
-                .arg(&generation.to_be_bytes()[..])
+                .arg(generation)
                 .arg(cursor)
                 .arg(SWEPT_AT_ONCE);
             commands.add_command(cmd);
@@ -221,40 +240,6 @@ impl SweepCursors {
     /// Whether every bucket has been looked through.
     pub fn are_done(&self) -> bool {
         self.0.iter().all(Option::is_none)
-    }
-}
-
-/// Places in a list, by the bucket of the document there.
-struct Buckets([Vec<usize>; BUCKETS]);
-
-impl Buckets {
-    fn of<'a>(doc_ids: impl Iterator<Item = &'a str>) -> Buckets {
-        let mut buckets = std::array::from_fn(|_| Vec::new());
-        for (place, doc_id) in doc_ids.enumerate() {
-            buckets[bucket_of(doc_id)].push(place);
-        }
-        Buckets(buckets)
-    }
-
-    fn used(&self) -> impl Iterator<Item = (usize, &[usize])> {
-        let places = self.0.iter().map(Vec::as_slice).enumerate();
-        places.filter(|(_, places)| !places.is_empty())
-    }
-
-    /// A call for each bucket that is used.
-    fn commands(&self, script: &Script, arguments: impl Fn(&mut Cmd, &[usize])) -> Pipeline {
-        let mut commands = Pipeline::new();
-        for (number, places) in self.used() {
-            let keys = bucket(number);
-            let mut cmd = script.command_with_capacity(
-                &keys.each_ref().map(String::as_str),
-                3 + 4 * places.len(),
-                400 * places.len(),
-            );
-            arguments(&mut cmd, places);
-            commands.add_command(cmd);
-        }
-        commands
     }
 }
 

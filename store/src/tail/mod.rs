@@ -7,9 +7,11 @@
 //! nothing but the `_id`, so this is what tells whose file was deleted. It is also what makes each change known once, however
 //! often it comes: a change is *settled* by one script that compares, records and publishes. [`keys`] lists what is kept.
 
+mod buckets;
 pub mod keys;
 mod lead;
 mod ledger;
+mod names;
 mod record;
 
 use std::sync::LazyLock;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use lead::Lead;
 pub use ledger::{Look, Settlement, SweepCursors, Unmarked};
+pub use names::Naming;
 pub use record::Known;
 
 use crate::{Script, StoreError, Valkey};
@@ -48,6 +51,9 @@ pub struct Progress {
     pub witness: Option<i64>,
     /// The snapshot, ns, of the last walk that came to its end.
     pub compared: Option<i64>,
+    /// The ledger knows the names of all its documents.
+    #[serde(default)]
+    pub named: bool,
 }
 
 /// How far a walk over all documents has come.
@@ -164,7 +170,8 @@ impl TailStatus {
     }
 }
 
-/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document and time.
+/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document, time and id. A document that
+/// got another id is told of twice: of the id that it left, then of the one that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Nudge {
@@ -188,11 +195,11 @@ pub struct Nudge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NudgeKind {
-    /// It is new.
+    /// It is new: there was none with this user and id.
     Created,
-    /// It has another revision, or another owner.
+    /// It has another revision, or another owner, or one of several documents with this user and id came or went.
     Updated,
-    /// It is gone.
+    /// It is gone: there is none with this user and id.
     Deleted,
 }
 

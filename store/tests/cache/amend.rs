@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sluice_store::StoreError;
-use sluice_store::cache::{Change, Overflow, Pushed, Source};
+use sluice_store::cache::{Change, Entry, Overflow, Pushed, Source};
 
 use crate::support::{
     AS_OF, Store, entry, entry_of_doc, entry_of_size, put, put_at, remove, remove_at,
@@ -223,6 +223,155 @@ async fn removing_a_document_leaves_another_one_that_took_over_its_id() {
     assert!(store.look("u", "a").await.is_none());
 }
 
+/// A document with the id `a`, as it is cached. A greater `created` is newer.
+fn of_a(doc: &str, created: f64, version: u32) -> Entry {
+    // Another document is named inside, before its own `_id`.
+    let json = format!(
+        r#"{{"Of":{{"_id":"doc-x"}},"_creationTime":{created},"_id":"{doc}","id":"a","version":{version}}}"#
+    );
+    entry_of_doc("a", doc, &json)
+}
+
+#[tokio::test]
+async fn of_two_documents_with_one_id_the_newer_is_shown_in_whichever_order_they_come() {
+    let store = Store::start();
+    let (old, new) = (of_a("doc-old", 1.5, 1), of_a("doc-new", 2.5, 2));
+    for staged in [[&old, &new], [&new, &old]] {
+        for whole in [false, true] {
+            let store = Store::start();
+            let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
+            staging.push(&[entry("other", "x")]).await.unwrap();
+            staging
+                .push(std::slice::from_ref(if whole { &new } else { staged[0] }))
+                .await
+                .unwrap();
+            let changes = staged.map(|entry| put_at(AS_OF + 1, entry.clone()));
+            staging.amend(&changes, true).await.unwrap();
+            assert_eq!(staging.totals().entries, 2);
+            staging.commit("allOne", AS_OF).await.unwrap();
+            assert_eq!(store.look("u", "a").await.unwrap().1, new.json);
+            store.cache.amend("u", &changes).await.unwrap();
+            assert_eq!(store.look("u", "a").await.unwrap().1, new.json);
+            assert_eq!(store.list_all("u", 10).await.len(), 2);
+        }
+    }
+
+    store.sync("u", "allOne", &[new.clone(), old]).await;
+    let touched = of_a("doc-old", 1.5, 3);
+    let changes = [put_at(AS_OF + 3, touched.clone())];
+    assert!(store.cache.amend("u", &changes).await.unwrap().is_empty());
+    assert_eq!(store.look("u", "a").await.unwrap().1, new.json);
+    let removal = [remove_at(AS_OF + 4, "doc-new", Some("a"))];
+    // Told again to whoever asks again: the first may not have come to look who has the id now.
+    for _ in 0..2 {
+        assert_eq!(store.cache.amend("u", &removal).await.unwrap(), ["a"]);
+    }
+    assert!(store.look("u", "a").await.is_none());
+    let successor = [put_at(AS_OF + 5, touched.clone())];
+    for _ in 0..2 {
+        store.cache.succeed("u", &successor).await.unwrap();
+        assert_eq!(store.list_all("u", 10).await, [&touched.json]);
+    }
+    // A worker that stood still since the time before.
+    store
+        .cache
+        .amend("u", &[put_at(AS_OF + 2, new)])
+        .await
+        .unwrap();
+    assert_eq!(store.list_all("u", 10).await, [&touched.json]);
+    let removal = [remove_at(AS_OF + 6, "doc-old", Some("a"))];
+    store.cache.amend("u", &removal).await.unwrap();
+    assert!(store.list_all("u", 10).await.is_empty());
+    store.cache.succeed("u", &successor).await.unwrap();
+    assert!(store.list_all("u", 10).await.is_empty(), "it went since");
+    store.assert_every_key_expires();
+}
+
+#[tokio::test]
+async fn removing_the_older_of_two_documents_with_one_id_leaves_the_newer() {
+    let store = Store::start();
+    let (old, new) = (of_a("doc-old", 1.5, 1), of_a("doc-new", 2.5, 2));
+    store.sync("u", "allOne", &[new.clone(), old]).await;
+    let removal = [remove_at(AS_OF + 1, "doc-old", Some("a"))];
+    assert!(store.cache.amend("u", &removal).await.unwrap().is_empty());
+    assert_eq!(store.list_all("u", 10).await, [&new.json]);
+    // In its stead a third one, which is newer still, and goes again.
+    let third = of_a("doc-third", 3.5, 3);
+    let changes = [put_at(AS_OF + 2, third.clone())];
+    store.cache.amend("u", &changes).await.unwrap();
+    assert_eq!(store.list_all("u", 10).await, [&third.json]);
+    let removal = [remove_at(AS_OF + 3, "doc-new", Some("a"))];
+    assert!(store.cache.amend("u", &removal).await.unwrap().is_empty());
+    assert_eq!(store.list_all("u", 10).await, [&third.json]);
+}
+
+#[tokio::test]
+async fn in_a_set_that_is_not_complete_a_successor_takes_the_place_and_nothing_else_does() {
+    let store = Store::start();
+    let (old, new) = (of_a("doc-old", 1.5, 1), of_a("doc-new", 2.5, 2));
+    store.sync("u", "mostOne", std::slice::from_ref(&new)).await;
+    let removal = [remove_at(AS_OF + 1, "doc-new", Some("a"))];
+    assert_eq!(store.cache.amend("u", &removal).await.unwrap(), ["a"]);
+    let changes = [put_at(AS_OF + 2, old.clone())];
+    store.cache.amend("u", &changes).await.unwrap();
+    assert!(store.look("u", "a").await.is_none());
+    store.cache.succeed("u", &changes).await.unwrap();
+    assert_eq!(store.list_all("u", 10).await, [&old.json]);
+
+    let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    staging.push(std::slice::from_ref(&new)).await.unwrap();
+    assert_eq!(staging.amend(&removal, false).await.unwrap(), ["a"]);
+    staging.amend(&changes, true).await.unwrap();
+    staging.commit("mostOne", AS_OF + 2).await.unwrap();
+    assert_eq!(store.list_all("u", 10).await, [&old.json]);
+}
+
+#[tokio::test]
+async fn a_document_that_leaves_an_id_tells_so_also_where_an_older_one_comes_to_it_at_once() {
+    let store = Store::start();
+    let [first, second, third] = [1.5, 2.5, 3.5].map(|created| {
+        let doc = format!("doc-{created}");
+        of_a(&doc, created, 1)
+    });
+    let all = [third.clone(), second.clone()];
+    store.sync("u", "allOne", &all).await;
+    let moved = entry_of_doc("b", &third.doc_id, r#"{"id":"b"}"#);
+    let changes = [
+        put_at(AS_OF + 1, moved),
+        put_at(AS_OF + 1, first),
+        // The former id, for fetches under way.
+        remove_at(AS_OF, &third.doc_id, Some("a")),
+    ];
+    for _ in 0..2 {
+        assert_eq!(store.cache.amend("u", &changes).await.unwrap(), ["a"]);
+    }
+    let successor = [put_at(AS_OF + 2, second.clone())];
+    store.cache.succeed("u", &successor).await.unwrap();
+    assert_eq!(store.look("u", "a").await.unwrap().1, second.json);
+    assert_eq!(store.list_all("u", 10).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_prefetch_brings_of_another_document_does_not_stay_behind_when_that_goes() {
+    let store = Store::start();
+    let (old, new) = (of_a("doc-old", 1.5, 1), of_a("doc-new", 2.5, 2));
+    store.sync("u", "allOne", &[old]).await;
+    // It is fetched before the change that made it is applied.
+    let fetched = [new.clone()];
+    let epoch = store.cache.epoch("u").await.unwrap();
+    let prefetched = store.cache.prefetch("u", epoch, AS_OF + 5, &fetched);
+    prefetched.await.unwrap();
+    let changes = [put_at(AS_OF + 4, new.clone())];
+    store.cache.amend("u", &changes).await.unwrap();
+    assert_eq!(store.list_all("u", 10).await, [&new.json]);
+    let removals = [
+        remove_at(AS_OF + 6, "doc-new", Some("a")),
+        remove_at(AS_OF + 6, "doc-old", Some("a")),
+    ];
+    store.cache.amend("u", &removals).await.unwrap();
+    assert!(store.list_all("u", 10).await.is_empty());
+}
+
 #[tokio::test]
 async fn many_users_are_amended_in_one_round_trip() {
     let store = Store::start();
@@ -234,11 +383,11 @@ async fn many_users_are_amended_in_one_round_trip() {
         ("nobody", vec![put(entry("a", "2"))]),
         ("v", vec![remove("a"), remove("never-cached")]),
     ];
-    assert_eq!(store.cache.amend_all(&changes).await.unwrap(), 3);
+    assert_eq!(store.cache.amend_all(&changes).await.unwrap().touched, 3);
     assert_eq!(store.list_all("u", 10).await, ["2", "2"]);
     assert!(store.list_all("v", 10).await.is_empty());
     assert!(!store.cache.has_any("nobody").await.unwrap());
-    assert_eq!(store.cache.amend_all::<&str>(&[]).await.unwrap(), 0);
+    assert_eq!(store.cache.amend_all::<&str>(&[]).await.unwrap().touched, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,49 @@
+-- Stands before the scripts that change a set: which of several documents with one id is shown. It is the newest, by
+-- `_creationTime` and then by `_id`, as in a set that is synced anew.
+--
+-- The docs of a set map an `_id` to the document's id, where they differ. HIDDEN before that id says that another document
+-- is shown under it.
+local call = redis.call
+local HIDDEN = '\0'
+
+local function parsed(json)
+  local is_json, document = pcall(cjson.decode, json)
+  return is_json and type(document) == 'table' and document or {}
+end
+
+-- Whether a document is newer than another; not so where that cannot be known.
+local function is_newer(one, other)
+  local created, other_created = one._creationTime, other._creationTime
+  if type(created) ~= 'number' or type(other_created) ~= 'number' then return false end
+  if created ~= other_created then return created > other_created end
+  -- A comparison of texts would depend on the server's locale.
+  local doc, other_doc = tostring(one._id), tostring(other._id)
+  for at = 1, #doc do
+    local byte, other_byte = string.byte(doc, at), string.byte(other_doc, at) or -1
+    if byte ~= other_byte then return byte > other_byte end
+  end
+  return false
+end
+
+-- Whether the entry with this id, if there is one, is the document's.
+local function holds(entries, id, doc)
+  local json = call('HGET', entries, id)
+  if not json or json == '' then return true end
+  local holder = parsed(json)._id
+  return not holder or holder == doc
+end
+
+-- Whether a document that comes to an id leaves it to the one that is shown there. The older of the two is hidden.
+local function gives_way(entries, docs, id, doc, json)
+  local shown = call('HGET', entries, id)
+  if not shown or shown == '' then return false end
+  local holder = parsed(shown)
+  if holder._id == doc then return false end
+  if is_newer(holder, parsed(json)) then
+    call('HSET', docs, doc, HIDDEN .. id)
+    return true
+  end
+  if type(holder._id) == 'string' then call('HSET', docs, holder._id, HIDDEN .. id) end
+  return false
+end
+
