@@ -8,13 +8,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-<<<<<<< HEAD
-use sluice_test_support::{TestValkey, free_port, project_root};
+use sluice_test_support::{Contract, TestValkey, free_port, project_root};
 use tempfile::{NamedTempFile, TempDir};
-=======
-use sluice_test_support::{Contract, TestValkey, free_port};
-use tempfile::TempDir;
->>>>>>> w/http
 
 pub const SECRET: &str = "a secret that only these tests use, long enough";
 pub const DEPLOY_KEY: &str = "dev:tests|0123456789abcdef";
