@@ -1,0 +1,147 @@
+//! Sluice as it is deployed, every part a process that can be killed, stopped and filled.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sluice_test_support::{TestValkey, free_port, project_root};
+use tempfile::TempDir;
+
+use crate::harness::{Client, DEPLOY_KEY, Process, SECRET, eventually};
+
+/// A service whose every write is a job.
+pub const QUEUED: &str = "queued";
+/// A service whose writes are made at once.
+pub const INLINE: &str = "inline";
+
+const APIS: usize = 2;
+const WORKERS: usize = 3;
+
+pub struct Cluster {
+    pub valkey: TestValkey,
+    pub convex: Process,
+    pub apis: Vec<Process>,
+    pub workers: Vec<Process>,
+    pub api_urls: Vec<String>,
+    pub convex_url: String,
+    /// Of the first API.
+    pub client: Client,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let module = project_root().join(".valkey/lib/rejson.so");
+        // What was answered is on the disk: a kill loses nothing that was acknowledged.
+        let valkey = TestValkey::start_with(&[
+            "--loadmodule",
+            module.to_str().unwrap(),
+            "--appendfsync",
+            "always",
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let convex_url = format!("http://127.0.0.1:{}", free_port());
+        let settings = [
+            ("SLUICE_VALKEY_URL", valkey.url().as_str()),
+            ("SLUICE_CONVEX_URL", convex_url.as_str()),
+            ("SLUICE_CONVEX_KEY", DEPLOY_KEY),
+            ("SLUICE_DEV_SECRET", SECRET),
+            ("SLUICE_DOCUMENT_QUEUED_SERVICES", QUEUED),
+            ("SLUICE_REQUEST_WAIT_SECS", "2"),
+            ("SLUICE_TAIL_INTERVAL_MS", "100"),
+            ("SLUICE_PREFETCH_SCHEDULE", "*/5 * * * * *"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        let api_urls: Vec<String> = (0..APIS)
+            .map(|_| format!("http://127.0.0.1:{}", free_port()))
+            .collect();
+        let convex = start_convex(&folder, &convex_url);
+        let start_api = |url: &String| start_api(&settings, url);
+        let cluster = Self {
+            apis: api_urls.iter().map(start_api).collect(),
+            workers: (0..WORKERS).map(|_| start_worker(&settings)).collect(),
+            client: Client::new(&api_urls[0], &convex_url, DEPLOY_KEY, SECRET),
+            valkey,
+            convex,
+            api_urls,
+            convex_url,
+            folder,
+            settings,
+        };
+        cluster.wait_until_ready().await;
+        cluster
+    }
+
+    pub async fn wait_until_ready(&self) {
+        for url in &self.api_urls {
+            let client = Client::new(url, &self.convex_url, DEPLOY_KEY, SECRET);
+            client.wait_until_ready().await;
+        }
+    }
+
+    pub fn restart_api(&mut self, index: usize) {
+        self.apis[index] = start_api(&self.settings, &self.api_urls[index]);
+    }
+
+    pub fn restart_worker(&mut self, index: usize) {
+        self.workers[index] = start_worker(&self.settings);
+    }
+
+    pub fn restart_convex(&mut self) {
+        self.convex = start_convex(&self.folder, &self.convex_url);
+    }
+
+    /// Bytes that Valkey may hold; 0: as many as it likes. Writes beyond them are refused.
+    pub fn limit_memory(&self, bytes: u64) {
+        redis::cmd("CONFIG")
+            .arg(&["SET", "maxmemory", &bytes.to_string()])
+            .exec(&mut self.valkey.connection())
+            .unwrap();
+    }
+
+    /// Waits until all changes in Convex up to now have taken effect.
+    pub async fn wait_until_tailed(&self) {
+        let now = self.client.convex_now().await;
+        eventually("the tail has caught up", async || {
+            let progress = self.tail_progress();
+            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
+        })
+        .await;
+        // What was read by a caller meanwhile is cached under a lease that is this old at most.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    fn tail_progress(&self) -> Value {
+        let text: Option<String> = redis::cmd("HGET")
+            .arg(&["st1:{tail}:state", "progress"])
+            .query(&mut self.valkey.connection())
+            .unwrap();
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+}
+
+fn start_api(settings: &[(String, String)], url: &str) -> Process {
+    let address = url.trim_start_matches("http://");
+    let mut settings = borrowed(settings);
+    settings.push(("SLUICE_LISTEN", address));
+    Process::start(&["serve"], &settings)
+}
+
+fn start_worker(settings: &[(String, String)]) -> Process {
+    Process::start(&["work"], &borrowed(settings))
+}
+
+fn start_convex(folder: &TempDir, url: &str) -> Process {
+    let address = url.trim_start_matches("http://");
+    let data = folder.path().to_str().unwrap();
+    let arguments = ["convex", "--data", data, "--listen", address];
+    Process::start(&arguments, &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)])
+}
+
+fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}

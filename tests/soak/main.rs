@@ -1,0 +1,57 @@
+//! All parts of Sluice as processes under a mixed load, while a nemesis kills, stops and fills them; then a checker reads what was
+//! recorded and says which promise was broken.
+//!
+//! `SLUICE_SOAK_SECS` is how long the load lasts in all (a short round by default, `make soak`: 30 minutes), in rounds that share
+//! the processes; `SLUICE_SOAK_SEED` repeats the faults of another run. The histories of a run that fails are kept.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod call;
+mod caller;
+mod checker;
+mod cluster;
+#[path = "../e2e/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+mod history;
+mod load;
+mod nemesis;
+mod round;
+mod settle;
+
+use std::time::Duration;
+
+use cluster::Cluster;
+
+/// How long a round's load lasts at most, in seconds: long enough for every kind of fault.
+const ROUND_SECS: u64 = 25;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
+    let secs = setting("SLUICE_SOAK_SECS").unwrap_or(ROUND_SECS);
+    let seed = setting("SLUICE_SOAK_SEED").unwrap_or_else(|| rand::random::<u64>() >> 16);
+    let folder = tempfile::tempdir().unwrap().keep();
+    let mut cluster = Cluster::start().await;
+    for round in 0..secs.div_ceil(ROUND_SECS) {
+        let load = Duration::from_secs(ROUND_SECS.min(secs - round * ROUND_SECS));
+        let history = folder.join(format!("round-{round}.jsonl"));
+        let seed = seed + round;
+        let found = round::run(&mut cluster, round as usize, seed, load, &history).await;
+        assert!(
+            found.is_empty(),
+            "with SLUICE_SOAK_SEED={seed} promises were broken; the history is in {}\n{}",
+            history.display(),
+            found.join("\n")
+        );
+        std::fs::remove_file(history).unwrap();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number")),
+    )
+}
