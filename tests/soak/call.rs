@@ -18,6 +18,8 @@ pub enum Call {
         document: String,
         mark: String,
         key: Option<String>,
+        /// The revision that the document must be at.
+        expected: Option<u64>,
         later: bool,
     },
     /// Marks (id, mark) for documents of a service. The marks are the keys, too.
@@ -124,9 +126,13 @@ impl Call {
                 document,
                 mark,
                 key,
+                expected,
                 later,
             } => {
-                let body = json!({"mutations": marking(mark)});
+                let mut body = json!({"mutations": marking(mark)});
+                if let Some(expected) = expected {
+                    body["expectedRevision"] = json!(expected);
+                }
                 let path = format!("{}/mutate", address(document));
                 Request {
                     key: key.clone(),

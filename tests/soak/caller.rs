@@ -84,7 +84,7 @@ impl Caller {
     pub async fn persist(&self, call: &Call) -> Option<Answer> {
         loop {
             let answer = self.once(call).await;
-            if answer.as_ref().is_some_and(|answer| answer.status < 500) {
+            if answer.as_ref().is_some_and(|answer| answer.status != 503) {
                 return answer;
             }
             if Instant::now() >= self.give_up {

@@ -1,5 +1,6 @@
 //! Sluice as it is deployed, every part a process that can be killed, stopped and filled.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,19 @@ pub const INLINE: &str = "inline";
 
 const APIS: usize = 2;
 const WORKERS: usize = 3;
+
+/// Where the jobs of a queue are that have not ended.
+const LINES: [&str; 9] = [
+    "waiting",
+    "scheduled",
+    "available",
+    "held",
+    "newer",
+    "crowded",
+    "throttled",
+    "running",
+    "retrying",
+];
 
 pub struct Cluster {
     pub valkey: TestValkey,
@@ -49,7 +63,7 @@ impl Cluster {
             ("SLUICE_DOCUMENT_QUEUED_SERVICES", QUEUED),
             ("SLUICE_REQUEST_WAIT_SECS", "2"),
             ("SLUICE_TAIL_INTERVAL_MS", "100"),
-            ("SLUICE_PREFETCH_SCHEDULE", "*/5 * * * * *"),
+            ("SLUICE_PREFETCH_SCHEDULE", "off"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
@@ -110,6 +124,26 @@ impl Cluster {
         .await;
         // What was read by a caller meanwhile is cached under a lease that is this old at most.
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    /// How many unfinished jobs each line of each queue holds, unless it is empty.
+    pub fn lines(&self) -> BTreeMap<String, u64> {
+        let mut valkey = self.valkey.connection();
+        let mut count = |key: String| -> (String, u64) {
+            let jobs = redis::cmd("ZCARD").arg(&key).query(&mut valkey).unwrap();
+            (key, jobs)
+        };
+        let queues = self.queues();
+        let keys = queues
+            .iter()
+            .flat_map(|queue| LINES.map(|line| format!("sq1:{{{queue}}}:{line}")));
+        keys.map(&mut count).filter(|(_, jobs)| *jobs > 0).collect()
+    }
+
+    fn queues(&self) -> Vec<String> {
+        let mut queues = redis::cmd("SMEMBERS");
+        queues.arg("sq1:queues");
+        queues.query(&mut self.valkey.connection()).unwrap()
     }
 
     fn tail_progress(&self) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +60,8 @@ pub enum Event {
     Document { document: String, body: Value },
     /// A job at the end; null when it is not there.
     Job { job: String, view: Value },
+    /// How many unfinished jobs the lines of the queues still hold at the end; empty ones are left out.
+    Lines { left: BTreeMap<String, u64> },
     /// The files of a user at the end, each with its version.
     Files {
         user: String,
@@ -129,8 +131,13 @@ impl History {
 
     /// All of it so far, read back from the file.
     pub fn read(&self) -> Vec<Entry> {
-        self.file.lock().unwrap().flush().unwrap();
-        let file = BufReader::new(File::open(&self.path).unwrap());
+        // Others may go on writing meanwhile, and the end of what they wrote may be half a line.
+        let length = {
+            let mut file = self.file.lock().unwrap();
+            file.flush().unwrap();
+            file.get_ref().metadata().unwrap().len()
+        };
+        let file = BufReader::new(File::open(&self.path).unwrap().take(length));
         let parse = |line: std::io::Result<String>| serde_json::from_str(&line.unwrap()).unwrap();
         file.lines().map(parse).collect()
     }

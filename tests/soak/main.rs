@@ -24,6 +24,9 @@ use cluster::Cluster;
 
 /// How long a round's load lasts at most, in seconds: long enough for every kind of fault.
 const ROUND_SECS: u64 = 25;
+/// How much is printed of what the checker finds.
+const FINDINGS: usize = 40;
+const FINDING_CHARS: usize = 600;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
@@ -36,15 +39,24 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
         let history = folder.join(format!("round-{round}.jsonl"));
         let seed = seed + round;
         let found = round::run(&mut cluster, round as usize, seed, load, &history).await;
+        std::fs::write(history.with_extension("findings"), found.join("\n")).unwrap();
         assert!(
             found.is_empty(),
             "with SLUICE_SOAK_SEED={seed} promises were broken; the history is in {}\n{}",
             history.display(),
-            found.join("\n")
+            told(&found)
         );
+        std::fs::remove_file(history.with_extension("findings")).unwrap();
         std::fs::remove_file(history).unwrap();
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The first findings, and of each as much as a reader takes in.
+fn told(found: &[String]) -> String {
+    let short = |it: &String| it.chars().take(FINDING_CHARS).collect::<String>();
+    let first: Vec<String> = found.iter().take(FINDINGS).map(short).collect();
+    format!("{} findings\n{}", found.len(), first.join("\n"))
 }
 
 fn setting(name: &str) -> Option<u64> {

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::checker::check;
 use crate::cluster::Cluster;
+use crate::harness::files;
 use crate::history::History;
 use crate::load::{FILES, Listener, Load, Names, Watching, first_import, sync_call};
 use crate::nemesis;
@@ -51,7 +52,8 @@ pub async fn run(
 
 /// What the load expects to be there.
 async fn prepare(cluster: &Cluster, caller: &Caller, names: &Names) {
-    cluster.client.import(&[]).await;
+    // Makes the table and its index, too.
+    cluster.client.import(&files("nobody", 1)).await;
     for document in names.shared() {
         let key = "create".to_owned();
         caller.persist(&Call::Create { document, key }).await;

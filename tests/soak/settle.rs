@@ -25,6 +25,7 @@ pub async fn settle(
     watching: &Watching,
 ) {
     record_jobs(caller).await;
+    record_lines(cluster, caller).await;
     for document in names.shared() {
         let body = final_document(caller, &document).await;
         let revision = body["revision"].as_u64().unwrap_or_default();
@@ -67,6 +68,19 @@ async fn record_jobs(caller: &Caller) {
         };
         caller.history.record(Event::Job { job, view });
     }
+}
+
+/// Whether there are jobs, of callers or others, that go on.
+async fn record_lines(cluster: &Cluster, caller: &Caller) {
+    let begun = Instant::now();
+    let left = loop {
+        let left = cluster.lines();
+        if left.is_empty() || begun.elapsed() > PATIENCE {
+            break left;
+        }
+        sleep(LOOK).await;
+    };
+    caller.history.record(Event::Lines { left });
 }
 
 /// The jobs that answers name.

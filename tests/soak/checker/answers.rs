@@ -52,6 +52,9 @@ fn is_expected(call: &Call, status: u16) -> bool {
     let expected: &[u16] = match call {
         _ if status >= 500 => return true,
         Call::Create { .. } => &[201, 202],
+        Call::Mark {
+            expected: Some(_), ..
+        } => &[200, 202, 409],
         Call::Mark { .. } | Call::Batch { .. } => &[200, 202],
         Call::Step { .. } => &[200, 201, 202],
         Call::Read { .. } | Call::Job { .. } | Call::Import { .. } => &[200],

@@ -16,7 +16,9 @@ struct Write {
     sent: u64,
     /// When it was acknowledged, made or accepted, first.
     acknowledged: Option<u64>,
-    /// That it will not be made was the answer, each time.
+    /// The revision that it must be made on.
+    expected: Option<u64>,
+    /// That it will not be made was an answer.
     is_refused: bool,
     /// Revisions that were answered.
     revisions: BTreeSet<u64>,
@@ -30,14 +32,15 @@ pub(super) fn check(history: &[Entry], ops: &[Op]) -> Vec<String> {
     let mut of_documents: BTreeMap<String, Writes> = BTreeMap::new();
     for op in ops {
         match op.call {
-            Call::Mark { document, mark, .. } => {
+            Call::Mark {
+                document,
+                mark,
+                expected,
+                ..
+            } => {
                 let writes = of_documents.entry(document.clone()).or_default();
-                note(
-                    writes,
-                    mark,
-                    op,
-                    op.answered.map(|(at, it)| (at, it.status, &it.body)),
-                );
+                let answer = op.answered.map(|(at, it)| (at, it.status, &it.body));
+                note(writes, mark, op, answer).expected = *expected;
             }
             Call::Batch { service, marks, .. } => {
                 for (place, (id, mark)) in marks.iter().enumerate() {
@@ -77,17 +80,21 @@ fn outcome<'a>(op: &Op<'a>, place: usize) -> Option<(u64, u16, &'a Value)> {
     Some((at, outcome["status"].as_u64()? as u16, outcome))
 }
 
-fn note<'a>(writes: &mut Writes<'a>, mark: &'a str, op: &Op, answer: Option<(u64, u16, &Value)>) {
+fn note<'a, 'w>(
+    writes: &'w mut Writes<'a>,
+    mark: &'a str,
+    op: &Op,
+    answer: Option<(u64, u16, &Value)>,
+) -> &'w mut Write {
     let is_new = !writes.contains_key(mark);
     let write = writes.entry(mark).or_default();
     if is_new {
-        (write.sent, write.is_refused) = (op.sent, true);
+        write.sent = op.sent;
     }
     let Some((at, status, body)) = answer else {
-        write.is_refused = false;
-        return;
+        return write;
     };
-    write.is_refused &= (400..500).contains(&status);
+    write.is_refused |= (400..500).contains(&status);
     if status < 400 {
         write.acknowledged.get_or_insert(at);
     }
@@ -95,6 +102,7 @@ fn note<'a>(writes: &mut Writes<'a>, mark: &'a str, op: &Op, answer: Option<(u64
     let revision = body["revision"].as_u64();
     let revision = revision.or_else(|| body["document"]["revision"].as_u64());
     write.revisions.extend(revision);
+    write
 }
 
 fn last_views(history: &[Entry]) -> HashMap<&str, &Value> {
@@ -146,9 +154,6 @@ fn of_document(body: &Value, marks: &[&str], writes: &Writes) -> Vec<String> {
     for (place, mark) in marks.iter().enumerate() {
         match writes.get(mark) {
             None => found.push(format!("mark {mark} was never sent")),
-            Some(write) if write.is_refused => {
-                found.push(format!("mark {mark} was refused, but made"))
-            }
             Some(_) => {}
         }
         if let Some(before) = made.insert(*mark, place) {
@@ -162,10 +167,21 @@ fn of_document(body: &Value, marks: &[&str], writes: &Writes) -> Vec<String> {
         if write.acknowledged.is_some() && made_at.is_none() {
             found.push(format!("mark {mark} was acknowledged, but is lost"));
         }
+        // A repetition is answered as the first was, and what was refused is on no later revision the expected one.
+        if write.is_refused && made_at.is_some() {
+            found.push(format!("mark {mark} was refused, but made"));
+        }
+        if let (Some(expected), Some(made_at)) = (write.expected, made_at)
+            && made_at != expected + 1
+        {
+            found.push(format!(
+                "mark {mark} was to be made on {expected}, but made {made_at}"
+            ));
+        }
         for revision in &write.revisions {
             if made_at != Some(*revision) {
                 found.push(format!(
-                    "mark {mark} was answered with {revision}, but made {made_at:?}"
+                    "mark {mark} was answered with revision {revision}, but made {made_at:?}"
                 ));
             }
         }

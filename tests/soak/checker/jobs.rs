@@ -1,4 +1,4 @@
-//! Every job that was named to a caller ends, and is not given up while it has attempts left.
+//! Every job ends, is there as long as its caller may ask for it, and is not given up while it has attempts left.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,11 @@ pub(super) fn check(history: &[Entry]) -> Vec<String> {
             _ => {}
         }
     }
-    last.into_iter().filter_map(of_job).collect()
+    let lines = history.iter().filter_map(|entry| match &entry.event {
+        Event::Lines { left } if !left.is_empty() => Some(format!("jobs without an end: {left:?}")),
+        _ => None,
+    });
+    last.into_iter().filter_map(of_job).chain(lines).collect()
 }
 
 fn of_job((job, view): (&str, &Value)) -> Option<String> {

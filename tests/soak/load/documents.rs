@@ -63,12 +63,33 @@ pub async fn write_once(caller: Caller, document: String) {
     }
 }
 
+/// Writes on the revision that it read, as others do at that moment.
+pub async fn contend(caller: Caller, document: String) {
+    let mut marks = Marks::new();
+    let read = Call::Read {
+        document: document.clone(),
+    };
+    while !caller.is_over() {
+        let mut call = marking(&document, &mut marks, one_in(2), false);
+        let seen = caller.once(&read).await;
+        if let Call::Mark { expected, .. } = &mut call {
+            *expected = seen.and_then(|seen| seen.body["revision"].as_u64());
+        }
+        match call {
+            Call::Mark { key: Some(_), .. } => caller.persist(&call).await,
+            _ => caller.once(&call).await,
+        };
+        pause(100).await;
+    }
+}
+
 fn marking(document: &str, marks: &mut Marks, keyed: bool, later: bool) -> Call {
     let mark = marks.next();
     Call::Mark {
         document: document.to_owned(),
         key: keyed.then(|| mark.clone()),
         mark,
+        expected: None,
         later,
     }
 }

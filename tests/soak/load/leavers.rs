@@ -92,8 +92,9 @@ pub async fn keys_of(valkey: &str, user: &str, kind: &str) -> Option<Vec<String>
         .ok()?;
     keys.retain(|key| {
         let part = key.strip_prefix(&prefix).unwrap_or(key);
-        let stays = part == "epoch" || part.starts_with("lease:");
-        !stays && !(kind == "OUT" && part.starts_with("activity:"))
+        let is_ranking = part.starts_with("activity:");
+        let stays = part == "epoch" || part.starts_with("lease:") || kind == "OUT" && is_ranking;
+        !stays
     });
     let recent: Option<f64> = redis::cmd("ZSCORE")
         .arg(&["sm1:recent-users", user])

@@ -75,7 +75,16 @@ impl Load {
             spawn(Box::pin(documents::write_later(caller.clone(), document)));
         }
         for document in names.shared().into_iter().take(2) {
-            spawn(Box::pin(documents::write_once(caller.clone(), document)));
+            spawn(Box::pin(documents::write_once(
+                caller.clone(),
+                document.clone(),
+            )));
+            for _ in 0..2 {
+                spawn(Box::pin(documents::contend(
+                    caller.clone(),
+                    document.clone(),
+                )));
+            }
         }
         spawn(Box::pin(documents::write_batches(
             caller.clone(),
