@@ -37,6 +37,20 @@ pub enum Call {
         step: Step,
         key: String,
     },
+    /// A document is created for a short life, until the given ms since 1970.
+    Live {
+        document: String,
+        life: String,
+        until: u64,
+        key: String,
+    },
+    /// It is written to in that life.
+    Grow {
+        document: String,
+        life: String,
+        size: u64,
+        key: String,
+    },
     Sync {
         user: String,
         kind: String,
@@ -160,6 +174,29 @@ impl Call {
                 step,
                 key,
             } => stepping(document, *revision, *step).keyed(key),
+            Self::Live {
+                document,
+                life,
+                until,
+                key,
+            } => {
+                let mut request = create(document, &json!({"life": life, "size": 1}));
+                request.body["expiresAt"] = json!(until);
+                request.keyed(key)
+            }
+            Self::Grow {
+                document,
+                life,
+                size,
+                key,
+            } => {
+                let mutations = json!([
+                    {"op": "test", "path": "/life", "value": life},
+                    {"op": "set", "path": "/size", "value": size},
+                ]);
+                let path = format!("{}/mutate", address(document));
+                Request::of(Method::POST, path, json!({"mutations": mutations})).keyed(key)
+            }
             Self::Sync {
                 user,
                 kind,

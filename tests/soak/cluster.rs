@@ -114,6 +114,12 @@ impl Cluster {
             .unwrap();
     }
 
+    /// Valkey loses everything.
+    pub fn empty(&self) {
+        let mut valkey = self.valkey.connection();
+        redis::cmd("FLUSHALL").exec(&mut valkey).unwrap();
+    }
+
     /// Waits until all changes in Convex up to now have taken effect.
     pub async fn wait_until_tailed(&self) {
         let now = self.client.convex_now().await;

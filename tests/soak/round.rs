@@ -40,7 +40,8 @@ pub async fn run(
 
     prepare(cluster, &caller, &names).await;
     let nudges = Listener::begin(cluster.valkey.url(), history.clone());
-    let watching = Watching::begin(&caller, &names.shared());
+    let watched = [names.shared(), vec![names.mortal()]].concat();
+    let watching = Watching::begin(&caller, &watched);
     let running = Load::begin(cluster, &caller, &names);
     nemesis::rage(cluster, &history, seed, caller.end).await;
     cluster.wait_until_ready().await;

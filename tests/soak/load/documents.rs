@@ -1,6 +1,7 @@
 //! Writers and readers of documents.
 
 use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{one_in, pause};
 use crate::call::{Call, Step};
@@ -122,6 +123,40 @@ pub async fn read(caller: Caller, documents: Vec<String>) {
             let document = document.clone();
             caller.once(&Call::Read { document }).await;
             pause(100).await;
+        }
+    }
+}
+
+/// Creates the document for a short time, writes to it, and creates it again soon after it has expired.
+pub async fn live(caller: Caller, document: String) {
+    for n in 0.. {
+        if caller.is_over() {
+            return;
+        }
+        let life = format!("life-{n}");
+        let lasting = Duration::from_millis(rand::random_range(500..1500));
+        let until = (SystemTime::now() + lasting).duration_since(UNIX_EPOCH);
+        let create = Call::Live {
+            document: document.clone(),
+            life: life.clone(),
+            until: until.unwrap().as_millis() as u64,
+            key: life.clone(),
+        };
+        let answer = caller.persist(&create).await;
+        let mut lives = answer.is_some_and(|answer| answer.status == 201);
+        for size in 2.. {
+            if !lives {
+                break;
+            }
+            let grow = Call::Grow {
+                document: document.clone(),
+                life: life.clone(),
+                size,
+                key: format!("{life}-{size}"),
+            };
+            let answer = caller.persist(&grow).await;
+            lives = answer.is_some_and(|answer| answer.status < 300);
+            pause(150).await;
         }
     }
 }

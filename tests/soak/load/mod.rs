@@ -38,6 +38,11 @@ impl Names {
             .to_vec()
     }
 
+    /// A document that lives again and again.
+    pub fn mortal(&self) -> String {
+        format!("{INLINE}/mortal{}", self.round)
+    }
+
     /// Users whose files change and are cached all along.
     pub fn keepers(&self) -> Vec<String> {
         (0..2)
@@ -95,6 +100,7 @@ impl Load {
             let prefix = format!("{service}/own{}", names.round);
             spawn(Box::pin(documents::step(caller.clone(), prefix)));
         }
+        spawn(Box::pin(documents::live(caller.clone(), names.mortal())));
         for user in names.keepers() {
             spawn(Box::pin(files::import(caller.clone(), user.clone())));
             spawn(Box::pin(files::sync(caller.clone(), user.clone())));

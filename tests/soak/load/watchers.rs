@@ -121,7 +121,9 @@ impl Watcher {
         let mut events = answer.bytes_stream().eventsource();
         while let Some(Ok(event)) = events.next().await {
             let body: Value = serde_json::from_str(&event.data).unwrap();
-            if !event.id.is_empty() {
+            if event.event == "gone" {
+                self.last.remove(document);
+            } else {
                 self.last.insert(document.to_owned(), event.id.into());
             }
             self.saw(document, &event.event, body);
@@ -165,8 +167,13 @@ impl Watcher {
             let kind = frame["type"].as_str().unwrap_or_default().to_owned();
             if ["present", "change", "reset", "gone"].contains(&kind.as_str()) {
                 let document = format!("{service}/{}", frame["id"].as_str().unwrap());
-                self.last
-                    .insert(document.clone(), frame["revision"].clone());
+                if kind == "gone" {
+                    // Subscribed anew when the connection is.
+                    self.last.remove(&document);
+                } else {
+                    self.last
+                        .insert(document.clone(), frame["revision"].clone());
+                }
                 self.saw(&document, &kind, frame["document"].take());
             }
         }

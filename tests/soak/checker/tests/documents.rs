@@ -185,7 +185,7 @@ fn a_watcher_who_does_not_come_to_the_end_is_found() {
     story.lose(marking("x"));
     story.see("present", with(&[]));
     story.end(SHARED, with(&["x"]));
-    story.is_wrong("saw inline/a up to 1, it is at 2");
+    story.is_wrong("saw inline/a up to (None, 1), it is at 2");
 }
 
 #[test]
