@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
 use reqwest::Method;
 use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
@@ -103,6 +105,9 @@ impl Caller {
         let look = Call::Job {
             job: job.to_owned(),
         };
+        if rand::random() {
+            let _ = self.follow(job).await;
+        }
         while let Some(answer) = self.persist(&look).await {
             if answer.status != 200 || is_final(&answer.body) {
                 return Some(answer.body);
@@ -113,6 +118,23 @@ impl Caller {
             sleep(PAUSE).await;
         }
         None
+    }
+
+    /// Follows a job by its events until they end.
+    async fn follow(&self, job: &str) -> reqwest::Result<()> {
+        let at = format!("{}/api/v1/jobs/{job}", self.api());
+        let request = self.http.get(at).bearer_auth(&self.token);
+        let request = request.header("accept", "text/event-stream");
+        let answer = request.send().await?.error_for_status()?;
+        let mut events = answer.bytes_stream().eventsource();
+        while let Some(Ok(event)) = events.next().await {
+            if event.event == "state" || event.event == "progress" {
+                let view = serde_json::from_str(&event.data).unwrap();
+                let job = job.to_owned();
+                self.history.record(Event::Followed { job, view });
+            }
+        }
+        Ok(())
     }
 
     /// The answer with its whole body.

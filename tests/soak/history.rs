@@ -42,6 +42,8 @@ pub enum Event {
         /// What [`abridged`] leaves of the document.
         body: Value,
     },
+    /// A stream of a job told its state.
+    Followed { job: String, view: Value },
     /// The tail told of a change.
     Nudged {
         doc: String,

@@ -22,7 +22,7 @@ pub fn check(history: &[Entry]) -> Vec<String> {
     found.extend(documents::check(history, &ops));
     found.extend(own::check(history, &ops));
     found.extend(watchers::check(history));
-    found.extend(jobs::check(history));
+    found.extend(jobs::check(history, &ops));
     found.extend(files::check(history, &ops));
     found
 }

@@ -155,3 +155,30 @@ fn jobs_that_go_on_for_ever_are_found_also_when_nobody_knows_their_names() {
     story.add(Event::Lines { left });
     story.is_wrong("jobs without an end");
 }
+
+#[test]
+fn a_job_that_goes_on_after_its_end_is_found() {
+    let look = || Call::Job {
+        job: "sync_1".to_owned(),
+    };
+    let state = |state: &str| json!({"id": "sync_1", "state": state});
+    let mut story = Story::default();
+    let early = story.send(look());
+    story.call(look(), 200, state("running"));
+    story.call(look(), 200, state("completed"));
+    // Sent before the end was seen.
+    story.answer(early, 200, state("running"));
+    story.is_right();
+    story.call(look(), 200, state("retrying"));
+    story.is_wrong("job sync_1: had ended, but is \"retrying\"");
+}
+
+#[test]
+fn a_stream_that_tells_of_another_job_is_found() {
+    let mut story = Story::default();
+    story.add(Event::Followed {
+        job: "sync_1".to_owned(),
+        view: json!({"id": "sync_2", "state": "running"}),
+    });
+    story.is_wrong("job sync_1: its stream tells");
+}
