@@ -179,23 +179,9 @@ impl Deployment {
         (output.status.success(), said)
     }
 
-    /// What the tail keeps of how far it has come.
-    pub fn tail_progress(&self) -> Value {
-        let text: Option<String> = redis::cmd("HGET")
-            .arg(&["st1:{tail}:state", "progress"])
-            .query(&mut self.valkey.connection())
-            .unwrap();
-        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
-    }
-
     /// Waits until a worker has walked over all files and settled all changes up to now.
     pub async fn wait_until_tailed(&self) {
-        let now = self.client.convex_now().await;
-        eventually("the tail has caught up", async || {
-            let progress = self.tail_progress();
-            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
-        })
-        .await;
+        wait_until_tailed(&self.valkey, &self.client).await;
     }
 
     /// Kills the API node and starts it again.
@@ -231,7 +217,27 @@ fn start_valkey() -> (TestValkey, String, NamedTempFile) {
     (valkey, url, file)
 }
 
-fn start_convex(folder: &TempDir, address: &str) -> Process {
+/// What the tail keeps of how far it has come.
+pub fn tail_progress(valkey: &TestValkey) -> Value {
+    let text: Option<String> = redis::cmd("HGET")
+        .arg(&["st1:{tail}:state", "progress"])
+        .query(&mut valkey.connection())
+        .unwrap();
+    text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+}
+
+/// As [`Deployment::wait_until_tailed`], of any deployment.
+pub async fn wait_until_tailed(valkey: &TestValkey, client: &Client) {
+    let now = client.convex_now().await;
+    eventually("the tail has caught up", async || {
+        let progress = tail_progress(valkey);
+        progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
+    })
+    .await;
+}
+
+/// A Convex-compatible store that keeps its data in this folder and listens on `host:port`.
+pub fn start_convex(folder: &TempDir, address: &str) -> Process {
     Process::start(
         &[
             "convex",
@@ -244,7 +250,8 @@ fn start_convex(folder: &TempDir, address: &str) -> Process {
     )
 }
 
-fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+/// Settings as [`Process::start`] takes them.
+pub fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))

@@ -1,13 +1,11 @@
 //! Sluice as it is deployed, every part a process that can be killed, stopped and filled.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde_json::Value;
 use sluice_test_support::{TestValkey, free_port, project_root};
 use tempfile::TempDir;
 
-use crate::harness::{Client, DEPLOY_KEY, Process, SECRET, eventually};
+use crate::harness::{Client, DEPLOY_KEY, Process, SECRET, borrowed, start_convex};
 
 /// A service whose every write is a job.
 pub const QUEUED: &str = "queued";
@@ -70,7 +68,7 @@ impl Cluster {
         let api_urls: Vec<String> = (0..APIS)
             .map(|_| format!("http://127.0.0.1:{}", free_port()))
             .collect();
-        let convex = start_convex(&folder, &convex_url);
+        let convex = start_convex(&folder, address(&convex_url));
         let start_api = |url: &String| start_api(&settings, url);
         let cluster = Self {
             apis: api_urls.iter().map(start_api).collect(),
@@ -103,7 +101,7 @@ impl Cluster {
     }
 
     pub fn restart_convex(&mut self) {
-        self.convex = start_convex(&self.folder, &self.convex_url);
+        self.convex = start_convex(&self.folder, address(&self.convex_url));
     }
 
     /// Bytes that Valkey may hold; 0: as many as it likes. Writes beyond them are refused.
@@ -118,18 +116,6 @@ impl Cluster {
     pub fn empty(&self) {
         let mut valkey = self.valkey.connection();
         redis::cmd("FLUSHALL").exec(&mut valkey).unwrap();
-    }
-
-    /// Waits until all changes in Convex up to now have taken effect.
-    pub async fn wait_until_tailed(&self) {
-        let now = self.client.convex_now().await;
-        eventually("the tail has caught up", async || {
-            let progress = self.tail_progress();
-            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
-        })
-        .await;
-        // What was read by a caller meanwhile is cached under a lease that is this old at most.
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
     /// How many unfinished jobs each line of each queue holds, unless it is empty.
@@ -151,20 +137,11 @@ impl Cluster {
         queues.arg("sq1:queues");
         queues.query(&mut self.valkey.connection()).unwrap()
     }
-
-    fn tail_progress(&self) -> Value {
-        let text: Option<String> = redis::cmd("HGET")
-            .arg(&["st1:{tail}:state", "progress"])
-            .query(&mut self.valkey.connection())
-            .unwrap();
-        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
-    }
 }
 
 fn start_api(settings: &[(String, String)], url: &str) -> Process {
-    let address = url.trim_start_matches("http://");
     let mut settings = borrowed(settings);
-    settings.push(("SLUICE_LISTEN", address));
+    settings.push(("SLUICE_LISTEN", address(url)));
     Process::start(&["serve"], &settings)
 }
 
@@ -172,16 +149,6 @@ fn start_worker(settings: &[(String, String)]) -> Process {
     Process::start(&["work"], &borrowed(settings))
 }
 
-fn start_convex(folder: &TempDir, url: &str) -> Process {
-    let address = url.trim_start_matches("http://");
-    let data = folder.path().to_str().unwrap();
-    let arguments = ["convex", "--data", data, "--listen", address];
-    Process::start(&arguments, &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)])
-}
-
-fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
-    settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect()
+fn address(url: &str) -> &str {
+    url.trim_start_matches("http://")
 }

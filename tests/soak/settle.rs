@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::call::Call;
 use crate::caller::{Caller, is_final};
 use crate::cluster::Cluster;
+use crate::harness::wait_until_tailed;
 use crate::history::{Entry, Event};
 use crate::load::{Leaver, Names, Watching, keys_of};
 
@@ -32,7 +33,7 @@ pub async fn settle(
         wait_for("watchers", async || watching.have_seen(&document, revision)).await;
     }
     record_own_documents(caller).await;
-    cluster.wait_until_tailed().await;
+    wait_until_tailed(&cluster.valkey, &cluster.client).await;
     record_files(cluster, caller, names).await;
     record_leavers(cluster, caller, leavers).await;
 }
