@@ -23,12 +23,18 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::start_with_log(arguments, settings, Stdio::inherit())
+    }
+
+    /// As [`Process::start`], with another place for what it logs.
+    pub fn start_with_log(arguments: &[&str], settings: &[(&str, &str)], log: Stdio) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(arguments)
             .envs(settings.iter().copied())
             .env("SLUICE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         Self { child }
@@ -99,7 +105,7 @@ impl Deployment {
         let (valkey, valkey_url, users) = start_valkey();
         let convex_folder = tempfile::tempdir().unwrap();
         let convex_address = format!("127.0.0.1:{}", free_port());
-        let convex = start_convex(&convex_folder, &convex_address);
+        let convex = start_convex(&convex_folder, &convex_address, Stdio::inherit());
         let convex_url = format!("http://{convex_address}");
         let api_address = format!("127.0.0.1:{}", free_port());
         let mut all = vec![
@@ -194,7 +200,11 @@ impl Deployment {
     /// Kills the Convex-compatible store and starts it again on the same files.
     pub async fn restart_convex_after_kill(&mut self) {
         self.convex.kill();
-        self.convex = start_convex(&self.convex_folder, &self.convex_address());
+        self.convex = start_convex(
+            &self.convex_folder,
+            &self.convex_address(),
+            Stdio::inherit(),
+        );
         self.client.wait_until_ready().await;
     }
 }
@@ -237,8 +247,8 @@ pub async fn wait_until_tailed(valkey: &TestValkey, client: &Client) {
 }
 
 /// A Convex-compatible store that keeps its data in this folder and listens on `host:port`.
-pub fn start_convex(folder: &TempDir, address: &str) -> Process {
-    Process::start(
+pub fn start_convex(folder: &TempDir, address: &str, log: Stdio) -> Process {
+    Process::start_with_log(
         &[
             "convex",
             "--data",
@@ -247,6 +257,7 @@ pub fn start_convex(folder: &TempDir, address: &str) -> Process {
             address,
         ],
         &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)],
+        log,
     )
 }
 

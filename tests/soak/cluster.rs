@@ -1,6 +1,9 @@
 //! Sluice as it is deployed, every part a process that can be killed, stopped and filled.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
 
 use sluice_test_support::{TestValkey, free_port, project_root};
 use tempfile::TempDir;
@@ -37,12 +40,20 @@ pub struct Cluster {
     pub convex_url: String,
     /// Of the first API.
     pub client: Client,
-    folder: TempDir,
+    starter: Starter,
+}
+
+/// What processes are started with.
+struct Starter {
     settings: Vec<(String, String)>,
+    convex_data: TempDir,
+    /// Where all of them log.
+    log: File,
 }
 
 impl Cluster {
-    pub async fn start() -> Self {
+    /// Starts all parts, which log into a file of this folder.
+    pub async fn start(folder: &Path) -> Self {
         let module = project_root().join(".valkey/lib/rejson.so");
         // What was answered is on the disk: a kill loses nothing that was acknowledged.
         let valkey = TestValkey::start_with(&[
@@ -51,7 +62,6 @@ impl Cluster {
             "--appendfsync",
             "always",
         ]);
-        let folder = tempfile::tempdir().unwrap();
         let convex_url = format!("http://127.0.0.1:{}", free_port());
         let settings = [
             ("SLUICE_VALKEY_URL", valkey.url().as_str()),
@@ -68,18 +78,20 @@ impl Cluster {
         let api_urls: Vec<String> = (0..APIS)
             .map(|_| format!("http://127.0.0.1:{}", free_port()))
             .collect();
-        let convex = start_convex(&folder, address(&convex_url));
-        let start_api = |url: &String| start_api(&settings, url);
+        let starter = Starter {
+            settings,
+            convex_data: tempfile::tempdir().unwrap(),
+            log: File::create(folder.join("log")).unwrap(),
+        };
         let cluster = Self {
-            apis: api_urls.iter().map(start_api).collect(),
-            workers: (0..WORKERS).map(|_| start_worker(&settings)).collect(),
+            convex: starter.convex(&convex_url),
+            apis: api_urls.iter().map(|url| starter.api(url)).collect(),
+            workers: (0..WORKERS).map(|_| starter.worker()).collect(),
             client: Client::new(&api_urls[0], &convex_url, DEPLOY_KEY, SECRET),
             valkey,
-            convex,
             api_urls,
             convex_url,
-            folder,
-            settings,
+            starter,
         };
         cluster.wait_until_ready().await;
         cluster
@@ -93,15 +105,15 @@ impl Cluster {
     }
 
     pub fn restart_api(&mut self, index: usize) {
-        self.apis[index] = start_api(&self.settings, &self.api_urls[index]);
+        self.apis[index] = self.starter.api(&self.api_urls[index]);
     }
 
     pub fn restart_worker(&mut self, index: usize) {
-        self.workers[index] = start_worker(&self.settings);
+        self.workers[index] = self.starter.worker();
     }
 
     pub fn restart_convex(&mut self) {
-        self.convex = start_convex(&self.folder, address(&self.convex_url));
+        self.convex = self.starter.convex(&self.convex_url);
     }
 
     /// Bytes that Valkey may hold; 0: as many as it likes. Writes beyond them are refused.
@@ -139,14 +151,24 @@ impl Cluster {
     }
 }
 
-fn start_api(settings: &[(String, String)], url: &str) -> Process {
-    let mut settings = borrowed(settings);
-    settings.push(("SLUICE_LISTEN", address(url)));
-    Process::start(&["serve"], &settings)
-}
+impl Starter {
+    fn api(&self, url: &str) -> Process {
+        let mut settings = borrowed(&self.settings);
+        settings.push(("SLUICE_LISTEN", address(url)));
+        Process::start_with_log(&["serve"], &settings, self.log())
+    }
 
-fn start_worker(settings: &[(String, String)]) -> Process {
-    Process::start(&["work"], &borrowed(settings))
+    fn worker(&self) -> Process {
+        Process::start_with_log(&["work"], &borrowed(&self.settings), self.log())
+    }
+
+    fn convex(&self, url: &str) -> Process {
+        start_convex(&self.convex_data, address(url), self.log())
+    }
+
+    fn log(&self) -> Stdio {
+        self.log.try_clone().unwrap().into()
+    }
 }
 
 fn address(url: &str) -> &str {

@@ -33,7 +33,7 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
     let secs = setting("SLUICE_SOAK_SECS").unwrap_or(ROUND_SECS);
     let seed = setting("SLUICE_SOAK_SEED").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let folder = tempfile::tempdir().unwrap().keep();
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start(&folder).await;
     for round in 0..secs.div_ceil(ROUND_SECS) {
         if round.is_multiple_of(2) {
             // Nothing of earlier rounds is asked for any more; the processes go on with what is gone.
@@ -42,15 +42,20 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
         let load = Duration::from_secs(ROUND_SECS.min(secs - round * ROUND_SECS));
         let history = folder.join(format!("round-{round}.jsonl"));
         let seed = seed + round;
-        let found = round::run(&mut cluster, round as usize, seed, load, &history).await;
-        std::fs::write(history.with_extension("findings"), found.join("\n")).unwrap();
-        assert!(
-            found.is_empty(),
-            "with SLUICE_SOAK_SEED={seed} promises were broken; the history is in {}\n{}",
-            history.display(),
-            told(&found)
+        // In case that it does not come to its end.
+        eprintln!(
+            "round {round}: SLUICE_SOAK_SEED={seed}, {}",
+            history.display()
         );
-        std::fs::remove_file(history.with_extension("findings")).unwrap();
+        let found = round::run(&mut cluster, round as usize, seed, load, &history).await;
+        if !found.is_empty() {
+            std::fs::write(history.with_extension("findings"), found.join("\n")).unwrap();
+            panic!(
+                "with SLUICE_SOAK_SEED={seed} promises were broken; histories and logs are in {}\n{}",
+                folder.display(),
+                told(&found)
+            );
+        }
         std::fs::remove_file(history).unwrap();
     }
     std::fs::remove_dir_all(folder).unwrap();
@@ -64,10 +69,6 @@ fn told(found: &[String]) -> String {
 }
 
 fn setting(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} must be a number")),
-    )
+    let value = std::env::var(name).ok()?.parse();
+    Some(value.unwrap_or_else(|_| panic!("{name} must be a number")))
 }
