@@ -152,9 +152,8 @@ fn of_document(body: &Value, marks: &[&str], writes: &Writes) -> Vec<String> {
     }
     let mut made = HashMap::new();
     for (place, mark) in marks.iter().enumerate() {
-        match writes.get(mark) {
-            None => found.push(format!("mark {mark} was never sent")),
-            Some(_) => {}
+        if !writes.contains_key(mark) {
+            found.push(format!("mark {mark} was never sent"));
         }
         if let Some(before) = made.insert(*mark, place) {
             found.push(format!(
