@@ -3,7 +3,7 @@
 # tests Debian's Chromium.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-servers test-connector bench check install install-browser install-connector install-bullmq
+.PHONY: help run test soak test-servers test-connector bench check install install-browser install-connector install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,6 +13,9 @@ run: install ## everything in one process, with demo data
 
 test: install install-browser ## the whole test suite
 	cargo test --workspace
+
+soak: install ## half an hour of load while parts fail (or SLUICE_SOAK_SECS)
+	SLUICE_SOAK_SECS=$${SLUICE_SOAK_SECS:-1800} cargo test --test soak -- --nocapture
 
 test-servers: install ## the tests of documents and of the queue, against each server they are meant for
 	@scripts/install-test-servers

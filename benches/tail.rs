@@ -12,7 +12,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::{DEPLOY_KEY, Deployment, file};
+use harness::{DEPLOY_KEY, Deployment, file, tail_progress};
 use redis::Commands;
 use serde_json::Value;
 use sluice_convex::{Client, ClientConfig, History};
@@ -43,7 +43,9 @@ async fn compare(changes: usize, rounds: usize) {
         .connection()
         .hget(STATE, "progress")
         .unwrap();
-    let cursor = deployment.tail_progress()["cursor"].as_i64().unwrap();
+    let cursor = tail_progress(&deployment.valkey)["cursor"]
+        .as_i64()
+        .unwrap();
     let documents: Vec<Value> = (0..changes)
         .map(|n| {
             file(
@@ -134,7 +136,11 @@ async fn tail(deployment: &mut Deployment) -> Duration {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let begun = Instant::now();
-    while deployment.tail_progress()["cursor"].as_i64().unwrap() < now {
+    while tail_progress(&deployment.valkey)["cursor"]
+        .as_i64()
+        .unwrap()
+        < now
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = begun.elapsed();

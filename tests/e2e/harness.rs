@@ -27,12 +27,18 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::start_with_log(arguments, settings, Stdio::inherit())
+    }
+
+    /// As [`Process::start`], with another place for what it logs.
+    pub fn start_with_log(arguments: &[&str], settings: &[(&str, &str)], log: Stdio) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(arguments)
             .envs(settings.iter().copied())
             .env("SLUICE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         Self { child }
@@ -103,7 +109,7 @@ impl Deployment {
         let (valkey, valkey_url, users) = start_valkey();
         let convex_folder = tempfile::tempdir().unwrap();
         let convex_address = format!("127.0.0.1:{}", free_port());
-        let convex = start_convex(&convex_folder, &convex_address);
+        let convex = start_convex(&convex_folder, &convex_address, Stdio::inherit());
         let convex_url = format!("http://{convex_address}");
         let api_address = format!("127.0.0.1:{}", free_port());
         let mut all = vec![
@@ -183,23 +189,9 @@ impl Deployment {
         (output.status.success(), said)
     }
 
-    /// What the tail keeps of how far it has come.
-    pub fn tail_progress(&self) -> Value {
-        let text: Option<String> = redis::cmd("HGET")
-            .arg(&["st1:{tail}:state", "progress"])
-            .query(&mut self.valkey.connection())
-            .unwrap();
-        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
-    }
-
     /// Waits until a worker has walked over all files and settled all changes up to now.
     pub async fn wait_until_tailed(&self) {
-        let now = self.client.convex_now().await;
-        eventually("the tail has caught up", async || {
-            let progress = self.tail_progress();
-            progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
-        })
-        .await;
+        wait_until_tailed(&self.valkey, &self.client).await;
     }
 
     /// Kills the API node and starts it again.
@@ -212,7 +204,11 @@ impl Deployment {
     /// Kills the Convex-compatible store and starts it again on the same files.
     pub async fn restart_convex_after_kill(&mut self) {
         self.convex.kill();
-        self.convex = start_convex(&self.convex_folder, &self.convex_address());
+        self.convex = start_convex(
+            &self.convex_folder,
+            &self.convex_address(),
+            Stdio::inherit(),
+        );
         self.client.wait_until_ready().await;
     }
 }
@@ -235,8 +231,28 @@ fn start_valkey() -> (TestValkey, String, NamedTempFile) {
     (valkey, url, file)
 }
 
-fn start_convex(folder: &TempDir, address: &str) -> Process {
-    Process::start(
+/// What the tail keeps of how far it has come.
+pub fn tail_progress(valkey: &TestValkey) -> Value {
+    let text: Option<String> = redis::cmd("HGET")
+        .arg(&["st1:{tail}:state", "progress"])
+        .query(&mut valkey.connection())
+        .unwrap();
+    text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+}
+
+/// As [`Deployment::wait_until_tailed`], of any deployment.
+pub async fn wait_until_tailed(valkey: &TestValkey, client: &Client) {
+    let now = client.convex_now().await;
+    eventually("the tail has caught up", async || {
+        let progress = tail_progress(valkey);
+        progress["walk"].is_null() && progress["cursor"].as_i64().is_some_and(|at| at >= now)
+    })
+    .await;
+}
+
+/// A Convex-compatible store that keeps its data in this folder and listens on `host:port`.
+pub fn start_convex(folder: &TempDir, address: &str, log: Stdio) -> Process {
+    Process::start_with_log(
         &[
             "convex",
             "--data",
@@ -245,10 +261,12 @@ fn start_convex(folder: &TempDir, address: &str) -> Process {
             address,
         ],
         &[("SLUICE_CONVEX_KEY", DEPLOY_KEY)],
+        log,
     )
 }
 
-fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+/// Settings as [`Process::start`] takes them.
+pub fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
