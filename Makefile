@@ -3,7 +3,7 @@
 # tests Debian's Chromium.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak test-servers test-connector bench check install install-browser install-connector install-bullmq
+.PHONY: help run test soak test-servers test-api test-connector bench check install install-browser install-connector install-schemathesis install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -31,6 +31,10 @@ test-connector: install-connector ## Airbyte's own connector against the Convex-
 	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \
 		cargo test -p sluice-convex --test embedded_connector -- --ignored
 
+test-api: install install-schemathesis ## made-up requests against the API and the OpenAPI document that it serves
+	cargo build
+	@scripts/test-api
+
 check: ## formatting, lints and links of the documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -46,6 +50,9 @@ install-bullmq: ## BullMQ, which the queue is compared with
 	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \
 	    "(Debian: apt-get install nodejs npm)" >&2; exit 1; }
 	@cd queue/benches/bullmq && npm install --no-save --ignore-scripts --loglevel=error
+
+install-schemathesis: ## schemathesis into .schemathesis/, unless it is there
+	@scripts/install-schemathesis
 
 install-connector: ## Airbyte's source connector for Convex into .connector/, unless it is there
 	@scripts/install-connector
