@@ -34,6 +34,8 @@ struct World {
     url: String,
     cache: Cache,
     heard: Arc<Mutex<Vec<Nudge>>>,
+    /// How workers read files.
+    via: FilesVia,
     _folder: tempfile::TempDir,
 }
 
@@ -93,6 +95,7 @@ impl World {
             url,
             cache,
             heard,
+            via: FilesVia::Functions,
             _folder: folder,
         }
     }
@@ -120,7 +123,7 @@ impl World {
         };
         let shutdown = CancellationToken::new();
         let (queues, cache, token) = (queues.await.unwrap(), self.cache.clone(), shutdown.clone());
-        let files = files(client, FilesVia::Functions);
+        let files = files(client, self.via);
         let ended = tokio::spawn(async move {
             run_workers(queues, cache, files, config, token)
                 .await

@@ -28,10 +28,11 @@ local touched, left = 0, {}
 -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
 local function after(one, other) return #one > #other or (#one == #other and one > other) end
 
--- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order.
-local function take_out(id)
+-- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order. With a document, only if it
+-- is that one's.
+local function take_out(id, doc)
   local length = call('HSTRLEN', KEYS[2], id)
-  if length == 0 then return false end
+  if length == 0 or (doc and not holds(KEYS[2], id, doc)) then return false end
   call('HSET', KEYS[2], id, '')
   entries = entries - 1
   bytes = bytes - #id - length
@@ -69,17 +70,18 @@ local function amend_live(doc, id, json, ts)
   local is_hidden = known and string.byte(known) == 0
   local held = known or doc
   local stays = held == id and json ~= ''
-  local there, is_changed = false, known
-  if not is_hidden and (known or stays or holds(KEYS[2], held, doc)) then
-    there = take_out(held)
-    if there and not stays then left[held] = true end
-  end
+  -- What is known of no document can be another one's.
+  local there = not is_hidden and take_out(held, not known and not stays and doc)
+  local is_changed = known
+  if there and not stays then left[held] = true end
+  local gives, is_taken = false, false
+  if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[2], KEYS[4], id, doc, json) end
   if json == '' then
     call('HDEL', KEYS[4], doc)
-  elseif not stays and gives_way(KEYS[2], KEYS[4], id, doc, json) then
+  elseif gives then
     is_changed = true
   else
-    if not stays then there = take_out(id) or there end
+    if is_taken then there = take_out(id) or there end
     if not there and not complete and not succeeds then return end
     put_in(doc, id, json)
     there = true

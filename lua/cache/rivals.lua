@@ -25,25 +25,24 @@ local function is_newer(one, other)
   return false
 end
 
--- Whether the entry with this id, if there is one, is the document's.
+-- Whether the entry with this id is the document's, as far as that can be known.
 local function holds(entries, id, doc)
-  local json = call('HGET', entries, id)
-  if not json or json == '' then return true end
-  local holder = parsed(json)._id
+  local holder = parsed(call('HGET', entries, id) or '')._id
   return not holder or holder == doc
 end
 
--- Whether a document that comes to an id leaves it to the one that is shown there. The older of the two is hidden.
+-- Whether a document that comes to an id leaves it to the one that is shown there, and whether there is one. The older of
+-- the two is hidden.
 local function gives_way(entries, docs, id, doc, json)
   local shown = call('HGET', entries, id)
-  if not shown or shown == '' then return false end
+  if not shown or shown == '' then return false, false end
   local holder = parsed(shown)
-  if holder._id == doc then return false end
+  if holder._id == doc then return false, true end
   if is_newer(holder, parsed(json)) then
     call('HSET', docs, doc, HIDDEN .. id)
-    return true
+    return true, true
   end
   if type(holder._id) == 'string' then call('HSET', docs, holder._id, HIDDEN .. id) end
-  return false
+  return false, true
 end
 

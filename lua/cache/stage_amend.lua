@@ -16,10 +16,10 @@ local limit = tonumber(info[2])
 if info[7] then return {2, limit} end
 local entries, skipped, bytes = tonumber(info[4]), tonumber(info[5]), tonumber(info[6])
 
--- Takes an entry out and leaves a tombstone, which keeps its place in the order.
-local function take_out(id)
+-- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
+local function take_out(id, doc)
   local length = call('HSTRLEN', KEYS[3], id)
-  if length == 0 then return false end
+  if length == 0 or (doc and not holds(KEYS[3], id, doc)) then return false end
   call('HSET', KEYS[3], id, '')
   entries = entries - 1
   bytes = bytes - #id - length
@@ -39,19 +39,17 @@ for at = 3, #ARGV, 3 do
   local is_hidden = known and string.byte(known) == 0
   local held = known or doc
   local stays = held == id and json ~= ''
-  local there, was_skipped = false, false
-  if not is_hidden and (known or stays or holds(KEYS[3], held, doc)) then
-    was_skipped = forget_skip(held)
-    there = take_out(held)
-    if (there or was_skipped) and not stays then left[held] = true end
-  end
+  -- What is known of no document can be another one's.
+  local there = not is_hidden and take_out(held, not known and not stays and doc)
+  local was_skipped = not is_hidden and forget_skip(held)
+  if (there or was_skipped) and not stays then left[held] = true end
+  local gives, is_taken = false, false
+  if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[3], KEYS[5], id, doc, json) end
   if json == '' then
     call('HDEL', KEYS[5], doc)
-  elseif stays or not gives_way(KEYS[3], KEYS[5], id, doc, json) then
-    if not stays then
-      there = take_out(id) or there
-      was_skipped = forget_skip(id) or was_skipped
-    end
+  elseif not gives then
+    if is_taken then there = take_out(id) or there end
+    if not stays then was_skipped = forget_skip(id) or was_skipped end
     local wanted = there or ARGV[1] == '1'
     local size = #id + #json
     if wanted and bytes + size <= limit then

@@ -456,17 +456,22 @@ impl Client {
 
     /// Writes documents into Convex's `files` table, replacing those with the same `id`.
     pub async fn import(&self, documents: &[Value]) {
+        self.import_by("id", documents).await;
+    }
+
+    /// As [`Client::import`], of documents that are known by this field.
+    pub async fn import_by(&self, key: &str, documents: &[Value]) {
         for batch in documents.chunks(2000) {
             let messages: Vec<Value> = batch
                 .iter()
                 .map(|data| json!({"tableName": "files", "data": data}))
                 .collect();
-            let tables = json!({"files": {"primaryKey": [["id"]], "jsonSchema": {}}});
+            let tables = json!({"files": {"primaryKey": [[key]], "jsonSchema": {}}});
             let body = json!({"tables": tables, "messages": messages});
             self.convex_call(
                 "PUT",
                 "streaming_import/add_primary_key_indexes",
-                &json!({"indexes": {"files": [["id"]]}}),
+                &json!({"indexes": {"files": [[key]]}}),
             )
             .await;
             self.convex_call("POST", "streaming_import/import_airbyte_records", &body)

@@ -12,10 +12,10 @@ use crate::harness::{Deployment, Process, eventually, file, files};
 use crate::nudges::Nudges;
 
 /// Looks for changes often, so that tests take no longer than they must.
-const QUICK: [(&str, &str); 1] = [("SLUICE_TAIL_INTERVAL_MS", "20")];
+pub const QUICK: [(&str, &str); 1] = [("SLUICE_TAIL_INTERVAL_MS", "20")];
 
 /// A deployment whose tail has come to know of all files.
-async fn tailing(documents: &[Value]) -> Deployment {
+pub async fn tailing(documents: &[Value]) -> Deployment {
     let deployment = Deployment::start_with(&QUICK).await;
     deployment.client.import(documents).await;
     deployment.wait_until_tailed().await;
@@ -23,7 +23,7 @@ async fn tailing(documents: &[Value]) -> Deployment {
 }
 
 /// Id and version of all cached entries of a user, by id.
-async fn cached(deployment: &Deployment, user: &str) -> Vec<(String, u64)> {
+pub async fn cached(deployment: &Deployment, user: &str) -> Vec<(String, u64)> {
     let entries = deployment.client.list(user).await.unwrap();
     let mut entries: Vec<(String, u64)> = entries
         .iter()
@@ -120,7 +120,7 @@ fn leader(deployment: &Deployment) -> Option<usize> {
     deployment.workers.iter().position(is_named)
 }
 
-async fn wait_for_leader(deployment: &Deployment) -> usize {
+pub async fn wait_for_leader(deployment: &Deployment) -> usize {
     let mut found = None;
     eventually("a worker tails", async || {
         found = leader(deployment);
@@ -195,10 +195,10 @@ async fn a_worker_that_stood_still_beyond_its_lease_changes_nothing_any_more() {
     assert_eq!(leader(&deployment), Some(1));
 }
 
-fn assert_each_told_once(nudges: &[Value]) {
+pub fn assert_each_told_once(nudges: &[Value]) {
     let mut told = HashSet::new();
     for nudge in nudges {
-        let change = (nudge["docId"].as_str(), nudge["ts"].as_str());
+        let change = ["docId", "ts", "user", "id"].map(|field| nudge[field].as_str());
         assert!(told.insert(change), "told twice: {nudge}");
     }
 }

@@ -316,7 +316,8 @@ async fn after_any_history_the_cache_and_the_nudges_tell_what_a_fresh_sync_shows
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let documents = Documents::start().await;
+    let mut documents = Documents::start().await;
+    documents.world.via = [FilesVia::Functions, FilesVia::Export][random.random_range(0..2)];
     let (mut there, mut version) = (HashMap::new(), 0);
     let mut worker = documents.world.start_worker().await;
     documents.world.caught_up().await;
@@ -328,11 +329,26 @@ async fn after_any_history_the_cache_and_the_nudges_tell_what_a_fresh_sync_shows
             let records = transaction(&mut random, &mut there, &mut version);
             documents.write(&records).await;
         }
-        match random.random_range(0..4) {
+        match random.random_range(0..5) {
             0 => documents.sync("ann").await,
             1 => {
                 worker.stop().await;
-                worker = documents.world.start_worker().await;
+                // Half of them compare all documents again and again.
+                let every = [None, Some(Duration::from_millis(1))][random.random_range(0..2)];
+                worker = documents.world.worker_with(KEY, every).await;
+            }
+            2 => {
+                documents.world.caught_up().await;
+                documents
+                    .world
+                    .convex
+                    .clear_tables(&["files"])
+                    .await
+                    .unwrap();
+                there.clear();
+                // It is noticed when something changes.
+                documents.write(&[document("k0", "x", version)]).await;
+                there.insert("k0".to_owned(), true);
             }
             _ => {}
         }

@@ -170,8 +170,8 @@ impl TailStatus {
     }
 }
 
-/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document, time and id. A document that
-/// got another id is told of twice: of the id that it left, then of the one that it has.
+/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document, time and name. A document
+/// that got another id is told of twice: of the name that it left, then of the one that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Nudge {
