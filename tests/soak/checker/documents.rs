@@ -120,7 +120,9 @@ fn settle_jobs(writes: &mut Writes, views: &HashMap<&str, &Value>) {
     for write in writes.values_mut() {
         for view in write.jobs.iter().filter_map(|job| views.get(job.as_str())) {
             write.revisions.extend(view["result"]["revision"].as_u64());
-            if !view["error"].is_null() || view["state"] != "completed" {
+            let is_refusal = !view["error"].is_null();
+            write.is_refused |= is_refusal;
+            if is_refusal || view["state"] != "completed" {
                 write.acknowledged = None;
             }
         }

@@ -71,6 +71,22 @@ fn an_accepted_write_whose_job_completed_without_it_is_found() {
 }
 
 #[test]
+fn an_accepted_write_whose_job_refused_it_is_not_made() {
+    let error = json!({"error": "revision_conflict", "message": "…"});
+    let refused = json!({"state": "completed", "error": error});
+    for (made, is_right) in [(vec![], true), (vec!["x"], false)] {
+        let mut story = Story::default();
+        story.call(marking("x"), 202, json!({"job": "documents_1"}));
+        story.job("documents_1", refused.clone());
+        story.end(SHARED, with(&made));
+        match is_right {
+            true => story.is_right(),
+            false => story.is_wrong("mark x was refused, but made"),
+        }
+    }
+}
+
+#[test]
 fn a_write_that_was_made_twice_is_found() {
     let mut story = Story::default();
     story.lose(marking("x"));
