@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use sluice_api::ApiConfig;
 use sluice_api::auth::{Auth, AuthConfig};
+use sluice_api::{ApiConfig, StreamLimits};
 use sluice_convex::Secret;
 use url::Url;
 
 use super::HEADING;
 use super::documents::DocumentSettings;
-use super::values::{dev_secret, http_url, service};
+use super::values::{at_most, dev_secret, http_url, service};
 use crate::failure::{Context, Failure};
 
 /// How the API answers.
@@ -37,6 +37,26 @@ pub struct ApiSettings {
     )]
     pub request_wait_secs: u64,
 
+    /// How many WebSockets and event streams may be open in this process at a time (1 to 1000000)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_STREAMS",
+        default_value = "5000",
+        value_parser = at_most::<1_000_000>
+    )]
+    pub streams: usize,
+
+    /// How many of them may be one user's (1 to 1000000)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_STREAMS_PER_USER",
+        default_value = "100",
+        value_parser = at_most::<1_000_000>
+    )]
+    pub streams_per_user: usize,
+
     #[command(flatten)]
     pub documents: DocumentSettings,
 
@@ -56,6 +76,10 @@ impl ApiSettings {
     pub fn config(&self) -> ApiConfig {
         ApiConfig {
             request_wait: Duration::from_secs(self.request_wait_secs),
+            streams: StreamLimits {
+                all: self.streams,
+                of_user: self.streams_per_user,
+            },
             documents: self.documents.config(),
             queued_services: self.document_queued_services.clone(),
             ..ApiConfig::default()
