@@ -22,7 +22,8 @@ use crate::streams::{StreamLimits, Streams};
 pub struct ApiConfig {
     /// How long a request waits for its job before it is answered 202 (`SLUICE_REQUEST_WAIT_SECS`).
     pub request_wait: Duration,
-    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`. None by default.
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com` (`SLUICE_CORS_ORIGINS`).
+    /// None by default.
     pub cors_origins: Vec<HeaderValue>,
     /// How many WebSockets and event streams may be open.
     pub streams: StreamLimits,

@@ -292,7 +292,7 @@ async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
     match (&auth.dev.dev_secret, &auth.jwks_url) {
         (Some(_), Some(_)) => findings.warn(
             "auth",
-            "development tokens are accepted beside the issuer's",
+            "there are development tokens beside the issuer's, which `sluice serve` refuses",
             "unset SLUICE_DEV_SECRET in production",
         ),
         (Some(_), None) => findings.ok("auth", "development tokens, see `sluice token`"),
@@ -303,7 +303,10 @@ async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
 /// An address without the parts that may hold a secret.
 fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
