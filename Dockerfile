@@ -19,6 +19,7 @@ RUN apt-get update \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/sluice sluice \
     && install -d -o sluice -m 700 /var/lib/sluice/data
 COPY --from=build /usr/local/bin/sluice /usr/local/bin/sluice
+COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/sluice/
 
 USER sluice
 WORKDIR /var/lib/sluice

@@ -100,6 +100,7 @@ impl Cli {
             eprintln!("error: {error}");
             ExitCode::from(USAGE)
         })?;
+        let command = file::without_empty_variables(command);
         Self::parse_with(command, arguments).map_err(|error| match explain(&error) {
             Some(line) => {
                 eprintln!("error: {line}");

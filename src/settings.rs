@@ -6,6 +6,7 @@
 
 mod api;
 mod connections;
+mod convex_store;
 mod documents;
 pub mod file;
 mod http;
@@ -22,11 +23,12 @@ pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
     ConvexKeySettings, ConvexSettings, FilesSettings, PoolSettings, ValkeySettings,
 };
+pub use convex_store::ConvexStoreSettings;
 pub use documents::DocumentSettings;
 pub use http::HttpSettings;
 pub use tail::TailSettings;
 use values::{at_most, schedule, seconds};
-pub use values::{secret, user};
+pub use values::{listen, user};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";

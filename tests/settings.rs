@@ -44,3 +44,40 @@ fn a_file_of_another_name_is_read_instead() {
     assert!(limits(folder.path(), &[], &["--config", other]).contains(" 500 bytes"));
     assert!(limits(folder.path(), &[("SLUICE_CONFIG", other)], &[]).contains(" 500 bytes"));
 }
+
+#[test]
+fn an_empty_variable_is_one_that_is_not_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = [
+        ("SLUICE_SYNC_LIMIT_BYTES", ""),
+        ("SLUICE_CONFIG", ""),
+        ("SLUICE_JWT_AUDIENCE", ""),
+        ("SLUICE_VALKEY_URL", ""),
+        ("SLUICE_LOG", ""),
+    ];
+    assert!(limits(folder.path(), &empty, &[]).contains(" 450000000 bytes"));
+    fs::write(folder.path().join("sluice.toml"), "sync_limit_bytes = 200").unwrap();
+    assert!(limits(folder.path(), &empty, &[]).contains(" 200 bytes"));
+}
+
+#[test]
+fn tokens_of_an_issuer_and_of_a_secret_are_not_accepted_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |secret: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("SLUICE_JWKS_URL", "http://127.0.0.1:1/jwks")
+            .env("SLUICE_DEV_SECRET", secret)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let both = serve("a secret of more than thirty-two bytes");
+    assert!(both.contains("two sources of keys"), "{both}");
+    // It fails for want of Valkey only.
+    let one = serve("");
+    assert!(one.contains("valkey_url is not set"), "{one}");
+}

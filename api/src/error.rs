@@ -94,6 +94,15 @@ pub enum ApiError {
     /// 422 `idempotency_key_reused`: the key came with another body before.
     #[error("idempotency-key: was used with another request body")]
     IdempotencyKeyReused,
+    /// 429 `too_many_streams`: the user has as many WebSockets and event streams open as one may have.
+    #[error("the user has {limit} WebSockets and event streams open, more are not allowed")]
+    TooManyStreams {
+        /// How many one may have.
+        limit: usize,
+    },
+    /// 503 `too_many_streams`: there are as many WebSockets and event streams open here as there may be.
+    #[error("there are too many WebSockets and event streams open")]
+    NoStreamLeft,
     /// 500 `job_failed`: the job is among the dead letters.
     #[error("{message}")]
     JobFailed {
@@ -177,6 +186,8 @@ impl ApiError {
             Self::IdempotencyKeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
             }
+            Self::TooManyStreams { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams"),
+            Self::NoStreamLeft => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
             Self::JobFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "job_failed"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::UpstreamFailed => (StatusCode::BAD_GATEWAY, "upstream_failed"),

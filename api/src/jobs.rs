@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::answers::Job;
 use crate::auth::{Caller, Scope};
-use crate::openapi::{ReadErrors, schemas};
+use crate::openapi::{ReadErrors, StreamErrors, schemas};
 use crate::query::Segment;
 use crate::{ApiError, AppState};
 
@@ -60,6 +60,7 @@ struct JobPath {
     responses(
         (status = 200, description = "The job", content((Job = "application/json"), (String = "text/event-stream"))),
         ReadErrors,
+        StreamErrors,
     ),
     security(
         ("token" = []), ("token" = ["meta:read"]), ("token" = ["meta:write"]), ("token" = ["docs:read"]),
@@ -75,9 +76,12 @@ async fn job(
     let job = find(&state, &id).await?;
     check_viewer(&caller, &job)?;
     if wants_events(&headers) {
+        let stream = state.streams.open_for(caller.subject())?;
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
         let events = events(&state, &job.id).take_until(caller.expired());
-        return Ok(Sse::new(events).keep_alive(keep_alive).into_response());
+        return Ok(Sse::new(stream.hold(events))
+            .keep_alive(keep_alive)
+            .into_response());
     }
     Ok(Json(job).into_response())
 }

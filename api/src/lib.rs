@@ -23,6 +23,7 @@ mod openapi;
 mod prefer;
 mod query;
 mod state;
+mod streams;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -32,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use body::check_user;
 pub use error::ApiError;
 pub use state::{ApiConfig, AppState};
+pub use streams::StreamLimits;
 
 /// No request to this API needs a longer body, in bytes. A longer one is answered 413.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;

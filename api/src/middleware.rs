@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -53,6 +53,10 @@ fn describe_metrics() {
         "Times the subscription to changes of documents was lost"
     );
     describe_gauge!("sluice_document_sockets", "WebSockets open");
+    describe_gauge!(
+        "sluice_streams",
+        "WebSockets and event streams open, those of the board too"
+    );
     describe_counter!(
         "sluice_document_sockets_closed_total",
         "WebSockets closed by the server, by code"
@@ -97,7 +101,7 @@ async fn observe(request: Request, next: Next) -> Response {
 
     let (status, taken) = (response.status(), begun.elapsed());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), ?taken, "answered"));
-    let labels = [("method", method.to_string()), ("route", route)];
+    let labels = [("method", known(&method).to_owned()), ("route", route)];
     metrics::histogram!("sluice_http_request_seconds", &labels).record(taken.as_secs_f64());
     let [method, route] = labels;
     metrics::counter!(
@@ -109,6 +113,25 @@ async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response
+}
+
+/// The method as metrics name it: callers can invent others, each of which would be a series for ever.
+fn known(method: &Method) -> &str {
+    const KNOWN: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    match KNOWN.contains(method) {
+        true => method.as_str(),
+        false => "other",
+    }
 }
 
 /// Limits the time until the answer begins; event streams go on from there.
@@ -149,9 +172,19 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use axum::body::to_bytes;
 
     use super::*;
+
+    #[test]
+    fn methods_that_callers_invent_are_one_in_metrics() {
+        assert_eq!(known(&Method::PATCH), "PATCH");
+        for invented in ["X1", "get", "PROPFIND"] {
+            assert_eq!(known(&invented.parse().unwrap()), "other");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_answered_as_an_internal_error_that_does_not_tell_its_message() {

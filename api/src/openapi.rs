@@ -87,6 +87,8 @@ pub(crate) struct CallHeaders {
 
 /// Errors of endpoints that need a token.
 pub(crate) struct TokenErrors;
+/// Errors of endpoints that answer with a stream.
+pub(crate) struct StreamErrors;
 /// Errors of endpoints that read.
 pub(crate) struct ReadErrors;
 /// Errors of endpoints about documents.
@@ -104,6 +106,10 @@ const TOKEN_ERRORS: &[(&str, &str)] = &[
     ),
     ("504", "`timeout`"),
 ];
+const STREAM_ERRORS: &[(&str, &str)] = &[(
+    "429",
+    "`too_many_streams`: the user has as many WebSockets and event streams open as one may have",
+)];
 const READ_ERRORS: &[(&str, &str)] = &[
     ("400", "`invalid_request`: names the field"),
     ("404", "`not_found`"),
@@ -164,6 +170,12 @@ const CALL_ERRORS: &[(&str, &str)] = &[
 impl IntoResponses for TokenErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[TOKEN_ERRORS])
+    }
+}
+
+impl IntoResponses for StreamErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[STREAM_ERRORS])
     }
 }
 

@@ -15,14 +15,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::meta::Fetches;
+use crate::streams::{StreamLimits, Streams};
 
 /// Settings of the HTTP front.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
     /// How long a request waits for its job before it is answered 202 (`SLUICE_REQUEST_WAIT_SECS`).
     pub request_wait: Duration,
-    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`. None by default.
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com` (`SLUICE_CORS_ORIGINS`).
+    /// None by default.
     pub cors_origins: Vec<HeaderValue>,
+    /// How many WebSockets and event streams may be open.
+    pub streams: StreamLimits,
     /// Limits of documents.
     pub documents: DocumentsConfig,
     /// Services whose every write to a document is a job that the caller waits for
@@ -35,6 +39,7 @@ impl Default for ApiConfig {
         Self {
             request_wait: Duration::from_secs(30),
             cors_origins: Vec::new(),
+            streams: StreamLimits::default(),
             documents: DocumentsConfig::default(),
             queued_services: Vec::new(),
         }
@@ -53,6 +58,7 @@ pub struct AppState {
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) fetches: Fetches,
+    pub(crate) streams: Streams,
     pub(crate) shutdown: CancellationToken,
     pub(crate) sockets: TaskTracker,
 }
@@ -73,6 +79,7 @@ impl AppState {
             // Documents are kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
             tail: Tail::new(cache.valkey().clone()),
+            streams: Streams::new(config.streams),
             config: Arc::new(config),
             queues,
             cache,

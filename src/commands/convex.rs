@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
-use sluice_convex::Secret;
-use sluice_convex::embedded::{Embedded, EmbeddedConfig, LimitedKeyError};
+use clap::Args;
+use sluice_convex::embedded::Embedded;
 use tracing::info;
 
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure};
 use crate::http::Server;
-use crate::settings::{ConvexKeySettings, DataSettings, HttpSettings, secret};
+use crate::settings::{ConvexKeySettings, ConvexStoreSettings, DataSettings, HttpSettings, listen};
 use crate::shutdown::Shutdown;
 
 /// How long requests under way may take once the end is asked for.
@@ -30,6 +29,7 @@ pub struct Convex {
         value_name = "ADDRESS",
         env = "SLUICE_CONVEX_LISTEN",
         default_value = "127.0.0.1:3210",
+        value_parser = listen,
         help_heading = "Settings",
         visible_alias = "listen"
     )]
@@ -38,29 +38,8 @@ pub struct Convex {
     #[command(flatten)]
     key: ConvexKeySettings,
 
-    /// Deploy keys that permit only some operations, each as KEY=PERMISSION,PERMISSION and separated by semicolons
-    #[arg(
-        long,
-        value_name = "KEYS",
-        env = "SLUICE_CONVEX_LIMITED_KEYS",
-        hide_env_values = true,
-        hide_default_value = true,
-        value_delimiter = ';',
-        value_parser = secret,
-        help_heading = "Settings"
-    )]
-    convex_limited_keys: Vec<Secret>,
-
-    /// Whether the streaming export is switched on
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "SLUICE_CONVEX_EXPORT",
-        default_value_t = true,
-        action = ArgAction::Set,
-        help_heading = "Settings"
-    )]
-    convex_export: bool,
+    #[command(flatten)]
+    store: ConvexStoreSettings,
 
     #[command(flatten)]
     http: HttpSettings,
@@ -79,13 +58,7 @@ impl Convex {
             Some(key) => key,
             None => folder.convex_key()?,
         };
-        let mut config = EmbeddedConfig::new(folder.convex(), key.expose());
-        let limited_keys = self.convex_limited_keys.iter();
-        config.limited_keys = limited_keys
-            .map(|key| key.expose().parse())
-            .collect::<Result<_, LimitedKeyError>>()
-            .context("SLUICE_CONVEX_LIMITED_KEYS")?;
-        config.export = self.convex_export;
+        let config = self.store.config(folder.convex(), &key)?;
         let store = Embedded::open(config).context("cannot open the embedded Convex")?;
         let server = Server::start(listener, store.router(), self.http.limits())?;
         info!(url = server.url(), "Convex listens");

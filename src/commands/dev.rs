@@ -8,7 +8,7 @@ use clap::Args;
 use sluice_api::AppState;
 use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
-use sluice_convex::embedded::{Embedded, EmbeddedConfig};
+use sluice_convex::embedded::Embedded;
 use sluice_jobs::{JobsError, run_workers};
 use sluice_valkey::Address;
 use tokio::net::TcpListener;
@@ -20,11 +20,12 @@ use crate::app::{App, jobs_config};
 use crate::data_folder::{Addresses, DataFolder};
 use crate::dev::{PrivateValkey, demo};
 use crate::failure::{Context, Failure, chain};
-use crate::http::{Limits, Server};
+use crate::http::Server;
 use crate::output;
 use crate::settings::{
-    ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings, DataSettings,
-    DevSecretSettings, FilesSettings, HttpSettings, JobSettings, PoolSettings, TailSettings,
+    ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
+    ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
+    PoolSettings, TailSettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish, say_farewell};
 use crate::telemetry;
@@ -85,6 +86,8 @@ pub struct Dev {
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
+    store: ConvexStoreSettings,
+    #[command(flatten)]
     pool: PoolSettings,
     #[command(flatten)]
     cache: CacheSettings,
@@ -127,6 +130,18 @@ impl Dev {
         outcome
     }
 
+    /// Starts the embedded Convex on `listener`.
+    fn serve_convex(
+        &self,
+        listener: TcpListener,
+        folder: &DataFolder,
+        key: &Secret,
+    ) -> Result<Server, Failure> {
+        let config = self.store.config(folder.convex(), key)?;
+        let store = Embedded::open(config).context("cannot open the embedded Convex")?;
+        Server::start(listener, store.router(), self.http.limits())
+    }
+
     async fn start(&self, folder: &DataFolder, shutdown: &Shutdown) -> Result<Parts, Failure> {
         // First of all, since it is what fails most often.
         let (api, convex) = self.bind().await?;
@@ -145,7 +160,7 @@ impl Dev {
         .await?;
 
         let convex_key = folder.convex_key()?;
-        let convex = serve_convex(convex, folder, &convex_key, self.http.limits())?;
+        let convex = self.serve_convex(convex, folder, &convex_key)?;
         let settings = ConvexSettings {
             convex_url: Url::parse(&convex.url()).ok(),
             key: ConvexKeySettings {
@@ -275,16 +290,4 @@ impl Parts {
         self.convex.stop(LAST_ANSWERS).await;
         self.valkey.stop().await;
     }
-}
-
-/// Starts the embedded Convex on `listener`.
-fn serve_convex(
-    listener: TcpListener,
-    folder: &DataFolder,
-    key: &Secret,
-    limits: Limits,
-) -> Result<Server, Failure> {
-    let store = Embedded::open(EmbeddedConfig::new(folder.convex(), key.expose()))
-        .context("cannot open the embedded Convex")?;
-    Server::start(listener, store.router(), limits)
 }

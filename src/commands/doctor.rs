@@ -282,17 +282,17 @@ async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
         match count_keys(url).await {
             Ok(0) => findings.fail(
                 "auth",
-                &format!("{url} has no keys"),
+                &format!("{} has no keys", shown(url)),
                 "check SLUICE_JWKS_URL",
             ),
-            Ok(keys) => findings.ok("auth", &format!("{keys} keys at {url}")),
+            Ok(keys) => findings.ok("auth", &format!("{keys} keys at {}", shown(url))),
             Err(failure) => findings.fail("auth", &failure.to_string(), "check SLUICE_JWKS_URL"),
         }
     }
     match (&auth.dev.dev_secret, &auth.jwks_url) {
         (Some(_), Some(_)) => findings.warn(
             "auth",
-            "development tokens are accepted beside the issuer's",
+            "there are development tokens beside the issuer's, which `sluice serve` refuses",
             "unset SLUICE_DEV_SECRET in production",
         ),
         (Some(_), None) => findings.ok("auth", "development tokens, see `sluice token`"),
@@ -300,9 +300,19 @@ async fn check_auth(findings: &mut Findings, auth: &AuthSettings) {
     }
 }
 
+/// An address without the parts that may hold a secret.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
 /// How many keys the issuer publishes.
 async fn count_keys(url: &Url) -> Result<usize, Failure> {
-    let doing = format!("cannot read the keys at {url}");
+    let doing = format!("cannot read the keys at {}", shown(url));
     let ask = async {
         let client = reqwest::Client::builder().timeout(CHECK_LIMIT).build()?;
         let answer = client.get(url.clone()).send().await?.error_for_status()?;
@@ -313,4 +323,17 @@ async fn count_keys(url: &Url) -> Result<usize, Failure> {
         .map_err(reqwest::Error::without_url)
         .context(doing)?;
     Ok(keys["keys"].as_array().map_or(0, Vec::len))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        let url = Url::parse("https://user:pass@issuer.example:8443/jwks?key=s3cret#x").unwrap();
+        assert_eq!(shown(&url), "https://issuer.example:8443/jwks");
+    }
 }

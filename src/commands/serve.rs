@@ -56,7 +56,7 @@ impl Serve {
     }
 
     async fn start(&self, shutdown: &Shutdown) -> Result<(Server, TaskTracker), Failure> {
-        let auth = self.auth.auth()?;
+        let auth = self.auth.auth_of_one_source()?;
         let listener = Server::bind(self.api.listen).await?;
         let metrics = telemetry::start_metrics()?;
         let app = App::connect(

@@ -18,7 +18,7 @@ use crate::failure::{Context, Failure};
 use crate::http::Server;
 use crate::settings::{
     CacheSettings, ConvexSettings, DocumentSettings, FilesSettings, HttpSettings, JobSettings,
-    PoolSettings, TailSettings, ValkeySettings,
+    PoolSettings, TailSettings, ValkeySettings, listen,
 };
 use crate::shutdown::Shutdown;
 use crate::telemetry;
@@ -37,6 +37,7 @@ pub struct Work {
         long,
         value_name = "ADDRESS",
         env = "SLUICE_WORK_LISTEN",
+        value_parser = listen,
         help_heading = "Settings",
         visible_alias = "listen"
     )]

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use clap::Args;
-use sluice_api::ApiConfig;
 use sluice_api::auth::{Auth, AuthConfig};
+use sluice_api::{ApiConfig, StreamLimits};
 use sluice_convex::Secret;
 use url::Url;
 
 use super::HEADING;
 use super::documents::DocumentSettings;
-use super::values::{dev_secret, http_url, service};
+use super::values::{at_most, dev_secret, http_url, listen, origin, service};
 use crate::failure::{Context, Failure};
 
 /// How the API answers.
@@ -23,7 +24,8 @@ pub struct ApiSettings {
         long,
         value_name = "ADDRESS",
         env = "SLUICE_LISTEN",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = listen
     )]
     pub listen: SocketAddr,
 
@@ -36,6 +38,36 @@ pub struct ApiSettings {
         value_parser = clap::value_parser!(u64).range(0..=300)
     )]
     pub request_wait_secs: u64,
+
+    /// Origins whose pages may call the API (CORS), such as https://app.example.com, with commas between [default: none]
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        env = "SLUICE_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_parser = origin
+    )]
+    pub cors_origins: Vec<HeaderValue>,
+
+    /// How many WebSockets and event streams may be open in this process at a time (1 to 1000000)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_STREAMS",
+        default_value = "5000",
+        value_parser = at_most::<1_000_000>
+    )]
+    pub streams: usize,
+
+    /// How many of them may be one user's (1 to 1000000)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_STREAMS_PER_USER",
+        default_value = "100",
+        value_parser = at_most::<1_000_000>
+    )]
+    pub streams_per_user: usize,
 
     #[command(flatten)]
     pub documents: DocumentSettings,
@@ -56,6 +88,11 @@ impl ApiSettings {
     pub fn config(&self) -> ApiConfig {
         ApiConfig {
             request_wait: Duration::from_secs(self.request_wait_secs),
+            cors_origins: self.cors_origins.clone(),
+            streams: StreamLimits {
+                all: self.streams,
+                of_user: self.streams_per_user,
+            },
             documents: self.documents.config(),
             queued_services: self.document_queued_services.clone(),
             ..ApiConfig::default()
@@ -84,6 +121,18 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
+    /// What checks tokens in production: those of an issuer or, for development, of a secret, never both. Who knows the secret
+    /// could make themselves anybody beside the issuer.
+    pub fn auth_of_one_source(&self) -> Result<Auth, Failure> {
+        if self.jwks_url.is_some() && self.dev.dev_secret.is_some() {
+            return Err(Failure::new(
+                "there are two sources of keys for tokens, jwks_url and dev_secret",
+            )
+            .hint("unset SLUICE_DEV_SECRET, which is for development, or SLUICE_JWKS_URL"));
+        }
+        self.auth()
+    }
+
     /// What checks tokens. Without any source of keys nobody could call the API, so that is refused.
     pub fn auth(&self) -> Result<Auth, Failure> {
         if self.jwks_url.is_none() && self.dev.dev_secret.is_none() {

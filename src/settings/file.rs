@@ -59,7 +59,9 @@ fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
             return Some(PathBuf::from(path));
         }
     }
-    std::env::var_os("SLUICE_CONFIG").map(PathBuf::from)
+    std::env::var_os("SLUICE_CONFIG")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 fn with_defaults(command: Command, path: &Path, text: &str) -> Result<Command, FileError> {
@@ -104,6 +106,21 @@ fn describe(error: &toml::de::Error, text: &str) -> String {
         .and_then(|span| text.get(..span.start))
         .map_or(1, |before| before.matches('\n').count() + 1);
     format!("line {line}: {}", error.message().replace('\n', " "))
+}
+
+/// Empty variables are as good as none: so they come from files and deployments that name all and set some.
+pub fn without_empty_variables(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let is_empty = |name: &std::ffi::OsStr| {
+                std::env::var_os(name).is_some_and(|value| value.is_empty())
+            };
+            match argument.get_env().is_some_and(is_empty) {
+                true => argument.env(None::<&'static str>),
+                false => argument,
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// The key under which a flag's value may stand in the file.

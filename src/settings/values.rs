@@ -1,5 +1,8 @@
 //! What a value has to be like. Errors say the rule, never the value: it may be secret.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use axum::http::HeaderValue;
 use sluice_convex::Secret;
 use sluice_store::documents::is_name;
 use sluice_valkey::Address;
@@ -30,6 +33,31 @@ pub(super) fn service(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("must be 1 to 128 of letters, digits, `_`, `-`, `.` and `:`".to_owned())
+}
+
+/// An origin as browsers send it (RFC 6454): scheme, host, and the port if it is not the scheme's.
+pub(super) fn origin(text: &str) -> Result<HeaderValue, String> {
+    let url = http_url(text)?;
+    let origin = url.origin().ascii_serialization();
+    if origin != text {
+        return Err(format!(
+            "must be an origin and nothing else, such as {origin}"
+        ));
+    }
+    HeaderValue::try_from(origin).map_err(|error| error.to_string())
+}
+
+/// Where to listen: an address or a name, with a port. Of a name's addresses one of IPv4 is taken before one of IPv6.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let addresses: Vec<SocketAddr> = text.to_socket_addrs().into_iter().flatten().collect();
+    let v4 = addresses.iter().find(|address| address.is_ipv4());
+    v4.or(addresses.first()).copied().ok_or_else(|| {
+        "must be an address or a name of this machine with a port, such as 127.0.0.1:8080 or localhost:8080"
+            .to_owned()
+    })
 }
 
 /// A cron expression with seconds, or `off`.
@@ -67,7 +95,9 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
 pub(super) fn valkey_url(text: &str) -> Result<ValkeyUrl, String> {
     match Address::parse(text) {
         Ok(_) => Ok(ValkeyUrl(text.to_owned())),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!(
+            "{error}; what an address gives a meaning, such as @, / and # in a password, has to be percent-encoded"
+        )),
     }
 }
 
@@ -91,6 +121,39 @@ mod tests {
     fn a_short_development_secret_is_refused() {
         assert!(dev_secret(&"x".repeat(31)).is_err());
         assert!(dev_secret(&"x".repeat(32)).is_ok());
+    }
+
+    #[test]
+    fn an_origin_is_as_browsers_send_it() {
+        for text in ["https://app.example.com", "http://localhost:3000"] {
+            assert_eq!(origin(text).unwrap(), text);
+        }
+        for text in [
+            "*",
+            "https://a.example/",
+            "https://a.example:443",
+            "a.example",
+        ] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_listened_on() {
+        assert_eq!(listen("localhost:8080").unwrap().port(), 8080);
+        assert!(listen("localhost:8080").unwrap().ip().is_loopback());
+        assert_eq!(listen("[::1]:1").unwrap(), "[::1]:1".parse().unwrap());
+        for text in ["localhost", "8080", "", ":8080", "127.0.0.1:99999"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_bare_mark_in_its_password_is_refused_with_the_rule() {
+        for text in ["redis://:a/b@host:6379", "redis://:a#b@host:6379"] {
+            let rule = valkey_url(text).unwrap_err();
+            assert!(rule.contains("percent-encoded"), "{rule}");
+        }
     }
 
     #[test]

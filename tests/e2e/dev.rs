@@ -253,3 +253,19 @@ fn every_command_explains_itself() {
         );
     }
 }
+
+#[tokio::test]
+async fn keys_that_permit_less_and_names_to_listen_on_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = "viewer=deployment:data:view";
+    let listen = ["--listen", "localhost:0", "--convex-limited-keys", limited];
+    let dev = Dev::start(folder.path(), &listen).await;
+    let convex = dev.addresses["convex"].as_str().unwrap();
+    let ask = async |key: &str| {
+        let request = reqwest::Client::new().get(format!("{convex}/api/json_schemas"));
+        let request = request.header("authorization", format!("Convex {key}"));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask("viewer").await, 200);
+    assert_eq!(ask("nobody").await, 401);
+}

@@ -123,9 +123,9 @@ impl Caller {
         }
     }
 
-    /// When the token expires, in seconds since 1970.
-    pub(crate) fn expires_at(&self) -> u64 {
-        self.expires_at
+    /// When the token expires, in seconds since 1970; none when that is so late that it is as good as never.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        Some(self.expires_at).filter(|&at| at < FAR)
     }
 
     /// Returns once the token is good no more.
@@ -144,14 +144,13 @@ impl Caller {
 impl From<Claims> for Caller {
     fn from(claims: Claims) -> Self {
         Self {
-            subject: claims.sub.filter(|subject| !subject.is_empty()),
             // Scopes of other services may stand beside ours.
             scopes: claims
-                .scope
-                .split(' ')
+                .scopes()
                 .filter_map(|scope| scope.parse().ok())
                 .collect(),
             expires_at: claims.exp as u64,
+            subject: claims.sub.filter(|subject| !subject.is_empty()),
         }
     }
 }

@@ -73,7 +73,7 @@ impl Auth {
             .map(|secret| check_secret(secret.expose()).map(DecodingKey::from_secret));
         let jwks = config
             .jwks_url
-            .map(|url| Jwks::new(url, jwks::MIN_INTERVAL));
+            .map(|url| Jwks::new(url, jwks::MIN_INTERVAL, jwks::MAX_AGE));
         Ok(Self(Arc::new(Sources {
             secret: secret.transpose()?,
             jwks: jwks.transpose()?,
@@ -86,6 +86,12 @@ impl Auth {
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
         let header =
             decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
+        // Whoever does not understand an extension that the issuer calls critical has to refuse (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(ApiError::Unauthorized(
+                "the token has critical extensions, which are not known here",
+            ));
+        }
         let unknown =
             ApiError::Unauthorized("the token is signed in a way that is not accepted here");
         let Sources {
@@ -98,8 +104,9 @@ impl Auth {
         let claims = match (header.alg, secret, jwks) {
             (Algorithm::HS256, Some(secret), _) => decode::<Claims>(token, secret, &validation),
             (Algorithm::RS256 | Algorithm::ES256, _, Some(jwks)) => {
-                let key = jwks.key(header.kid.as_deref(), header.alg).await?;
-                decode::<Claims>(token, &key.ok_or(unknown)?, &validation)
+                let kid = header.kid.as_deref();
+                let decode = |key: &DecodingKey| decode::<Claims>(token, key, &validation);
+                jwks.verify(kid, header.alg, decode).await?.ok_or(unknown)?
             }
             _ => return Err(unknown),
         };

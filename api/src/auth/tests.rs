@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -227,8 +227,13 @@ impl Pair {
     }
 
     fn token(&self) -> String {
+        self.token_under(self.jwk.common.key_id.as_deref())
+    }
+
+    /// One that says this of its key.
+    fn token_under(&self, kid: Option<&str>) -> String {
         let mut header = Header::new(self.algorithm);
-        header.kid = self.jwk.common.key_id.clone();
+        header.kid = kid.map(str::to_owned);
         let claims = json!({"sub": "u", "scope": "meta:read", "exp": now() + 60});
         encode(&header, &claims, &self.key).unwrap()
     }
@@ -237,8 +242,10 @@ impl Pair {
 /// An issuer whose keys can be changed, and that counts how often they are asked for.
 #[derive(Clone, Default)]
 struct Issuer {
-    keys: Arc<Mutex<Vec<Jwk>>>,
+    keys: Arc<Mutex<Value>>,
     asked: Arc<AtomicUsize>,
+    /// It takes requests and answers none.
+    hangs: Arc<AtomicBool>,
 }
 
 impl Issuer {
@@ -246,9 +253,10 @@ impl Issuer {
         let issuer = self.clone();
         let answer = move || async move {
             issuer.asked.fetch_add(1, Ordering::SeqCst);
-            axum::Json(JwkSet {
-                keys: issuer.keys.lock().unwrap().clone(),
-            })
+            if issuer.hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            axum::Json(json!({"keys": *issuer.keys.lock().unwrap()}))
         };
         let router = axum::Router::new().route("/jwks", axum::routing::get(answer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -258,7 +266,12 @@ impl Issuer {
     }
 
     fn publish(&self, keys: &[&Pair]) {
-        *self.keys.lock().unwrap() = keys.iter().map(|pair| pair.jwk.clone()).collect();
+        let keys: Vec<Jwk> = keys.iter().map(|pair| pair.jwk.clone()).collect();
+        self.publish_all(json!(keys));
+    }
+
+    fn publish_all(&self, keys: Value) {
+        *self.keys.lock().unwrap() = keys;
     }
 
     fn asked(&self) -> usize {
@@ -268,7 +281,11 @@ impl Issuer {
 
 /// An [`Auth`] of this issuer and of the development secret.
 async fn issuer_auth(issuer: &Issuer, min_interval: Duration) -> Auth {
-    let jwks = Jwks::new(issuer.serve().await, min_interval).unwrap();
+    issuer_auth_with(issuer, min_interval, HOUR).await
+}
+
+async fn issuer_auth_with(issuer: &Issuer, min_interval: Duration, max_age: Duration) -> Auth {
+    let jwks = Jwks::new(issuer.serve().await, min_interval, max_age).unwrap();
     Auth(Arc::new(Sources {
         secret: Some(DecodingKey::from_secret(SECRET.as_bytes())),
         jwks: Some(jwks),
@@ -297,6 +314,143 @@ async fn a_new_key_of_the_issuer_is_found() {
     issuer.publish(&[&old, &new]);
     auth.verify(&new.token()).await.unwrap();
     assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test]
+async fn old_keys_serve_while_an_issuer_hangs_that_is_asked_for_new_ones() {
+    let (issuer, known) = (Issuer::default(), Pair::es256("known"));
+    issuer.publish(&[&known]);
+    let auth = issuer_auth_with(&issuer, Duration::ZERO, Duration::ZERO).await;
+    auth.verify(&known.token()).await.unwrap();
+    issuer.hangs.store(true, Ordering::SeqCst);
+    let begun = issuer.asked();
+    while issuer.asked() == begun {
+        auth.verify(&known.token()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    // The fetch hangs now, and is not waited for.
+    let token = known.token();
+    let verified = tokio::time::timeout(Duration::from_secs(2), auth.verify(&token));
+    verified.await.expect("waited for the issuer").unwrap();
+}
+
+#[tokio::test]
+async fn of_keys_with_one_name_the_one_that_fits_the_algorithm_counts() {
+    let (issuer, es, rs) = (Issuer::default(), Pair::es256("k"), Pair::rs256("k"));
+    issuer.publish(&[&rs, &es]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    auth.verify(&es.token()).await.unwrap();
+    auth.verify(&rs.token()).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_are_not_for_signatures_are_passed_over() {
+    let (issuer, es) = (Issuer::default(), Pair::es256("k"));
+    let mut encrypts = json!(Pair::es256("k").jwk);
+    encrypts["use"] = json!("enc");
+    encrypts["alg"] = json!("ECDH-ES");
+    let mut wraps = json!(Pair::es256("k").jwk);
+    wraps.as_object_mut().unwrap().remove("alg");
+    wraps["key_ops"] = json!(["deriveKey"]);
+    let unknown = json!({"kty": "AKP", "kid": "k", "alg": "ML-DSA-44", "pub": "x"});
+    issuer.publish_all(json!([encrypts, wraps, unknown, es.jwk]));
+    let auth = issuer_auth(&issuer, HOUR).await;
+    auth.verify(&es.token()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_name_every_key_that_fits_is_tried() {
+    let (issuer, first, second) = (Issuer::default(), Pair::es256("a"), Pair::es256("b"));
+    issuer.publish(&[&first, &second]);
+    let auth = issuer_auth(&issuer, HOUR).await;
+    auth.verify(&second.token_under(None)).await.unwrap();
+    let stranger = Pair::es256("c").token_under(None);
+    assert_eq!(
+        refusal(&auth, &stranger).await,
+        "the token's signature is wrong"
+    );
+}
+
+#[tokio::test]
+async fn keys_without_names_are_tried_for_tokens_that_name_another() {
+    let (issuer, old, new) = (Issuer::default(), Pair::es256("x"), Pair::es256("x"));
+    let nameless = |pair: &Pair| {
+        let mut jwk = json!(pair.jwk);
+        jwk.as_object_mut().unwrap().remove("kid");
+        json!([jwk])
+    };
+    issuer.publish_all(nameless(&old));
+    let auth = issuer_auth(&issuer, Duration::ZERO).await;
+    auth.verify(&old.token()).await.unwrap();
+    auth.verify(&old.token_under(None)).await.unwrap();
+    // As they have no names, a new one is found by its signature.
+    issuer.publish_all(nameless(&new));
+    auth.verify(&new.token()).await.unwrap();
+    refusal(&auth, &old.token()).await;
+}
+
+#[tokio::test]
+async fn the_address_of_the_issuer_is_not_told_by_errors() {
+    let port = sluice_test_support::free_port();
+    let url: Url = format!("http://user:pass@127.0.0.1:{port}/jwks?key=s3cret")
+        .parse()
+        .unwrap();
+    let jwks = Jwks::new(url, HOUR, HOUR).unwrap();
+    let error = jwks.0.attempt().await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(!text.contains("s3cret") && !text.contains("pass"), "{text}");
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn critical_extensions_are_refused_as_none_is_known() {
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    for critical in [vec![], vec!["exp".to_owned()]] {
+        let header = Header {
+            crit: Some(critical),
+            ..Header::default()
+        };
+        let token = encode(
+            &header,
+            &claims,
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        );
+        let reason = refusal(&secret_auth(), &token.unwrap()).await;
+        assert!(reason.contains("critical"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn scopes_come_as_text_or_list_and_under_either_name() {
+    for claims in [
+        json!({"scope": "admin docs:read"}),
+        json!({"scope": ["admin", "docs:read"]}),
+        json!({"scp": ["admin", "docs:read"]}),
+        json!({"scp": "admin docs:read"}),
+        json!({"scope": "admin", "scp": ["docs:read", "others:read"]}),
+    ] {
+        let mut claims = claims;
+        claims["exp"] = json!(now() + 60);
+        let caller = secret_auth().verify(&sign(&claims)).await.unwrap();
+        let has = |scope| caller.has(&scope);
+        assert!(has(Scope::Admin) && has(Scope::DocsRead), "{claims}");
+        assert!(!has(Scope::MetaRead), "{claims}");
+    }
+    let number = json!({"exp": now() + 60, "scope": 7});
+    assert_eq!(
+        refusal(&secret_auth(), &sign(&number)).await,
+        "the token is malformed"
+    );
+}
+
+#[tokio::test]
+async fn a_time_beyond_all_clocks_is_never() {
+    let never = sign(&json!({"exp": i64::MAX}));
+    let caller = secret_auth().verify(&never).await.unwrap();
+    assert_eq!(caller.expires_at(), None);
+    let later = now() + 60;
+    let caller = secret_auth().verify(&sign(&json!({"exp": later}))).await;
+    assert_eq!(caller.unwrap().expires_at(), Some(later));
 }
 
 #[tokio::test]

@@ -13,13 +13,33 @@ use super::{AuthError, Scope, check_secret};
 pub(super) struct Claims {
     /// The user, when the token is one's.
     pub sub: Option<String>,
-    /// Scopes with spaces between (RFC 8693, section 4.2).
-    #[serde(default)]
-    pub scope: String,
+    scope: Option<Scopes>,
+    /// What some issuers call it.
+    scp: Option<Scopes>,
     /// When it expires, in seconds since 1970. Fractions are allowed (RFC 7519, "NumericDate").
     /// That it is there is checked while decoding.
     #[serde(default)]
     pub exp: f64,
+}
+
+/// Scopes with spaces between (RFC 8693, section 4.2), or a list of them, as some issuers have it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scopes {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Claims {
+    /// All scopes that the token names, of other services too.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        let named = self.scope.iter().chain(&self.scp);
+        let texts = named.flat_map(|scopes| match scopes {
+            Scopes::Text(text) => std::slice::from_ref(text),
+            Scopes::List(texts) => texts,
+        });
+        texts.flat_map(|text| text.split(' '))
+    }
 }
 
 /// A development token: HS256, signed with `secret`, good for `ttl`, for one user, with these scopes.

@@ -34,6 +34,7 @@ pub(super) async fn live(
     id: Result<Segment, ApiError>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = jobs::find(&state, &id?.0).await?.id;
+    let open = state.streams.open()?;
     let changes = jobs::changes(&state, &id).then(move |job| {
         let state = state.clone();
         async move {
@@ -52,7 +53,7 @@ pub(super) async fn live(
             .then(|| Event::default().event("end").data("over"));
         stream::iter(fragment.into_iter().chain(end).map(Ok))
     });
-    Ok(Sse::new(fragments).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
+    Ok(Sse::new(open.hold(fragments)).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
 }
 
 pub(super) async fn retry(

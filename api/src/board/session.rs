@@ -124,7 +124,9 @@ pub(super) async fn login(
     let token = token.trim();
     match admin(&state, token).await {
         Ok(operator) => {
-            let lifetime = operator.expires_at().saturating_sub(now_secs());
+            let lifetime = operator.expires_at().map_or(LONGEST_COOKIE_SECS, |at| {
+                at.saturating_sub(now_secs()).min(LONGEST_COOKIE_SECS)
+            });
             let cookie = set_cookie(token, lifetime, &headers);
             ([(SET_COOKIE, cookie)], Redirect::to("/board")).into_response()
         }
@@ -142,6 +144,9 @@ pub(super) async fn logout(_same_origin: SameOrigin, headers: HeaderMap) -> Resp
     )
         .into_response()
 }
+
+/// Browsers keep no cookie for longer than 400 days.
+const LONGEST_COOKIE_SECS: u64 = 400 * 24 * 3600;
 
 /// The token is base64url and dots, which a cookie holds as they are. `Secure` is left out where the browser came by plain HTTP,
 /// as some would not keep such a cookie even for 127.0.0.1.

@@ -15,7 +15,7 @@ use super::params::DocumentPath;
 use super::request::Reading;
 use super::watching::{begin, named};
 use crate::jobs::KEEP_ALIVE;
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, StreamErrors};
 use crate::{ApiError, AppState};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -40,6 +40,7 @@ const LOOK: Duration = Duration::from_secs(5);
     responses(
         (status = 200, description = "The changes", body = String, content_type = "text/event-stream"),
         DocumentErrors,
+        StreamErrors,
     ),
     security(("token" = ["docs:read"])),
 )]
@@ -53,6 +54,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?;
+    let stream = state.streams.open_for(caller.subject())?;
     let (watcher, first) = begin(&state.documents, &service, &id, after).await?;
     let shutdown = state.shutdown.clone();
     let watch = Watch {
@@ -67,7 +69,9 @@ pub(crate) async fn events(
         .take_until(caller.expired())
         .take_until(async move { shutdown.cancelled().await });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+    Ok(Sse::new(stream.hold(events))
+        .keep_alive(keep_alive)
+        .into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

@@ -45,8 +45,8 @@ impl Asked {
     }
 }
 
-/// The client is known, until `expires_at` (ms since 1970).
-pub(super) fn ready(expires_at: u64) -> String {
+/// The client is known, until `expires_at` (ms since 1970), or for ever.
+pub(super) fn ready(expires_at: Option<u64>) -> String {
     json!({"type": "ready", "expiresAt": expires_at}).to_string()
 }
 

@@ -25,7 +25,8 @@ use super::request::{Names, Reading, check_name};
 use super::watching::{begin, named};
 use crate::answers::Document;
 use crate::auth::{Auth, Caller, Scope};
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, StreamErrors};
+use crate::streams::OpenStream;
 use crate::{ApiError, AppState};
 
 /// A client says who it is within this time.
@@ -50,6 +51,9 @@ const FORBIDDEN: u16 = 4403;
 /// The client did not take what it was sent.
 const TOO_SLOW: u16 = 4408;
 
+/// The user has too many WebSockets and event streams open.
+const TOO_MANY: u16 = 4429;
+
 /// Why a connection ends.
 enum End {
     /// The client has left.
@@ -69,7 +73,7 @@ fn close(code: u16, reason: &str) -> End {
 /// most 100 documents at a time. What comes back has a `type`: `ready`, `subscribed`, `unsubscribed`, `pong`, `error`; and for
 /// a document `present` (as it is; without a revision only), `change` (each write after the revision, in order and without
 /// gaps), `reset` (as it is: the changes kept do not reach back to the revision), `gone`. The connection is closed with 4401 when
-/// the token is wrong or expires, 4403 when it lacks the scope, 4408 when the client is too slow, 1001 when the
+/// the token is wrong or expires, 4403 when it lacks the scope, 4408 when the client is too slow, 4429 when the user has too many streams open, 1001 when the
 /// server ends, 1013 when Valkey does not answer. A request without an upgrade reads the document `ws`.
 #[utoipa::path(
     get,
@@ -82,6 +86,7 @@ fn close(code: u16, reason: &str) -> End {
         (status = 200, description = "The document `ws`, without an upgrade", body = Document),
         (status = 304, description = "The caller has this revision of it"),
         DocumentErrors,
+        StreamErrors,
     ),
     security((), ("token" = ["docs:read"])),
 )]
@@ -102,6 +107,10 @@ pub(crate) async fn watch(
     if let Some(caller) = &caller {
         caller.require(Scope::DocsRead)?;
     }
+    let mut stream = state.streams.open()?;
+    if let Some(caller) = &caller {
+        stream.belong_to(caller.subject())?;
+    }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state)
         .await
         .map_err(|rejection| ApiError::InvalidRequest(rejection.body_text()))?;
@@ -115,6 +124,7 @@ pub(crate) async fn watch(
                 state,
                 service,
                 socket,
+                stream,
                 heard: Instant::now(),
                 subscriptions: HashMap::new(),
                 nudges: FuturesUnordered::new(),
@@ -130,6 +140,7 @@ struct Connection {
     state: AppState,
     service: String,
     socket: WebSocket,
+    stream: OpenStream,
     /// When the client last said anything.
     heard: Instant,
     subscriptions: HashMap<String, Subscription>,
@@ -227,7 +238,10 @@ impl Connection {
 
     /// Tells a caller that it may go on, and gives the end of its time.
     async fn admit(&mut self, caller: &Caller) -> Result<impl Future<Output = ()> + use<>, End> {
-        let frame = frames::ready(caller.expires_at() * 1_000);
+        if let Err(error) = self.stream.belong_to(caller.subject()) {
+            return Err(close(TOO_MANY, &error.to_string()));
+        }
+        let frame = frames::ready(caller.expires_at().map(|at| at * 1_000));
         self.send(frame).await?;
         Ok(caller.expired())
     }

@@ -3,12 +3,14 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sluice_api::auth::{Scope, mint};
+use sluice_api::{ApiConfig, StreamLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tower::ServiceExt as _;
 
-use crate::app::{App, LONG, SECRET, token};
+use crate::app::{App, LONG, SECRET, get, token, token_of};
 use crate::documents::{ALL, PATH, at, call, create};
 
 /// A client of the documents' WebSocket.
@@ -311,4 +313,50 @@ async fn a_document_may_be_called_ws() {
     assert_eq!(put.json()["revision"], 2);
     let deleted = call(&app, "DELETE", &at("ws"), &Value::Null).await;
     assert_eq!(deleted.json()["revision"], 3);
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_streams_and_no_more() {
+    let app = App::start_with_json_and(ApiConfig {
+        streams: StreamLimits { all: 3, of_user: 1 },
+        ..ApiConfig::default()
+    })
+    .await;
+    create(&app, "a", json!({})).await;
+    let (url, own) = (serve(&app).await, token_of("u", &[Scope::DocsRead]));
+    let events = || get(&at("a/events"), &own);
+    let open_events = app.router.clone().oneshot(events()).await.unwrap();
+    assert_eq!(open_events.status(), 200);
+
+    // The same user, by whichever way.
+    let refused = app.send(events()).await.error();
+    assert_eq!(refused, (429, "too_many_streams".to_owned()));
+    let Err(Error::Http(refused)) = open(&url, Some(&own)).await else {
+        panic!("a second stream is open");
+    };
+    assert_eq!(refused.status(), 429);
+    let mut socket = open(&url, None).await.unwrap();
+    socket.say(json!({"type": "auth", "token": own})).await;
+    assert_eq!(socket.closed().await, 4429);
+    drop(socket);
+
+    // Others, until there is no room for anybody.
+    let mut others = Vec::new();
+    let refused = loop {
+        assert!(others.len() < 3);
+        let other = token_of(&format!("u{}", others.len()), &[Scope::DocsRead]);
+        match open(&url, Some(&other)).await {
+            Ok(socket) => others.push(socket),
+            Err(Error::Http(refused)) => break refused,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(refused.status(), 503);
+
+    drop((open_events, others));
+    let deadline = tokio::time::Instant::now() + LONG;
+    while app.router.clone().oneshot(events()).await.unwrap().status() != 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
