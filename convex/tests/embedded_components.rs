@@ -285,3 +285,40 @@ async fn a_long_import_arrives_whole() {
     }
     assert_eq!(found, (0..9_000).collect());
 }
+
+#[tokio::test]
+async fn a_bad_line_leaves_the_table_as_it_was_and_is_named() {
+    let server = Server::start().await;
+    server
+        .import_lines("", "t", "append", [json!({ "old": true })])
+        .await;
+    let fill = "x".repeat(3_000);
+    let mut lines: Vec<String> = (0..3_000)
+        .map(|_| json!({ "fill": fill }).to_string())
+        .collect();
+    lines[2_999] = "{oh no".to_owned();
+    let path = "/api/import?tableName=t&format=jsonLines&mode=replace";
+    let request = server.request(Method::POST, path).body(lines.join("\n"));
+    let (status, body) = answer(request).await;
+    assert_eq!((status, &body["code"]), (400, &json!("ImportFailed")));
+    let message = body["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Line 3000: ") && !message.contains("line 1"),
+        "{message}"
+    );
+    let left = server.documents("t").await;
+    assert_eq!((left.len(), &left[0]["old"]), (1, &json!(true)));
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_an_import() {
+    let server = Server::start().await;
+    for (format, body) in [
+        ("jsonLines", "\u{feff}{}\n{}"),
+        ("jsonArray", "\u{feff}[{},{}]"),
+    ] {
+        let path = format!("/api/import?tableName=t&format={format}&mode=replace");
+        let request = server.request(Method::POST, &path).body(body);
+        assert_eq!(answer(request).await, (200, json!({ "numWritten": 2 })));
+    }
+}

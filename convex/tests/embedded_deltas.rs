@@ -177,3 +177,16 @@ async fn cursors_that_cannot_be_read_from_are_refused() {
         .await;
     assert_eq!((status, &body["hasMore"]), (200, &json!(false)));
 }
+
+#[tokio::test]
+async fn a_cursor_in_the_future_is_answered_with_the_present() {
+    let server = Server::start().await;
+    let far = 9_000_000_000_000_000_000i64;
+    let (_, page) = server
+        .post("/api/document_deltas", json!({ "cursor": far }))
+        .await;
+    let present = page["cursor"].as_i64().unwrap();
+    assert!(present > 0 && present < far);
+    server.import("t", None, [json!({})]).await;
+    assert_eq!(values(&server.deltas("t", &json!(present)).await).len(), 1);
+}

@@ -271,3 +271,19 @@ async fn queries_go_by_get_too_and_args_may_be_an_array() {
     let found = body["value"]["page"].as_array().unwrap().len();
     assert_eq!((status, found), (200, 1));
 }
+
+#[tokio::test]
+async fn arguments_that_a_function_does_not_have_or_that_are_too_many_are_refused() {
+    let server = Server::start().await;
+    let args = json!({ "user": "a", "ids": [], "more": 1 });
+    let refused = server.query("files:getMany", args).await;
+    let message = refused["errorMessage"].as_str().unwrap();
+    assert!(
+        message.contains("ArgumentValidationError") && message.contains("`more`"),
+        "{message}"
+    );
+    let ids: Vec<String> = (0..9_000).map(|n| n.to_string()).collect();
+    let call = json!({ "path": "files:getMany", "args": { "user": "a", "ids": ids } });
+    let (status, body) = server.post("/api/query", call).await;
+    assert_eq!((status, &body["code"]), (400, &json!("ArrayTooLong")));
+}

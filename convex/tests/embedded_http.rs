@@ -339,12 +339,11 @@ async fn the_connection_test_answers_null() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_have_no_body() {
+async fn unknown_paths_are_told_and_methods_have_no_body() {
     let server = Server::start().await;
-    assert_eq!(
-        server.get("/api/get_tables_and_columns").await,
-        (404, Value::Null)
-    );
+    let (status, body) = server.get("/api/get_tables_and_columns").await;
+    assert_eq!((status, &body["code"]), (404, &json!("NotFound")));
+    assert!(body["message"].as_str().unwrap().contains("/api/query"));
     let response = server
         .request(Method::DELETE, "/api/list_snapshot")
         .send()
@@ -449,4 +448,19 @@ async fn browsers_of_any_origin_are_let_in() {
     );
     assert_eq!(headers["access-control-allow-credentials"], "true");
     assert_eq!(headers["access-control-max-age"], "86400");
+}
+
+#[tokio::test]
+async fn the_version_and_the_name_are_told_without_a_key() {
+    let server = Server::start().await;
+    for path in ["/version", "/instance_version", "/instance_name"] {
+        let response = server
+            .http
+            .get(format!("{}{path}", server.url))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(!response.text().await.unwrap().is_empty(), "{path}");
+    }
 }

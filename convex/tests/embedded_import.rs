@@ -85,16 +85,15 @@ async fn names_are_repaired_at_any_depth() {
     let server = Server::start().await;
     let record = json!({
         "_id": 1, "fine-as it.is": 2, "$tag": { "_nested": 3, "$integer": "x" }, "naïve": [{ "Ü": 4 }],
-        "source_id": 5,
     });
     server.import("my-stream!", None, [record]).await;
     let documents = server.documents("source_my_stream").await;
     let mut fields = documents[0].as_object().unwrap().clone();
     fields.retain(|name, _| !name.starts_with('_'));
     let expected = json!({
-        "source_id": 5.0, "source_source_id": 1.0, "fine-as it.is": 2.0,
+        "source_id": 1.0, "fine-as it.is": 2.0,
         "source_tag": { "source_nested": 3.0, "source_integer": "x" },
-        "source_na_ve": [{ "source_": 4.0 }],
+        "source_naive": [{ "source_u": 4.0 }],
     });
     assert_eq!(Value::Object(fields), expected);
 }
@@ -118,13 +117,13 @@ async fn bad_imports_are_refused_before_anything_is_written() {
         ),
         (
             json!({ "tables": tables, "messages": [good, { "tableName": "t", "data": { "x".repeat(1100): 1 } }] }),
-            500,
-            "InternalServerError",
+            400,
+            "InvalidFieldName",
         ),
         (
             json!({ "tables": { "x".repeat(65): { "jsonSchema": {} } }, "messages": [] }),
-            500,
-            "InternalServerError",
+            400,
+            "InvalidTableName",
         ),
         (
             json!({ "tables": { "t": {} }, "messages": [good] }),
@@ -324,4 +323,133 @@ async fn an_index_on_a_large_table_is_built_beside_the_requests() {
     assert_eq!(documents.len(), 45_001);
     let new = documents.iter().filter(|d| d["v"] == json!("new"));
     assert_eq!(new.count(), 3);
+}
+
+#[tokio::test]
+async fn streams_and_fields_in_any_script_keep_names_of_their_own() {
+    let server = Server::start().await;
+    let tables = json!({ "顧客": { "jsonSchema": {} }, "注文": { "jsonSchema": {} }, "!!!": { "jsonSchema": {} } });
+    let record = json!({ "名前": "a", "年齢": 1, "住所": "b", "電話": "c", "性別": "d", "Straße": 2, "Привет": 3 });
+    let messages = [
+        json!({ "tableName": "顧客", "data": record }),
+        json!({ "tableName": "注文", "data": { "名前": "alone" } }),
+        json!({ "tableName": "!!!", "data": {} }),
+    ];
+    let body = json!({ "tables": tables, "messages": messages });
+    assert_eq!(server.post(IMPORT, body).await, (200, Value::Null));
+    let customers = server.documents("source_gu_ke").await;
+    let mut fields = customers[0].as_object().unwrap().clone();
+    fields.retain(|name, _| !name.starts_with('_'));
+    assert_eq!(fields.len(), 7);
+    let named = |name: &str| fields[name].clone();
+    assert_eq!(
+        (
+            named("source_ming_qian"),
+            named("source_strasse"),
+            named("source_privet")
+        ),
+        (json!("a"), json!(2.0), json!(3.0))
+    );
+    // Alone or among others, a field has the same name.
+    let orders = server.documents("source_zhu_wen").await;
+    assert_eq!(orders[0]["source_ming_qian"], json!("alone"));
+    let (_, schemas) = server.get("/api/json_schemas").await;
+    assert_eq!(schemas.as_object().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn names_that_would_be_merged_are_refused() {
+    let server = Server::start().await;
+    let field = import_body("t", None, [json!({ "é": 1, "è": 2 })]);
+    assert_eq!(
+        code_of(&server, field).await,
+        (400, "InvalidFieldName".to_owned())
+    );
+    let both = json!({ "tables": { "a-b": { "jsonSchema": {} }, "a.b": { "jsonSchema": {} } }, "messages": [] });
+    assert_eq!(
+        code_of(&server, both).await,
+        (400, "InvalidTableName".to_owned())
+    );
+    // Nor one request after the other, nor by clearing.
+    server.import("a-b", None, [json!({})]).await;
+    let other = import_body("a.b", None, [json!({})]);
+    assert_eq!(
+        code_of(&server, other).await,
+        (400, "InvalidTableName".to_owned())
+    );
+    let path = "/api/streaming_import/clear_tables";
+    let (status, _) = server.put(path, json!({ "tableNames": ["a.b"] })).await;
+    assert_eq!(status, 400);
+    assert_eq!(server.documents("source_a_b").await.len(), 1);
+    let (status, _) = server.put(path, json!({ "tableNames": ["a-b"] })).await;
+    assert_eq!(
+        (status, server.documents("source_a_b").await.len()),
+        (200, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_bad_record_after_many_good_ones_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let good = || (0..16_001).map(|n| json!({ "n": n }));
+    let bad = import_body("t", None, good().chain([json!({ "a": vec![0; 8193] })]));
+    assert_eq!(
+        code_of(&server, bad).await,
+        (400, "ArrayTooLong".to_owned())
+    );
+    // As little when it is the last table that lacks its index.
+    let mut body = import_body("t", None, good());
+    body["tables"]["z"] = json!({ "primaryKey": [["k"]], "jsonSchema": {} });
+    let last = json!({ "tableName": "z", "data": { "k": 1 } });
+    body["messages"].as_array_mut().unwrap().push(last);
+    assert_eq!(
+        code_of(&server, body).await,
+        (400, "IndexNotFoundError".to_owned())
+    );
+    assert_eq!(server.get("/api/json_schemas").await, (200, json!({})));
+}
+
+#[tokio::test]
+async fn stalled_uploads_hold_up_no_other_and_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::with(|config| {
+        config.body_patience = std::time::Duration::from_secs(2);
+        config
+            .limited_keys
+            .push("viewer=deployment:data:view".parse().unwrap());
+    })
+    .await;
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let stall = async |key: &str, path: &str| {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Convex {key}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client
+    };
+    let answer_to = async |mut client: tokio::net::TcpStream| {
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    // Who may not import is told so before the body.
+    let refused = answer_to(stall("viewer", IMPORT).await).await;
+    assert!(refused.contains("OperationNotPermitted"), "{refused}");
+    let table = "/api/import?format=jsonLines&tableName=u&mode=append";
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        stalled.push(stall(common::KEY, IMPORT).await);
+        stalled.push(stall(common::KEY, table).await);
+    }
+    server.import("t", None, [json!({})]).await;
+    let (status, _) = server.import_lines("", "u", "append", [json!({})]).await;
+    assert_eq!(status, 200);
+    for client in stalled {
+        let ended = answer_to(client).await;
+        assert!(
+            ended.starts_with("HTTP/1.1 408") && ended.contains("RequestTimeout"),
+            "{ended}"
+        );
+    }
 }

@@ -32,6 +32,9 @@ pub(super) struct Tablet {
     pub created: i64,
     /// When it ceased to be (ns since the epoch).
     pub dropped: Option<i64>,
+    /// The name of the stream that is imported into it, if that had to be repaired to be the table's.
+    #[serde(default)]
+    pub stream: Option<String>,
     pub indexes: Vec<Index>,
     pub shape: ObjectShape,
 }

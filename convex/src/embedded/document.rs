@@ -22,10 +22,19 @@ pub(super) struct Draft {
     tagged: bool,
 }
 
-impl Draft {
+/// A document's own fields, within the limits.
+pub(super) struct CheckedFields(Object);
+
+impl CheckedFields {
     /// Errors: the 400s of the document limits (section 5 of the wire contract).
-    pub fn new(fields: Object) -> Result<Draft, RequestError> {
+    pub fn new(fields: Object) -> Result<CheckedFields, RequestError> {
         check(&fields)?;
+        Ok(CheckedFields(fields))
+    }
+}
+
+impl From<CheckedFields> for Draft {
+    fn from(CheckedFields(fields): CheckedFields) -> Draft {
         let tagged = !fields.values().all(Value::is_plain);
         let format = if tagged {
             Format::Encoded
@@ -37,11 +46,18 @@ impl Draft {
             text.push(b',');
             write_field(name, value, format, &mut text);
         }
-        Ok(Draft {
+        Draft {
             fields,
             text,
             tagged,
-        })
+        }
+    }
+}
+
+impl Draft {
+    /// Errors: the 400s of the document limits (section 5 of the wire contract).
+    pub fn new(fields: Object) -> Result<Draft, RequestError> {
+        CheckedFields::new(fields).map(Draft::from)
     }
 
     /// How much the draft counts towards the size of a transaction, in bytes.
@@ -137,6 +153,11 @@ fn check(fields: &Object) -> Result<(), RequestError> {
         ));
     }
     Ok(())
+}
+
+/// Checks the limits of values that are no document. Errors: 400 `TooManyFieldsError`, `ArrayTooLong`, `TooNestedError`.
+pub(super) fn check_values(fields: &Object) -> Result<(), RequestError> {
+    check_object(fields, 1, &mut 1).map(|_| ())
 }
 
 /// The size of an object by Convex's rule; `depth` is its own level, counted from 1.

@@ -1,11 +1,14 @@
 //! What can go wrong with a request, in the shape Convex answers it.
 
+use std::io::ErrorKind;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use rusqlite::ErrorCode;
 
 /// A refused request: `{"code","message"}` under an HTTP status.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 pub(super) struct RequestError {
     pub status: StatusCode,
@@ -33,10 +36,36 @@ impl RequestError {
     }
 }
 
+impl RequestError {
+    /// 503: passes once there is room.
+    fn disk_full() -> RequestError {
+        RequestError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "DiskFull",
+            message: "The disk is full: nothing can be written, but what is there can be read."
+                .to_owned(),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for RequestError {
     fn from(error: rusqlite::Error) -> RequestError {
         tracing::error!(%error, "the embedded database failed");
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            return RequestError::disk_full();
+        }
         RequestError::internal("The database could not be read or written.")
+    }
+}
+
+impl From<std::io::Error> for RequestError {
+    /// Only for the store's own files.
+    fn from(error: std::io::Error) -> RequestError {
+        tracing::error!(%error, "a temporary file of the embedded store failed");
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RequestError::disk_full(),
+            _ => RequestError::internal("A temporary file could not be read or written."),
+        }
     }
 }
 

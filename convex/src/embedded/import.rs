@@ -1,17 +1,18 @@
 //! The streaming import (section 13 of the wire contract): records come in, documents are appended, replaced or deleted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::catalog::{FieldPath, PRIMARY_KEY, ROOT};
-use super::document::Draft;
+use super::catalog::{FieldPath, Index, PRIMARY_KEY, ROOT, TabletId};
+use super::document::{CheckedFields, Draft};
 use super::error::RequestError;
 use super::index_key::field;
-use super::names::{is_identifier, repair_field_names, repair_table_name};
+use super::names::{StreamName, is_identifier, repair_field_names};
 use super::transaction::Transaction;
-use super::value::{Object, Value};
+use super::value::Value;
 
 /// What one transaction of an import may write, in documents and in bytes of them.
 const TRANSACTION_DOCUMENTS: usize = 16_000;
@@ -42,99 +43,98 @@ struct Message {
     data: Value,
 }
 
+/// Where the records of a stream go.
+struct Target {
+    name: StreamName,
+    primary_key: Option<Vec<FieldPath>>,
+}
+
 /// One record, its names repaired.
 struct Record {
-    table: String,
-    fields: Object,
+    target: Arc<Target>,
+    fields: CheckedFields,
     deleted: bool,
 }
 
-/// The records of one request, all of them understood before the first is written.
+/// The records of one request, all of them checked before the first is written.
 pub(super) struct Import {
-    primary_keys: BTreeMap<String, Option<Vec<FieldPath>>>,
+    /// Those that have records. They are checked by the first transaction.
+    targets: Vec<Arc<Target>>,
     records: std::vec::IntoIter<Record>,
-    /// The record that did not fit into the last transaction.
-    pending: Option<(Record, Draft)>,
+    /// The row that did not fit into the last transaction.
+    pending: Option<Row>,
 }
 
 impl Import {
+    /// Errors: 400 `MissingStream`, `MissingPrimaryKeyValue`, `EmptyPrimaryKey`, `InvalidTableName`, `InvalidFieldName` or one of
+    /// the document limits; 500 for data that is no object.
     pub fn new(body: ImportBody) -> Result<Import, RequestError> {
-        let mut primary_keys = BTreeMap::new();
-        for (name, stream) in body.tables {
-            check_stream_key(stream.primary_key.as_deref())?;
-            primary_keys.insert(repair_table_name(&name)?, stream.primary_key);
+        let mut targets: BTreeMap<String, Arc<Target>> = BTreeMap::new();
+        let mut tables: BTreeMap<String, String> = BTreeMap::new();
+        for (stream, Stream { primary_key, .. }) in body.tables {
+            check_stream_key(primary_key.as_deref())?;
+            let name = StreamName::new(&stream)?;
+            if let Some(other) = tables.insert(name.table.clone(), stream.clone()) {
+                name.check(&other)?;
+            }
+            targets.insert(stream, Arc::new(Target { name, primary_key }));
         }
+        let mut used = BTreeSet::new();
         let mut records = Vec::with_capacity(body.messages.len());
         for message in body.messages {
-            let record = Record::new(message)?;
-            let key = primary_keys.get(&record.table).ok_or_else(|| {
-                let table = &record.table;
-                RequestError::bad_request(
-                    "MissingStream",
-                    format!("There is a record for {table:?}, which is not in tables."),
-                )
-            })?;
-            let missing = key
-                .iter()
-                .flatten()
-                .find(|path| field(&record.fields, path).is_none());
-            if let Some(path) = missing {
+            let Some(target) = targets.get(&message.table_name) else {
+                let stream = &message.table_name;
                 return Err(RequestError::bad_request(
-                    "MissingPrimaryKeyValue",
-                    format!(
-                        "A record for {:?} has no value at {}.",
-                        record.table,
-                        path.join(".")
-                    ),
+                    "MissingStream",
+                    format!("There is a record for {stream:?}, which is not in tables."),
                 ));
+            };
+            records.push(Record::new(target.clone(), message.data)?);
+            if !used.contains(&message.table_name) {
+                used.insert(message.table_name);
             }
-            records.push(record);
         }
+        targets.retain(|stream, _| used.contains(stream));
         Ok(Import {
-            primary_keys,
+            targets: targets.into_values().collect(),
             records: records.into_iter(),
             pending: None,
         })
     }
 
-    /// The records of the next transaction. `None`: there are no more. Errors: the 400s of the document limits.
-    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, RequestError> {
+    /// The records of the next transaction. `None`: there are no more.
+    pub fn next_chunk(&mut self) -> Option<Chunk> {
         let mut rows = Vec::new();
         let mut bytes = 0;
-        while let Some((record, draft)) = self.next_record()? {
+        while let Some(row) = self.next_row() {
             let full =
-                rows.len() == TRANSACTION_DOCUMENTS || bytes + draft.size() > TRANSACTION_BYTES;
+                rows.len() == TRANSACTION_DOCUMENTS || bytes + row.draft.size() > TRANSACTION_BYTES;
             if full && !rows.is_empty() {
-                self.pending = Some((record, draft));
+                self.pending = Some(row);
                 break;
             }
-            bytes += draft.size();
-            let primary_key = self.primary_keys.get(&record.table).cloned().flatten();
-            rows.push(Row {
-                table: record.table,
-                primary_key,
-                draft,
-                deleted: record.deleted,
-            });
+            bytes += row.draft.size();
+            rows.push(row);
         }
-        Ok((!rows.is_empty()).then_some(Chunk { rows }))
+        let targets = std::mem::take(&mut self.targets);
+        (!rows.is_empty()).then_some(Chunk { targets, rows })
     }
 
-    fn next_record(&mut self) -> Result<Option<(Record, Draft)>, RequestError> {
-        if let Some(pending) = self.pending.take() {
-            return Ok(Some(pending));
-        }
-        let Some(mut record) = self.records.next() else {
-            return Ok(None);
-        };
-        let draft = Draft::new(std::mem::take(&mut record.fields))?;
-        Ok(Some((record, draft)))
+    fn next_row(&mut self) -> Option<Row> {
+        self.pending.take().or_else(|| {
+            let record = self.records.next()?;
+            Some(Row {
+                target: record.target,
+                draft: record.fields.into(),
+                deleted: record.deleted,
+            })
+        })
     }
 }
 
 impl Record {
-    fn new(message: Message) -> Result<Record, RequestError> {
-        let Value::Object(mut fields) = message.data else {
+    fn new(target: Arc<Target>, data: Value) -> Result<Record, RequestError> {
+        let Value::Object(mut fields) = data else {
             return Err(RequestError::internal(
                 "The data of a record has to be an object.",
             ));
@@ -143,9 +143,21 @@ impl Record {
             .get("_ab_cdc_deleted_at")
             .is_some_and(|at| *at != Value::Null);
         fields.retain(|name, _| !name.starts_with("_ab_cdc"));
+        let fields = repair_field_names(fields)?;
+        let mut key = target.primary_key.iter().flatten();
+        if let Some(path) = key.find(|path| field(&fields, path).is_none()) {
+            return Err(RequestError::bad_request(
+                "MissingPrimaryKeyValue",
+                format!(
+                    "A record for {:?} has no value at {}.",
+                    target.name.table,
+                    path.join(".")
+                ),
+            ));
+        }
         Ok(Record {
-            table: repair_table_name(&message.table_name)?,
-            fields: repair_field_names(fields)?,
+            target,
+            fields: CheckedFields::new(fields)?,
             deleted,
         })
     }
@@ -153,19 +165,54 @@ impl Record {
 
 /// The records of one transaction.
 pub(super) struct Chunk {
+    /// All that the import writes to, with its first transaction.
+    targets: Vec<Arc<Target>>,
     rows: Vec<Row>,
 }
 
 struct Row {
-    table: String,
-    primary_key: Option<Vec<FieldPath>>,
+    target: Arc<Target>,
     draft: Draft,
     deleted: bool,
 }
 
 impl Chunk {
     pub fn apply(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
+        for target in &self.targets {
+            target.check(transaction)?;
+        }
         self.rows.iter().try_for_each(|row| row.apply(transaction))
+    }
+}
+
+impl Target {
+    /// Checks that records can be written to it. Errors: 400 `IndexNotFoundError`, `IndexBackfillingError`, `TooManyTables`,
+    /// `InvalidTableName`.
+    fn check(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
+        if let Some(key) = &self.primary_key {
+            self.indexed(key, transaction)?;
+        }
+        transaction.stream_table(&self.name).map(|_| ())
+    }
+
+    /// The tablet, and its index on the primary key.
+    fn indexed(
+        &self,
+        key: &[FieldPath],
+        transaction: &Transaction,
+    ) -> Result<(TabletId, Index), RequestError> {
+        let table = &self.name.table;
+        let tablet = transaction.catalog().table(ROOT, table);
+        let index = tablet.and_then(|tablet| tablet.index(PRIMARY_KEY));
+        let (Some(tablet), Some(index)) = (tablet, index.filter(|index| index.fields == *key))
+        else {
+            return Err(RequestError::bad_request(
+                "IndexNotFoundError",
+                format!("The table {table:?} has no index on its primary key."),
+            ));
+        };
+        index.check_ready(table)?;
+        Ok((tablet.id, index.clone()))
     }
 }
 
@@ -173,32 +220,20 @@ impl Row {
     /// Without a primary key the record is appended. With one it replaces the document with the same key, or deletes it when the
     /// record says so; a record that meets no document is inserted either way.
     fn apply(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
-        let Some(key) = &self.primary_key else {
-            let tablet = transaction.table(ROOT, &self.table)?;
+        let Some(key) = &self.target.primary_key else {
+            let tablet = transaction.table(ROOT, &self.target.name.table)?;
             transaction.insert(tablet, &self.draft);
             return Ok(());
         };
-        let tablet = transaction.catalog().table(ROOT, &self.table).cloned();
-        let index = tablet.as_ref().and_then(|tablet| tablet.index(PRIMARY_KEY));
-        let (Some(tablet), Some(index)) = (&tablet, index.filter(|index| index.fields == *key))
-        else {
-            return Err(RequestError::bad_request(
-                "IndexNotFoundError",
-                format!(
-                    "The table {:?} has no index on its primary key.",
-                    self.table
-                ),
-            ));
-        };
-        index.check_ready(&self.table)?;
+        let (tablet, index) = self.target.indexed(key, transaction)?;
         let values: Vec<&Value> = key
             .iter()
             .filter_map(|path| field(&self.draft.fields, path))
             .collect();
-        match transaction.find(tablet.id, index, &values)? {
-            Some(current) if self.deleted => transaction.delete(tablet.id, &current),
-            Some(current) => transaction.replace(tablet.id, &current, &self.draft),
-            None => transaction.insert(tablet.id, &self.draft),
+        match transaction.find(tablet, &index, &values)? {
+            Some(current) if self.deleted => transaction.delete(tablet, &current),
+            Some(current) => transaction.replace(tablet, &current, &self.draft),
+            None => transaction.insert(tablet, &self.draft),
         }
         Ok(())
     }
@@ -232,10 +267,10 @@ pub(super) struct IndexesBody {
 
 impl IndexesBody {
     /// The tables and their keys, checked.
-    pub fn check(self) -> Result<Vec<(String, Vec<FieldPath>)>, RequestError> {
+    pub fn check(self) -> Result<Vec<(StreamName, Vec<FieldPath>)>, RequestError> {
         let tables = self.indexes.into_iter().map(|(table, key)| {
             check_new_key(&key)?;
-            Ok((repair_table_name(&table)?, key))
+            Ok((StreamName::new(&table)?, key))
         });
         tables.collect()
     }

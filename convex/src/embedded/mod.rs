@@ -62,7 +62,7 @@ use self::store::Store;
 use self::writer::Writer;
 use crate::Secret;
 
-/// Imports that are held in memory at a time; others wait before their body is read.
+/// Imports that are held in memory at a time. The bodies of others wait in files.
 const CONCURRENT_IMPORTS: usize = 8;
 
 /// Where the store lives and who may use it.
@@ -80,6 +80,8 @@ pub struct EmbeddedConfig {
     pub log_retention: Duration,
     /// How far back snapshots can be read (Convex: 5 days).
     pub snapshot_retention: Duration,
+    /// How long a client may send nothing of a request's body.
+    pub body_patience: Duration,
 }
 
 impl EmbeddedConfig {
@@ -93,6 +95,7 @@ impl EmbeddedConfig {
             export: true,
             log_retention: 14 * DAY,
             snapshot_retention: 5 * DAY,
+            body_patience: Duration::from_secs(30),
         }
     }
 }

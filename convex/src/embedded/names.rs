@@ -1,5 +1,10 @@
 //! Which names tables and fields may have, and how the streaming import repairs those that may not be used.
 
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use slugify::slugify;
+
 use super::error::RequestError;
 use super::value::{Object, Value};
 
@@ -52,13 +57,51 @@ fn is_field_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii() && !byte.is_ascii_control())
 }
 
-/// The table a stream is imported into. Error: 500 when no repair helps.
-pub(super) fn repair_table_name(name: &str) -> Result<String, RequestError> {
-    repair(name, is_identifier)
+/// The name of an imported stream, and of the table it goes into.
+#[derive(Clone, Debug)]
+pub(super) struct StreamName {
+    stream: String,
+    pub table: String,
 }
 
-/// Repairs the names of an imported record's fields, at any depth. A name that a repair would give to two fields gets `source_`
-/// in front again, up to three times. Error: 500 when no repair helps.
+impl StreamName {
+    /// Repairs the name of a stream. Error: 400 `InvalidTableName` when no repair helps.
+    pub fn new(stream: &str) -> Result<StreamName, RequestError> {
+        let table = repair(stream, is_identifier).ok_or_else(|| {
+            RequestError::bad_request(
+                "InvalidTableName",
+                format!("The stream name {stream:?} cannot be repaired to the name of a table."),
+            )
+        })?;
+        Ok(StreamName {
+            stream: stream.to_owned(),
+            table,
+        })
+    }
+
+    /// The name before its repair, if it needed one.
+    pub fn repaired_from(&self) -> Option<&str> {
+        (self.stream != self.table).then_some(&self.stream)
+    }
+
+    /// Refuses a table that another stream's name was repaired to.
+    pub fn check(&self, other: &str) -> Result<(), RequestError> {
+        let (stream, table) = (&self.stream, &self.table);
+        if other == stream {
+            return Ok(());
+        }
+        Err(RequestError::bad_request(
+            "InvalidTableName",
+            format!(
+                "The streams {other:?} and {stream:?} would both be the table {table:?}. Rename one of them."
+            ),
+        ))
+    }
+}
+
+/// Repairs the names of an imported record's fields, at any depth. A repaired name depends on nothing but the name it was, so
+/// that a column is the same in every record. Error: 400 `InvalidFieldName` when no repair helps, or when two fields of one
+/// object would have the same name.
 pub(super) fn repair_field_names(fields: Object) -> Result<Object, RequestError> {
     // Nearly all records are as they should be, and need not be built anew.
     if is_kept_whole(&fields) {
@@ -81,26 +124,20 @@ fn is_value_kept(value: &Value) -> bool {
 }
 
 fn repair_fields(fields: Object) -> Result<Object, RequestError> {
+    let refuse = |message| Err(RequestError::bad_request("InvalidFieldName", message));
     let mut repaired = Object::new();
-    let (kept, broken): (Vec<_>, Vec<_>) = fields
-        .into_iter()
-        .partition(|(name, _)| is_kept(name, is_field_name));
-    for (name, value) in kept {
-        repaired.insert(name, repair_value(value)?);
-    }
-    for (name, value) in broken {
-        let mut candidate = repair(&name, is_field_name)?;
-        let mut tries = 0;
-        while repaired.contains_key(&candidate) {
-            tries += 1;
-            candidate = format!("source_{candidate}");
-            if tries > 3 || !is_field_name(&candidate) {
-                return Err(RequestError::internal(format!(
-                    "The field name {name:?} cannot be repaired."
-                )));
-            }
+    let mut origins: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in fields {
+        let Some(new) = repair(&name, is_field_name) else {
+            return refuse(format!("The field name {name:?} cannot be repaired."));
+        };
+        if let Some(other) = origins.get(&new) {
+            return refuse(format!(
+                "The fields {other:?} and {name:?} would both be named {new:?}. Rename one of them."
+            ));
         }
-        repaired.insert(candidate, repair_value(value)?);
+        origins.insert(new.clone(), name);
+        repaired.insert(new, repair_value(value)?);
     }
     Ok(repaired)
 }
@@ -121,25 +158,24 @@ fn is_kept(name: &str, is_valid: fn(&str) -> bool) -> bool {
     is_valid(name) && !name.starts_with('_')
 }
 
-fn repair(name: &str, is_valid: fn(&str) -> bool) -> Result<String, RequestError> {
+/// `source_` and the name in ASCII letters, digits and underscores, as Convex makes it. Of a name that has nothing to be
+/// written so, its digest. `None`: that is no valid name either.
+fn repair(name: &str, is_valid: fn(&str) -> bool) -> Option<String> {
     if is_kept(name, is_valid) {
-        return Ok(name.to_owned());
+        return Some(name.to_owned());
     }
-    let repaired = format!("source_{}", slug(name));
-    if is_valid(&repaired) {
-        Ok(repaired)
-    } else {
-        Err(RequestError::internal(format!(
-            "The name {name:?} cannot be repaired."
-        )))
-    }
+    let slug = match slugify(name, "", "_", None) {
+        slug if slug.is_empty() => digest(name),
+        slug => slug,
+    };
+    Some(format!("source_{slug}")).filter(|repaired| is_valid(repaired))
 }
 
-/// Lowercase ASCII letters and digits; every run of anything else is one underscore, none at the ends.
-fn slug(name: &str) -> String {
-    name.split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_lowercase)
-        .collect::<Vec<_>>()
-        .join("_")
+/// 8 hexadecimal digits.
+fn digest(name: &str) -> String {
+    let digest = Sha256::digest(name.as_bytes());
+    digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -22,8 +22,10 @@ use super::value::{Format, Value, write_string};
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks written ahead of the client.
 const CHUNKS_AHEAD: usize = 4;
-/// How long a client may take to receive a page. It holds a view of the database for that long.
+/// How long a client may take to receive a page, and how long it may receive nothing of it. It holds a thread and a view of the
+/// database for that long.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a page is written to.
 pub(super) struct PageSink {
@@ -69,9 +71,10 @@ impl PageSink {
     }
 
     fn send(&self, chunk: Result<Bytes, RequestError>) -> Result<(), RequestError> {
+        let deadline = self.deadline.min(Instant::now() + PATIENCE);
         let sent = self
             .runtime
-            .block_on(timeout_at(self.deadline, self.chunks.send(chunk)));
+            .block_on(timeout_at(deadline, self.chunks.send(chunk)));
         match sent {
             Ok(Ok(())) => Ok(()),
             _ => Err(RequestError::internal("The client did not take the page.")),

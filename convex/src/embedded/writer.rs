@@ -167,7 +167,7 @@ fn serve(
     for answer in answers {
         answer(match &committed {
             Ok(_) => Ok(()),
-            Err(error) => Err(RequestError::internal(error.message.clone())),
+            Err(error) => Err(error.clone()),
         });
     }
     committed

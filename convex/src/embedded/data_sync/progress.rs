@@ -83,7 +83,6 @@ impl Progress {
             updated: now,
             forget_before: now - ACTIVE,
             status: self.status.to_string(),
-            is_new: recorded.is_none(),
         }))
     }
 }
@@ -96,7 +95,6 @@ pub(in crate::embedded) struct SyncRecord {
     /// Rows that were last updated before this are of no more use.
     pub forget_before: i64,
     pub status: String,
-    pub is_new: bool,
 }
 
 /// A page of `list_active_syncs`, its arguments checked.

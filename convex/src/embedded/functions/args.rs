@@ -27,6 +27,16 @@ pub(super) fn is_string(value: &Value, text: &str) -> bool {
     matches!(value, Value::String(value) if value == text)
 }
 
+/// Refuses arguments that the function does not have.
+pub(super) fn only(args: &Object, names: &[&str]) -> Result<(), String> {
+    match args.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => Err(format!(
+            "ArgumentValidationError: Object contains extra field `{name}` that is not in the validator."
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn string(args: &Object, name: &str) -> Result<String, String> {
     match args.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),

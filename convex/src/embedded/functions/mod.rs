@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::params;
 
-use self::args::{count, invalid, is_string, missing, normalize, string, strings};
+use self::args::{count, invalid, is_string, missing, normalize, only, string, strings};
 use crate::embedded::catalog::{FILES, FILES_BY_USER, FILES_BY_USER_ID, ROOT, Tablet};
 use crate::embedded::document;
 use crate::embedded::error::RequestError;
@@ -67,10 +67,13 @@ impl Query {
     pub fn parse(path: &str, args: Object) -> Result<Query, String> {
         match normalize(path).as_str() {
             "files:byUser" => ByUser::parse(args).map(Query::ByUser),
-            "files:getMany" => Ok(Query::GetMany {
-                user: string(&args, "user")?,
-                ids: strings(&args, "ids")?,
-            }),
+            "files:getMany" => {
+                only(&args, &["user", "ids"])?;
+                Ok(Query::GetMany {
+                    user: string(&args, "user")?,
+                    ids: strings(&args, "ids")?,
+                })
+            }
             "files:remove" => Err(format!("'{path}' is a mutation, not a query.")),
             _ => Err(missing(path)),
         }
@@ -93,10 +96,13 @@ impl Query {
 impl Mutation {
     pub fn parse(path: &str, args: Object) -> Result<Mutation, String> {
         match normalize(path).as_str() {
-            "files:remove" => Ok(Mutation::Remove {
-                user: string(&args, "user")?,
-                ids: strings(&args, "docIds")?,
-            }),
+            "files:remove" => {
+                only(&args, &["user", "docIds"])?;
+                Ok(Mutation::Remove {
+                    user: string(&args, "user")?,
+                    ids: strings(&args, "docIds")?,
+                })
+            }
             "files:byUser" | "files:getMany" => {
                 Err(format!("'{path}' is a query, not a mutation."))
             }
@@ -142,6 +148,7 @@ fn removed(deleted: usize, answered: usize) -> Value {
 
 impl ByUser {
     fn parse(args: Object) -> Result<ByUser, String> {
+        only(&args, &["user", "paginationOpts"])?;
         let user = string(&args, "user")?;
         let Some(Value::Object(options)) = args.get("paginationOpts") else {
             return Err(invalid("paginationOpts", "an object"));

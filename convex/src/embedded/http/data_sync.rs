@@ -136,24 +136,19 @@ fn checked(selection: Selection) -> Result<Selection, RequestError> {
     }
 }
 
-/// Writes down how far the sync is. A sync that was not written down once has not begun; later pages do not wait for it.
+/// Writes down how far the sync is, for [`list_active_syncs`]. Reading goes on when it cannot be written.
 fn record(embedded: &Embedded, reader: &Reader, progress: &Progress) -> Result<(), RequestError> {
     let Some(record) = progress.to_record(reader, now_ms())? else {
         return Ok(());
     };
-    let is_new = record.is_new;
     let written = Handle::current().block_on(embedded.inner.writer.write(move |transaction| {
         transaction.record_sync(record);
         Ok(())
     }));
-    match written {
-        Err(error) if is_new => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "a data sync's progress was not recorded");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
+    if let Err(error) = written {
+        tracing::warn!(%error, "a data sync's progress was not recorded");
     }
+    Ok(())
 }
 
 fn now_ms() -> i64 {

@@ -129,7 +129,8 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
     if cursor < 0 {
         return Err(RequestError::internal("The cursor is not a timestamp."));
     }
-    if cursor < past(embedded.inner.config.log_retention) {
+    // After the latest commit nothing was lost, however long ago that was.
+    if cursor < past(embedded.inner.config.log_retention).min(embedded.inner.store.state().ts) {
         return Err(RequestError::bad_request(
             "InvalidWindowToReadDocuments",
             format!("The log no longer reaches back to {cursor}. Do a full sync."),
@@ -147,13 +148,16 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
 
 impl Embedded {
     /// The latest state. After a time without writes its timestamp is moved on first: as a commit, so that what was given out as
-    /// "now" stays before all that is written later, across restarts too.
+    /// "now" stays before all that is written later, across restarts too. When that cannot be written, the state's own timestamp
+    /// is given out: it is as true, only older.
     pub(super) async fn latest(&self) -> Result<Arc<store::State>, RequestError> {
         let state = self.inner.store.state();
         if now().saturating_sub(state.ts) < IDLE.as_nanos() as i64 {
             return Ok(state);
         }
-        self.inner.writer.write(|_| Ok(())).await?;
+        if let Err(error) = self.inner.writer.write(|_| Ok(())).await {
+            tracing::warn!(%error, "the embedded store's time cannot be moved on");
+        }
         Ok(self.inner.store.state())
     }
 
@@ -165,7 +169,9 @@ impl Embedded {
         if requested < 0 {
             return Err(RequestError::internal("The snapshot is not a timestamp."));
         }
-        if requested < past(self.inner.config.snapshot_retention) {
+        // What is shown now is kept, however long nothing was written.
+        let kept = past(self.inner.config.snapshot_retention).min(self.inner.store.state().ts);
+        if requested < kept {
             return Err(RequestError::bad_request(
                 "SnapshotTooOld",
                 format!("The snapshot {requested} is no longer kept."),

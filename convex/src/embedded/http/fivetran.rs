@@ -7,9 +7,8 @@ use axum::response::IntoResponse;
 use super::Answer;
 use super::incoming::Incoming;
 use crate::embedded::auth::Permission;
-use crate::embedded::catalog::ROOT;
 use crate::embedded::fivetran::{self, CreateBody, Operation, TruncateBody};
-use crate::embedded::names::repair_table_name;
+use crate::embedded::names::StreamName;
 
 /// The deployment's schema: this store has none.
 pub(super) async fn get_schema(request: Incoming) -> Answer {
@@ -18,9 +17,8 @@ pub(super) async fn get_schema(request: Incoming) -> Answer {
 }
 
 pub(super) async fn create_table(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let body: CreateBody = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
     let table = body.check()?;
     let writer = &request.embedded.inner.writer;
     writer
@@ -30,16 +28,16 @@ pub(super) async fn create_table(mut request: Incoming) -> Answer {
 }
 
 pub(super) async fn truncate_table(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let mut body: TruncateBody = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
-    let mut table = repair_table_name(&body.table_name)?;
+    let stream = StreamName::new(&body.table_name)?;
     let writer = &request.embedded.inner.writer;
     if body.is_everything() {
-        let clear = writer.write(move |transaction| transaction.clear_table(ROOT, &table));
+        let clear = writer.write(move |transaction| transaction.clear_stream(&stream));
         clear.await?;
         return Ok(StatusCode::OK.into_response());
     }
+    let mut table = stream.table;
     let mut place: Option<Vec<u8>> = None;
     loop {
         let truncate = writer.write(move |transaction| {
@@ -54,9 +52,8 @@ pub(super) async fn truncate_table(mut request: Incoming) -> Answer {
 }
 
 pub(super) async fn apply_operations(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let operations: Vec<Operation> = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
     let writer = &request.embedded.inner.writer;
     writer
         .write(move |transaction| fivetran::apply(operations, transaction))

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Answer;
 use super::incoming::{Incoming, bad_body};
 use crate::embedded::auth::{Caller, Permission};
+use crate::embedded::document::check_values;
 use crate::embedded::error::RequestError;
 use crate::embedded::functions::{FunctionError, Mutation, Query};
 use crate::embedded::page;
@@ -35,7 +36,10 @@ impl Call {
             other => other,
         };
         match args.and_then(Value::untag) {
-            Some(Value::Object(args)) => Ok(args),
+            Some(Value::Object(args)) => {
+                check_values(&args)?;
+                Ok(args)
+            }
             _ => Err(bad_body("args has to be an object.")),
         }
     }

@@ -1,6 +1,7 @@
 //! The streaming import.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::io::Read;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -14,20 +15,19 @@ use crate::embedded::auth::Permission;
 use crate::embedded::catalog::{PRIMARY_KEY, ROOT};
 use crate::embedded::error::RequestError;
 use crate::embedded::import::{ClearBody, Import, ImportBody, IndexesBody, ReadyBody, ReplaceBody};
-use crate::embedded::names::repair_table_name;
+use crate::embedded::names::StreamName;
 
 /// The largest body of an import.
 const IMPORT_BODY_LIMIT: usize = 20 << 20;
 
 pub(super) async fn primary_key_indexes_ready(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let body: ReadyBody = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
     let state = request.embedded.inner.store.state();
     let mut ready = true;
     for name in body.tables {
-        let name = repair_table_name(&name)?;
-        let tablet = state.catalog.table(ROOT, &name);
+        let stream = StreamName::new(&name)?;
+        let tablet = state.catalog.table(ROOT, &stream.table);
         let index = tablet.and_then(|tablet| tablet.index(PRIMARY_KEY));
         let index = index.ok_or_else(|| {
             RequestError::bad_request(
@@ -41,13 +41,12 @@ pub(super) async fn primary_key_indexes_ready(mut request: Incoming) -> Answer {
 }
 
 pub(super) async fn add_primary_key_indexes(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let body: IndexesBody = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
     let indexes = body.check()?;
     let add = request.embedded.inner.writer.write(move |transaction| {
-        for (table, key) in indexes {
-            let tablet = transaction.table(ROOT, &table)?;
+        for (stream, key) in indexes {
+            let tablet = transaction.stream_table(&stream)?;
             transaction.add_index(tablet, PRIMARY_KEY, key);
         }
         Ok(())
@@ -57,15 +56,17 @@ pub(super) async fn add_primary_key_indexes(mut request: Incoming) -> Answer {
 }
 
 pub(super) async fn clear_tables(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let body: ClearBody = request.json().await?;
-    caller.may(Permission::ImportBackups)?;
-    let tables = body.table_names.iter().map(|name| repair_table_name(name));
-    let tables: BTreeSet<String> = tables.collect::<Result<_, _>>()?;
+    let streams = body.table_names.into_iter().map(|name| {
+        let stream = StreamName::new(&name)?;
+        Ok((name, stream))
+    });
+    let streams: BTreeMap<String, StreamName> = streams.collect::<Result<_, RequestError>>()?;
     let clear = request.embedded.inner.writer.write(move |transaction| {
-        tables
-            .iter()
-            .try_for_each(|table| transaction.clear_table(ROOT, table))
+        streams
+            .values()
+            .try_for_each(|stream| transaction.clear_stream(stream))
     });
     clear.await?;
     Ok(StatusCode::OK.into_response())
@@ -82,15 +83,20 @@ pub(super) async fn replace_tables(mut request: Incoming) -> Answer {
 }
 
 pub(super) async fn import_airbyte_records(mut request: Incoming) -> Answer {
-    let caller = request.caller()?;
+    request.caller()?.may(Permission::ImportBackups)?;
     let embedded = request.embedded.clone();
+    let mut body = request.json_spool(IMPORT_BODY_LIMIT).await?;
+    // The body is here: nobody waits for this client's network.
     let _permit = embedded.inner.imports.acquire().await;
-    let body = request.text(IMPORT_BODY_LIMIT).await?;
-    let body = blocking(move || parse_json::<ImportBody>(&body)).await?;
-    caller.may(Permission::ImportBackups)?;
-    let mut import = blocking(move || Import::new(body)).await?;
+    let mut import = blocking(move || {
+        let mut text = Vec::new();
+        body.read_to_end(&mut text)?;
+        drop(body);
+        Import::new(parse_json::<ImportBody>(&text)?)
+    })
+    .await?;
     loop {
-        let (chunk, rest) = blocking(move || Ok((import.next_chunk()?, import))).await?;
+        let (chunk, rest) = blocking(move || Ok((import.next_chunk(), import))).await?;
         import = rest;
         let Some(chunk) = chunk else { break };
         embedded

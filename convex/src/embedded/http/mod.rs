@@ -16,7 +16,6 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
@@ -27,7 +26,8 @@ use super::error::RequestError;
 type Answer = Result<Response, RequestError>;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
-const CONCURRENT_REQUESTS: usize = 1024;
+/// What clients ask for, without a key, before they set a deployment up.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn router(embedded: Embedded) -> Router {
     let imports = Router::new()
@@ -82,7 +82,8 @@ pub(super) fn router(embedded: Embedded) -> Router {
             get(functions::query_get).post(functions::query_post),
         )
         .route("/mutation", post(functions::mutation))
-        .nest("/streaming_import", imports);
+        .nest("/streaming_import", imports)
+        .fallback(not_found);
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
@@ -91,14 +92,27 @@ pub(super) fn router(embedded: Embedded) -> Router {
         .max_age(Duration::from_secs(86_400));
     Router::new()
         .nest("/api", api)
+        .route("/version", get(VERSION))
+        .route("/instance_version", get(VERSION))
+        .route("/instance_name", get("sluice"))
         .with_state(embedded)
         .layer(middleware::from_fn(check_and_measure))
-        .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_REQUESTS))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             REQUEST_TIMEOUT,
         ))
         .layer(cors)
+}
+
+/// Answers whatever else is asked for below `/api`.
+async fn not_found() -> RequestError {
+    RequestError {
+        status: StatusCode::NOT_FOUND,
+        code: "NotFound",
+        message: "There is nothing at this path. This store answers the streaming export and import, the data sync, \
+                  /api/import, /api/query and /api/mutation."
+            .to_owned(),
+    }
 }
 
 /// Checks the `Convex-Client` header before anything else, and counts every request with its outcome.

@@ -2,25 +2,15 @@
 
 use axum::Json;
 use axum::response::IntoResponse;
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use serde_json::json;
 
 use super::incoming::Incoming;
 use super::{Answer, blocking};
-use crate::embedded::Embedded;
 use crate::embedded::auth::Permission;
-use crate::embedded::document::Draft;
-use crate::embedded::error::RequestError;
-use crate::embedded::table_import::{ImportFormat, TableImport, read_array, read_lines};
+use crate::embedded::table_import::{Documents, TableImport};
 
-/// JSON lines that one transaction writes, in bytes. Also the longest line.
-const TRANSACTION_BYTES: usize = 4 << 20;
-/// The largest JSON array.
-const ARRAY_BYTES: usize = 20 << 20;
-
-/// Takes in JSON lines as they arrive, each few MiB a transaction of their own: what came before an error stays.
-pub(super) async fn import(request: Incoming) -> Answer {
+/// Takes in the whole body, checks all of it, and only then writes: each few MiB of JSON lines are a transaction.
+pub(super) async fn import(mut request: Incoming) -> Answer {
     let caller = request.caller()?;
     let parameters = request.parameters();
     let import = TableImport::new(
@@ -31,59 +21,36 @@ pub(super) async fn import(request: Incoming) -> Answer {
     )?;
     caller.may(Permission::ImportBackups)?;
     let embedded = request.embedded.clone();
+    import.check(&embedded.inner.store.state().catalog)?;
+    let body = request.spool(usize::MAX).await?;
+    // The body is here: nobody waits for this client's network.
     let _permit = embedded.inner.imports.acquire().await;
+    let format = import.format;
+    let (documents, mut body) = blocking(move || {
+        let mut body = Documents::new(body, format);
+        let first = body.next()?;
+        let rest = body.place();
+        while body.next()?.is_some() {}
+        body.go_to(rest)?;
+        Ok((first.unwrap_or_default(), body))
+    })
+    .await?;
+    let mut written = documents.len();
     let begin = import.clone();
-    embedded
-        .inner
-        .writer
-        .write(move |transaction| begin.begin(transaction))
-        .await?;
-    let (limit, format) = match import.format {
-        ImportFormat::JsonLines => (TRANSACTION_BYTES, "line"),
-        ImportFormat::JsonArray => (ARRAY_BYTES, "array"),
-    };
-    let mut body = request.into_body().into_data_stream();
-    let (mut text, mut written) = (BytesMut::new(), 0);
-    while let Some(chunk) = body.next().await {
-        text.extend_from_slice(&chunk.map_err(|_| failed("the body did not arrive in full"))?);
-        if text.len() < limit {
-            continue;
-        }
-        let whole_lines = text.iter().rposition(|byte| *byte == b'\n');
-        let Some(end) = whole_lines.filter(|_| import.format == ImportFormat::JsonLines) else {
-            return Err(failed(&format!(
-                "the {format} is longer than {limit} bytes"
-            )));
-        };
-        let lines = text.split_to(end + 1).freeze();
-        written += write(&embedded, &import, lines, read_lines).await?;
+    let writer = &embedded.inner.writer;
+    let first = writer.write(move |transaction| {
+        begin.begin(transaction)?;
+        begin.insert(&documents, transaction)
+    });
+    first.await?;
+    loop {
+        let (documents, rest) = blocking(move || Ok((body.next()?, body))).await?;
+        body = rest;
+        let Some(documents) = documents else { break };
+        written += documents.len();
+        let import = import.clone();
+        let insert = writer.write(move |transaction| import.insert(&documents, transaction));
+        insert.await?;
     }
-    let read = match import.format {
-        ImportFormat::JsonLines => read_lines,
-        ImportFormat::JsonArray => read_array,
-    };
-    written += write(&embedded, &import, text.freeze(), read).await?;
     Ok(Json(json!({ "numWritten": written })).into_response())
-}
-
-async fn write(
-    embedded: &Embedded,
-    import: &TableImport,
-    text: Bytes,
-    read: fn(&[u8]) -> Result<Vec<Draft>, RequestError>,
-) -> Result<usize, RequestError> {
-    let documents = blocking(move || read(&text)).await?;
-    let (import, count) = (import.clone(), documents.len());
-    if count > 0 {
-        embedded
-            .inner
-            .writer
-            .write(move |transaction| import.insert(&documents, transaction))
-            .await?;
-    }
-    Ok(count)
-}
-
-fn failed(reason: &str) -> RequestError {
-    RequestError::bad_request("ImportFailed", format!("The import failed: {reason}."))
 }

@@ -1,8 +1,9 @@
 //! Creating and clearing tables, and giving them indexes.
 
 use super::Transaction;
-use crate::embedded::catalog::{FieldPath, Index, Tablet, TabletId, built_in_indexes};
+use crate::embedded::catalog::{FieldPath, Index, ROOT, Tablet, TabletId, built_in_indexes};
 use crate::embedded::error::RequestError;
+use crate::embedded::names::StreamName;
 
 const MAX_TABLES: usize = 10_000;
 
@@ -23,6 +24,53 @@ impl Transaction<'_> {
         Ok(self.create_tablet(component, name, number, indexes))
     }
 
+    /// The tablet of the table that a stream goes into, created if there is none. The first stream whose name is repaired to the
+    /// table's has it to itself. Errors: 400 `TooManyTables`, `InvalidTableName`.
+    pub fn stream_table(&mut self, stream: &StreamName) -> Result<TabletId, RequestError> {
+        let id = self.table(ROOT, &stream.table)?;
+        if let Some(name) = stream.repaired_from()
+            && let Some(tablet) = self.state.catalog.tablet_mut(id)
+        {
+            match &tablet.stream {
+                Some(other) => stream.check(other)?,
+                None => tablet.stream = Some(name.to_owned()),
+            }
+        }
+        Ok(id)
+    }
+
+    /// Puts an empty tablet in the place of the table that a stream goes into. Errors: as above.
+    pub fn clear_stream(&mut self, stream: &StreamName) -> Result<(), RequestError> {
+        self.stream_table(stream)?;
+        self.clear_table(ROOT, &stream.table)
+    }
+
+    /// Gives an empty table the number that its documents' ids are to have. Error: 400 `ImportFailed` when another table has it.
+    pub fn renumber_table(
+        &mut self,
+        component: &str,
+        name: &str,
+        number: u32,
+    ) -> Result<(), RequestError> {
+        let mut others = self.catalog().tablets.values();
+        let taken = others.find(|tablet| {
+            tablet.number == number && (&*tablet.component, &*tablet.name) != (component, name)
+        });
+        if let Some(other) = taken {
+            return Err(RequestError::bad_request(
+                "ImportFailed",
+                format!("The ids are those of the table {:?}.", other.name),
+            ));
+        }
+        // The tombstones of the present tablet keep its number.
+        self.clear_table(component, name)?;
+        let id = self.table(component, name)?;
+        if let Some(tablet) = self.state.catalog.tablet_mut(id) {
+            tablet.number = number;
+        }
+        Ok(())
+    }
+
     /// Puts an empty tablet in the place of the table's present one. Indexes stay; a missing table is created.
     pub fn clear_table(&mut self, component: &str, name: &str) -> Result<(), RequestError> {
         let Some(old) = self.catalog().table(component, name).cloned() else {
@@ -38,7 +86,10 @@ impl Transaction<'_> {
             .indexes
             .iter()
             .map(|index| (index.name.as_str(), index.fields.clone()));
-        self.create_tablet(component, name, old.number, indexes.collect());
+        let id = self.create_tablet(component, name, old.number, indexes.collect());
+        if let Some(tablet) = self.state.catalog.tablet_mut(id) {
+            tablet.stream = old.stream.clone();
+        }
         Ok(())
     }
 
@@ -66,6 +117,7 @@ impl Transaction<'_> {
             number,
             created: self.state.ts,
             dropped: None,
+            stream: None,
             indexes: indexes.collect(),
             shape: Default::default(),
         };
