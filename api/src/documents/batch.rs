@@ -46,7 +46,6 @@ pub(crate) struct BatchWrite {
     #[serde(default, deserialize_with = "given_mutations")]
     mutations: Option<Vec<Mutation>>,
     /// The revision that the document must be at; not for `create`.
-    #[schema(value_type = Option<u64>)]
     expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never. Not for `delete` and `restore`.
     #[serde(default, deserialize_with = "expiry")]
