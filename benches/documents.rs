@@ -300,7 +300,7 @@ impl Caller for Http {
 struct Scripts {
     valkey: MultiplexedConnection,
     call: Call,
-    keys: [String; 4],
+    keys: [String; 5],
     events: String,
     /// The document up to its data, which begins with `n`, and after it.
     head: String,
@@ -334,6 +334,7 @@ impl Scripts {
                 key("changes"),
                 key("write:bench"),
                 key("accepted"),
+                key("past"),
             ],
             events: key("events"),
             head: format!(r#"{{"service":"bench","id":"{id}","revision":"#),
@@ -362,7 +363,7 @@ impl Scripts {
             .await
             .unwrap();
         let next = format!("{}{},\"data\":{}", self.head, self.revision + 1, self.data);
-        let (status, ..): (u8, u64, u64, u64) = write
+        let (status, ..): (u8, u64, u64, String) = write
             .key(&self.keys)
             .arg(self.revision)
             .arg(next)
@@ -374,6 +375,8 @@ impl Scripts {
             .arg("")
             .arg(60_000)
             .arg("")
+            .arg("")
+            .arg(0)
             .invoke_async(&mut self.valkey)
             .await
             .unwrap();

@@ -96,15 +96,20 @@ pub struct Document {
     /// Its id within the service.
     #[schema(example = "doc_5b0c51d6c1f74f0e9c4b6a52f3d8e711")]
     pub id: String,
-    /// From 1; every write counts it up by one.
+    /// From 1; every write counts it up by one. Behind a former document of this id it goes on for a day after that one's end.
     pub revision: u64,
     /// Its content.
-    #[schema(value_type = BTreeMap<String, Value>)]
-    pub data: Map<String, Value>,
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Map<String, Value>>,
     /// When it was created.
     pub created_at: u64,
     /// When it was last written.
     pub updated_at: u64,
+    /// True in the answer to a write that is sent again once its content is not kept any more: `data` is left out then, and only
+    /// then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub data_omitted: bool,
     /// True when it is deleted and can be restored; else left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,

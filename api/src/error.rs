@@ -55,6 +55,7 @@ pub enum ApiError {
     /// | 400 | `invalid_mutation` (names its `mutation`), `too_many_mutations`, `document_too_deep`, `invalid_request` |
     /// | 404 | `not_found` |
     /// | 409 | `already_exists`, `not_deleted`, `revision_conflict` (names both revisions) |
+    /// | 412 | `revision_conflict`: what `If-Match` or `If-None-Match` rules out; names the revisions that are known |
     /// | 413 | `document_too_large` |
     /// | 422 | `idempotency_key_reused` |
     /// | 503 | `json_module_missing`, `unavailable` |
@@ -67,14 +68,6 @@ pub enum ApiError {
         index: usize,
         /// What is wrong with it.
         error: Box<ApiError>,
-    },
-    /// 412 `revision_conflict`: the document's revision is none that `If-Match` or `If-None-Match` allows; names both.
-    #[error("the document is at revision {current}, not at the expected {expected}")]
-    PreconditionFailed {
-        /// What the header asks for.
-        expected: u64,
-        /// What the document is at.
-        current: u64,
     },
     /// 405 `method_not_allowed`.
     #[error("this address does not answer this method")]
@@ -91,6 +84,12 @@ pub enum ApiError {
     /// 413 `invalid_request`: the body is longer than [`MAX_BODY_BYTES`].
     #[error("body: must not be longer than {MAX_BODY_BYTES} bytes")]
     BodyTooLarge,
+    /// 413 `document_too_large`: the body of a request about documents is longer than any that a document needs.
+    #[error("body: must not be longer than {limit} bytes")]
+    DocumentBodyTooLarge {
+        /// The most bytes.
+        limit: usize,
+    },
     /// 422 `idempotency_key_reused`: the key came with another body before.
     #[error("idempotency-key: was used with another request body")]
     IdempotencyKeyReused,
@@ -166,13 +165,13 @@ impl ApiError {
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::Document(error) => document(error),
             Self::Write { error, .. } => error.status_and_code(),
-            Self::PreconditionFailed { .. } => {
-                (StatusCode::PRECONDITION_FAILED, "revision_conflict")
-            }
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Invalidated => (StatusCode::CONFLICT, "invalidated"),
             Self::JobCancelled(_) => (StatusCode::CONFLICT, "job_cancelled"),
             Self::CursorExpired => (StatusCode::CONFLICT, "cursor_expired"),
+            Self::DocumentBodyTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large")
+            }
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
             Self::IdempotencyKeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
@@ -224,17 +223,24 @@ impl ApiError {
     fn mutation(&self) -> Option<usize> {
         match self {
             Self::Document(DocumentError::Mutation { index, .. }) => Some(*index),
+            Self::Document(
+                DocumentError::TooLarge { mutation, .. } | DocumentError::TooDeep { mutation, .. },
+            ) => *mutation,
             Self::Write { error, .. } => error.mutation(),
             _ => None,
         }
     }
 
     /// The revision that was expected, and the one there is.
-    fn revisions(&self) -> Option<(u64, u64)> {
+    fn revisions(&self) -> (Option<u64>, Option<u64>) {
         match *self {
-            Self::Document(DocumentError::RevisionConflict { expected, current })
-            | Self::PreconditionFailed { expected, current } => Some((expected, current)),
-            _ => None,
+            Self::Document(DocumentError::RevisionConflict { expected, current }) => {
+                (Some(expected.revision), Some(current.revision))
+            }
+            Self::Document(DocumentError::ConditionFailed { expected, current }) => {
+                (expected, current)
+            }
+            _ => (None, None),
         }
     }
 
@@ -264,8 +270,8 @@ impl From<&ApiError> for ErrorBody {
                 _ => None,
             },
             mutation: error.mutation(),
-            expected_revision: error.revisions().map(|(expected, _)| expected),
-            current_revision: error.revisions().map(|(_, current)| current),
+            expected_revision: error.revisions().0,
+            current_revision: error.revisions().1,
         }
     }
 }
@@ -329,6 +335,9 @@ fn document(error: &DocumentError) -> (StatusCode, &'static str) {
         DocumentError::Mutation { .. } => (StatusCode::BAD_REQUEST, "invalid_mutation"),
         DocumentError::TooManyMutations { .. } => (StatusCode::BAD_REQUEST, "too_many_mutations"),
         DocumentError::RevisionConflict { .. } => (StatusCode::CONFLICT, "revision_conflict"),
+        DocumentError::ConditionFailed { .. } => {
+            (StatusCode::PRECONDITION_FAILED, "revision_conflict")
+        }
         DocumentError::TooDeep { .. } => (StatusCode::BAD_REQUEST, "document_too_deep"),
         DocumentError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large"),
         DocumentError::AlreadyExpired => (StatusCode::BAD_REQUEST, "invalid_request"),

@@ -126,7 +126,7 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
     ),
     (
         "412",
-        "`revision_conflict`: the revision is not that of `If-Match`; names both",
+        "`revision_conflict`: `If-Match` or `If-None-Match` rules out the document as it is; names the revisions",
     ),
     ("413", "`document_too_large`"),
     ("422", "`idempotency_key_reused` with another request"),

@@ -1,21 +1,23 @@
 -- What a write is computed from: the document, or, when this write was made before, the document as that left it.
 --
--- KEYS  1 document  2 changes  3 record of the write  4 accepted writes
+-- KEYS  1 document  2 changes  3 record of the write  4 accepted writes  5 past
 -- ARGV  1 token of an accepted write; '' for one that is made at once
--- Returns {time in ms, document JSON or '', revision that this write made or '', fingerprint of its request or '', 1 when writes
---       that were accepted before have to be made first, else 0}.
+-- Returns {time in ms, document JSON or '', 1 when writes that were accepted before have to be made first, else 0, last revision
+--       of the former document when there is none, else 0, the record of this write}. Of a write that was made before,
+--       the document is as the change of its revision has it, '' when that is not kept any more, and the record {revision,
+--       fingerprint of its request, createdAt, updatedAt, the envelope from behind the times}; else it is empty.
 -- Cost  O(size of the document); for an accepted write also O(log n) for each of those that it lets go of.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local made = call('HMGET', KEYS[3], 'revision', 'fingerprint')
+local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
 if made[1] then
   local change = call('XRANGE', KEYS[2], made[1] .. '-0', made[1] .. '-0')[1]
-  local json = change and change[2][2] or call('JSON.GET', KEYS[1])
-  return {now, json or '', made[1], made[2], 0}
+  made[5] = made[5] or '}'
+  return {now, change and change[2][2] or '', 0, 0, made}
 end
 if ARGV[1] == '' then
-  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', '', '', 1} end
+  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end
 else
   -- The jobs of one document run in the order in which they were enqueued, within a minute of being accepted. So whatever was
   -- accepted longer than that before this write has ended, was cancelled, or never became a job: nobody need wait for it.
@@ -24,4 +26,5 @@ else
     call('ZADD', KEYS[4], -tonumber(call('ZSCORE', KEYS[4], token)), token)
   end
 end
-return {now, call('JSON.GET', KEYS[1]) or '', '', '', 0}
+local json = call('JSON.GET', KEYS[1])
+return {now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {}}

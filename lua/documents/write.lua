@@ -1,57 +1,74 @@
 -- Writes the next revision of a document, unless another writer came first, with its change and the nudge to watchers.
 --
--- KEYS  1 document  2 changes  3 record of this write  4 accepted writes
--- ARGV  1 revision that the new one was computed from; '0': there must be no document
---       2 the new document's JSON up to its times  3 createdAt of the former one, ms; '' for now  4 its updatedAt, ms
---       5 what follows the times  6 when the document goes, ms; '' for never
+-- KEYS  1 document  2 changes  3 record of this write  4 accepted writes  5 past
+-- ARGV  1 revision that the new one was computed from; without a document, where its revisions begin
+--       2 the new document's JSON up to its times  3 createdAt of the former one, ms; '': there must be no document
+--       4 its updatedAt, ms  5 what follows the times  6 when the document goes, ms; '' for never
 --       7 channel  8 fingerprint of the request  9 how long this write is remembered, ms
 --       10 token of an accepted write; '' for one that is made at once
+--       11 until when its revisions are not used again, ms; '' when it never goes
+--       12 '1' when the JSON module may write a float in other digits than the new document's JSON has
 --       then for each float that the JSON module may read wrongly: JSONPath, value, what to add when it has
--- Returns {1, revision, createdAt, updatedAt} when written, by this call or by a former one of the same write; {0, 0, 0, 0}
---       when the document has moved on; {2, 0, 0, 0} when the record is of another request; {3, 0, 0, 0} when
---       writes that were accepted before have to be made first, or this accepted one is not among them any more.
+-- Returns {1, createdAt, updatedAt, JSON as it is kept; '' when that is as it was given} when written; {0, 0, 0, ''} when the
+--       document has moved on; {2, 0, 0, ''} when the record is of another request; {3, 0, 0, ''} when writes that
+--       were accepted before have to be made first, or this accepted one is not among them any more; {4, 0, 0, ''} when this
+--       write was made before.
 -- Cost  O(size of the document), for each such float too. May be repeated.
 local call = redis.call
-local made = call('HMGET', KEYS[3], 'revision', 'created', 'at', 'fingerprint')
-if made[1] then
-  if made[4] ~= ARGV[8] then return {2, 0, 0, 0} end
-  return {1, tonumber(made[1]), tonumber(made[2]), tonumber(made[3])}
-end
+local made = call('HGET', KEYS[3], 'fingerprint')
+if made then return {made == ARGV[8] and 4 or 2, 0, 0, ''} end
 if ARGV[10] == '' then
-  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {3, 0, 0, 0} end
+  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {3, 0, 0, ''} end
 elseif not call('ZSCORE', KEYS[4], ARGV[10]) then
-  return {3, 0, 0, 0}
+  return {3, 0, 0, ''}
 end
-local current = call('JSON.GET', KEYS[1], '.revision') or '0'
-if current ~= ARGV[1] then return {0, 0, 0, 0} end
--- The former one may be gone and another of its revision be there.
-if current ~= '0' and call('JSON.GET', KEYS[1], '.createdAt') ~= ARGV[3] then return {0, 0, 0, 0} end
+local current = call('JSON.GET', KEYS[1], '.revision')
+if current then
+  -- The former one may be gone and another of its revision be there.
+  local is_former = current == ARGV[1] and call('JSON.GET', KEYS[1], '.createdAt') == ARGV[3]
+  if not is_former then return {0, 0, 0, ''} end
+else
+  local past = call('GET', KEYS[5])
+  -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
+  local begin = past and tonumber(past) + 1 or 0
+  if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return {0, 0, 0, ''} end
+end
 
-local revision = tonumber(current) + 1
+local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
 local time = call('TIME')
 local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
 local now_text = string.format('%.0f', now)
 local created = ARGV[3] == '' and now_text or ARGV[3]
 local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
+-- Changes of this revision or later ones are of another document, or of a past that the server has lost.
+local is_new = not current or call('XRANGE', KEYS[2], revision .. '-0', '+', 'COUNT', 1)[1]
+-- Watchers look once this has ended. It comes first, as it may be refused: nothing is written then.
+call('PUBLISH', ARGV[7], revision)
+
 call('JSON.SET', KEYS[1], '$', json)
-for float = 11, #ARGV, 3 do
-  local held = call('JSON.GET', KEYS[1], ARGV[float])
+for float = 13, #ARGV, 3 do
+  local held = call('JSON.GET', KEYS[1], ARGV[float]) or ''
   if tonumber(string.sub(held, 2, -2)) ~= tonumber(ARGV[float + 1]) then
-    call('JSON.NUMINCRBY', KEYS[1], ARGV[float], ARGV[float + 2])
+    -- Where the module cannot name the place, the float stays off by one unit.
+    redis.pcall('JSON.NUMINCRBY', KEYS[1], ARGV[float], ARGV[float + 2])
   end
 end
+local kept_json = ''
+if ARGV[12] == '1' then
+  kept_json = call('JSON.GET', KEYS[1])
+  json = kept_json
+end
 
--- A document of that id that was there before has left with its changes; revisions begin anew.
-if current == '0' then call('UNLINK', KEYS[2]) end
+if is_new then call('UNLINK', KEYS[2]) end
 -- As many changes as make about 4 MiB, for a document as large as this one.
 local kept = math.max(8, math.min(1000, math.floor(4194304 / #json)))
-call('XADD', KEYS[2], 'MAXLEN', '=', kept, string.format('%.0f-0', revision), 'document', json)
+call('XADD', KEYS[2], 'MAXLEN', '=', kept, revision .. '-0', 'document', json)
 
 for key = 1, 2 do
   if ARGV[6] == '' then call('PERSIST', KEYS[key]) else call('PEXPIREAT', KEYS[key], ARGV[6]) end
 end
-call('HSET', KEYS[3], 'revision', string.format('%.0f', revision), 'created', created, 'at', now_text, 'fingerprint', ARGV[8])
+if ARGV[11] ~= '' then call('SET', KEYS[5], revision, 'PXAT', ARGV[11]) end
+call('HSET', KEYS[3], 'revision', revision, 'created', created, 'at', now_text, 'rest', ARGV[5], 'fingerprint', ARGV[8])
 call('PEXPIRE', KEYS[3], ARGV[9])
 if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
-call('PUBLISH', ARGV[7], string.format('%.0f', revision))
-return {1, revision, tonumber(created), now}
+return {1, tonumber(created), now, kept_json}

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sluice_jobs::DocumentAnswer;
 use sluice_queue::JobId;
-use sluice_store::documents::{Change, Data, Expiry, Mutation};
+use sluice_store::documents::{Change, Conditions, Data, Expiry, Mutation, Version};
 use utoipa::ToSchema;
 
 use super::params::{PreferHeader, ServicePath};
@@ -46,7 +46,7 @@ pub(crate) struct BatchWrite {
     #[serde(default, deserialize_with = "given_mutations")]
     mutations: Option<Vec<Mutation>>,
     /// The revision that the document must be at; not for `create`.
-    expected_revision: Option<u64>,
+    expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never. Not for `delete` and `restore`.
     #[serde(default, deserialize_with = "expiry")]
     expires_at: Expiry,
@@ -117,7 +117,8 @@ impl BatchWrite {
             (None, _) => return Err(invalid("id", "is missing")),
         };
         check_name("id", &id)?;
-        let write = Writing::write_under(key, change, self.expected_revision)?;
+        let conditions = Conditions::default();
+        let write = Writing::write_under(key, change, self.expected_revision, conditions)?;
         state.documents.check_write(&write)?;
         Ok(Asked { id, write })
     }
@@ -155,9 +156,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn of(job: Option<JobId>, made: Result<Option<DocumentAnswer>, ApiError>) -> Self {
+    fn of(op: Op, job: Option<JobId>, made: Result<Option<DocumentAnswer>, ApiError>) -> Self {
         let status = match &made {
-            Ok(Some(document)) if document.revision == 1 => StatusCode::CREATED,
+            Ok(Some(_)) if op == Op::Create => StatusCode::CREATED,
             Ok(Some(_)) => StatusCode::OK,
             Ok(None) => StatusCode::ACCEPTED,
             Err(error) => error.status(),
@@ -200,6 +201,7 @@ pub(crate) async fn batch(
         let rule = format!("must hold 1 to {MAX_WRITES} writes");
         return Err(invalid("writes", &rule));
     }
+    let ops: Vec<Op> = body.writes.iter().map(|write| write.op).collect();
     let asked: Result<Vec<Asked>, ApiError> = body
         .writes
         .into_iter()
@@ -213,16 +215,16 @@ pub(crate) async fn batch(
 
     let longest = state.config.request_wait;
     let patience = writing.prefer.patience(longest);
-    let outcomes = join_all(jobs.into_iter().map(async |job| match job {
+    let outcomes = join_all(ops.into_iter().zip(jobs).map(async |(op, job)| match job {
         Ok(job) => {
             let made = match wait(&state, &job, patience).await {
                 Ok(Some(finished)) => outcome(&job, finished).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             };
-            Outcome::of(Some(job), made)
+            Outcome::of(op, Some(job), made)
         }
-        Err(error) => Outcome::of(None, Err(error)),
+        Err(error) => Outcome::of(op, None, Err(error)),
     }))
     .await;
     let status = match outcomes.iter().any(|it| it.status == StatusCode::ACCEPTED) {

@@ -9,7 +9,9 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
-use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watcher};
+use sluice_store::documents::{
+    Changes, Document, DocumentError, Documents, NoVersion, Version, Watcher,
+};
 
 use super::params::DocumentPath;
 use super::request::Reading;
@@ -24,10 +26,10 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Watch a document
 ///
-/// Server-sent events, whose `id` is the revision and whose data is the whole envelope: first `present`, as the document is, then
+/// Server-sent events, whose `id` is the document's version, as in its `ETag`, and whose data is the whole envelope: first `present`, as the document is, then
 /// `change` for every write, in order and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from
-/// that revision; when the changes kept do not reach back to it, the first event is `reset`, as the document is. `gone` is the
-/// last event, some seconds after the document has expired or is deleted for good. The stream ends with the token's time.
+/// that version; when the changes kept do not reach back to it, or another document of this id is there since, `reset` has the
+/// document as it is. `gone` is the last event, some seconds after the document has expired or is deleted for good. The stream ends with the token's time.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}/events",
@@ -35,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(5);
     tag = "documents",
     params(
         DocumentPath,
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last revision that was seen"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last version that was seen; a revision alone is taken too"),
     ),
     responses(
         (status = 200, description = "The changes", body = String, content_type = "text/event-stream"),
@@ -70,14 +72,14 @@ pub(crate) async fn events(
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Version>, ApiError> {
     let Some(id) = headers.get(LAST_EVENT_ID) else {
         return Ok(None);
     };
-    let revision = id.to_str().ok().and_then(|id| id.parse().ok());
-    revision
+    let version = id.to_str().unwrap_or_default().parse();
+    version
         .map(Some)
-        .ok_or_else(|| ApiError::InvalidRequest(format!("{LAST_EVENT_ID}: must be a revision")))
+        .map_err(|rule: NoVersion| ApiError::InvalidRequest(format!("{LAST_EVENT_ID}: {rule}")))
 }
 
 /// One caller watching one document.
@@ -86,8 +88,8 @@ struct Watch {
     watcher: Watcher,
     service: String,
     id: String,
-    /// The revision that the caller has.
-    after: Option<u64>,
+    /// What the caller has.
+    after: Option<Version>,
 }
 
 impl Watch {
@@ -103,7 +105,7 @@ impl Watch {
                     self.watcher.nudged(LOOK).await;
                 }
                 for document in documents {
-                    self.after = Some(document.revision);
+                    self.after = Some(document.version());
                     yield Ok(event(name, document));
                 }
                 changes = match self.look().await {
@@ -139,6 +141,6 @@ impl Watch {
 fn event(name: &str, document: Document) -> Event {
     Event::default()
         .event(name)
-        .id(document.revision.to_string())
+        .id(document.version().to_string())
         .data(document.json)
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use sluice_store::documents::Document;
+use sluice_store::documents::{Document, Version};
 
 use crate::ApiError;
 use crate::error::ErrorBody;
@@ -14,7 +14,10 @@ pub(super) enum Asked {
     /// Who it is: first of all, unless the request's headers said so, and again before the token expires.
     Auth { token: Token },
     /// Watch a document: from the revision that the client has, or as it is.
-    Subscribe { id: String, revision: Option<u64> },
+    Subscribe {
+        id: String,
+        revision: Option<Version>,
+    },
     /// Watch it no longer.
     Unsubscribe { id: String },
     /// Answer `pong`.
@@ -62,8 +65,11 @@ pub(super) fn about(kind: &str, id: &str) -> String {
 /// `present`, `change` and `reset`: a document at a revision.
 pub(super) fn told(kind: &str, id: &str, document: &Document) -> String {
     let Document { revision, json, .. } = document;
-    // Ids hold nothing that JSON would escape.
-    format!(r#"{{"type":"{kind}","id":"{id}","revision":{revision},"document":{json}}}"#)
+    let version = document.version();
+    // Ids and versions hold nothing that JSON would escape.
+    format!(
+        r#"{{"type":"{kind}","id":"{id}","revision":{revision},"version":"{version}","document":{json}}}"#
+    )
 }
 
 /// What was asked cannot be done; about a document, if it named one.

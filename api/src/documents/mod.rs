@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod conditions;
 mod events;
 mod frames;
 mod list;
@@ -15,6 +16,7 @@ mod write;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, put};
+use sluice_store::documents::DocumentsConfig;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,8 +25,6 @@ use crate::{AppState, MAX_BODY_BYTES};
 
 /// `/api/sync/{service}/documents…`
 pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
-    // A document may be written with spaces and escapes, which its limit does not count.
-    let longest = 2 * config.documents.max_bytes + MAX_BODY_BYTES;
     OpenApiRouter::new()
         .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
@@ -40,5 +40,11 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))
         .routes(routes!(events::events))
-        .layer(DefaultBodyLimit::max(longest))
+        .layer(DefaultBodyLimit::max(longest_body(&config.documents)))
+}
+
+/// Most bytes of a body. The limit of a document counts no spaces and escapes; encoders that escape all but ASCII write
+/// three bytes for one.
+fn longest_body(config: &DocumentsConfig) -> usize {
+    3 * config.max_bytes + MAX_BODY_BYTES
 }

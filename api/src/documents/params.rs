@@ -54,8 +54,8 @@ struct IdempotencyHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 struct IfMatchHeader {
-    /// The `ETag` of the revision that the document must be at; a write to any other is answered 412.
-    #[param(rename = "If-Match", value_type = Option<schemas::Precondition>, nullable = false, example = "\"7\"")]
+    /// The `ETag` that the document must have, or several with commas between, or `*`; otherwise the answer is 412.
+    #[param(rename = "If-Match", value_type = Option<schemas::Precondition>, nullable = false, example = "\"7-1795289394786\"")]
     if_match: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::{join_all, try_join_all};
 use sluice_jobs::{DocumentAnswer, DocumentRequest};
 use sluice_queue::{Enqueued, Finished, JobId, NewJob, QueueError};
-use sluice_store::documents::{Document, DocumentError, Write};
+use sluice_store::documents::{Document, DocumentError, Version, Write};
 use tracing::debug;
 
 use super::answer::answer;
@@ -57,7 +57,7 @@ pub(super) async fn make(
             .await;
         match written {
             Err(DocumentError::Waiting) => {}
-            Err(error) => return Err(writing.refusal(error.into())),
+            Err(error) => return Err(error.into()),
             Ok(document) => return Ok(Made::Now(document).into_response(status)),
         }
     }
@@ -68,14 +68,30 @@ pub(super) async fn make(
     let job = job.unwrap_or(Err(ApiError::Internal))?;
     let made = match wait(state, &job, writing.prefer.patience(longest)).await? {
         Some(finished) => {
-            let DocumentAnswer { revision, .. } =
-                outcome(&job, finished).map_err(|error| writing.refusal(error))?;
-            Made::Now(state.documents.at(service, &id, revision).await?)
+            let answer = outcome(&job, finished)?;
+            let version = Version {
+                revision: answer.revision,
+                created_at: Some(answer.created_at),
+            };
+            let kept = state.documents.at(service, &id, version).await?;
+            Made::Now(kept.map_or_else(|| without_data(&answer), Ok)?)
         }
         None => Made::Later(job),
     };
     let applied = preference_applied(writing.prefer, longest);
     Ok((applied, made.into_response(status)).into_response())
+}
+
+/// The envelope that a job answered with, marked as one whose data is not kept any more.
+fn without_data(answer: &DocumentAnswer) -> Result<Document, ApiError> {
+    let mut envelope = serde_json::to_value(answer).map_err(|_| ApiError::Internal)?;
+    envelope["dataOmitted"] = true.into();
+    Ok(Document {
+        revision: answer.revision,
+        created_at: answer.created_at,
+        deleted: answer.deleted,
+        json: envelope.to_string(),
+    })
 }
 
 /// Accepts and enqueues writes, those to one document in the order given. Answers with the job of each, or why there is

@@ -4,17 +4,19 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use sluice_store::documents::DocumentError;
 
 use super::answer::{answer, etag};
+use super::conditions::conditions;
 use super::params::DocumentPath;
-use super::request::{Reading, is_known};
+use super::request::Reading;
 use crate::answers::Document;
 use crate::openapi::DocumentErrors;
 use crate::{ApiError, AppState};
 
 /// Read a document
 ///
-/// The `ETag` is its revision; with `If-None-Match` the answer to a revision that the caller has is 304.
+/// The `ETag` names this state of the document; with `If-None-Match` the answer is 304 when the caller has it.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}",
@@ -22,11 +24,12 @@ use crate::{ApiError, AppState};
     tag = "documents",
     params(
         DocumentPath,
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a revision that the caller has"),
+        ("If-Match" = Option<String>, Header, description = "The only `ETag`s to read it at; at others the answer is 412"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag`s that the caller has"),
     ),
     responses(
         (status = 200, description = "The document", body = Document),
-        (status = 304, description = "The caller has this revision"),
+        (status = 304, description = "The caller has it"),
         DocumentErrors,
     ),
     security(("token" = ["docs:read"])),
@@ -36,9 +39,17 @@ pub(crate) async fn get(
     Reading { service, id, .. }: Reading,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let document = state.documents.get(&service, &id).await?;
-    if is_known(&headers, document.revision) {
-        let etag = [(ETAG, etag(document.revision))];
+    let conditions = conditions(&headers)?;
+    let document = match state.documents.get(&service, &id).await {
+        Err(DocumentError::NotFound) => {
+            conditions.check_match(None)?;
+            return Err(ApiError::NotFound);
+        }
+        found => found?,
+    };
+    conditions.check_match(Some(document.version()))?;
+    if conditions.is_known(document.version()) {
+        let etag = [(ETAG, etag(document.version()))];
         return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
     }
     Ok(answer(StatusCode::OK, document))

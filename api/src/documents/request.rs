@@ -1,20 +1,22 @@
 //! What requests about documents have in common: names, bodies and preconditions.
 
+use axum::body::{Body as RequestBody, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
-use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use sluice_store::documents::{
-    Change, DocumentError, Expiry, Idempotency, Mutation, Write, is_name,
+    Change, Conditions, Expiry, ExpiryTime, Idempotency, Mutation, Version, Write, is_name,
 };
+use utoipa::ToSchema;
 
-use super::answer::etag;
+use super::conditions::conditions;
+use super::longest_body;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
 use crate::call::{check_key, digest, idempotency_key, traceparent};
 use crate::prefer::Prefer;
+use crate::query::Params;
 use crate::{ApiError, AppState};
 
 /// The address of batches, which is also that of the document `batch`.
@@ -39,6 +41,10 @@ impl Names {
             Some(WS) => names.id = Some("ws".to_owned()),
             _ => {}
         }
+        // Only a listing takes parameters; what another call would drop could have been a condition.
+        if names.id.is_some() || !parts.method.is_safe() {
+            Params::<NoParams>::from_request_parts(parts, state).await?;
+        }
         check_name("service", &names.service)?;
         names
             .id
@@ -48,13 +54,18 @@ impl Names {
     }
 }
 
+/// The query string of calls that take none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
 /// The rule for names of services and ids.
 pub(super) fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
     if is_name(name) {
         return Ok(());
     }
     Err(ApiError::InvalidRequest(format!(
-        "{field}: must be 1 to 128 of letters, digits, `_`, `-`, `.` and `:`"
+        "{field}: must be 1 to 128 of letters, digits, `_`, `-`, `.` and `:`, and neither `.` nor `..`"
     )))
 }
 
@@ -86,8 +97,8 @@ impl FromRequestParts<AppState> for Reading {
 pub(super) struct Writing {
     pub service: String,
     pub id: String,
-    /// The revision that `If-Match` asks for.
-    pub if_match: Option<u64>,
+    /// What the request's headers ask of the document.
+    pub conditions: Conditions,
     /// What the caller calls this write, told from other callers' and addresses' names.
     pub idempotency_key: Option<String>,
     /// Whether the caller would wait for a job, and how long.
@@ -116,7 +127,7 @@ impl FromRequestParts<AppState> for Writing {
             idempotency_key,
             service,
             id: id.unwrap_or_default(),
-            if_match: if_match(&parts.headers)?,
+            conditions: conditions(&parts.headers)?,
             prefer: Prefer::from_headers(&parts.headers),
             subject: caller.subject().map(str::to_owned),
             trace: traceparent(&parts.headers),
@@ -126,21 +137,25 @@ impl FromRequestParts<AppState> for Writing {
 
 impl Writing {
     /// The write of this request.
-    pub fn write(&self, change: Change, expected: Option<u64>) -> Result<Write, ApiError> {
-        let expected_revision = agreed(expected, self.if_match)?;
-        Self::write_under(self.idempotency_key.clone(), change, expected_revision)
+    pub fn write(&self, change: Change, expected: Option<Version>) -> Result<Write, ApiError> {
+        let (key, conditions) = (self.idempotency_key.clone(), self.conditions.clone());
+        Self::write_under(key, change, expected, conditions)
     }
 
     /// A write under a key of the caller's, if it has one.
     pub fn write_under(
         key: Option<String>,
         change: Change,
-        expected_revision: Option<u64>,
+        expected_revision: Option<Version>,
+        conditions: Conditions,
     ) -> Result<Write, ApiError> {
         let idempotency = key.map(|key| {
             // Two requests are the same when they say the same, however they were written.
-            let request = serde_json::to_string(&(&change, expected_revision))
-                .map_err(|_| ApiError::Internal)?;
+            let request = match conditions.is_empty() {
+                true => serde_json::to_string(&(&change, expected_revision)),
+                false => serde_json::to_string(&(&change, expected_revision, &conditions)),
+            };
+            let request = request.map_err(|_| ApiError::Internal)?;
             let fingerprint = digest(&[&request]);
             Ok::<_, ApiError>(Idempotency { key, fingerprint })
         });
@@ -148,6 +163,7 @@ impl Writing {
             idempotency: idempotency.transpose()?,
             change,
             expected_revision,
+            conditions,
         })
     }
 
@@ -165,28 +181,6 @@ impl Writing {
             None => format!("doc_{:032x}", rand::random::<u128>()),
         }
     }
-
-    /// A refused write, told by the means by which the caller named the revision.
-    pub fn refusal(&self, error: ApiError) -> ApiError {
-        match error {
-            ApiError::Document(DocumentError::RevisionConflict { expected, current })
-                if self.if_match.is_some() =>
-            {
-                ApiError::PreconditionFailed { expected, current }
-            }
-            error => error,
-        }
-    }
-}
-
-/// The expected revision, which the body and `If-Match` may both name.
-fn agreed(body: Option<u64>, header: Option<u64>) -> Result<Option<u64>, ApiError> {
-    match (body, header) {
-        (Some(body), Some(header)) if body != header => Err(ApiError::InvalidRequest(
-            "expectedRevision: differs from If-Match".to_owned(),
-        )),
-        _ => Ok(body.or(header)),
-    }
 }
 
 /// A [`Body`] that may be as long as documents are.
@@ -199,11 +193,40 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
         match Body::from_request(request, state).await {
             Ok(Body(body)) => Ok(Self(body)),
             Err(ApiError::BodyTooLarge) => {
-                let limit = state.documents.config().max_bytes;
-                Err(ApiError::Document(DocumentError::TooLarge { limit }))
+                let limit = longest_body(state.documents.config());
+                Err(ApiError::DocumentBodyTooLarge { limit })
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What a write without data may have as its body.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Expectation {
+    /// The revision that the document must be at.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    pub expected_revision: Option<Version>,
+}
+
+impl FromRequest<AppState> for Expectation {
+    type Rejection = ApiError;
+
+    /// No body, and null, expect nothing.
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let limit = longest_body(state.documents.config());
+        let bytes: Bytes = axum::body::to_bytes(body, limit)
+            .await
+            .map_err(|_| ApiError::DocumentBodyTooLarge { limit })?;
+        if matches!(bytes.trim_ascii(), b"" | b"null") {
+            return Ok(Self::default());
+        }
+        let request = Request::from_parts(parts, RequestBody::from(bytes));
+        let DocumentBody(body) = DocumentBody::from_request(request, state).await?;
+        Ok(body)
     }
 }
 
@@ -220,49 +243,5 @@ pub(super) fn some_mutations<'de, D: Deserializer<'de>>(
 
 /// For `deserialize_with`: a time, null for never, or left out to keep what is.
 pub(super) fn expiry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expiry, D::Error> {
-    Option::<u64>::deserialize(deserializer).map(|at| at.map_or(Expiry::Never, Expiry::At))
-}
-
-/// Whether the caller has this revision, as `If-None-Match` says.
-pub(super) fn is_known(headers: &HeaderMap, revision: u64) -> bool {
-    tags(headers, IF_NONE_MATCH).any(|tag| {
-        // Weak comparison (RFC 9110, section 13.1.2).
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag(revision)
-    })
-}
-
-/// The one revision that `If-Match` allows a write to be made on.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    if headers.contains_key(IF_NONE_MATCH) {
-        return Err(ApiError::InvalidRequest(
-            "if-none-match: only reads take it; no write but a create makes a document".to_owned(),
-        ));
-    }
-    let mut tags = tags(headers, IF_MATCH);
-    let (first, more) = (tags.next(), tags.next());
-    match (first, more) {
-        (None | Some("*"), None) => Ok(None),
-        (Some(tag), None) => revision(tag).map(Some),
-        _ => revision("").map(Some),
-    }
-}
-
-fn revision(tag: &str) -> Result<u64, ApiError> {
-    tag.strip_prefix('"')
-        .and_then(|tag| tag.strip_suffix('"'))
-        .and_then(|tag| tag.parse().ok())
-        .ok_or_else(|| {
-            ApiError::InvalidRequest(
-                "if-match: must be one `ETag` of the document, or *".to_owned(),
-            )
-        })
-}
-
-fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    Option::<ExpiryTime>::deserialize(deserializer).map(|at| at.map_or(Expiry::Never, Expiry::At))
 }

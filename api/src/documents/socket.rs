@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
-use sluice_store::documents::{Changes, DocumentError, Watcher};
+use sluice_store::documents::{Changes, DocumentError, Version, Watcher};
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::frames::{self, Asked};
@@ -68,7 +68,8 @@ fn close(code: u16, reason: &str) -> End {
 /// is about to expire. Then `{"type":"subscribe","id","revision"?}`, `{"type":"unsubscribe","id"}` and `{"type":"ping"}`, at
 /// most 100 documents at a time. What comes back has a `type`: `ready`, `subscribed`, `unsubscribed`, `pong`, `error`; and for
 /// a document `present` (as it is; without a revision only), `change` (each write after the revision, in order and without
-/// gaps), `reset` (as it is: the changes kept do not reach back to the revision), `gone`. The connection is closed with 4401 when
+/// gaps), `reset` (as it is: the changes kept do not reach back to the revision, or it is of a former document), `gone`. A
+/// `revision` is best given as the `version` of the last frame, which tells documents of one id apart that follow one another. The connection is closed with 4401 when
 /// the token is wrong or expires, 4403 when it lacks the scope, 4408 when the client is too slow, 1001 when the
 /// server ends, 1013 when Valkey does not answer. A request without an upgrade reads the document `ws`.
 #[utoipa::path(
@@ -138,8 +139,8 @@ struct Connection {
 }
 
 struct Subscription {
-    /// The revision that the client has.
-    after: Option<u64>,
+    /// What the client has.
+    after: Option<Version>,
     nudge: AbortHandle,
 }
 
@@ -272,7 +273,7 @@ impl Connection {
     async fn subscribe(
         &mut self,
         id: &str,
-        after: Option<u64>,
+        after: Option<Version>,
     ) -> Result<Result<(), ApiError>, End> {
         if let Err(error) = check_name("id", id) {
             return Ok(Err(error));
@@ -286,7 +287,9 @@ impl Connection {
         let (watcher, changes) = match first {
             Ok(first) => first,
             Err(DocumentError::NotFound) => return Ok(Err(ApiError::NotFound)),
-            Err(error @ DocumentError::NoJsonModule) => return Ok(Err(error.into())),
+            Err(error @ (DocumentError::NoJsonModule | DocumentError::Malformed(_))) => {
+                return Ok(Err(error.into()));
+            }
             Err(error) => return Err(unavailable(&error)),
         };
         self.send(frames::about("subscribed", id)).await?;
@@ -307,6 +310,11 @@ impl Connection {
                 self.subscriptions.remove(&id);
                 self.send(frames::about("gone", &id)).await
             }
+            // The others are not to suffer from this one.
+            Err(error @ DocumentError::Malformed(_)) => {
+                self.subscriptions.remove(&id);
+                self.send(frames::error(&error.into(), Some(&id))).await
+            }
             Err(error) => Err(unavailable(&error)),
         }
     }
@@ -315,7 +323,7 @@ impl Connection {
     async fn tell(
         &mut self,
         id: String,
-        mut after: Option<u64>,
+        mut after: Option<Version>,
         changes: Changes,
         mut watcher: Watcher,
     ) -> Result<(), End> {
@@ -326,7 +334,7 @@ impl Connection {
             Duration::ZERO
         };
         for document in documents {
-            after = Some(document.revision);
+            after = Some(document.version());
             self.send(frames::told(kind, &id, &document)).await?;
         }
         let (nudge, registration) = AbortHandle::new_pair();

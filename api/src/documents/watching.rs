@@ -1,6 +1,6 @@
 //! What watching by server-sent events and over a WebSocket have in common.
 
-use sluice_store::documents::{Changes, Document, DocumentError, Documents, Watcher};
+use sluice_store::documents::{Changes, Document, DocumentError, Documents, Version, Watcher};
 
 /// Begins to watch a document from a revision on: what wakes the watcher, and what there is to tell at first.
 ///
@@ -11,7 +11,7 @@ pub(super) async fn begin(
     documents: &Documents,
     service: &str,
     id: &str,
-    after: Option<u64>,
+    after: Option<Version>,
 ) -> Result<(Watcher, Changes), DocumentError> {
     // Before the first look, so that nothing is missed.
     let watcher = documents.watch(service, id);

@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
-use sluice_store::documents::{Change, Data, Expiry, Mutation};
+use sluice_store::documents::{Change, Data, Expiry, Mutation, Version};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::params::{CreateParams, WriteParams};
 use super::queued::{Asked, make};
-use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
+use super::request::{DocumentBody, Expectation, Writing, check_name, expiry, some_mutations};
 use crate::answers::Document;
 use crate::call::Accepted;
 use crate::openapi::{DocumentErrors, schemas};
@@ -42,7 +42,8 @@ pub(crate) struct Update {
     data: Data,
     /// The revision that the document must be at.
     #[serde(default)]
-    expected_revision: Option<u64>,
+    #[schema(value_type = Option<u64>)]
+    expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
     #[serde(default, deserialize_with = "expiry")]
     #[schema(value_type = Option<u64>)]
@@ -60,7 +61,8 @@ pub(crate) struct Mutate {
     mutations: Vec<Mutation>,
     /// The revision that the document must be at.
     #[serde(default)]
-    expected_revision: Option<u64>,
+    #[schema(value_type = Option<u64>)]
+    expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
     #[serde(default, deserialize_with = "expiry")]
     #[schema(value_type = Option<u64>)]
@@ -198,14 +200,16 @@ pub(crate) async fn mutate(
     operation_id = "deleteDocument",
     tag = "documents",
     params(WriteParams),
+    request_body = Option<Expectation>,
     responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn delete(
     State(state): State<AppState>,
     writing: Writing,
+    body: Expectation,
 ) -> Result<Response, ApiError> {
-    update(&state, &writing, Change::Delete, None).await
+    update(&state, &writing, Change::Delete, body.expected_revision).await
 }
 
 /// Restore a deleted document
@@ -215,14 +219,16 @@ pub(crate) async fn delete(
     operation_id = "restoreDocument",
     tag = "documents",
     params(WriteParams),
+    request_body = Option<Expectation>,
     responses(Written, DocumentErrors),
     security(("token" = ["docs:write"])),
 )]
 pub(crate) async fn restore(
     State(state): State<AppState>,
     writing: Writing,
+    body: Expectation,
 ) -> Result<Response, ApiError> {
-    update(&state, &writing, Change::Restore, None).await
+    update(&state, &writing, Change::Restore, body.expected_revision).await
 }
 
 /// Writes to a document that is there.
@@ -230,7 +236,7 @@ async fn update(
     state: &AppState,
     writing: &Writing,
     change: Change,
-    expected_revision: Option<u64>,
+    expected_revision: Option<Version>,
 ) -> Result<Response, ApiError> {
     let asked = Asked {
         id: writing.id.clone(),

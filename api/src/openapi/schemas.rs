@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// The name of a service, or the id of a document.
 #[derive(ToSchema)]
-#[schema(pattern = "^[A-Za-z0-9_.:-]{1,128}$", example = "doc_1")]
+#[schema(pattern = "^(?!\\.\\.?$)[A-Za-z0-9_.:-]{1,128}$", example = "doc_1")]
 pub(crate) struct Name(String);
 
 /// A user id: 1 to 256 bytes of UTF-8 without control characters.
@@ -60,9 +60,9 @@ pub(crate) struct DocumentsCursor(String);
 #[schema(pattern = "^(live|single)(-[0-9]{1,19}){3}$")]
 pub(crate) struct EntriesCursor(String);
 
-/// The revision that a write is to be made on, or any.
+/// A list of entity tags, or any.
 #[derive(ToSchema)]
-#[schema(pattern = r#"^(\*|"[0-9]{1,19}")$"#)]
+#[schema(pattern = r#"^(\*|(W/)?"[!#-~]*"( ?, ?(W/)?"[!#-~]*")*)$"#)]
 pub(crate) struct Precondition(String);
 
 /// Which files a sync takes, and what it does when they exceed the limit.

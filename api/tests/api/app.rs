@@ -75,7 +75,7 @@ impl App {
     async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
         let store = Valkey::open(&valkey.url(), 8).unwrap();
         let queue_config = QueueConfig {
-            payload_limit: 2 * config.documents.max_bytes + 64 * 1024,
+            payload_limit: 3 * config.documents.max_bytes + 64 * 1024,
             ..QueueConfig::default()
         };
         let queues = Queues::connect(&valkey.url(), queue_config).await.unwrap();

@@ -132,7 +132,13 @@ async fn a_subscription_goes_on_from_a_revision_or_says_that_it_cannot() {
         assert_eq!(document["data"]["n"], n);
     }
     // None of this document: another one of its id was there before.
-    socket.subscribe("a", Some(21)).await;
+    for none_of_it in [21, u64::MAX] {
+        socket.subscribe("a", Some(none_of_it)).await;
+        socket.expect("reset", "a", 20).await;
+    }
+    let former = json!({"type": "subscribe", "id": "a", "revision": "20-1"});
+    socket.say(former).await;
+    socket.next().await;
     socket.expect("reset", "a", 20).await;
 }
 

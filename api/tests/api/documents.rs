@@ -44,6 +44,11 @@ pub async fn create(app: &App, id: &str, data: Value) {
     assert_eq!(created.status, 201, "{}", created.text());
 }
 
+/// The entity tag of a revision of a document.
+fn tag(revision: u64, envelope: &Value) -> String {
+    format!("\"{revision}-{}\"", envelope["createdAt"])
+}
+
 #[tokio::test]
 async fn a_document_is_created_read_and_replaced() {
     let app = App::start_with_json().await;
@@ -64,7 +69,7 @@ async fn a_document_is_created_read_and_replaced() {
 
     let read = app.get(&at(id), ALL).await;
     assert_eq!((read.status.as_u16(), read.json()), (200, envelope.clone()));
-    assert_eq!(read.header("etag"), "\"1\"");
+    assert_eq!(read.header("etag"), tag(1, &envelope));
 
     let body = json!({"data": {"m": 1}, "expectedRevision": 1});
     let replaced = call(&app, "PUT", &at(id), &body).await;
@@ -107,7 +112,7 @@ async fn every_write_answers_the_envelope_of_the_next_revision() {
 
     let deleted = call(&app, "DELETE", &at("a"), &Value::Null).await;
     assert_eq!(deleted.json()["deleted"], true);
-    assert_eq!(deleted.header("etag"), "\"4\"");
+    assert_eq!(deleted.header("etag"), tag(4, &deleted.json()));
     assert_eq!(
         app.get(&at("a"), ALL).await.error(),
         (404, "not_found".into())
@@ -256,51 +261,197 @@ async fn errors_have_the_documented_status_and_say_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn entity_tags_are_revisions() {
+async fn conditions_hold_as_the_rfc_says() {
     let app = App::start_with_json().await;
-    let body = json!({"id": "a", "data": {}});
-    assert_eq!(
-        call(&app, "POST", PATH, &body).await.header("etag"),
-        "\"1\""
-    );
-    let body = json!({"data": {}});
-    let path = at("a");
-    let write = ("PUT", path.as_str());
-    let written = call_with(&app, write, ("if-match", "\"1\""), &body).await;
-    assert_eq!(
-        (written.status.as_u16(), written.header("etag")),
-        (200, "\"2\"")
-    );
-    let stale = call_with(&app, write, ("if-match", "\"1\""), &body).await;
-    assert_eq!(stale.error(), (412, "revision_conflict".into()));
-    assert_eq!(stale.json()["currentRevision"], 2);
-    assert_eq!(
-        call_with(&app, write, ("if-match", "*"), &body)
-            .await
-            .status,
-        200
-    );
-    for header in [
-        ("if-match", "W/\"3\""),
-        ("if-match", "\"3\", \"4\""),
-        ("if-none-match", "*"),
+    create(&app, "a", json!({})).await;
+    let envelope = app.get(&at("a"), ALL).await.json();
+    let put = json!({"data": {}});
+    let (path, missing) = (at("a"), at("missing"));
+    let mut revision = 1;
+    // What follows is the status of a read and of a write; `=` stands for the document's tag, `<` for an earlier one.
+    for (name, value, read, write) in [
+        ("if-match", "=", 200, 200),
+        ("if-match", "*", 200, 200),
+        ("if-match", "\"x\" , =", 200, 200),
+        ("if-match", ", =,", 200, 200),
+        ("if-match", "\"a,b\",=", 200, 200),
+        ("if-match", "<", 412, 412),
+        ("if-match", "W/=", 412, 412),
+        ("if-match", "\"0N\"", 412, 412),
+        ("if-match", "\"+N\"", 412, 412),
+        ("if-match", "\"N\"", 200, 200),
+        ("if-match", "\"N-1\"", 412, 412),
+        ("if-match", "\"\u{e9}\"", 412, 412),
+        ("if-match", "\"\"", 412, 412),
+        ("if-match", "N", 400, 400),
+        ("if-match", "= =", 400, 400),
+        ("if-match", "\"N", 400, 400),
+        ("if-match", "", 400, 400),
+        ("if-match", "*, =", 400, 400),
+        ("if-none-match", "=", 304, 412),
+        ("if-none-match", "*", 304, 412),
+        ("if-none-match", "W/=", 304, 412),
+        ("if-none-match", "\"x\", =", 304, 412),
+        ("if-none-match", "<", 200, 200),
+        ("if-none-match", "\"N\"", 200, 200),
+        ("if-none-match", "\"N-1\"", 200, 200),
+        ("if-none-match", "N", 400, 400),
     ] {
-        let answer = call_with(&app, write, header, &body).await;
+        let fill = |value: &str| {
+            let value = value.replace('=', &tag(revision, &envelope));
+            let value = value.replace('<', &tag(revision - 1, &envelope));
+            value.replace('N', &revision.to_string())
+        };
+        let header = fill(value);
+        let send = async |method: &str, path: &str, body: &Value| {
+            let mut request = request(method, path, ALL, body);
+            // Bytes beyond ASCII come one by one, as in Latin 1.
+            let bytes: Vec<u8> = header.chars().map(|it| it as u8).collect();
+            let value = HeaderValue::from_bytes(&bytes).unwrap();
+            request.headers_mut().insert(name, value);
+            app.send(request).await.status.as_u16()
+        };
+        let case = format!("{name}: {header}");
+        assert_eq!(send("GET", &path, &Value::Null).await, read, "GET {case}");
+        let written = send("PUT", &path, &put).await;
+        assert_eq!(written, write, "PUT {case}");
+        revision += u64::from(written == 200);
+        // No tag matches what is not there, and nothing that is ruled out is there.
+        let absent = if read == 400 {
+            400
+        } else if name == "if-match" {
+            412
+        } else {
+            404
+        };
+        assert_eq!(send("GET", &missing, &Value::Null).await, absent, "{case}");
+        assert_eq!(send("PUT", &missing, &put).await, absent, "{case}");
+    }
+    let stale = tag(1, &envelope);
+    let answer = call_with(&app, ("DELETE", &path), ("if-match", &stale), &Value::Null).await;
+    assert_eq!(answer.error(), (412, "revision_conflict".into()));
+    let named = answer.json();
+    assert_eq!(named["expectedRevision"], 1);
+    assert_eq!(named["currentRevision"], revision);
+}
+
+#[tokio::test]
+async fn a_document_is_not_taken_for_a_former_one_of_its_id() {
+    let app = App::start_with_json().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.unwrap().as_millis() as u64 + 1_000;
+    let body = json!({"id": "a", "data": {"of": "one"}, "expiresAt": soon});
+    let key = ("idempotency-key", "k");
+    let first = call_with(&app, ("POST", PATH), key, &body).await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    while app.get(&at("a"), ALL).await.status != 404 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    create(&app, "a", json!({"of": "others"})).await;
+
+    let (path, etag) = (at("a"), first.header("etag"));
+    let get = call_with(&app, ("GET", &path), ("if-none-match", etag), &Value::Null).await;
+    assert_eq!(
+        (get.status.as_u16(), &get.json()["data"]["of"]),
+        (200, &json!("others"))
+    );
+    let put = json!({"data": {}});
+    let written = call_with(&app, ("PUT", &path), ("if-match", etag), &put).await;
+    assert_eq!(written.status, 412);
+    for expected in [json!(1), json!(etag.trim_matches('"'))] {
+        let put = json!({"data": {}, "expectedRevision": expected});
+        let written = call(&app, "PUT", &path, &put).await;
+        assert_eq!(
+            written.error(),
+            (409, "revision_conflict".into()),
+            "{expected}"
+        );
+    }
+    let again = call_with(&app, ("POST", PATH), key, &body).await;
+    assert_eq!((again.status.as_u16(), again.header("etag")), (201, etag));
+    assert_eq!(again.json()["dataOmitted"], true);
+    assert_eq!(again.json()["data"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_a_call_does_not_take_is_refused_and_not_dropped() {
+    let app = App::start_with_json().await;
+    create(&app, "a", json!({"n": 1})).await;
+    let put = json!({"data": {}});
+    for (method, path, body) in [
+        ("PUT", "a?expectedRevision=99", &put),
+        ("DELETE", "a?expectedRevision=99", &Value::Null),
+        ("POST", "a/restore?x", &Value::Null),
+        ("GET", "a?x=1", &Value::Null),
+        ("DELETE", "a", &json!({"expectedrevision": 1})),
+        ("DELETE", "a", &json!([])),
+        (
+            "PUT",
+            "a",
+            &json!({"data": {}, "expiresAt": 9_223_372_036_854_775_809_u64}),
+        ),
+        (
+            "PATCH",
+            "a/merge",
+            &json!({"data": {}, "expiresAt": u64::MAX}),
+        ),
+        ("PUT", "%2e", &put),
+        ("PUT", "%2e%2e", &put),
+    ] {
+        let answer = call(&app, method, &at(path), body).await;
         assert_eq!(
             answer.error(),
             (400, "invalid_request".into()),
-            "{header:?}"
+            "{method} {path} {body}"
         );
     }
-    let read = ("GET", path.as_str());
-    for (tag, status) in [("\"2\"", 200), ("\"2\", W/\"3\"", 304), ("*", 304)] {
-        let answer = call_with(&app, read, ("if-none-match", tag), &Value::Null).await;
+    let late = json!({"data": {}, "expiresAt": u64::MAX});
+    let message = call(&app, "PUT", &at("a"), &late).await.json()["message"].to_string();
+    assert!(
+        message.contains("expiresAt") && message.contains("9223372036854775807"),
+        "{message}"
+    );
+    for (method, path) in [("DELETE", at("a")), ("POST", at("a/restore"))] {
+        let stale = call(&app, method, &path, &json!({"expectedRevision": 99})).await;
+        assert_eq!(stale.error(), (409, "revision_conflict".into()), "{method}");
+        let revision = if method == "DELETE" { 1 } else { 2 };
+        let body = json!({"expectedRevision": revision});
         assert_eq!(
-            (answer.status.as_u16(), answer.header("etag")),
-            (status, "\"3\""),
-            "{tag}"
+            call(&app, method, &path, &body).await.status,
+            200,
+            "{method}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_document_that_fits_may_be_written_with_escapes() {
+    let app = App::start_with_json().await;
+    let text = "\\u00e9".repeat(500_000);
+    let mut request = request("POST", PATH, ALL, &Value::Null);
+    *request.body_mut() = Body::from(format!(r#"{{"data":{{"x":"{text}"}}}}"#));
+    assert_eq!(app.send(request).await.status, 201);
+    let body = json!({"data": {"x": "x".repeat(4 << 20)}});
+    let answer = call(&app, "POST", PATH, &body).await;
+    assert_eq!(answer.error(), (413, "document_too_large".into()));
+    assert!(
+        answer.json()["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("body: ")
+    );
+}
+
+#[tokio::test]
+async fn a_write_is_answered_with_the_bytes_that_are_read() {
+    let app = App::start_with_json().await;
+    let mut request = request("POST", PATH, ALL, &Value::Null);
+    let body = r#"{"id":"a","data":{"f":[1e21,-0,-0.0,0.1,1.5e-9,123456789012345680000.0,1e16]}}"#;
+    *request.body_mut() = Body::from(body);
+    let written = app.send(request).await;
+    let read = app.get(&at("a"), ALL).await;
+    assert_eq!(written.text(), read.text());
+    assert_eq!(written.header("etag"), read.header("etag"));
 }
 
 #[tokio::test]

@@ -8,10 +8,9 @@ use std::sync::LazyLock;
 
 use super::change::{Change, Write};
 use super::envelope::render;
-use super::events::CHANGES;
 use super::keys::{ACCEPTED_TTL, Keys};
 use super::write::token;
-use super::{Document, DocumentError, Documents};
+use super::{Document, DocumentError, Documents, Version};
 use crate::{Script, StoreError};
 
 static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
@@ -49,7 +48,7 @@ impl Documents {
         self.check_count(write)?;
         match &write.change {
             Change::Create(data, _) | Change::Replace(data, _) => {
-                self.check(data, &render(data)?.0)
+                self.check(data, &render(data)?.json)
             }
             Change::Mutate(mutations, _) => {
                 for (index, mutation) in mutations.iter().enumerate() {
@@ -102,23 +101,27 @@ impl Documents {
         LET_GO.run::<u8>(&self.valkey, &cmd).await.map(drop)
     }
 
-    /// A document as the write to `revision` left it; as it is now, when that is not known any more.
+    /// A document as the write to this version left it; none when that is not kept any more.
     ///
     /// # Errors
-    /// [`DocumentError::NotFound`], [`DocumentError::Store`].
+    /// [`DocumentError::Malformed`], [`DocumentError::Store`].
     pub async fn at(
         &self,
         service: &str,
         id: &str,
-        revision: u64,
-    ) -> Result<Document, DocumentError> {
-        let keys = Keys::new(service, id);
-        let mut cmd = CHANGES.command(&[&keys.document, &keys.changes]);
-        cmd.arg(revision.saturating_sub(1)).arg(1);
-        let mut answer: Vec<String> = CHANGES.run(&self.valkey, &cmd).await?;
-        match (answer.pop(), answer.pop()) {
-            (Some(json), Some(_)) => Document::parse(json),
-            _ => Err(DocumentError::NotFound),
-        }
+        version: Version,
+    ) -> Result<Option<Document>, DocumentError> {
+        let entry = format!("{}-0", version.revision);
+        let mut cmd = redis::cmd("XRANGE");
+        cmd.arg(Keys::new(service, id).changes)
+            .arg(&entry)
+            .arg(&entry);
+        let changes: Vec<(String, [String; 2])> =
+            self.valkey.query("document_at", &cmd, None).await?;
+        let kept = changes.into_iter().next();
+        let kept = kept
+            .map(|(_, [_, json])| Document::parse(json))
+            .transpose()?;
+        Ok(kept.filter(|kept| version.names(kept.version())))
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Budget, size};
 use super::envelope::Envelope;
 use super::mutation::{Mutation, apply, merge};
-use super::{Data, DocumentError};
+use super::{Conditions, Data, DocumentError, DocumentsConfig, Version};
 
 /// A change to a document, and what must hold for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,10 @@ pub struct Write {
     pub change: Change,
     /// The revision that the document must be at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_revision: Option<u64>,
+    pub expected_revision: Option<Version>,
+    /// What else must hold of the document.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
     /// What the caller calls this write, so that sending it again does not make it twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
@@ -48,7 +52,42 @@ pub enum Expiry {
     /// Never.
     Never,
     /// From this millisecond on.
-    At(u64),
+    At(ExpiryTime),
+}
+
+/// Milliseconds since 1970, within what Valkey takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct ExpiryTime(u64);
+
+/// A time that is beyond what Valkey takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be null, or at most {}, in milliseconds since 1970",
+    ExpiryTime::MAX
+)]
+pub struct BeyondTime;
+
+impl ExpiryTime {
+    /// The greatest one.
+    pub const MAX: u64 = i64::MAX as u64;
+}
+
+impl TryFrom<u64> for ExpiryTime {
+    type Error = BeyondTime;
+
+    fn try_from(ms: u64) -> Result<ExpiryTime, BeyondTime> {
+        match ms {
+            0..=ExpiryTime::MAX => Ok(ExpiryTime(ms)),
+            _ => Err(BeyondTime),
+        }
+    }
+}
+
+impl From<ExpiryTime> for u64 {
+    fn from(ExpiryTime(ms): ExpiryTime) -> u64 {
+        ms
+    }
 }
 
 /// A write's name and what it stands for.
@@ -73,42 +112,51 @@ pub(super) struct Base {
     pub now: u64,
     /// The document, deleted or not.
     pub current: Option<Envelope>,
+    /// About how long the document's data is as JSON, in bytes.
+    pub bytes: usize,
+    /// Behind which revision a new document begins; 0 when no former one of its id is remembered.
+    pub begins_behind: u64,
 }
 
 impl Base {
     /// The document as the write would leave it.
-    pub fn next(self, write: &Write) -> Result<Envelope, DocumentError> {
-        let Base { now, current } = self;
-        let mut next = match (current, &write.change) {
-            (None, Change::Create(..)) => Envelope {
-                revision: 0,
-                data: Data::new(),
-                created_at: now,
-                updated_at: now,
-                deleted: false,
-                expires_at: None,
-            },
+    pub fn next(self, write: &Write, config: &DocumentsConfig) -> Result<Envelope, DocumentError> {
+        let there = self.current.as_ref();
+        let there = there.filter(|it| !it.deleted || write.change == Change::Restore);
+        write.conditions.check(there.map(Envelope::version))?;
+        let mut next = match (self.current, &write.change) {
+            (None, Change::Create(..)) => Envelope::new(self.begins_behind, self.now),
             (Some(_), Change::Create(..)) => return Err(DocumentError::AlreadyExists),
             (Some(current), Change::Restore) if current.deleted => current,
             (Some(_), Change::Restore) => return Err(DocumentError::NotDeleted),
             (Some(current), _) if !current.deleted => current,
             _ => return Err(DocumentError::NotFound),
         };
-        let current = next.revision;
-        if let Some(expected) = write.expected_revision.filter(|&it| it != current) {
+        if let Some(expected) = write.expected_revision
+            && !expected.names(next.version())
+        {
+            let current = Version {
+                created_at: expected.created_at.and(Some(next.created_at)),
+                ..next.version()
+            };
             return Err(DocumentError::RevisionConflict { expected, current });
         }
+        let mut budget = Budget::new(config, self.bytes);
         let expiry = match &write.change {
             Change::Create(data, expiry) | Change::Replace(data, expiry) => {
                 next.data = data.clone();
                 *expiry
             }
             Change::Merge(patch, expiry) => {
-                merge(&mut next.data, patch);
+                budget
+                    .spend(&mut next.data, size, |data, budget| {
+                        merge(data, patch, 1, budget)
+                    })
+                    .map_err(|refusal| refusal.into_error(config, None))?;
                 *expiry
             }
             Change::Mutate(mutations, expiry) => {
-                next.data = apply(next.data, mutations)?;
+                next.data = apply(next.data, mutations, config, &mut budget)?;
                 *expiry
             }
             Change::Delete => {
@@ -123,7 +171,7 @@ impl Base {
         match expiry {
             Expiry::Keep => {}
             Expiry::Never => next.expires_at = None,
-            Expiry::At(at) if at > now => next.expires_at = Some(at),
+            Expiry::At(ExpiryTime(at)) if at > self.now => next.expires_at = Some(at),
             Expiry::At(_) => return Err(DocumentError::AlreadyExpired),
         }
         next.revision += 1;

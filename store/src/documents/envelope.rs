@@ -4,8 +4,8 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Serializer, Value};
 
-use super::DocumentError;
 use super::number::{Correction, ExactFloats, corrections};
+use super::{DocumentError, Version};
 
 /// A JSON object, the content of a document.
 pub type Data = Map<String, Value>;
@@ -15,6 +15,8 @@ pub type Data = Map<String, Value>;
 pub struct Document {
     /// Its revision, from 1.
     pub revision: u64,
+    /// When it was created, in milliseconds since 1970: tells it from others of its id that were there before.
+    pub created_at: u64,
     /// Whether it is deleted, and can be restored.
     pub deleted: bool,
     /// The whole envelope.
@@ -23,21 +25,44 @@ pub struct Document {
 
 impl Document {
     pub(super) fn parse(json: String) -> Result<Document, DocumentError> {
-        let (revision, deleted) = match ends(&json) {
+        let Ends {
+            revision,
+            created_at,
+            deleted,
+        } = match ends(&json) {
             Some(ends) => ends,
-            None => read_through(&json)?,
+            None => serde_json::from_str(&json)?,
         };
         Ok(Document {
             revision,
+            created_at,
             deleted,
             json,
         })
     }
+
+    /// What names this state of the document.
+    pub fn version(&self) -> Version {
+        Version {
+            revision: self.revision,
+            created_at: Some(self.created_at),
+        }
+    }
+}
+
+/// What an envelope has around its data.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ends {
+    revision: u64,
+    created_at: u64,
+    #[serde(default)]
+    deleted: bool,
 }
 
 /// The revision, and whether it is deleted, from an envelope's beginning and end, whatever the size of its data; none when
 /// these do not look as [`Envelope`] writes them.
-fn ends(json: &str) -> Option<(u64, bool)> {
+fn ends(json: &str) -> Option<Ends> {
     // Names hold no quotes.
     let (_, rest) = json.strip_prefix(r#"{"service":""#)?.split_once('"')?;
     let (_, rest) = rest.strip_prefix(r#","id":""#)?.split_once('"')?;
@@ -56,18 +81,13 @@ fn ends(json: &str) -> Option<(u64, bool)> {
     let is_end = [created_at, updated_at, expires_at]
         .into_iter()
         .all(is_number);
-    is_end.then(|| revision.parse().ok().map(|it| (it, deleted)))?
-}
-
-fn read_through(json: &str) -> Result<(u64, bool), DocumentError> {
-    #[derive(Deserialize)]
-    struct Head {
-        revision: u64,
-        #[serde(default)]
-        deleted: bool,
-    }
-    let head: Head = serde_json::from_str(json)?;
-    Ok((head.revision, head.deleted))
+    is_end.then(|| {
+        Some(Ends {
+            revision: revision.parse().ok()?,
+            created_at: created_at.parse().ok()?,
+            deleted,
+        })
+    })?
 }
 
 /// What of an envelope a write may change.
@@ -84,6 +104,26 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
+    /// A document before its first write, whose revisions begin behind another one.
+    pub fn new(revision: u64, now: u64) -> Envelope {
+        Envelope {
+            revision,
+            data: Data::new(),
+            created_at: now,
+            updated_at: now,
+            deleted: false,
+            expires_at: None,
+        }
+    }
+
+    /// What names this state of the document.
+    pub fn version(&self) -> Version {
+        Version {
+            revision: self.revision,
+            created_at: Some(self.created_at),
+        }
+    }
+
     /// The JSON from its beginning to the times, which the server sets.
     pub fn head(&self, service: &str, id: &str, data: &str) -> String {
         // Names hold nothing that JSON would escape.
@@ -108,30 +148,32 @@ impl Envelope {
     }
 }
 
-/// Compact JSON, and the floats in it that must be set right once it is kept.
-pub(super) fn render(data: &Data) -> Result<(String, Vec<Correction>), DocumentError> {
+/// Marks an envelope that is told without its data, as that is not kept any more.
+pub(super) const DATA_OMITTED: &str = r#","dataOmitted":true"#;
+
+/// Data as it is handed to the JSON module.
+pub(super) struct Rendered {
+    /// Compact JSON.
+    pub json: String,
+    /// Whether the module writes it just so; else it may write some floats in other digits.
+    pub is_as_kept: bool,
+    /// The floats that must be set right once they are kept.
+    pub corrections: Vec<Correction>,
+}
+
+/// The data as JSON.
+pub(super) fn render(data: &Data) -> Result<Rendered, DocumentError> {
     let mut json = Vec::with_capacity(256);
     let mut floats = ExactFloats::default();
     data.serialize(&mut Serializer::with_formatter(&mut json, &mut floats))?;
-    let json = String::from_utf8(json).map_err(serde_json::Error::custom)?;
-    let corrections = match floats.stray {
-        0 => Vec::new(),
-        _ => corrections(data),
-    };
-    Ok((json, corrections))
-}
-
-/// Whether an object is nested at most `limit` levels deep, itself being the first.
-pub(super) fn fits_depth(data: &Data, limit: usize) -> bool {
-    limit > 0 && data.values().all(|value| value_fits(value, limit - 1))
-}
-
-fn value_fits(value: &Value, limit: usize) -> bool {
-    match value {
-        Value::Object(fields) => fits_depth(fields, limit),
-        Value::Array(items) => limit > 0 && items.iter().all(|item| value_fits(item, limit - 1)),
-        _ => true,
-    }
+    Ok(Rendered {
+        json: String::from_utf8(json).map_err(serde_json::Error::custom)?,
+        is_as_kept: floats.unusual == 0,
+        corrections: match floats.stray {
+            0 => Vec::new(),
+            _ => corrections(data),
+        },
+    })
 }
 
 #[cfg(test)]
@@ -157,8 +199,13 @@ mod tests {
             (r#","deleted":true,"expiresAt":7"#, true),
         ] {
             let json = envelope(tail);
-            assert_eq!(ends(&json), Some((3, deleted)), "{json}");
-            assert_eq!(read_through(&json).unwrap(), (3, deleted));
+            let expected = Ends {
+                revision: 3,
+                created_at: 5,
+                deleted,
+            };
+            assert_eq!(ends(&json).as_ref(), Some(&expected), "{json}");
+            assert_eq!(serde_json::from_str::<Ends>(&json).unwrap(), expected);
         }
     }
 
@@ -173,7 +220,8 @@ mod tests {
         for (json, deleted) in [(moved, false), (first, true), (spaced, true)] {
             assert_eq!(ends(&json), None, "{json}");
             let document = Document::parse(json).unwrap();
-            assert_eq!((document.revision, document.deleted), (3, deleted));
+            let found = (document.revision, document.created_at, document.deleted);
+            assert_eq!(found, (3, 5, deleted));
         }
         assert!(Document::parse("{}".to_owned()).is_err());
     }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::Version;
 use crate::StoreError;
 
 /// Why a document could not be read or written. Nothing has changed then.
@@ -21,9 +22,22 @@ pub enum DocumentError {
     #[error("the document is at revision {current}, not at the expected {expected}")]
     RevisionConflict {
         /// What the writer expected.
-        expected: u64,
-        /// What the document is at.
-        current: u64,
+        expected: Version,
+        /// What the document is at; with its time of creation when the writer named one.
+        current: Version,
+    },
+    /// The document is in a state that the request's `If-Match` or `If-None-Match` rules out, or is not there.
+    #[error(
+        "the document {} the request's condition does not allow",
+        current.map_or("is not there, which".to_owned(), |it| format!("is at revision {it}, which"))
+    )]
+    ConditionFailed {
+        /// The first revision that `If-Match` names, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<u64>,
+        /// What the document is at, if it is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        current: Option<u64>,
     },
     /// Writes that were accepted before have to be made first.
     #[error("writes that were accepted before are still to be made")]
@@ -53,18 +67,30 @@ pub enum DocumentError {
         limit: usize,
     },
     /// The document would be too large.
-    #[error("data: the document would be larger than {limit} bytes")]
+    #[error(
+        "{}data: the document would be larger than {limit} bytes",
+        place(mutation)
+    )]
     #[serde(rename = "document_too_large")]
     TooLarge {
         /// The most bytes of `data`, as compact JSON.
         limit: usize,
+        /// The mutation that would make it so, from 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mutation: Option<usize>,
     },
     /// The document would be nested too deep.
-    #[error("data: the document would be nested deeper than {limit} levels")]
+    #[error(
+        "{}data: the document would be nested deeper than {limit} levels",
+        place(mutation)
+    )]
     #[serde(rename = "document_too_deep")]
     TooDeep {
         /// The most levels, `data` itself being the first.
         limit: usize,
+        /// The mutation that would make it so, from 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mutation: Option<usize>,
     },
     /// The time at which the document is to expire has come already.
     #[error("expiresAt: must be in the future, in milliseconds since 1970")]
@@ -95,6 +121,7 @@ impl DocumentError {
             | AlreadyExists
             | NotDeleted
             | RevisionConflict { .. }
+            | ConditionFailed { .. }
             | Mutation { .. }
             | TooManyMutations { .. }
             | TooLarge { .. }
@@ -104,4 +131,9 @@ impl DocumentError {
             Waiting | NotAccepted | Contended | NoJsonModule | Malformed(_) | Store(_) => false,
         }
     }
+}
+
+/// Where the mutation is in its list, before what is wrong.
+fn place(mutation: &Option<usize>) -> String {
+    mutation.map_or_else(String::new, |index| format!("mutations[{index}]: "))
 }

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::keys::{EVENTS_PATTERN, Keys};
-use super::{Document, DocumentError, Documents};
+use super::{Document, DocumentError, Documents, Version};
 use crate::Script;
 
-pub(super) static CHANGES: LazyLock<Script> = LazyLock::new(|| {
+static CHANGES: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_changes",
         include_str!("../../../lua/documents/changes.lua"),
@@ -23,6 +23,8 @@ pub(super) static CHANGES: LazyLock<Script> = LazyLock::new(|| {
 
 /// Changes read at once, which bounds an answer to as many times the size of a document.
 const CHUNK: usize = 8;
+/// What the script can count up; no document gets there.
+const MAX_REVISION: u64 = (1 << 53) - 2;
 /// The mean pause before another attempt to subscribe.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The subscription must answer a PING this often …
@@ -50,13 +52,15 @@ impl Documents {
         &self,
         service: &str,
         id: &str,
-        after: Option<u64>,
+        after: Option<Version>,
     ) -> Result<Changes, DocumentError> {
         self.check_module().await?;
         let keys = Keys::new(service, id);
         let mut cmd = CHANGES.command(&[&keys.document, &keys.changes]);
-        let after = after.map(|after| after.to_string()).unwrap_or_default();
-        cmd.arg(after).arg(CHUNK);
+        let text = |number: Option<u64>| number.map(|it| it.to_string()).unwrap_or_default();
+        cmd.arg(text(after.map(|it| it.revision.min(MAX_REVISION))))
+            .arg(CHUNK)
+            .arg(text(after.and_then(|it| it.created_at)));
         let mut answer: Vec<String> = CHANGES.run(&self.valkey, &cmd).await?;
         let documents = answer.split_off(answer.len().min(1));
         let mut documents: Vec<Document> = documents

@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | `document` | JSON: the envelope `{"service","id","revision","data","createdAt","updatedAt"}`, with `deleted` and `expiresAt` when set | none; until `expiresAt`; the retention when deleted |
 //! | `changes` | stream: id `<revision>-0`, field `document`: the envelope as that write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
-//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `fingerprint` of its request | [`WRITE_TTL`], [`MADE_TTL`] for accepted writes, or [`IDEMPOTENCY_TTL`] for the caller's own keys |
+//! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `rest` (its envelope from behind the times), `fingerprint` of its request | [`WRITE_TTL`], [`MADE_TTL`] for accepted writes, or [`IDEMPOTENCY_TTL`] for the caller's own keys |
 //! | `accepted` | sorted set of the tokens of accepted writes that were not made yet, by when they were accepted, in ms; below 0 when others need not wait for them any more | [`ACCEPTED_TTL`] after the last one |
+//! | `past` | string: the last revision of a document that ends some day or has ended; the next one of its id begins behind it | [`PAST_TTL`] after the end |
 //! | `events` | channel: the new revision, after every write | |
 //!
 //! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in µs at which they were
@@ -24,6 +25,9 @@ pub(super) const ACCEPTED_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60)
 /// How long a caller's idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long after the end of a document the next one of its id does not use its revisions again.
+pub(super) const PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The pattern that matches the channel of every document.
 pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
 
@@ -36,6 +40,7 @@ pub(super) struct Keys {
     pub document: String,
     pub changes: String,
     pub accepted: String,
+    pub past: String,
     pub events: String,
 }
 
@@ -46,6 +51,7 @@ impl Keys {
             document: format!("{prefix}document"),
             changes: format!("{prefix}changes"),
             accepted: format!("{prefix}accepted"),
+            past: format!("{prefix}past"),
             events: format!("{prefix}events"),
             prefix,
         }

@@ -4,7 +4,9 @@
 //! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. `keys` lists what is kept.
 
 mod accepted;
+mod budget;
 mod change;
+mod condition;
 mod envelope;
 mod error;
 mod events;
@@ -14,6 +16,7 @@ mod mutation;
 mod number;
 mod pointer;
 mod purge;
+mod version;
 mod write;
 
 use std::sync::Arc;
@@ -25,7 +28,8 @@ use crate::Valkey;
 use keys::Keys;
 
 pub use accepted::Accepted;
-pub use change::{Change, Expiry, Idempotency, Write};
+pub use change::{Change, Expiry, ExpiryTime, Idempotency, Write};
+pub use condition::{Conditions, Tags};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
 pub use events::{Changes, Watcher};
@@ -33,6 +37,7 @@ pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
 pub use purge::Purged;
+pub use version::{NoVersion, Version};
 
 /// Longest name of a service, and longest id, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -116,9 +121,11 @@ impl Documents {
     }
 }
 
-/// Whether this may be the name of a service, or an id: 1 to 128 of letters, digits, `_`, `-`, `.`, `:`.
+/// Whether this may be the name of a service, or an id: 1 to 128 of letters, digits, `_`, `-`, `.`, `:`, but neither `.` nor
+/// `..`, which clients and proxies take out of a path.
 pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
+        && !matches!(name, "." | "..")
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))

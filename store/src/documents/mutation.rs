@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
+use super::budget::{Budget, Refusal, size, size_of_name};
 use super::pointer::{Pointer, follow, index};
-use super::{Data, DocumentError};
+use super::{Data, DocumentError, DocumentsConfig};
 
 /// One step of a mutate. Paths are JSON Pointers into `data`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,13 +82,18 @@ pub enum Mutation {
 /// Applies all mutations in order.
 ///
 /// # Errors
-/// [`DocumentError::Mutation`] for the first that does not fit.
-pub(super) fn apply(data: Data, mutations: &[Mutation]) -> Result<Data, DocumentError> {
+/// For the first that does not fit: [`DocumentError::Mutation`], [`DocumentError::TooLarge`], [`DocumentError::TooDeep`].
+pub(super) fn apply(
+    data: Data,
+    mutations: &[Mutation],
+    config: &DocumentsConfig,
+    budget: &mut Budget,
+) -> Result<Data, DocumentError> {
     let mut root = Value::Object(data);
     for (index, mutation) in mutations.iter().enumerate() {
-        mutation
-            .apply(&mut root)
-            .map_err(|reason| DocumentError::Mutation { index, reason })?;
+        budget
+            .spend(&mut root, size, |root, budget| mutation.apply(root, budget))
+            .map_err(|refusal| refusal.into_error(config, Some(index)))?;
     }
     // No mutation puts anything but an object in place of the whole.
     match root {
@@ -96,28 +102,28 @@ pub(super) fn apply(data: Data, mutations: &[Mutation]) -> Result<Data, Document
     }
 }
 
-/// Merges a patch as RFC 7396 says.
-pub(super) fn merge(target: &mut Data, patch: &Data) {
+/// Merges a patch as RFC 7396 says, into an object that lies below `levels` others.
+pub(super) fn merge(
+    target: &mut Data,
+    patch: &Data,
+    levels: usize,
+    budget: &mut Budget,
+) -> Result<(), Refusal> {
     for (name, change) in patch {
         match change {
-            Value::Null => {
-                target.remove(name);
-            }
+            Value::Null => drop(take_field(target, name, budget)?),
             Value::Object(change) => {
-                let field = target.entry(name).or_insert(Value::Null);
-                if let Value::Object(fields) = field {
-                    merge(fields, change);
-                } else {
-                    let mut fields = Data::new();
-                    merge(&mut fields, change);
-                    *field = Value::Object(fields);
+                if !matches!(target.get(name), Some(Value::Object(_))) {
+                    put_field(target, name, Data::new().into(), levels, budget)?;
+                }
+                if let Some(Value::Object(fields)) = target.get_mut(name) {
+                    merge(fields, change, levels + 1, budget)?;
                 }
             }
-            other => {
-                target.insert(name.clone(), other.clone());
-            }
+            other => put_field(target, name, other.clone(), levels, budget)?,
         }
     }
+    Ok(())
 }
 
 impl Mutation {
@@ -140,70 +146,68 @@ impl Mutation {
         Ok(())
     }
 
-    fn apply(&self, root: &mut Value) -> Result<(), String> {
+    /// Leaves all as it was, or a merge half made, when it is refused.
+    fn apply(&self, root: &mut Value, budget: &mut Budget) -> Result<(), Refusal> {
         match self {
-            Mutation::Set { path, value } => set(root, path, value),
+            Mutation::Set { path, value } => set(root, path, value, budget),
             Mutation::Increment { path, value } => {
                 let place = find(root, path)?;
                 let Value::Number(number) = place else {
-                    return Err(misfit(path, "a number", place));
+                    return Err(misfit(path, "a number", place).into());
                 };
-                *number = sum(number, value)?;
+                let sum = sum(number, value)?;
+                budget.add(size(&sum), size(number))?;
+                *number = sum;
                 Ok(())
             }
-            Mutation::Unset { path } => take(root, path).map(drop),
+            Mutation::Unset { path } => take(root, path, budget).map(drop),
             Mutation::Append { path, value } => {
+                let levels = Pointer::parse(path)?.len() + 1;
                 let place = find(root, path)?;
                 let Value::Array(items) = place else {
-                    return Err(misfit(path, "an array", place));
+                    return Err(misfit(path, "an array", place).into());
                 };
-                items.push(value.clone());
-                Ok(())
+                put_item(items, items.len(), value.clone(), levels, budget)
             }
             Mutation::Insert { path, value } => {
                 let pointer = Pointer::parse(path)?;
-                let (parents, _) = pointer.split().ok_or("path: must name an index")?;
+                let no_index = || "path: must name an index".to_owned();
+                let (parents, _) = pointer.split().ok_or_else(no_index)?;
                 match follow(root, parents).ok_or_else(|| missing(path))? {
-                    Value::Array(_) => add(root, path, value.clone()),
-                    other => Err(misfit(path, "in an array", other)),
+                    Value::Array(_) => add(root, path, value.clone(), budget),
+                    other => Err(misfit(path, "in an array", other).into()),
                 }
             }
             Mutation::Toggle { path } => {
                 let place = find(root, path)?;
                 let Value::Bool(flag) = place else {
-                    return Err(misfit(path, "a boolean", place));
+                    return Err(misfit(path, "a boolean", place).into());
                 };
+                budget.add(size(&!*flag), size(flag))?;
                 *flag = !*flag;
                 Ok(())
             }
             Mutation::Merge { path, value } => {
+                let levels = Pointer::parse(path)?.len() + 1;
                 let place = find(root, path)?;
                 let Value::Object(fields) = place else {
-                    return Err(misfit(path, "an object", place));
+                    return Err(misfit(path, "an object", place).into());
                 };
-                merge(fields, value);
-                Ok(())
+                merge(fields, value, levels, budget)
             }
             Mutation::Test { path, value } => {
                 if same(find(root, path)?, value) {
                     Ok(())
                 } else {
-                    Err(format!("another value is at {path:?}"))
+                    Err(format!("another value is at {path:?}").into())
                 }
             }
-            Mutation::Move { from, path } => {
-                if Pointer::parse(from)?.contains(&Pointer::parse(path)?) {
-                    return Err(format!("{from:?} cannot move into itself"));
-                }
-                if from == path {
-                    return find(root, from).map(drop);
-                }
-                let value = take(root, from)?;
-                add(root, path, value)
-            }
+            Mutation::Move { from, path } => relocate(root, from, path, budget),
             Mutation::Copy { from, path } => {
-                let value = find(root, from)?.clone();
-                add(root, path, value)
+                let value = find(root, from)?;
+                budget.copy(size(value))?;
+                let value = value.clone();
+                add(root, path, value, budget)
             }
         }
     }
@@ -231,64 +235,139 @@ fn misfit(path: &str, wanted: &str, found: &Value) -> String {
 }
 
 /// Replaces what is there, or adds a field.
-fn set(root: &mut Value, path: &str, value: &Value) -> Result<(), String> {
+fn set(root: &mut Value, path: &str, value: &Value, budget: &mut Budget) -> Result<(), Refusal> {
     let pointer = Pointer::parse(path)?;
     let Some((parents, last)) = pointer.split() else {
-        return replace_all(root, value.clone());
+        return replace_all(root, value.clone(), budget);
     };
     match follow(root, parents).ok_or_else(|| missing(path))? {
-        Value::Object(fields) => {
-            fields.insert(last.to_owned(), value.clone());
-        }
+        Value::Object(fields) => put_field(fields, last, value.clone(), pointer.len(), budget),
         Value::Array(items) => {
             let item = index(last).and_then(|at| items.get_mut(at));
-            *item.ok_or_else(|| missing(path))? = value.clone();
+            let item = item.ok_or_else(|| missing(path))?;
+            budget.nest(pointer.len(), value)?;
+            budget.add(size(value), size(item))?;
+            *item = value.clone();
+            Ok(())
         }
-        other => return Err(misfit(path, "in an object or array", other)),
+        other => Err(misfit(path, "in an object or array", other).into()),
     }
-    Ok(())
 }
 
 /// Adds a field, or an item before the one that is there (RFC 6902, section 4.1).
-fn add(root: &mut Value, path: &str, value: Value) -> Result<(), String> {
+fn add(root: &mut Value, path: &str, value: Value, budget: &mut Budget) -> Result<(), Refusal> {
     let pointer = Pointer::parse(path)?;
     let Some((parents, last)) = pointer.split() else {
-        return replace_all(root, value);
+        return replace_all(root, value, budget);
     };
     match follow(root, parents).ok_or_else(|| missing(path))? {
-        Value::Object(fields) => {
-            fields.insert(last.to_owned(), value);
-        }
+        Value::Object(fields) => put_field(fields, last, value, pointer.len(), budget),
         Value::Array(items) => {
             let end = items.len();
             let at = if last == "-" { Some(end) } else { index(last) };
             let at = at.filter(|&at| at <= end).ok_or_else(|| missing(path))?;
-            items.insert(at, value);
+            put_item(items, at, value, pointer.len(), budget)
         }
-        other => return Err(misfit(path, "in an object or array", other)),
+        other => Err(misfit(path, "in an object or array", other).into()),
     }
-    Ok(())
 }
 
-fn replace_all(root: &mut Value, value: Value) -> Result<(), String> {
+fn replace_all(root: &mut Value, value: Value, budget: &mut Budget) -> Result<(), Refusal> {
     if !value.is_object() {
-        return Err(misfit("", "an object", &value));
+        return Err(misfit("", "an object", &value).into());
     }
+    budget.nest(0, &value)?;
+    budget.add(size(&value), size(root))?;
     *root = value;
     Ok(())
 }
 
-fn take(root: &mut Value, path: &str) -> Result<Value, String> {
+/// Takes a value from one place to another.
+fn relocate(root: &mut Value, from: &str, path: &str, budget: &mut Budget) -> Result<(), Refusal> {
+    let (source, target) = (Pointer::parse(from)?, Pointer::parse(path)?);
+    if source.contains(&target) {
+        return Err(format!("{from:?} cannot move into itself").into());
+    }
+    if from == path {
+        return Ok(find(root, from).map(drop)?);
+    }
+    if target.len() > source.len() {
+        let value = find(root, from)?;
+        budget.copy(size(value))?;
+        budget.nest(target.len(), value)?;
+    }
+    // What is taken cannot be put back, so an estimate must not refuse it between the two.
+    budget.ensure_estimate(8 * (path.len() + 1))?;
+    let value = take(root, from, budget)?;
+    add(root, path, value, budget)
+}
+
+/// Takes a field or an item away.
+fn take(root: &mut Value, path: &str, budget: &mut Budget) -> Result<Value, Refusal> {
     let pointer = Pointer::parse(path)?;
-    let (parents, last) = pointer.split().ok_or("the whole cannot be taken away")?;
+    let whole = || "the whole cannot be taken away".to_owned();
+    let (parents, last) = pointer.split().ok_or_else(whole)?;
     let taken = match follow(root, parents) {
-        Some(Value::Object(fields)) => fields.remove(last),
-        Some(Value::Array(items)) => index(last)
-            .filter(|&at| at < items.len())
-            .map(|at| items.remove(at)),
+        Some(Value::Object(fields)) => take_field(fields, last, budget)?,
+        Some(Value::Array(items)) => match index(last).filter(|&at| at < items.len()) {
+            Some(at) => {
+                budget.shift(items.len() - at)?;
+                budget.add(0, size(&items[at]) + usize::from(items.len() > 1))?;
+                Some(items.remove(at))
+            }
+            None => None,
+        },
         _ => None,
     };
-    taken.ok_or_else(|| missing(path))
+    Ok(taken.ok_or_else(|| missing(path))?)
+}
+
+fn take_field(
+    fields: &mut Data,
+    name: &str,
+    budget: &mut Budget,
+) -> Result<Option<Value>, Refusal> {
+    let taken = fields.remove(name);
+    if let Some(taken) = &taken {
+        budget.add(0, size_of_name(name, !fields.is_empty()) + size(taken))?;
+    }
+    Ok(taken)
+}
+
+/// Puts a value that will lie below `levels` others into a field, in place of what is there.
+fn put_field(
+    fields: &mut Data,
+    name: &str,
+    value: Value,
+    levels: usize,
+    budget: &mut Budget,
+) -> Result<(), Refusal> {
+    budget.nest(levels, &value)?;
+    let (added, removed) = match fields.get(name) {
+        Some(former) => (size(&value), size(former)),
+        None => {
+            let named = size_of_name(name, !fields.is_empty());
+            (named + size(&value), 0)
+        }
+    };
+    budget.add(added, removed)?;
+    fields.insert(name.to_owned(), value);
+    Ok(())
+}
+
+/// Puts a value that will lie below `levels` others into an array, before the item of that index or at its end.
+fn put_item(
+    items: &mut Vec<Value>,
+    at: usize,
+    value: Value,
+    levels: usize,
+    budget: &mut Budget,
+) -> Result<(), Refusal> {
+    budget.nest(levels, &value)?;
+    budget.shift(items.len() - at)?;
+    budget.add(size(&value) + usize::from(!items.is_empty()), 0)?;
+    items.insert(at, value);
+    Ok(())
 }
 
 fn sum(number: &Number, added: &Number) -> Result<Number, String> {

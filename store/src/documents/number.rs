@@ -11,15 +11,20 @@ use serde_json::{Number, Value};
 
 use super::Data;
 
-/// Compact JSON with such floats; counts those that must be set right.
+/// Compact JSON with such floats.
 #[derive(Default)]
 pub(super) struct ExactFloats {
+    /// How many must be set right.
     pub stray: usize,
+    /// How many the JSON module may write otherwise: those with an exponent, which has more than one way to be written, and
+    /// negative zero.
+    pub unusual: usize,
 }
 
 impl Formatter for &mut ExactFloats {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let text = text(value);
+        self.unusual += usize::from(text.contains('e') || text == "-0.0");
         self.stray += usize::from(read_hurriedly(&text) != Some(value));
         writer.write_all(text.as_bytes())
     }

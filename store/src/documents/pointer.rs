@@ -28,6 +28,11 @@ impl Pointer {
         Some((parents, last))
     }
 
+    /// How many names and indexes lead there, which is how many levels lie above.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What is there.
     pub fn get_mut<'a>(&self, root: &'a mut Value) -> Option<&'a mut Value> {
         follow(root, &self.0)

@@ -4,9 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::change::{Base, Change, Idempotency, Write};
-use super::envelope::{Envelope, fits_depth, render};
-use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, WRITE_TTL, index};
+use super::budget::object_fits;
+use super::change::{Base, Change, ExpiryTime, Idempotency, Write};
+use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
+use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL, index};
 use super::{Data, Document, DocumentError, Documents};
 use crate::Script;
 
@@ -118,27 +119,38 @@ impl Documents {
         keys: &Keys,
         record: &Record,
     ) -> Result<Outcome, DocumentError> {
-        let base = match self.look(keys, record).await? {
+        let base = match self.look(service, id, keys, record).await? {
             Look::Base(base) => base,
             Look::Made(document) => return Ok(Outcome::Written(document)),
         };
         let now = base.now;
         let former = Former::of(&base);
-        let next = base.next(write)?;
-        let (data, corrections) = render(&next.data)?;
+        let next = base.next(write, &self.config)?;
+        let Rendered {
+            json: data,
+            is_as_kept,
+            corrections,
+        } = render(&next.data)?;
         if write.change.is_of_data() {
             self.check(&next.data, &data)?;
         }
-        if former.revision == 0 {
+        if former.created_at.is_empty() {
             let mut cmd = ANNOUNCE.command(&[&index(service)]);
             cmd.arg(id);
             ANNOUNCE.run::<u8>(&self.valkey, &cmd).await?;
         }
 
         let (head, tail) = (next.head(service, id, &data), next.tail());
+        let gone_at = self.gone_at(&next, now);
         let mut cmd = WRITE.command_with_capacity(
-            &[&keys.document, &keys.changes, &record.key, &keys.accepted],
-            10,
+            &[
+                &keys.document,
+                &keys.changes,
+                &record.key,
+                &keys.accepted,
+                &keys.past,
+            ],
+            12,
             head.len() + 256,
         );
         cmd.arg(former.revision)
@@ -146,59 +158,85 @@ impl Documents {
             .arg(&former.created_at)
             .arg(former.updated_at)
             .arg(&tail)
-            .arg(self.gone_at(&next, now))
+            .arg(text(gone_at))
             .arg(&keys.events)
             .arg(&record.fingerprint)
             .arg(record.ttl.as_millis() as u64)
-            .arg(&record.accepted);
+            .arg(&record.accepted)
+            .arg(text(gone_at.map(|at| later(at, PAST_TTL))))
+            .arg(u8::from(!is_as_kept));
         for float in &corrections {
             cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
         }
-        let (status, revision, created_at, updated_at): (u8, u64, u64, u64) =
+        let (status, created_at, updated_at, kept): (u8, u64, u64, String) =
             WRITE.run(&self.valkey, &cmd).await?;
         match status {
-            1 if revision == next.revision => Ok(Outcome::Written(Document {
-                revision,
+            1 if !kept.is_empty() => Ok(Outcome::Written(Document::parse(kept)?)),
+            1 => Ok(Outcome::Written(Document {
+                revision: next.revision,
+                created_at,
                 deleted: next.deleted,
                 json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
             })),
             2 => Err(DocumentError::IdempotencyKeyReused),
             3 if record.accepted.is_empty() => Err(DocumentError::Waiting),
             3 => Err(DocumentError::NotAccepted),
-            // It has moved on, or was written by another call of the same write: looking again tells.
+            // It has moved on, or this write was made by another call: looking again tells.
             _ => Ok(Outcome::Outrun),
         }
     }
 
-    async fn look(&self, keys: &Keys, record: &Record) -> Result<Look, DocumentError> {
-        let mut cmd = READ.command(&[&keys.document, &keys.changes, &record.key, &keys.accepted]);
+    async fn look(
+        &self,
+        service: &str,
+        id: &str,
+        keys: &Keys,
+        record: &Record,
+    ) -> Result<Look, DocumentError> {
+        let mut cmd = READ.command(&[
+            &keys.document,
+            &keys.changes,
+            &record.key,
+            &keys.accepted,
+            &keys.past,
+        ]);
         cmd.arg(&record.accepted);
-        let (now, json, made, fingerprint, waiting): (u64, String, String, String, bool) =
+        let (now, json, waiting, past, made): (u64, String, bool, u64, Vec<String>) =
             READ.run(&self.valkey, &cmd).await?;
         if waiting {
             return Err(DocumentError::Waiting);
         }
-        match (made.is_empty(), json.is_empty()) {
-            (false, _) if fingerprint != record.fingerprint => {
-                Err(DocumentError::IdempotencyKeyReused)
+        if let [revision, fingerprint, created_at, updated_at, rest] = made.as_slice() {
+            if *fingerprint != record.fingerprint {
+                return Err(DocumentError::IdempotencyKeyReused);
             }
-            (false, true) => Err(DocumentError::NotFound),
-            (false, false) => Ok(Look::Made(Document::parse(json)?)),
-            (true, true) => Ok(Look::Base(Base { now, current: None })),
-            (true, false) => {
-                let current = Some(serde_json::from_str(&json)?);
-                Ok(Look::Base(Base { now, current }))
-            }
+            let without_data = format!(
+                r#"{{"service":"{service}","id":"{id}","revision":{revision},"createdAt":{created_at},"updatedAt":{updated_at}{DATA_OMITTED}{rest}"#
+            );
+            let made = Document::parse(without_data)?;
+            let kept = Some(json).filter(|json| !json.is_empty());
+            let kept = kept.map(Document::parse).transpose()?;
+            // The change of that revision may be of a later document.
+            let kept = kept.filter(|kept| kept.version() == made.version());
+            return Ok(Look::Made(kept.unwrap_or(made)));
         }
+        Ok(Look::Base(Base {
+            now,
+            bytes: json.len(),
+            begins_behind: if past > 0 { past + 1 } else { 0 },
+            current: match json.is_empty() {
+                true => None,
+                false => Some(serde_json::from_str(&json)?),
+            },
+        }))
     }
 
-    /// When the document's keys are to go, in milliseconds since 1970; empty for never.
-    fn gone_at(&self, next: &Envelope, now: u64) -> String {
-        let retention = self.config.retention.as_millis() as u64;
-        let purged = next.deleted.then(|| now + retention);
+    /// When the document's keys are to go, in milliseconds since 1970; none for never.
+    fn gone_at(&self, next: &Envelope, now: u64) -> Option<u64> {
+        let purged = next.deleted.then(|| later(now, self.config.retention));
         let gone = purged.into_iter().chain(next.expires_at).min();
         // A key goes once the clock is past its time.
-        gone.map(|at| (at - 1).to_string()).unwrap_or_default()
+        gone.map(|at| at - 1)
     }
 
     /// Whether there are not too many mutations.
@@ -215,20 +253,31 @@ impl Documents {
     /// Whether the data keeps to the limits.
     pub(super) fn check(&self, data: &Data, json: &str) -> Result<(), DocumentError> {
         let limit = self.config.max_depth;
-        if !fits_depth(data, limit) {
-            return Err(DocumentError::TooDeep { limit });
+        let mutation = None;
+        if !object_fits(data, limit) {
+            return Err(DocumentError::TooDeep { limit, mutation });
         }
         let limit = self.config.max_bytes;
         if json.len() > limit {
-            return Err(DocumentError::TooLarge { limit });
+            return Err(DocumentError::TooLarge { limit, mutation });
         }
         Ok(())
     }
 }
 
+/// A time so much later, within what Valkey takes.
+fn later(at: u64, by: Duration) -> u64 {
+    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    at.saturating_add(by).min(ExpiryTime::MAX)
+}
+
+fn text(time: Option<u64>) -> String {
+    time.map(|it| it.to_string()).unwrap_or_default()
+}
+
 /// What the script must find for the write to be made.
 struct Former {
-    /// 0 when there was no document.
+    /// Behind which the new one begins, when there was no document.
     revision: u64,
     /// Tells two documents of one id and revision apart; empty when there was none.
     created_at: String,
@@ -245,7 +294,7 @@ impl Former {
                 updated_at: current.updated_at,
             },
             None => Former {
-                revision: 0,
+                revision: base.begins_behind,
                 created_at: String::new(),
                 updated_at: 0,
             },

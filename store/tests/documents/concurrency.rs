@@ -69,7 +69,7 @@ async fn of_those_who_expect_one_revision_exactly_one_wins() {
         for writer in 0..WRITERS {
             let documents = processes[writer as usize % processes.len()].clone();
             let write = Write {
-                expected_revision: Some(round),
+                expected_revision: Some(round.into()),
                 ..write(replace(json!({"n": writer})))
             };
             writers.spawn(async move { (writer, documents.write("s", "a", &write).await) });
@@ -82,7 +82,7 @@ async fn of_those_who_expect_one_revision_exactly_one_wins() {
                     winners.push(writer);
                 }
                 Err(DocumentError::RevisionConflict { expected, current }) => {
-                    assert_eq!((expected, current), (round, round + 1));
+                    assert_eq!((expected, current), (round.into(), (round + 1).into()));
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -90,7 +90,11 @@ async fn of_those_who_expect_one_revision_exactly_one_wins() {
         assert_eq!(winners.len(), 1);
         assert_eq!(store.data("a").await["n"], winners[0]);
     }
-    let changes = store.documents.changes("s", "a", Some(1)).await.unwrap();
+    let changes = store
+        .documents
+        .changes("s", "a", Some(1.into()))
+        .await
+        .unwrap();
     assert!(matches!(changes, Changes::Since(documents) if documents.len() == 5));
 }
 

@@ -21,14 +21,18 @@ async fn every_revision_after_the_given_one_is_told_in_order() {
     for after in 0..=4 {
         let changes = store
             .documents
-            .changes("s", "a", Some(after))
+            .changes("s", "a", Some(after.into()))
             .await
             .unwrap();
         assert_eq!(changes, Changes::Since(all[after as usize..].to_vec()));
     }
     let present = store.documents.changes("s", "a", None).await.unwrap();
     assert_eq!(present, Changes::Present(fourth.clone()));
-    let ahead = store.documents.changes("s", "a", Some(5)).await.unwrap();
+    let ahead = store
+        .documents
+        .changes("s", "a", Some(5.into()))
+        .await
+        .unwrap();
     assert_eq!(ahead, Changes::Reset(fourth));
     let error = store.documents.changes("s", "b", None).await.unwrap_err();
     assert!(matches!(error, DocumentError::NotFound));
@@ -42,9 +46,17 @@ async fn changes_of_large_documents_are_kept_for_less_long_and_that_is_told() {
     for _ in 0..8 {
         store.change("a", replace(large.clone())).await.unwrap();
     }
-    let reset = store.documents.changes("s", "a", Some(0)).await.unwrap();
+    let reset = store
+        .documents
+        .changes("s", "a", Some(0.into()))
+        .await
+        .unwrap();
     assert!(matches!(reset, Changes::Reset(document) if document.revision == 9));
-    let kept = store.documents.changes("s", "a", Some(1)).await.unwrap();
+    let kept = store
+        .documents
+        .changes("s", "a", Some(1.into()))
+        .await
+        .unwrap();
     assert!(matches!(kept, Changes::Since(documents) if documents.len() == 8));
 }
 

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod accepted;
+mod budget;
 mod concurrency;
 mod events;
+mod facts;
 mod faults;
 mod list;
+mod lives;
 mod model;
 mod mutations;
 mod numbers;

@@ -43,7 +43,7 @@ impl Model {
         };
         if write
             .expected_revision
-            .is_some_and(|it| it != next.revision)
+            .is_some_and(|it| it.revision != next.revision)
         {
             return Err("conflict");
         }
@@ -270,7 +270,7 @@ async fn run(store: &Store, calls: Vec<(bool, Change, Option<u64>)>) {
         let id = if first { "a" } else { "b" };
         let current = model.current(id).map_or(0, |it| it.revision);
         let call = Write {
-            expected_revision: off.map(|off| current + off),
+            expected_revision: off.map(|off| (current + off).into()),
             ..write(change)
         };
         let expected = model.write(id, &call);
@@ -284,7 +284,7 @@ async fn run(store: &Store, calls: Vec<(bool, Change, Option<u64>)>) {
     for (id, history) in &model.0 {
         let mut told = Vec::new();
         while told.len() < history.len() {
-            let after = Some(told.len() as u64);
+            let after = Some((told.len() as u64).into());
             match store.documents.changes(&service, id, after).await.unwrap() {
                 Changes::Since(documents) => told.extend(documents.iter().map(seen)),
                 other => panic!("{other:?}"),

@@ -199,11 +199,11 @@ async fn limits_have_errors_of_their_own() {
     for (mutations, message) in [
         (
             json!([set("x".repeat(100).into())]),
-            "data: the document would be larger than 100 bytes",
+            "mutations[0]: data: the document would be larger than 100 bytes",
         ),
         (
             json!([set(json!([[[]]]))]),
-            "data: the document would be nested deeper than 3 levels",
+            "mutations[0]: data: the document would be nested deeper than 3 levels",
         ),
         (
             json!([set(1.into()), set(2.into()), set(3.into())]),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use redis::{Commands, Connection};
 use serde_json::json;
-use sluice_store::documents::{Change, Documents, DocumentsConfig, Expiry};
+use sluice_store::documents::{Change, Documents, DocumentsConfig};
 
-use crate::support::{Store, object};
+use crate::support::{Store, at, object};
 
 const INDEX: &str = "sd1:{s}:index";
 
@@ -55,7 +55,7 @@ async fn of_expired_and_purged_documents_nothing_is_left() {
     store.create("stays", json!({})).await;
     store.create("deleted", json!({})).await;
     store.change("deleted", Change::Delete).await.unwrap();
-    let soon = Expiry::At(store.now() + 300);
+    let soon = at(store.now() + 300);
     let expiring = Change::Create(object(json!({})), soon);
     store.change("expiring", expiring).await.unwrap();
     age(&mut connection, INDEX);

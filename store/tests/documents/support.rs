@@ -58,8 +58,14 @@ pub fn write(change: Change) -> Write {
     Write {
         change,
         expected_revision: None,
+        conditions: Default::default(),
         idempotency: None,
     }
+}
+
+/// From this millisecond on.
+pub fn at(ms: u64) -> Expiry {
+    Expiry::At(ms.try_into().unwrap())
 }
 
 pub fn replace(data: Value) -> Change {

@@ -7,7 +7,7 @@ use sluice_store::documents::{
     Change, DocumentError, DocumentsConfig, Expiry, Idempotency, Mutation, Write,
 };
 
-use crate::support::{Store, object, parse, replace, write};
+use crate::support::{Store, at, object, parse, replace, write};
 
 #[tokio::test]
 async fn a_document_is_seen_with_json_get_as_it_is_answered() {
@@ -59,14 +59,14 @@ async fn a_write_that_expects_another_revision_names_both() {
     store.create("a", json!({"n": 1})).await;
     store.change("a", replace(json!({"n": 2}))).await.unwrap();
     let late = Write {
-        expected_revision: Some(1),
+        expected_revision: Some(1.into()),
         ..write(replace(json!({"n": 3})))
     };
     let error = store.documents.write("s", "a", &late).await.unwrap_err();
     let DocumentError::RevisionConflict { expected, current } = error else {
         panic!("{error}");
     };
-    assert_eq!((expected, current), (1, 2));
+    assert_eq!((expected.revision, current.revision), (1, 2));
     assert_eq!(store.data("a").await, json!({"n": 2}));
 }
 
@@ -125,29 +125,30 @@ async fn after_the_retention_a_deleted_document_frees_its_id() {
     tokio::time::sleep(Duration::from_millis(250)).await;
     let error = store.change("a", Change::Restore).await.unwrap_err();
     assert!(matches!(error, DocumentError::NotFound), "{error}");
-    assert_eq!(store.create("a", json!({"n": 2})).await.revision, 1);
+    // Its revisions are none of the former one.
+    assert_eq!(store.create("a", json!({"n": 2})).await.revision, 4);
 }
 
 #[tokio::test]
 async fn a_document_is_gone_from_the_millisecond_on_at_which_it_expires() {
     let store = Store::start();
     let now = store.now();
-    let past = Change::Create(object(json!({})), Expiry::At(now));
+    let past = Change::Create(object(json!({})), at(now));
     let error = store.change("a", past).await.unwrap_err();
     assert!(matches!(error, DocumentError::AlreadyExpired), "{error}");
 
-    let at = now + 400;
-    let data = Change::Create(object(json!({})), Expiry::At(at));
+    let end = now + 400;
+    let data = Change::Create(object(json!({})), at(end));
     let created = store.change("a", data).await.unwrap();
-    assert_eq!(parse(&created)["expiresAt"], at);
+    assert_eq!(parse(&created)["expiresAt"], end);
     loop {
         let before = store.now();
         let found = store.documents.get("s", "a").await.is_ok();
         let after = store.now();
         // A look that began and ended on one side of the time must agree with it.
-        assert!(found || after >= at, "gone {} ms early", at - after);
-        assert!(!found || before < at, "there {} ms late", before - at);
-        if before >= at {
+        assert!(found || after >= end, "gone {} ms early", end - after);
+        assert!(!found || before < end, "there {} ms late", before - end);
+        if before >= end {
             break;
         }
     }
@@ -162,20 +163,20 @@ async fn a_document_is_gone_from_the_millisecond_on_at_which_it_expires() {
 #[tokio::test]
 async fn an_expiry_is_kept_moved_and_taken_away_by_later_writes() {
     let store = Store::start();
-    let at = store.now() + 60_000;
+    let end = store.now() + 60_000;
     let data = || object(json!({}));
     store
-        .change("a", Change::Create(data(), Expiry::At(at)))
+        .change("a", Change::Create(data(), at(end)))
         .await
         .unwrap();
     let kept = store
         .change("a", Change::Replace(data(), Expiry::Keep))
         .await
         .unwrap();
-    assert_eq!(parse(&kept)["expiresAt"], at);
-    let moved = Change::Replace(data(), Expiry::At(at + 60_000));
+    assert_eq!(parse(&kept)["expiresAt"], end);
+    let moved = Change::Replace(data(), at(end + 60_000));
     let moved = store.change("a", moved).await.unwrap();
-    assert_eq!(parse(&moved)["expiresAt"], at + 60_000);
+    assert_eq!(parse(&moved)["expiresAt"], end + 60_000);
     assert!(store.ttl("document") > 60_000);
     let freed = store
         .change("a", Change::Replace(data(), Expiry::Never))
