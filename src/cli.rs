@@ -100,6 +100,9 @@ impl Cli {
             eprintln!("error: {error}");
             ExitCode::from(USAGE)
         })?;
+        for variable in file::unknown_variables(&command) {
+            eprintln!("warning: {variable} is no setting; sluice.example.toml lists all");
+        }
         let command = file::without_empty_variables(command);
         Self::parse_with(command, arguments).map_err(|error| match explain(&error) {
             Some(line) => {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sluice_store::cache::{CacheConfig, MAX_LIMIT_BYTES};
+use tracing::warn;
 
 pub use api::{ApiSettings, AuthSettings, DevSecretSettings};
 pub use connections::{
@@ -132,6 +133,20 @@ pub struct CacheSettings {
 }
 
 impl CacheSettings {
+    /// Warns when entries that are kept warm lapse before they are refreshed.
+    pub fn warn_of_gaps(&self, jobs: &JobSettings) {
+        let interval = sluice_jobs::schedule_interval(&jobs.prefetch_schedule);
+        if let Ok(Some(interval)) = interval
+            && interval > Duration::from_secs(self.entry_ttl_secs)
+        {
+            warn!(
+                ?interval,
+                entry_ttl_secs = self.entry_ttl_secs,
+                "hot entries lapse before prefetch_schedule refreshes them"
+            );
+        }
+    }
+
     /// As the store takes them.
     pub fn config(&self) -> CacheConfig {
         CacheConfig {

@@ -81,3 +81,19 @@ fn tokens_of_an_issuer_and_of_a_secret_are_not_accepted_side_by_side() {
     let one = serve("");
     assert!(one.contains("valkey_url is not set"), "{one}");
 }
+
+#[test]
+fn a_misspelt_variable_is_warned_of_by_name() {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .arg("--version")
+        .env_clear()
+        .envs([("SLUICE_SYNC_LIMIT_BYTE", "300"), ("SLUICE_LOG", "info")])
+        .output()
+        .unwrap();
+    let warnings = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        warnings.contains("SLUICE_SYNC_LIMIT_BYTE is no setting"),
+        "{warnings}"
+    );
+    assert_eq!(warnings.lines().count(), 1, "{warnings}");
+}

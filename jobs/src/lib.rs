@@ -29,6 +29,6 @@ pub use requests::{
     DOCUMENTS_QUEUE, DocumentRequest, InvalidateRequest, InvalidateType, PrefetchRequest, Refusal,
     Request, SyncRequest, SyncType,
 };
-pub use schedule::{ScheduleError, parse_schedule};
+pub use schedule::{ScheduleError, parse_schedule, schedule_interval};
 pub use tail::TailConfig;
 pub use workers::{JobsConfig, JobsError, run_workers};

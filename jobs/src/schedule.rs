@@ -4,8 +4,10 @@
 //! runs it: the purge of what expired documents leave behind, or the sweep. The sweep enqueues a prefetch for each user who read something lately.
 
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apalis_cron::Tick;
+use chrono::{DateTime, Utc};
 use cron::Schedule;
 use serde::{Deserialize, Serialize};
 use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
@@ -21,25 +23,55 @@ const ENTRIES_PER_USER: u32 = 100;
 /// How many users one sweep serves, those who read last first.
 const USERS_PER_SWEEP: usize = 10_000;
 
-/// A cron expression that does not parse.
+/// What is wrong with a schedule.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}"
-)]
-pub struct ScheduleError {
-    expression: String,
-    reason: cron::error::Error,
+pub enum ScheduleError {
+    /// It does not parse.
+    #[error(
+        "the schedule {expression:?} is not a cron expression with seconds, such as \"0 */15 * * * *\": {reason}"
+    )]
+    Malformed {
+        /// The text.
+        expression: String,
+        /// What is wrong with it.
+        reason: cron::error::Error,
+    },
+    /// It has no time from now on, such as 30 February.
+    #[error("the schedule {0:?} never comes to pass")]
+    Never(String),
 }
 
 /// Reads a cron expression with a seconds field, e.g. `0 */15 * * * *`; times are UTC.
 ///
 /// # Errors
-/// When it is not one.
+/// When it is not one, or never comes to pass.
 pub fn parse_schedule(expression: &str) -> Result<Schedule, ScheduleError> {
-    Schedule::from_str(expression).map_err(|reason| ScheduleError {
+    let schedule = Schedule::from_str(expression).map_err(|reason| ScheduleError::Malformed {
         expression: expression.to_owned(),
         reason,
-    })
+    })?;
+    match schedule.after(&now()).next() {
+        Some(_) => Ok(schedule),
+        None => Err(ScheduleError::Never(expression.to_owned())),
+    }
+}
+
+/// The time between the next two ticks of a schedule; none when it has less than two.
+///
+/// # Errors
+/// As [`parse_schedule`].
+pub fn schedule_interval(expression: &str) -> Result<Option<Duration>, ScheduleError> {
+    let schedule = parse_schedule(expression)?;
+    let now = now();
+    let mut ticks = schedule.after(&now);
+    let next_two = ticks.next().zip(ticks.next());
+    Ok(next_two.and_then(|(first, second)| (second - first).to_std().ok()))
+}
+
+fn now() -> DateTime<Utc> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since_1970.unwrap_or_default().as_secs();
+    DateTime::from_timestamp(seconds.try_into().unwrap_or_default(), 0).unwrap_or_default()
 }
 
 /// Enqueues the job of this tick, once over all workers.
@@ -94,5 +126,27 @@ impl Job for Sweep {
             context.queues.enqueue(job).await?;
         }
         Ok(SweepAnswer { users: users.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_never_comes_to_pass_is_refused() {
+        for never in ["0 0 0 30 2 *", "0 0 0 1 1 * 2020"] {
+            let error = parse_schedule(never).unwrap_err();
+            assert!(matches!(error, ScheduleError::Never(_)), "{error}");
+        }
+        parse_schedule("0 0 0 29 2 *").unwrap();
+    }
+
+    #[test]
+    fn an_interval_is_the_time_between_two_ticks() {
+        let quarter = schedule_interval("0 */15 * * * *").unwrap();
+        assert_eq!(quarter, Some(Duration::from_secs(900)));
     }
 }

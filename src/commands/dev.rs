@@ -143,6 +143,7 @@ impl Dev {
     }
 
     async fn start(&self, folder: &DataFolder, shutdown: &Shutdown) -> Result<Parts, Failure> {
+        self.cache.warn_of_gaps(&self.jobs);
         // First of all, since it is what fails most often.
         let (api, convex) = self.bind().await?;
         let auth = AuthSettings {

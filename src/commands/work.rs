@@ -66,6 +66,7 @@ pub struct Work {
 impl Work {
     pub async fn run(self) -> Result<(), Failure> {
         let shutdown = Shutdown::on_signals()?;
+        self.cache.warn_of_gaps(&self.jobs);
         let metrics = telemetry::start_metrics()?;
         let address = self.valkey.address()?;
         let connect = App::connect(

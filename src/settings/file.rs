@@ -108,6 +108,21 @@ fn describe(error: &toml::de::Error, text: &str) -> String {
     format!("line {line}: {}", error.message().replace('\n', " "))
 }
 
+/// Variables that look like settings and are none, which are usually misspelt.
+pub fn unknown_variables(command: &Command) -> Vec<String> {
+    let mut known = Vec::new();
+    collect_keys(command, &mut known);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown: Vec<String> = names
+        .filter(|name| {
+            let key = name.strip_prefix("SLUICE_").map(str::to_lowercase);
+            key.is_some_and(|key| key != CONFIG_KEY && !known.contains(&key))
+        })
+        .collect();
+    unknown.sort();
+    unknown
+}
+
 /// Empty variables are as good as none: so they come from files and deployments that name all and set some.
 pub fn without_empty_variables(command: Command) -> Command {
     command
