@@ -23,8 +23,8 @@ pub use connections::{
 };
 pub use documents::DocumentSettings;
 pub use tail::TailSettings;
-use values::{at_most, schedule, seconds};
-pub use values::{secret, user};
+pub use values::{between, secret, user};
+use values::{schedule, seconds};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";
@@ -82,7 +82,7 @@ pub struct CacheSettings {
         value_name = "BYTES",
         env = "SLUICE_SYNC_LIMIT_BYTES",
         default_value = "450000000",
-        value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT_BYTES)
+        value_parser = between::<1, MAX_LIMIT_BYTES, u64>
     )]
     pub sync_limit_bytes: u64,
 
@@ -92,7 +92,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_SYNC_TTL_SECS",
         default_value = "86400",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub sync_ttl_secs: u64,
 
@@ -102,7 +102,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_ENTRY_TTL_SECS",
         default_value = "3600",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub entry_ttl_secs: u64,
 
@@ -112,7 +112,7 @@ pub struct CacheSettings {
         value_name = "N",
         env = "SLUICE_MOST_ACTIVE_LIMIT",
         default_value = "1000",
-        value_parser = clap::value_parser!(u32).range(1..=100_000)
+        value_parser = between::<1, 100_000, u32>
     )]
     pub most_active_limit: u32,
 
@@ -122,7 +122,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_ACTIVITY_HALF_LIFE_SECS",
         default_value = "86400",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub activity_half_life_secs: u64,
 }
@@ -150,7 +150,7 @@ pub struct JobSettings {
         value_name = "N",
         env = "SLUICE_CONCURRENCY",
         default_value = "8",
-        value_parser = at_most::<256>
+        value_parser = between::<1, 256, usize>
     )]
     pub concurrency: usize,
 

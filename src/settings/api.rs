@@ -11,7 +11,7 @@ use url::Url;
 
 use super::HEADING;
 use super::documents::DocumentSettings;
-use super::values::{dev_secret, http_url, service};
+use super::values::{between, dev_secret, http_url, service};
 use crate::failure::{Context, Failure};
 
 /// How the API answers.
@@ -33,7 +33,7 @@ pub struct ApiSettings {
         value_name = "SECONDS",
         env = "SLUICE_REQUEST_WAIT_SECS",
         default_value = "30",
-        value_parser = clap::value_parser!(u64).range(0..=300)
+        value_parser = between::<0, 300, u64>
     )]
     pub request_wait_secs: u64,
 

@@ -17,10 +17,17 @@ pub enum StoreError {
         /// The limit in bytes of ids and serialized entries, summed.
         limit: u64,
     },
-    /// What this was begun with no longer holds: the user's cache was invalidated in the meantime, the staging set expired, or
-    /// somebody else got the lease.
-    #[error("superseded in the meantime, or expired")]
+    /// What this was begun with no longer holds: the user's cache was invalidated in the meantime.
+    #[error("superseded in the meantime")]
     Superseded,
+    /// The staging set expired, was lost or evicted, or another attempt has put its own in its place.
+    #[error(
+        "the staging set is gone: another attempt took its place, or Valkey lost or evicted it"
+    )]
+    StagingLost,
+    /// Valkey does not have what was kept there last.
+    #[error("Valkey lost data")]
+    DataLost,
     /// The set which a list cursor belongs to has been replaced; the list must be begun anew.
     #[error("the list has changed since the cursor was made")]
     CursorExpired,

@@ -107,8 +107,11 @@ async fn lead_until(
 /// Reports a failure and says how long to pause after it.
 fn after(trouble: &Trouble, failures: &mut u32) -> Duration {
     report::trouble(trouble);
-    // Somebody else tails now: that is no failure.
-    if matches!(trouble, Trouble::Store(StoreError::Superseded)) {
+    // Somebody else tails now, or this process begins again from what Valkey has: that is no failure.
+    if matches!(
+        trouble,
+        Trouble::Store(StoreError::Superseded | StoreError::DataLost)
+    ) {
         return jittered(CLAIM_EVERY);
     }
     *failures += 1;

@@ -89,8 +89,13 @@ pub(super) fn trouble(trouble: &Trouble) {
         Trouble::Store(StoreError::Superseded) => {
             counter!("sluice_tail_lease_lost_total").increment(1);
             tracing::warn!(
-                "the lease on the tail is lost, or Valkey lost data; beginning again from what it has"
+                "the lease on the tail is lost: another worker follows Convex, or may now"
             );
+            return;
+        }
+        Trouble::Store(StoreError::DataLost) => {
+            counter!("sluice_tail_data_lost_total").increment(1);
+            tracing::warn!("Valkey lost data of the tail; beginning again from what it has");
             return;
         }
         Trouble::Store(_) => "valkey",

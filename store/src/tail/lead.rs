@@ -96,8 +96,8 @@ impl Lead {
     /// Keeps how far the tail has come and how it is doing. Everything up to there has to be settled before.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now, or when Valkey does not have what was kept last: it
-    /// lost data, and the tail has to go on from what is there.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`] when Valkey does not have
+    /// what was kept last, and the tail has to go on from what is there.
     pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
         let text = print(progress)?;
         let mut cmd = SAVE.command(&[keys::STATE]);
@@ -105,8 +105,10 @@ impl Lead {
             .arg(&*lock(&self.kept))
             .arg(&text)
             .arg(print(health)?);
-        if !SAVE.run::<bool>(&self.valkey, &cmd).await? {
-            return Err(StoreError::Superseded);
+        match SAVE.run::<u8>(&self.valkey, &cmd).await? {
+            1 => {}
+            0 => return Err(StoreError::Superseded),
+            _ => return Err(StoreError::DataLost),
         }
         *lock(&self.kept) = text;
         Ok(())

@@ -58,7 +58,8 @@ impl Lead {
     /// whose generation is given, those which are settled are marked as come by.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now, or when the ledger lost what this lead wrote.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`] when the ledger lost what
+    /// this lead wrote.
     pub async fn look(
         &self,
         documents: &[(&str, i64)],
@@ -102,7 +103,7 @@ impl Lead {
     fn check_settled(&self, number: usize, settled: Vec<u8>) -> Result<(), StoreError> {
         let seen = &mut lock(&self.settled)[number];
         match seen {
-            Some(seen) if *seen != settled => Err(StoreError::Superseded),
+            Some(seen) if *seen != settled => Err(StoreError::DataLost),
             _ => {
                 *seen = Some(settled);
                 Ok(())
