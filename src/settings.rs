@@ -28,8 +28,8 @@ pub use convex_store::ConvexStoreSettings;
 pub use documents::DocumentSettings;
 pub use http::HttpSettings;
 pub use tail::TailSettings;
-use values::{at_most, schedule, seconds};
-pub use values::{listen, user};
+pub use values::{between, listen, user};
+use values::{schedule, seconds};
 
 /// Under which heading `--help` lists what is below.
 const HEADING: &str = "Settings";
@@ -87,7 +87,7 @@ pub struct CacheSettings {
         value_name = "BYTES",
         env = "SLUICE_SYNC_LIMIT_BYTES",
         default_value = "450000000",
-        value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT_BYTES)
+        value_parser = between::<1, MAX_LIMIT_BYTES, u64>
     )]
     pub sync_limit_bytes: u64,
 
@@ -97,7 +97,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_SYNC_TTL_SECS",
         default_value = "86400",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub sync_ttl_secs: u64,
 
@@ -107,7 +107,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_ENTRY_TTL_SECS",
         default_value = "3600",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub entry_ttl_secs: u64,
 
@@ -117,7 +117,7 @@ pub struct CacheSettings {
         value_name = "N",
         env = "SLUICE_MOST_ACTIVE_LIMIT",
         default_value = "1000",
-        value_parser = clap::value_parser!(u32).range(1..=100_000)
+        value_parser = between::<1, 100_000, u32>
     )]
     pub most_active_limit: u32,
 
@@ -127,7 +127,7 @@ pub struct CacheSettings {
         value_name = "SECONDS",
         env = "SLUICE_ACTIVITY_HALF_LIFE_SECS",
         default_value = "86400",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub activity_half_life_secs: u64,
 }
@@ -169,7 +169,7 @@ pub struct JobSettings {
         value_name = "N",
         env = "SLUICE_CONCURRENCY",
         default_value = "8",
-        value_parser = at_most::<256>
+        value_parser = between::<1, 256, usize>
     )]
     pub concurrency: usize,
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use sluice_jobs::{Refusal, Request};
-use sluice_queue::{Finished, Idempotency, JobId};
+use sluice_queue::{Finished, Idempotency, JobId, QueueError};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -132,7 +132,11 @@ pub(crate) async fn wait(
         return Ok(None);
     }
     tokio::select! {
-        finished = state.queues.wait(job, patience) => Ok(finished?),
+        finished = state.queues.wait(job, patience) => match finished {
+            // It was there a moment ago: Valkey lost it, and no caller is to take that for an answer about the user.
+            Err(QueueError::NotFound(_)) => Err(ApiError::Unavailable("the queue")),
+            finished => Ok(finished?),
+        },
         () = state.shutdown.cancelled() => Ok(None),
     }
 }

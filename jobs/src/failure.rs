@@ -16,8 +16,6 @@ pub(crate) enum Failure {
     Refused(#[from] Refusal),
     #[error("cancelled")]
     Cancelled,
-    #[error("the staging set was lost; Valkey lost data or evicted it")]
-    StagingLost,
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error(transparent)]
@@ -65,6 +63,8 @@ impl From<Failure> for JobError {
             Failure::Document(DocumentError::Contended | DocumentError::NoJsonModule) => true,
             Failure::Document(_) => false,
             Failure::Cancelled => return Self::Cancelled,
+            // The next attempt stages anew.
+            Failure::Store(StoreError::StagingLost) => true,
             Failure::Store(error) => error.is_retryable(),
             // A refused key is the operator's to mend, and no reason to give up a deletion meanwhile.
             Failure::Convex(ConvexError::Unauthorized { .. } | ConvexError::Forbidden { .. }) => {
@@ -73,7 +73,7 @@ impl From<Failure> for JobError {
             // The next attempt begins at a time that Convex still remembers.
             Failure::Convex(ConvexError::CursorExpired { .. }) => true,
             Failure::Convex(error) => error.is_retryable(),
-            Failure::StagingLost | Failure::Queue(_) => true,
+            Failure::Queue(_) => true,
             Failure::Payload(_) => false,
         };
         if retryable {

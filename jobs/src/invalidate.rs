@@ -1,11 +1,15 @@
 //! `invalidate`: drops a user's entries from Valkey and, when the account was deleted, the documents from Convex.
 //!
-//! The first step moves the user's epoch, so that syncs, prefetches and fills which began before it are refused. A
+//! The first step moves the user's epoch, so that syncs, prefetches and fills which began before it are refused. It does
+//! not need Convex, which then only says whether a user of whom nothing was cached is known at all. A
 //! deletion drops the entries once more at its end: a sync that began in between may have read files which were deleted
 //! a moment later.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
+use tokio::time::timeout;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -14,6 +18,9 @@ use crate::requests::{InvalidateRequest, InvalidateType, Refusal};
 
 /// How many documents one call to Convex deletes.
 const DOCUMENTS_PER_STEP: usize = 500;
+
+/// How long Convex has for saying whether it knows a user of whom nothing is cached.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The job behind `POST /api/v1/e/meta/invalidate`.
 pub(crate) struct Invalidate;
@@ -36,10 +43,18 @@ pub(crate) struct InvalidateAnswer {
 /// What an attempt leaves for the next one, so that a crash half-way changes neither the outcome nor the counts.
 #[derive(Default, Serialize, Deserialize)]
 struct Checkpoint {
+    /// Whether there was anything of this user, in the cache or in Convex.
+    #[serde(default = "known_before")]
+    known: bool,
     invalidated: u64,
     deleted: u64,
     /// Documents whose deletion was under way. Deleting them again is harmless, and they are counted then.
     pending: Vec<String>,
+}
+
+/// A checkpoint of a version without the field was only saved of known users.
+fn known_before() -> bool {
+    true
 }
 
 #[derive(Serialize)]
@@ -65,18 +80,29 @@ impl Job for Invalidate {
         let mut checkpoint = match running.checkpoint::<Checkpoint>() {
             Some(checkpoint) => checkpoint,
             None => {
-                let known = context.cache.has_any(user).await? || context.files.any(user).await?;
-                if !known {
-                    return Err(Refusal::UserNotFound.into());
-                }
-                // From here on an attempt that finds nothing left is a continued one, not one for an unknown user.
-                let checkpoint = Checkpoint::default();
+                // Saved before anything is dropped: a later attempt finds nothing left of a user who was known.
+                let checkpoint = Checkpoint {
+                    known: context.cache.has_any(user).await?,
+                    ..Checkpoint::default()
+                };
                 running.save_checkpoint(&checkpoint).await?;
                 checkpoint
             }
         };
 
         checkpoint.invalidated += context.cache.invalidate(user, deletion).await?;
+        if !checkpoint.known {
+            let asked = context.files.any(user);
+            checkpoint.known = if deletion {
+                asked.await?
+            } else {
+                // The log-out has happened by now, and is not to fail for want of an answer.
+                !matches!(timeout(PATIENCE, asked).await, Ok(Ok(false)))
+            };
+            if !checkpoint.known {
+                return Err(Refusal::UserNotFound.into());
+            }
+        }
         if deletion {
             running.save_checkpoint(&checkpoint).await?;
             delete_documents(context, user, running, &mut checkpoint).await?;

@@ -1,6 +1,8 @@
-//! `prefetch`: refreshes the entries that are read most, before they expire.
+//! `prefetch`: refreshes the entries that are read most, then the newest, before they expire.
 
-use futures_util::TryStreamExt;
+use std::collections::HashSet;
+
+use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use sluice_queue::Running;
 use sluice_store::cache::Entry;
@@ -46,17 +48,19 @@ impl Job for Prefetch {
         let mut late = LateChanges::from_now(&**files, user).await?;
         let since = late.as_of();
 
-        let mut found = false;
-        let mut prefetched = 0;
         let mut left = request.limit as usize;
-        let mut batches = most_active(context, user);
+        let mut taken = HashSet::new();
+        let mut prefetched = 0;
+        let newest = files.newest_first(user).map_err(Failure::from);
+        let mut batches = most_active(context, user).chain(newest);
         while left > 0
             && let Some(mut hot) = batches.try_next().await?
         {
             stop_if_cancelled(running)?;
+            hot.retain(|file| !taken.contains(&file.id));
             hot.truncate(left);
             left -= hot.len();
-            found |= !hot.is_empty();
+            taken.extend(hot.iter().map(|file| file.id.clone()));
             let entries: Vec<Entry> = hot.into_iter().map(entry).collect();
             prefetched += cache.prefetch(user, epoch, since, &entries).await?;
             running
@@ -65,7 +69,7 @@ impl Job for Prefetch {
                 })
                 .await?;
         }
-        if !found && !files.any(user).await? {
+        if taken.is_empty() {
             return Err(Refusal::UserNotFound.into());
         }
         late.apply_to(cache).await?;

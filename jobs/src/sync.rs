@@ -51,20 +51,12 @@ impl Job for Sync {
         request: SyncRequest,
         running: &Running,
     ) -> Result<SyncAnswer, Failure> {
-        let user = request.user.as_str();
-        let epoch = context.cache.epoch(user).await?;
-        let outcome = load_and_commit(context, user, request.kind, running).await;
-        if matches!(outcome, Err(Failure::Refused(Refusal::Invalidated)))
-            && context.cache.epoch(user).await? == epoch
-        {
-            return Err(Failure::StagingLost);
-        }
         let Committed {
             entries,
             skipped,
             bytes,
             ..
-        } = outcome?;
+        } = load_and_commit(context, &request.user, request.kind, running).await?;
         metrics::counter!("sluice_sync_entries_total").increment(entries);
         metrics::counter!("sluice_sync_bytes_total").increment(bytes);
         Ok(SyncAnswer {
@@ -104,8 +96,10 @@ async fn load_and_commit(
             return Err(Refusal::UserNotFound.into());
         }
         Err(failure) => {
-            // The failure is what matters; a staging set that stays behind expires by itself.
-            let _ = load.staging.abandon().await;
+            // The failure is what matters. What stays behind goes with the next attempt or an invalidate.
+            if let Err(error) = load.staging.abandon().await {
+                tracing::debug!(user, %error, "a staging set stays until it expires");
+            }
             return Err(failure);
         }
     }

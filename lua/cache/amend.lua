@@ -14,10 +14,12 @@
 
 -- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
 for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
-local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', 'as_of')
-local live, singles = info[1], call('EXISTS', KEYS[7]) == 1
--- Without its counters (evicted) a set cannot be kept up to date.
-if not live then call('UNLINK', KEYS[2]) end
+local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', 'as_of', 'parts')
+local live = info[6] and call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == tonumber(info[6])
+local singles = call('EXISTS', KEYS[6], KEYS[7], KEYS[8]) == 3
+-- A set with a part missing (evicted) cannot be kept up to date.
+if not live then call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
+if not singles then call('UNLINK', KEYS[6], KEYS[7], KEYS[8]) end
 if not live and not singles then return {0} end
 
 local complete, limit, as_of = info[1] == '1', tonumber(ARGV[1]), info[5] or '0'
@@ -103,7 +105,8 @@ end
 
 local answer = {touched}
 if live then
-  call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes)
+  call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes,
+    'parts', call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
   -- A part that this call brought into being expires with the others.
   local ttl = call('PTTL', KEYS[1])
   for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end

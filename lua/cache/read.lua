@@ -1,34 +1,26 @@
 -- Looks an entry up, first in the live set, then among the single ones; on a miss one caller gets the lease to fetch it.
+-- Called by EVALSHA_RO it only looks, and so answers where Valkey takes no writes.
 --
--- KEYS  1 epoch  2 live entries  3 single entries  4 single expiry  5 activity  6 fetch lease of the id
--- ARGV  1 id  2 nonce of this call  3 lease, ms  4 record the access: 0 | 1
---       5 half-life, ms  6 most ids in the ranking  7 TTL of the ranking, ms
+-- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs  10 fetch lease of the id
+-- ARGV  1 id  2 nonce of this call, to get the lease by; '' to only look  3 lease, ms
 -- Returns {epoch, 1 | 2, JSON} for a hit in the live set | among the singles; {epoch, 0, 1 | 0} for a miss with | without lease.
--- Cost  O(log ids in the ranking).
+-- Cost  O(1). May be repeated.
 local call = redis.call
-local time = call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-
-if ARGV[4] == '1' then
-  -- A score is log2 of the sum of 2^(time of access in half-lives). Everything decays alike, so the order needs no upkeep,
-  -- and adding in the logarithm never overflows.
-  local score = now_us / 1000 / tonumber(ARGV[5])
-  local old = tonumber(call('ZSCORE', KEYS[5], ARGV[1]) or nil)
-  if old then score = math.max(score, old) + math.log(1 + 2 ^ -math.abs(score - old)) / math.log(2) end
-  call('ZADD', KEYS[5], string.format('%.17g', score), ARGV[1])
-  local excess = call('ZCARD', KEYS[5]) - tonumber(ARGV[6])
-  if excess > 0 then call('ZREMRANGEBYRANK', KEYS[5], 0, excess - 1) end
-  call('PEXPIRE', KEYS[5], ARGV[7])
-end
-
 local epoch = tonumber(call('HGET', KEYS[1], 'value') or 0)
-local json = call('HGET', KEYS[2], ARGV[1])
-if json and json ~= '' then return {epoch, 1, json} end
-local expires = call('ZSCORE', KEYS[4], ARGV[1])
-if expires and tonumber(expires) > now_us then
-  json = call('HGET', KEYS[3], ARGV[1])
-  if json then return {epoch, 2, json} end
+
+-- A set with a part missing (evicted) is none: it may hold what was deleted.
+local json = call('HGET', KEYS[3], ARGV[1])
+if json and json ~= '' then
+  local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
+  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then return {epoch, 1, json} end
 end
+json = call('HGET', KEYS[7], ARGV[1])
+if json and call('EXISTS', KEYS[9]) == 1 then
+  local time = call('TIME')
+  local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
+  if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return {epoch, 2, json} end
+end
+if ARGV[2] == '' then return {epoch, 0, 0} end
 -- The nonce lets a repeated call see that the lease is its own.
-if call('SET', KEYS[6], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[6]) == ARGV[2] then return {epoch, 0, 1} end
+if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then return {epoch, 0, 1} end
 return {epoch, 0, 0}

@@ -1,20 +1,24 @@
 -- Applies later revisions and removals to a staging set.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 add entries that are not staged: 0 | 1  2 staging TTL, ms
+-- ARGV  1 token of the attempt  2 epoch it began in  3 add entries that are not staged: 0 | 1  4 staging TTL, ms
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
 -- Returns {0, entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
---       {1} when the epoch moved or the set is gone; {2, limit} when an entry does not fit and the policy is to refuse (the
---       staged data is dropped).
+--       {1} when the epoch moved on; {3} when the set is gone, in part or whole, or another attempt's; {2, limit} when an entry
+--       does not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(changes). May be repeated. Documents that meet at one id are parsed.
-local info = call('HMGET', KEYS[2], 'epoch', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
-if info[1] ~= (call('HGET', KEYS[1], 'value') or '0') then
+local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+local epoch = call('HGET', KEYS[1], 'value') or '0'
+if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+if info[1] ~= ARGV[1] then return {3} end
+if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
+  -- Evicted in part: what is left is not the set.
   call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  return {1}
+  return {3}
 end
-local limit = tonumber(info[2])
-if info[7] then return {2, limit} end
-local entries, skipped, bytes = tonumber(info[4]), tonumber(info[5]), tonumber(info[6])
+local limit = tonumber(info[3])
+if info[8] then return {2, limit} end
+local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
 -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
 local function take_out(id, doc)
@@ -33,7 +37,7 @@ local function forget_skip(id)
 end
 
 local left = {}
-for at = 3, #ARGV, 3 do
+for at = 5, #ARGV, 3 do
   local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known = call('HGET', KEYS[5], doc)
   local is_hidden = known and string.byte(known) == 0
@@ -50,15 +54,15 @@ for at = 3, #ARGV, 3 do
   elseif not gives then
     if is_taken then there = take_out(id) or there end
     if not stays then was_skipped = forget_skip(id) or was_skipped end
-    local wanted = there or ARGV[1] == '1'
+    local wanted = there or ARGV[3] == '1'
     local size = #id + #json
     if wanted and bytes + size <= limit then
       if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
       entries = entries + 1
       bytes = bytes + size
-    elseif wanted and info[3] == 'refuse' then
+    elseif wanted and info[4] == 'refuse' then
       call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-      call('HSET', KEYS[2], 'refused', 1)
+      call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
       return {2, limit}
     elseif wanted or was_skipped then
       call('SADD', KEYS[6], id)
@@ -70,8 +74,9 @@ for at = 3, #ARGV, 3 do
   end
 end
 
-call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes)
-for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[2]) end
+call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
+  'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
+for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
 local answer = {0, entries, skipped, bytes}
 for id in pairs(left) do answer[#answer + 1] = id end
 return answer

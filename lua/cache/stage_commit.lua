@@ -1,47 +1,50 @@
--- Puts a staging set in the place of the live one, for all readers at once. The user's single entries go: the set replaces them.
+-- Puts a staging set in the place of the live one, for all readers at once. The user's single entries go: the set replaces
+-- them, unless nothing at all fitted into it.
 --
 -- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped  7-10 live: info, entries, order, docs
 --       11-13 single: entries, expiry, docs  14 live stamps
--- ARGV  1 token of the staging set  2 kind of the sync  3 a kind that holds every file: 0 | 1  4 TTL of the set, ms
---       5 time (ns) up to which the set holds every change
--- Returns {0, entries, skipped, bytes, generation}; {1} when the epoch moved or the set is gone; {2, limit} when it was refused.
+-- ARGV  1 token of the attempt  2 epoch it began in  3 kind of the sync  4 a kind that holds every file: 0 | 1
+--       5 TTL of the set, ms  6 time (ns) up to which the set holds every change
+-- Returns {0, entries, skipped, bytes, generation}; {1} when the epoch moved on; {3} when the set is gone, in part or whole,
+--       or another attempt's; {2, limit} when it was refused.
 -- Cost  O(1): names change, old values are freed by another thread. A commit that happened already answers as it did.
 local call = redis.call
 local live = call('HMGET', KEYS[7], 'token', 'entries', 'skipped', 'bytes', 'generation')
 if live[1] == ARGV[1] then
   return {0, tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5])}
 end
-local info = call('HMGET', KEYS[2], 'epoch', 'limit', 'refused', 'entries', 'skipped', 'bytes')
-local limit, entries, skipped, bytes = tonumber(info[2]), tonumber(info[4]), tonumber(info[5]), tonumber(info[6])
-local refusal
-if info[1] ~= (call('HGET', KEYS[1], 'value') or '0') then
-  refusal = {1}
-elseif info[3] or bytes > limit then
-  refusal = {2, limit}
-elseif entries > 0 and call('EXISTS', KEYS[3], KEYS[4]) < 2 then
-  -- Evicted in part: the counters alone are not the set.
-  refusal = {1}
-end
-if refusal then
+local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'refused', 'entries', 'skipped', 'bytes')
+local epoch = call('HGET', KEYS[1], 'value') or '0'
+if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+if info[1] ~= ARGV[1] then return {3} end
+if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
+  -- Evicted in part: what is left is not the set.
   call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  return refusal
+  return {3}
+end
+local limit, entries, skipped, bytes = tonumber(info[3]), tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
+if info[4] or bytes > limit then
+  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  return {2, limit}
 end
 
 local time = call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local generation = math.max(now_us, tonumber(live[5] or 0) + 1)
-local expires_at = string.format('%.0f', math.floor(now_us / 1000) + tonumber(ARGV[4]))
+local expires_at = string.format('%.0f', math.floor(now_us / 1000) + tonumber(ARGV[5]))
 
 -- UNLINK first: RENAME over a big value frees it at once where lazyfree-lazy-server-del is off.
-call('UNLINK', KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14])
+call('UNLINK', KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[14])
+if entries > 0 or skipped == 0 then call('UNLINK', KEYS[11], KEYS[12], KEYS[13]) end
 for part = 3, 5 do
   if call('EXISTS', KEYS[part]) == 1 then
     call('RENAME', KEYS[part], KEYS[part + 5])
     call('PEXPIREAT', KEYS[part + 5], expires_at)
   end
 end
-call('HSET', KEYS[7], 'token', ARGV[1], 'kind', ARGV[2], 'complete', (ARGV[3] == '1' and skipped == 0) and 1 or 0,
-  'entries', entries, 'skipped', skipped, 'bytes', bytes, 'as_of', ARGV[5],
+call('HSET', KEYS[7], 'token', ARGV[1], 'kind', ARGV[3], 'complete', (ARGV[4] == '1' and skipped == 0) and 1 or 0,
+  'entries', entries, 'skipped', skipped, 'bytes', bytes, 'as_of', ARGV[6],
+  'parts', call('EXISTS', KEYS[8], KEYS[9], KEYS[10]),
   'generation', string.format('%.0f', generation), 'committed_at', string.format('%.0f', math.floor(now_us / 1000)))
 call('PEXPIREAT', KEYS[7], expires_at)
 call('UNLINK', KEYS[2], KEYS[6])

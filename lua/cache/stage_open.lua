@@ -1,11 +1,16 @@
--- Opens a staging set and records the epoch it belongs to.
+-- Opens the user's staging set. Whatever a former attempt staged goes: its further calls are refused.
 --
--- KEYS  1 epoch  2 staging info
--- ARGV  1 limit, bytes  2 policy: refuse | skip  3 staging TTL, ms
--- Returns the epoch.
--- Cost  O(1). May be repeated.
-local epoch = redis.call('HGET', KEYS[1], 'value') or '0'
-redis.call('HSET', KEYS[2], 'epoch', epoch, 'seq', 0, 'limit', ARGV[1], 'policy', ARGV[2],
-  'entries', 0, 'skipped', 0, 'bytes', 0)
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return tonumber(epoch)
+-- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped
+-- ARGV  1 token of this attempt  2 epoch it began in
+--       3 limit, bytes  4 policy: refuse | skip  5 staging TTL, ms
+-- Returns {0}; {1} when the epoch moved on; {3} when it moved back: Valkey lost data.
+-- Cost  O(1): values are freed by another thread. May be repeated.
+local call = redis.call
+local epoch = call('HGET', KEYS[1], 'value') or '0'
+if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+if call('HGET', KEYS[2], 'token') == ARGV[1] then return {0} end
+call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+call('HSET', KEYS[2], 'token', ARGV[1], 'seq', 0, 'limit', ARGV[3], 'policy', ARGV[4],
+  'entries', 0, 'skipped', 0, 'bytes', 0, 'parts', 0)
+call('PEXPIRE', KEYS[2], ARGV[5])
+return {0}

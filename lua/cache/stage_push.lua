@@ -1,25 +1,29 @@
 -- Admits one chunk of entries, in order, into a staging set and counts their bytes against the limit.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 number of this chunk, from 1  2 staging TTL, ms
+-- ARGV  1 token of the attempt  2 epoch it began in  3 number of this chunk, from 1  4 staging TTL, ms
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller knows that it cannot fit)
--- Returns {0, entries, skipped, bytes} so far; {1} when the epoch moved or the set is gone; {2, limit} when an entry did not
---       fit and the policy is to refuse (the staged data is dropped).
+-- Returns {0, entries, skipped, bytes} so far; {1} when the epoch moved on; {3} when the set is gone, in part or whole, or
+--       another attempt's; {2, limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(entries of the chunk). A chunk that was applied already changes nothing.
-local info = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
-if info[1] ~= (redis.call('HGET', KEYS[1], 'value') or '0') then
-  redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  return {1}
-end
-local limit = tonumber(info[3])
-if info[8] then return {2, limit} end
-local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
-if tonumber(info[2]) >= tonumber(ARGV[1]) then return {0, entries, skipped, bytes} end
-
 local call = redis.call
+local info = call('HMGET', KEYS[2], 'token', 'parts', 'seq', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+local epoch = call('HGET', KEYS[1], 'value') or '0'
+if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+if info[1] ~= ARGV[1] then return {3} end
+if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
+  -- Evicted in part: what is left is not the set.
+  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  return {3}
+end
+local limit = tonumber(info[4])
+if info[9] then return {2, limit} end
+local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
+if tonumber(info[3]) >= tonumber(ARGV[3]) then return {0, entries, skipped, bytes} end
+
 local fields, ids, docs, taken = {}, {}, {}, {}
 local pairs_end, docs_end = 0, 0
-for at = 3, #ARGV, 3 do
+for at = 5, #ARGV, 3 do
   local id, doc, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a removed entry back.
   if not taken[id] and call('HEXISTS', KEYS[3], id) == 0 and (skipped == 0 or call('SISMEMBER', KEYS[6], id) == 0) then
@@ -31,12 +35,12 @@ for at = 3, #ARGV, 3 do
       ids[#ids + 1] = id
       fields[pairs_end + 1], fields[pairs_end + 2] = id, json
       pairs_end = pairs_end + 2
-    elseif info[4] == 'skip' then
+    elseif info[5] == 'skip' then
       skipped = skipped + 1
       call('SADD', KEYS[6], id)
     else
       call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-      call('HSET', KEYS[2], 'refused', 1)
+      call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
       return {2, limit}
     end
     if doc ~= '' then
@@ -55,6 +59,7 @@ if pairs_end > 0 then
   call('RPUSH', KEYS[4], unpack(ids))
 end
 if docs_end > 0 then call('HSET', KEYS[5], unpack(docs)) end
-call('HSET', KEYS[2], 'seq', ARGV[1], 'entries', entries, 'skipped', skipped, 'bytes', bytes)
-for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[2]) end
+call('HSET', KEYS[2], 'seq', ARGV[3], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
+  'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
+for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
 return {0, entries, skipped, bytes}

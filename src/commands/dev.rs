@@ -10,6 +10,7 @@ use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
 use sluice_convex::embedded::Embedded;
 use sluice_jobs::{JobsError, run_workers};
+use sluice_store::cache::Cache;
 use sluice_valkey::Address;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -106,6 +107,7 @@ struct Parts {
     workers: JoinHandle<Result<(), JobsError>>,
     api: Server,
     sockets: TaskTracker,
+    cache: Cache,
 }
 
 impl Dev {
@@ -190,6 +192,7 @@ impl Dev {
             jobs_config(&self.jobs, &self.api.documents, &self.tail, &app.history),
             shutdown.token(),
         ));
+        let cache = app.cache.clone();
         let state = AppState::new(
             self.api.config(),
             app.queues,
@@ -216,6 +219,7 @@ impl Dev {
             workers,
             api,
             sockets,
+            cache,
         })
     }
 
@@ -287,6 +291,7 @@ impl Parts {
             finish(self.workers, DRAIN + LAST_ANSWERS).await;
         }
         self.api.stop(LAST_ANSWERS).await;
+        self.cache.record_accesses().await;
         say_farewell(&self.sockets).await;
         self.convex.stop(LAST_ANSWERS).await;
         self.valkey.stop().await;

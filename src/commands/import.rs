@@ -15,7 +15,8 @@ use crate::settings::{ConvexSettings, DataSettings};
 /// Put the metadata of the files below a folder into Convex
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  sluice import ~/Pictures --user usr_1\n\n\
-    Only metadata is read: names, sizes and times. Importing a folder again replaces what it imported before. Without\n\
+    Only metadata is read: names, sizes and times. Importing a folder again replaces what it imported before. What\n\
+    cannot be read is passed over, counted as `unreadable` and told on standard error. Without\n\
     SLUICE_CONVEX_URL and SLUICE_CONVEX_KEY it goes to the `sluice dev` in the data folder.")]
 pub struct Import {
     /// The folder
@@ -50,7 +51,7 @@ impl Import {
         let client = self.convex.or(running.as_ref()).client()?;
 
         let counted = folder.clone();
-        let total = tokio::task::spawn_blocking(move || files_below(&counted).count())
+        let total = tokio::task::spawn_blocking(move || files_below(&counted).flatten().count())
             .await
             .context("cannot count the files")?;
         let mut progress = Progress::start(format!("import {}", self.user), Some(total as u64));
@@ -59,10 +60,20 @@ impl Import {
         })
         .await;
         progress.finish();
-        let imported = imported?;
+        let (imported, unreadable) = imported?;
+        if let Some(first) = unreadable.first {
+            eprintln!(
+                "warning: {} files or folders could not be read, the first: {first}",
+                unreadable.count
+            );
+        }
         output::line(format_args!(
             "{}",
-            json!({ "user": self.user, "imported": imported.files })
+            json!({
+                "user": self.user,
+                "imported": imported.files,
+                "unreadable": unreadable.count,
+            })
         ));
         Ok(())
     }

@@ -15,7 +15,7 @@ pub struct Prefetch {
     user: String,
 
     /// How many entries at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::settings::between::<1, { u32::MAX as u64 }, u32>)]
     limit: u32,
 
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use sluice_api::AppState;
+use sluice_store::cache::Cache;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
@@ -44,10 +45,11 @@ impl Serve {
         let shutdown = Shutdown::on_signals()?;
         match shutdown.unless_requested(self.start(&shutdown)).await {
             Some(server) => {
-                let (server, sockets) = server?;
+                let (server, sockets, cache) = server?;
                 info!(url = server.url(), "the API listens");
                 shutdown.requested().await;
                 server.stop(DRAIN).await;
+                cache.record_accesses().await;
                 say_farewell(&sockets).await;
                 Ok(())
             }
@@ -55,7 +57,7 @@ impl Serve {
         }
     }
 
-    async fn start(&self, shutdown: &Shutdown) -> Result<(Server, TaskTracker), Failure> {
+    async fn start(&self, shutdown: &Shutdown) -> Result<(Server, TaskTracker, Cache), Failure> {
         let auth = self.auth.auth_of_one_source()?;
         let listener = Server::bind(self.api.listen).await?;
         let metrics = telemetry::start_metrics()?;
@@ -68,6 +70,7 @@ impl Serve {
             self.files.via(),
         )
         .await?;
+        let cache = app.cache.clone();
         let state = AppState::new(
             self.api.config(),
             app.queues,
@@ -79,6 +82,6 @@ impl Serve {
         );
         let sockets = state.sockets();
         let server = Server::start(listener, sluice_api::router(state), self.http.limits())?;
-        Ok((server, sockets))
+        Ok((server, sockets, cache))
     }
 }

@@ -22,7 +22,8 @@ pub struct Token {
     #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
-    /// What else it allows: meta:read, meta:write or admin; may be given several times
+    /// What else it allows: meta:read, meta:write, docs:read, docs:write, docs:write:<service> or admin; may be given several
+    /// times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
@@ -55,5 +56,32 @@ impl Token {
             .context("cannot mint a token")?;
         output::line(token);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        token: Token,
+    }
+
+    #[test]
+    fn the_help_names_every_scope() {
+        let help = Line::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let services = Scope::DocsWriteTo("<service>".into());
+        for scope in Scope::ALL.iter().chain([&services]) {
+            assert!(
+                help.contains(&format!("{scope}")),
+                "{scope} is missing in {help}"
+            );
+        }
+        assert!(help.contains("docs:write, "), "{help}");
     }
 }

@@ -40,7 +40,7 @@ pub async fn load(client: &Client) -> Result<(), Failure> {
             .iter()
             .flat_map(|folder| files_below(Path::new(folder)))
             .take(user.files);
-        let imported = import(client, user.name, files, |_| {}).await?;
+        let (imported, _) = import(client, user.name, files, |_| {}).await?;
         output::line(format_args!(
             "demo data   {} files of {}",
             imported.files, user.name

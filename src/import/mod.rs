@@ -39,6 +39,22 @@ pub struct Imported {
     pub bytes: u64,
 }
 
+/// What was passed over because it could not be read.
+#[derive(Debug, Default)]
+pub struct Unreadable {
+    /// Files and folders.
+    pub count: u64,
+    /// The first of them, and why.
+    pub first: Option<String>,
+}
+
+impl Unreadable {
+    fn add(&mut self, what: impl ToString) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| what.to_string());
+    }
+}
+
 /// A request's worth of records, as JSON.
 #[derive(Default)]
 struct Batch {
@@ -46,14 +62,13 @@ struct Batch {
     bytes: usize,
 }
 
-/// The regular files below `root`, in a stable order. What cannot be read is left out; links are not followed.
-pub fn files_below(root: &Path) -> impl Iterator<Item = PathBuf> + Send + use<> {
+/// The regular files below `root`, in a stable order, and an error for each folder that cannot be read; links are not followed.
+pub fn files_below(root: &Path) -> impl Iterator<Item = walkdir::Result<PathBuf>> + Send + use<> {
     WalkDir::new(root)
         .sort_by_file_name()
         .into_iter()
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_file())
-        .map(walkdir::DirEntry::into_path)
+        .filter(|found| !matches!(found, Ok(entry) if !entry.file_type().is_file()))
+        .map(|found| found.map(walkdir::DirEntry::into_path))
 }
 
 /// Imports a record for each of `files` as `user`'s, and calls `report` after each request.
@@ -62,9 +77,9 @@ pub fn files_below(root: &Path) -> impl Iterator<Item = PathBuf> + Send + use<> 
 pub async fn import(
     client: &Client,
     user: &str,
-    files: impl Iterator<Item = PathBuf> + Send + 'static,
+    files: impl Iterator<Item = walkdir::Result<PathBuf>> + Send + 'static,
     mut report: impl FnMut(Imported),
-) -> Result<Imported, Failure> {
+) -> Result<(Imported, Unreadable), Failure> {
     prepare_table(client).await?;
     let (sender, mut batches) = mpsc::channel(1);
     let owner = user.to_owned();
@@ -81,8 +96,8 @@ pub async fn import(
             .context("cannot import into Convex")?;
         report(imported);
     }
-    walk.await.context("the walk over the files ended early")?;
-    Ok(imported)
+    let unreadable = walk.await.context("the walk over the files ended early")?;
+    Ok((imported, unreadable))
 }
 
 /// Has Convex index the primary key, which replacing by it needs.
@@ -111,19 +126,32 @@ async fn prepare_table(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Ends early when nobody takes the batches any more.
-fn send_batches(user: &str, files: impl Iterator<Item = PathBuf>, sender: &mpsc::Sender<Batch>) {
+/// Ends early when nobody takes the batches any more. Returns what was passed over.
+fn send_batches(
+    user: &str,
+    files: impl Iterator<Item = walkdir::Result<PathBuf>>,
+    sender: &mpsc::Sender<Batch>,
+) -> Unreadable {
     let mut batch = Batch::default();
+    let mut unreadable = Unreadable::default();
     for file in files {
-        // A file that is gone since it was listed, or that may not be looked at, is left out.
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => {
+                unreadable.add(error);
+                continue;
+            }
+        };
+        // It is gone since it was listed, or may not be looked at.
         let Some(record) = record::of_file(user, &file) else {
+            unreadable.add(file.display());
             continue;
         };
         let size = record.get().len();
         if batch.bytes + size > BATCH_BYTES || batch.records.len() == BATCH_RECORDS {
             let full = std::mem::take(&mut batch);
             if sender.blocking_send(full).is_err() {
-                return;
+                return unreadable;
             }
         }
         batch.bytes += size;
@@ -131,5 +159,32 @@ fn send_batches(user: &str, files: impl Iterator<Item = PathBuf>, sender: &mpsc:
     }
     if !batch.records.is_empty() {
         let _ = sender.blocking_send(batch);
+    }
+    unreadable
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_the_first_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.txt"), "1").unwrap();
+        symlink("nowhere", folder.path().join("link")).unwrap();
+        let missing = folder.path().join("missing");
+        let files = files_below(folder.path())
+            .chain([Ok(missing.clone())])
+            .chain(files_below(&missing));
+        let (sender, mut batches) = mpsc::channel(1);
+        let unreadable = send_batches("u", files, &sender);
+        assert_eq!(batches.try_recv().unwrap().records.len(), 1);
+        assert_eq!(unreadable.count, 2);
+        assert_eq!(unreadable.first.unwrap(), missing.display().to_string());
     }
 }

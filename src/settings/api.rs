@@ -12,7 +12,7 @@ use url::Url;
 
 use super::HEADING;
 use super::documents::DocumentSettings;
-use super::values::{at_most, dev_secret, http_url, listen, origin, service};
+use super::values::{between, dev_secret, http_url, listen, origin, service};
 use crate::failure::{Context, Failure};
 
 /// How the API answers.
@@ -35,7 +35,7 @@ pub struct ApiSettings {
         value_name = "SECONDS",
         env = "SLUICE_REQUEST_WAIT_SECS",
         default_value = "30",
-        value_parser = clap::value_parser!(u64).range(0..=300)
+        value_parser = between::<0, 300, u64>
     )]
     pub request_wait_secs: u64,
 
@@ -55,7 +55,7 @@ pub struct ApiSettings {
         value_name = "N",
         env = "SLUICE_STREAMS",
         default_value = "5000",
-        value_parser = at_most::<1_000_000>
+        value_parser = between::<1, 1_000_000, usize>
     )]
     pub streams: usize,
 
@@ -65,7 +65,7 @@ pub struct ApiSettings {
         value_name = "N",
         env = "SLUICE_STREAMS_PER_USER",
         default_value = "100",
-        value_parser = at_most::<1_000_000>
+        value_parser = between::<1, 1_000_000, usize>
     )]
     pub streams_per_user: usize,
 

@@ -9,7 +9,7 @@ use sluice_valkey::{Address, TlsFiles};
 use url::Url;
 
 use super::HEADING;
-use super::values::{at_most, http_url, secret, valkey_url};
+use super::values::{between, http_url, secret, valkey_url};
 use crate::data_folder::Addresses;
 use crate::failure::{Context, Failure};
 
@@ -98,7 +98,7 @@ pub struct PoolSettings {
         value_name = "N",
         env = "SLUICE_VALKEY_POOL",
         default_value = "32",
-        value_parser = at_most::<1000>
+        value_parser = between::<1, 1000, usize>
     )]
     pub valkey_pool: usize,
 }

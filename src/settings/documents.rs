@@ -7,7 +7,7 @@ use sluice_queue::PAYLOAD_LIMIT;
 use sluice_store::documents::DocumentsConfig;
 
 use super::HEADING;
-use super::values::{at_most, seconds};
+use super::values::{between, seconds};
 
 /// Limits of documents.
 #[derive(Args, Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct DocumentSettings {
         value_name = "BYTES",
         env = "SLUICE_DOCUMENT_LIMIT_BYTES",
         default_value = "1048576",
-        value_parser = at_most::<67_108_864>
+        value_parser = between::<1, 67_108_864, usize>
     )]
     pub document_limit_bytes: usize,
 
@@ -29,7 +29,7 @@ pub struct DocumentSettings {
         value_name = "LEVELS",
         env = "SLUICE_DOCUMENT_LIMIT_DEPTH",
         default_value = "64",
-        value_parser = at_most::<100>
+        value_parser = between::<1, 100, usize>
     )]
     pub document_limit_depth: usize,
 
@@ -39,7 +39,7 @@ pub struct DocumentSettings {
         value_name = "N",
         env = "SLUICE_DOCUMENT_LIMIT_MUTATIONS",
         default_value = "1000",
-        value_parser = at_most::<100_000>
+        value_parser = between::<1, 100_000, usize>
     )]
     pub document_limit_mutations: usize,
 
@@ -49,7 +49,7 @@ pub struct DocumentSettings {
         value_name = "SECONDS",
         env = "SLUICE_DOCUMENT_RETENTION_SECS",
         default_value = "2592000",
-        value_parser = seconds()
+        value_parser = seconds
     )]
     pub document_retention_secs: u64,
 }

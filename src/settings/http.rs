@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::HEADING;
-use super::values::at_most;
+use super::values::between;
 use crate::http::Limits;
 
 /// Limits of connections, for each server: the API, a worker's metrics, the Convex-compatible store.
@@ -18,7 +18,7 @@ pub struct HttpSettings {
         value_name = "N",
         env = "SLUICE_HTTP_CONNECTIONS",
         default_value = "10000",
-        value_parser = at_most::<1_000_000>
+        value_parser = between::<1, 1_000_000, usize>
     )]
     http_connections: usize,
 

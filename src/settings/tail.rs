@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::HEADING;
 
+use super::values::between;
+
 /// How changes in Convex are followed. Of all workers that do, one does at a time.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
@@ -26,7 +28,7 @@ pub struct TailSettings {
         value_name = "MILLISECONDS",
         env = "SLUICE_TAIL_INTERVAL_MS",
         default_value = "1000",
-        value_parser = clap::value_parser!(u64).range(20..=60_000)
+        value_parser = between::<20, 60_000, u64>
     )]
     tail_interval_ms: u64,
 
@@ -36,7 +38,7 @@ pub struct TailSettings {
         value_name = "SECONDS",
         env = "SLUICE_TAIL_COMPARE_SECS",
         default_value = "604800",
-        value_parser = clap::value_parser!(u64).range(0..=31_536_000)
+        value_parser = between::<0, 31_536_000, u64>
     )]
     tail_compare_secs: u64,
 }

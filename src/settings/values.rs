@@ -13,12 +13,13 @@ use super::connections::ValkeyUrl;
 /// HS256 asks for a key at least as long as its hash.
 const SHORTEST_SECRET: usize = 32;
 
-/// A whole number from 1 to `MAX`.
-pub(super) fn at_most<const MAX: usize>(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (1..=MAX).contains(&number) => Ok(number),
-        _ => Err(format!("must be a whole number from 1 to {MAX}")),
-    }
+/// A whole number from `MIN` to `MAX`.
+pub fn between<const MIN: u64, const MAX: u64, T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (MIN..=MAX).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
 }
 
 /// A user id as the API takes it.
@@ -69,8 +70,8 @@ pub(super) fn schedule(text: &str) -> Result<String, String> {
 }
 
 /// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at once".
-pub(super) fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
-    clap::value_parser!(u64).range(1..=31_536_000)
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    between::<1, 31_536_000, u64>(text)
 }
 
 pub fn secret(text: &str) -> Result<Secret, String> {
@@ -154,6 +155,24 @@ mod tests {
             let rule = valkey_url(text).unwrap_err();
             assert!(rule.contains("percent-encoded"), "{rule}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_none_or_out_of_bounds_is_told_the_rule() {
+        for text in [
+            "abc",
+            "",
+            "-1",
+            "1.5",
+            "0",
+            "101",
+            "99999999999999999999999",
+        ] {
+            let error = between::<1, 100, u32>(text).unwrap_err();
+            assert_eq!(error, "must be a whole number from 1 to 100", "{text}");
+        }
+        assert_eq!(between::<1, 100, u32>("100").unwrap(), 100);
+        assert!(between::<0, 4_294_967_296, u32>("4294967296").is_err());
     }
 
     #[test]

@@ -17,10 +17,14 @@ pub enum StoreError {
         /// The limit in bytes of ids and serialized entries, summed.
         limit: u64,
     },
-    /// What this was begun with no longer holds: the user's cache was invalidated in the meantime, the staging set expired, or
-    /// somebody else got the lease.
-    #[error("superseded in the meantime, or expired")]
+    /// What this was begun with no longer holds: the user's cache was invalidated in the meantime.
+    #[error("superseded in the meantime")]
     Superseded,
+    /// The staging set expired, was lost or evicted, or another attempt has put its own in its place.
+    #[error(
+        "the staging set is gone: another attempt took its place, or Valkey lost or evicted it"
+    )]
+    StagingLost,
     /// Valkey has not what was written there before: it came back without its last writes, or without any.
     #[error("Valkey lost data")]
     DataLost,

@@ -26,9 +26,18 @@ impl Script {
 
     /// As [`Script::command`], with room for `args` arguments of `bytes` bytes in all.
     pub fn command_with_capacity(&self, keys: &[&str], args: usize, bytes: usize) -> Cmd {
+        self.call("EVALSHA", keys, args, bytes)
+    }
+
+    /// As [`Script::command`], for a call that writes nothing: it also runs where the server takes no writes.
+    pub fn read_only_command(&self, keys: &[&str]) -> Cmd {
+        self.call("EVALSHA_RO", keys, 16, 256)
+    }
+
+    fn call(&self, command: &str, keys: &[&str], args: usize, bytes: usize) -> Cmd {
         let key_bytes: usize = keys.iter().map(|key| key.len()).sum();
         let mut cmd = Cmd::with_capacity(3 + keys.len() + args, 64 + key_bytes + bytes);
-        cmd.arg("EVALSHA").arg(&self.sha).arg(keys.len()).arg(keys);
+        cmd.arg(command).arg(&self.sha).arg(keys.len()).arg(keys);
         cmd
     }
 
@@ -42,6 +51,34 @@ impl Script {
         cmd: &Cmd,
     ) -> Result<T, StoreError> {
         valkey.query(self.name, cmd, Some(self.source)).await
+    }
+
+    /// As [`Script::run`], of something that the caller can do without: `None`, at once, where the server takes no writes.
+    ///
+    /// # Errors
+    /// As [`Script::run`], of everything else.
+    pub async fn run_if_writable<T: FromRedisValue>(
+        &self,
+        valkey: &Valkey,
+        cmd: &Cmd,
+    ) -> Result<Option<T>, StoreError> {
+        valkey
+            .query_if_writable(self.name, cmd, Some(self.source))
+            .await
+    }
+
+    /// As [`Script::run_all`], sent once: what is lost when it fails is not worth a wait.
+    ///
+    /// # Errors
+    /// As [`Script::run_all`].
+    pub async fn run_all_once<T: FromRedisValue>(
+        &self,
+        valkey: &Valkey,
+        commands: &Pipeline,
+    ) -> Result<T, StoreError> {
+        valkey
+            .query_all_once(self.name, commands, Some(self.source))
+            .await
     }
 
     /// Runs many commands made by [`Script::command`] of this script in one round trip, each atomic by itself.

@@ -132,7 +132,8 @@ impl Valkey {
         cmd: &Cmd,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
-        self.repeat(name, Request::One(cmd), script).await
+        self.repeat(name, Request::One(cmd), script, Fault::is_brief)
+            .await
     }
 
     /// As [`Valkey::query`], many commands in one round trip. Each may be repeated, also when another one failed.
@@ -142,7 +143,34 @@ impl Valkey {
         commands: &Pipeline,
         script: Option<&str>,
     ) -> Result<T, StoreError> {
-        self.repeat(name, Request::Many(commands), script).await
+        self.repeat(name, Request::Many(commands), script, Fault::is_brief)
+            .await
+    }
+
+    /// As [`Valkey::query`]; `None`, without a further attempt, when the server takes no writes.
+    pub(crate) async fn query_if_writable<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        cmd: &Cmd,
+        script: Option<&str>,
+    ) -> Result<Option<T>, StoreError> {
+        let again = |fault: Fault| fault.is_brief() && !fault.refuses_writes();
+        match self.repeat(name, Request::One(cmd), script, again).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.fault().is_some_and(Fault::refuses_writes) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Valkey::query_all`], sent once.
+    pub(crate) async fn query_all_once<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        commands: &Pipeline,
+        script: Option<&str>,
+    ) -> Result<T, StoreError> {
+        self.repeat(name, Request::Many(commands), script, |_| false)
+            .await
     }
 
     async fn repeat<T: FromRedisValue>(
@@ -150,6 +178,7 @@ impl Valkey {
         name: &'static str,
         request: Request<'_>,
         script: Option<&str>,
+        again: impl Fn(Fault) -> bool,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let mut attempt = 1;
@@ -165,7 +194,7 @@ impl Valkey {
             metrics::counter!("sluice_store_errors_total", "script" => name).increment(1);
             let fault = error.fault().unwrap_or(Fault::Final);
             reach::failed(fault, &error);
-            if attempt == ATTEMPTS || !fault.is_brief() || begun.elapsed() > RETRY_LIMIT {
+            if attempt == ATTEMPTS || !again(fault) || begun.elapsed() > RETRY_LIMIT {
                 return Err(error);
             }
             tracing::debug!(script = name, attempt, %error, "trying again");

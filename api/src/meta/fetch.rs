@@ -102,24 +102,20 @@ async fn fetch(
     mut missed: Lookup,
 ) -> Result<Option<Bytes>, ApiError> {
     let relied_until = Instant::now() + RELY_ON_OTHERS;
-    while missed.fetch_lease.is_none() && Instant::now() < relied_until {
+    while missed.fetched_elsewhere && Instant::now() < relied_until {
         tokio::time::sleep(LOOK_AGAIN).await;
-        // The access was recorded by the first look.
-        missed = state.cache.read(user, id, false).await?;
+        missed = state.cache.read(user, id).await?;
         if let Some((_, json)) = missed.hit {
             return Ok(Some(json));
         }
     }
     metrics::counter!("sluice_entry_fetches_total").increment(1);
-    let ids = std::slice::from_ref(id);
     let file = match fetch_holding(state, user, id, missed.fetch_lease).await {
         Ok(Some(file)) => file,
         nothing => {
             // The others need not wait for what will not come. If this fails, the lease runs out by itself.
-            let _ = state.cache.release_fetch(user, id).await;
-            if matches!(nothing, Ok(None)) {
-                // The access was recorded before it was known that there is no such file; it must not rank.
-                let _ = state.cache.forget_activity(user, ids).await;
+            if missed.fetch_lease.is_some() {
+                let _ = state.cache.release_fetch(user, id).await;
             }
             return Ok(nothing?.map(|file| file.json));
         }

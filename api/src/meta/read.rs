@@ -61,8 +61,9 @@ pub(crate) async fn read(
             "fileId: must not be longer than {MAX_ID_BYTES} bytes"
         )));
     }
-    let lookup = timeout(PATIENCE, state.cache.read(&user, &id, true)).await;
+    let lookup = timeout(PATIENCE, state.cache.read(&user, &id)).await;
     let mut lookup = lookup.map_err(|_| ApiError::Unavailable("the cache"))??;
+    let epoch = lookup.epoch;
     let (x_cache, json) = match lookup.hit.take() {
         Some((Source::Bulk, json)) => ("bulk", json),
         Some((Source::Single, json)) => ("hit", json),
@@ -71,6 +72,7 @@ pub(crate) async fn read(
             ("miss", fetched.map_err(shared)?.ok_or(ApiError::NotFound)?)
         }
     };
+    state.cache.note_access(&user, &id, epoch);
     metrics::counter!("sluice_entry_reads_total", "source" => x_cache).increment(1);
     Ok(entry(x_cache, json))
 }

@@ -100,6 +100,11 @@ impl Fault {
         matches!(self, Self::Outage | Self::Busy | Self::NotWritable)
     }
 
+    /// Whether the server goes on to answer reads.
+    pub fn refuses_writes(self) -> bool {
+        matches!(self, Self::NotWritable | Self::OutOfMemory)
+    }
+
     /// A stable name: `out_of_memory`.
     pub fn name(self) -> &'static str {
         match self {

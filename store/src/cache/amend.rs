@@ -98,16 +98,7 @@ impl Cache {
             .iter()
             .map(|change| keys.lease(change.id_in_flight()))
             .collect();
-        let mut all_keys = vec![
-            &*keys.live.info,
-            &keys.live.entries,
-            &keys.live.order,
-            &keys.live.docs,
-            &keys.live_stamps,
-            &keys.single_entries,
-            &keys.single_expiry,
-            &keys.single_docs,
-        ];
+        let mut all_keys = keys.readable().to_vec();
         all_keys.extend(leases.iter().map(String::as_str));
         let bytes = changes.iter().map(Change::bytes).sum();
         let mut cmd = AMEND.command_with_capacity(&all_keys, 2 + 4 * changes.len(), bytes);

@@ -14,7 +14,7 @@ static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 impl Cache {
-    /// Drops all entries of `user` in one step, and with `activity` the ranking too. The epoch moves with it, so that syncs,
+    /// Drops all entries of `user`, staged ones too, in one step, and with `activity` the ranking as well. The epoch moves with it, so that syncs,
     /// prefetches and fetches begun before are refused. Returns the distinct ids that were cached.
     ///
     /// # Errors
@@ -32,10 +32,17 @@ impl Cache {
             &keys.single_docs,
             &keys.activity,
             &keys.live_stamps,
+            &keys.staged.info,
+            &keys.staged.entries,
+            &keys.staged.order,
+            &keys.staged.docs,
+            &keys.staged_skipped,
         ]);
         cmd.arg(format!("{:032x}", rand::random::<u128>()))
             .arg(millis(EPOCH_TTL))
             .arg(u8::from(activity));
-        INVALIDATE.run(&self.valkey, &cmd).await
+        let removed = INVALIDATE.run(&self.valkey, &cmd).await?;
+        self.forget_reader(user).await?;
+        Ok(removed)
     }
 }

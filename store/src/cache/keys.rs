@@ -3,17 +3,17 @@
 //! | key after the tag | structure | TTL |
 //! |---|---|---|
 //! | `epoch` | hash: `value` (time of the last invalidate in µs; absent: 0), `token` and `removed` of that invalidate | 24 h, far beyond any work begun before it |
-//! | `live:info` | hash: `token`, `generation` (time of the commit in µs), `kind`, `complete`, `entries`, `skipped`, `bytes`, `as_of` (time in ns up to which it holds every change), `committed_at` (ms) | sync TTL |
+//! | `live:info` | hash: `token`, `generation` (time of the commit in µs), `kind`, `complete`, `entries`, `skipped`, `bytes`, `as_of` (time in ns up to which it holds every change), `committed_at` (ms), `parts` (how many of the other four keys there are: with one missing the set is none) | sync TTL |
 //! | `live:entries` | hash: id → JSON; an empty value is a tombstone | as `live:info` |
 //! | `live:order` | list of ids in rank order; those of tombstones stay | as `live:info` |
 //! | `live:docs` | hash: Convex `_id` → id, where they differ; after a NUL byte where a newer document is shown under that id | as `live:info` |
 //! | `live:stamps` | hash: Convex `_id` → time in ns of the last change applied to the set, of what changed after `as_of` | as `live:info` |
-//! | `stage:<token>:info` | hash: `epoch`, `seq` (last chunk applied), `limit`, `policy`, `entries`, `skipped`, `bytes`, `refused` | 15 min, renewed by each chunk |
-//! | `stage:<token>:entries`, `:order`, `:docs` | as the live ones, which they become | as `:info` |
-//! | `stage:<token>:skipped` | set of ids that did not fit, so that none is counted twice | as `:info` |
+//! | `stage:info` | hash: `token` of the attempt that stages, `seq` (last chunk applied), `limit`, `policy`, `entries`, `skipped`, `bytes`, `parts`, `refused` | 15 min, renewed by each chunk |
+//! | `stage:entries`, `:order`, `:docs` | as the live ones, which they become | as `:info` |
+//! | `stage:skipped` | set of ids that did not fit, so that none is counted twice | as `:info` |
 //! | `single:entries` | hash: id → JSON of entries cached on access or by prefetch; no id is also in the live set | entry TTL after the last write |
 //! | `single:expiry` | sorted set: id by the time in µs at which that entry expires | as `single:entries` |
-//! | `single:docs` | hash: `d:<_id>` → id and `i:<id>` → `_id`, where they differ | as `single:entries` |
+//! | `single:docs` | hash: `d:<_id>` → id and `i:<id>` → `_id`, where they differ; `.` makes it exist: without it the entries are none | as `single:entries` |
 //! | `activity:<half-life in ms>` | sorted set: id by log2 of its decayed access weight | 32 half-lives after the last access |
 //! | `lease:<id>` | string: nonce of the caller that fetches this id, or `stale` once a later revision was seen | 5 s |
 //!
@@ -39,6 +39,8 @@ pub(super) struct Keys {
     prefix: String,
     pub epoch: String,
     pub live: SetKeys,
+    pub staged: SetKeys,
+    pub staged_skipped: String,
     pub live_stamps: String,
     pub single_entries: String,
     pub single_expiry: String,
@@ -60,6 +62,8 @@ impl Keys {
         Keys {
             epoch: format!("{prefix}epoch"),
             live: SetKeys::new(&format!("{prefix}live")),
+            staged: SetKeys::new(&format!("{prefix}stage")),
+            staged_skipped: format!("{prefix}stage:skipped"),
             live_stamps: format!("{prefix}live:stamps"),
             single_entries: format!("{prefix}single:entries"),
             single_expiry: format!("{prefix}single:expiry"),
@@ -73,12 +77,29 @@ impl Keys {
         format!("{}lease:{id}", self.prefix)
     }
 
-    pub fn staged(&self, token: &str) -> SetKeys {
-        SetKeys::new(&format!("{}stage:{token}", self.prefix))
+    /// The bulk set that readers see, then the single entries: what most scripts work on.
+    pub fn readable(&self) -> [&str; 8] {
+        [
+            &self.live.info,
+            &self.live.entries,
+            &self.live.order,
+            &self.live.docs,
+            &self.live_stamps,
+            &self.single_entries,
+            &self.single_expiry,
+            &self.single_docs,
+        ]
     }
 
-    pub fn skipped(&self, token: &str) -> String {
-        format!("{}stage:{token}:skipped", self.prefix)
+    /// The set that a sync fills.
+    pub fn staging(&self) -> [&str; 5] {
+        [
+            &self.staged.info,
+            &self.staged.entries,
+            &self.staged.order,
+            &self.staged.docs,
+            &self.staged_skipped,
+        ]
     }
 }
 

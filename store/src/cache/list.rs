@@ -60,14 +60,9 @@ impl Cache {
     ) -> Result<ListPage, StoreError> {
         let cursor = cursor.map(Cursor::parse).transpose()?;
         let keys = self.keys(user);
-        let mut cmd = LIST.command(&[
-            &keys.epoch,
-            &keys.live.info,
-            &keys.live.entries,
-            &keys.live.order,
-            &keys.single_entries,
-            &keys.single_expiry,
-        ]);
+        let mut all_keys = vec![&*keys.epoch];
+        all_keys.extend(keys.readable());
+        let mut cmd = LIST.read_only_command(&all_keys);
         cmd.arg(limit.clamp(1, CHUNK_ENTRIES));
         match cursor {
             Some(Cursor {

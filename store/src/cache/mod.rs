@@ -3,6 +3,7 @@
 //!
 //! Each step that must be atomic is one script under `lua/cache/`; `keys` lists what they work on.
 
+mod activity;
 mod amend;
 mod invalidate;
 mod keys;
@@ -36,7 +37,10 @@ const CHUNK_ENTRIES: usize = 1_000;
 #[derive(Clone)]
 pub struct Cache {
     valkey: Valkey,
+    /// The same server for lookups: small commands, many at once.
+    lookups: Valkey,
     config: CacheConfig,
+    gathered: Arc<Mutex<activity::Gathered>>,
     noted: Arc<Mutex<recent::Noted>>,
 }
 
@@ -138,8 +142,10 @@ impl Cache {
             }
         }
         Ok(Cache {
+            lookups: valkey.clone().shared(),
             valkey,
             config,
+            gathered: Arc::default(),
             noted: Arc::default(),
         })
     }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use redis::Pipeline;
+
 use super::Cache;
 use super::keys::RECENT_USERS;
 use crate::StoreError;
@@ -41,7 +43,8 @@ impl Noted {
 }
 
 impl Cache {
-    /// Users who had an access recorded within the entry TTL, those who read last first, to about a minute.
+    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, to about
+    /// a minute.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -60,30 +63,39 @@ impl Cache {
         self.valkey.query("recent_users", &cmd, None).await
     }
 
-    /// Notes that a user reads. It lies in another slot than the user's keys, so no script of the user's can do it; what
-    /// is lost when it fails is one refresh of warm entries, which is why nobody waits for a second try.
-    pub(super) async fn note_reader(&self, user: &str) {
-        let is_due = {
+    /// Notes that these users read. It lies in another slot than their keys, so no script of theirs can do it.
+    pub(super) async fn note_readers<'a>(
+        &self,
+        users: impl Iterator<Item = &'a str>,
+    ) -> Result<(), StoreError> {
+        let due: Vec<&str> = {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            noted.is_due(user)
+            users.filter(|user| noted.is_due(user)).collect()
         };
-        if !is_due {
-            return;
+        if due.is_empty() {
+            return Ok(());
         }
-        let noted = async {
-            let mut connection = self.valkey.pool().get().await?;
-            let (now, _): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await?;
-            redis::pipe()
-                .zadd(RECENT_USERS, user, now)
-                .zremrangebyrank(RECENT_USERS, 0, -KEPT - 1)
-                .expire(RECENT_USERS, 24 * 60 * 60)
-                .exec_async(&mut connection)
-                .await?;
-            Ok::<(), StoreError>(())
-        };
-        if let Err(error) = noted.await {
-            tracing::debug!(%error, "a reader was not noted");
+        let time = redis::cmd("TIME");
+        let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
+        let mut commands = Pipeline::new();
+        for user in due {
+            commands.zadd(RECENT_USERS, user, now).ignore();
         }
+        commands
+            .zremrangebyrank(RECENT_USERS, 0, -KEPT - 1)
+            .ignore()
+            .expire(RECENT_USERS, 24 * 60 * 60)
+            .ignore();
+        self.valkey
+            .query_all_once("note_readers", &commands, None)
+            .await
+    }
+
+    /// Takes out a user who was invalidated: nothing of theirs is to be kept warm.
+    pub(super) async fn forget_reader(&self, user: &str) -> Result<(), StoreError> {
+        let mut cmd = redis::cmd("ZREM");
+        cmd.arg(RECENT_USERS).arg(user);
+        self.valkey.query("forget_reader", &cmd, None).await
     }
 }
 

@@ -1,13 +1,13 @@
-//! Single entries, cached on access or by prefetch, and the ranking of what is accessed most.
+//! Single entries, cached on access or by prefetch.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Pipeline, Value};
+use redis::Value;
 
-use super::keys::{ACTIVITY_HALF_LIVES, FETCH_LEASE};
-use super::{CHUNK_ENTRIES, Cache, Entry, chunks, millis};
+use super::keys::FETCH_LEASE;
+use super::{Cache, Entry, chunks, millis};
 use crate::{Script, StoreError};
 
 static READ: LazyLock<Script> =
@@ -30,16 +30,17 @@ static EXTEND: LazyLock<Script> = LazyLock::new(|| {
 static HAS_ANY: LazyLock<Script> =
     LazyLock::new(|| Script::new("has_any", include_str!("../../../lua/cache/has_any.lua")));
 
-/// Ids ranked per place in the group of most active files: room for newcomers to rise.
-const RANKED_PER_ACTIVE: u64 = 10;
-
 /// The answer to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
     /// The entry and where it was, if it was cached.
     pub hit: Option<(Source, Bytes)>,
-    /// On a miss: given to the one caller that should fetch the entry. The others should look again shortly.
+    /// On a miss: given to the one caller that should fetch the entry.
     pub fetch_lease: Option<FetchLease>,
+    /// On a miss: another caller has the lease. Look again shortly.
+    pub fetched_elsewhere: bool,
+    /// The user's epoch, to record the access in.
+    pub epoch: u64,
 }
 
 /// The right to fetch an entry and to cache it: for [`FetchLease::LIFE`], then as often as [`Cache::extend_fetch`] renews it.
@@ -64,6 +65,21 @@ pub enum Source {
     Single,
 }
 
+/// What the script returns: epoch, where the entry is, and its JSON or whether the lease was granted.
+fn lookup((epoch, source, rest): (u64, u8, Value), nonce: u64) -> Lookup {
+    let (hit, granted) = match (source, rest) {
+        (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), false),
+        (2, Value::BulkString(json)) => (Some((Source::Single, json.into())), false),
+        (_, rest) => (None, rest == Value::Int(1)),
+    };
+    Lookup {
+        fetched_elsewhere: hit.is_none() && !granted,
+        hit,
+        fetch_lease: granted.then_some(FetchLease { epoch, nonce }),
+        epoch,
+    }
+}
+
 /// How far what was fetched can be relied on.
 #[derive(Clone, Copy)]
 enum Fetched {
@@ -74,41 +90,35 @@ enum Fetched {
 }
 
 impl Cache {
-    /// Looks up the entry `id`, first in the bulk set, then among the single ones, and records the access when `record`.
-    /// On a miss one caller gets the lease for fetching it, until [`Cache::fill`] or [`Cache::release_fetch`] ends it.
+    /// Looks up the entry `id`, first in the bulk set, then among the single ones. What is cached is found in one round trip
+    /// that writes nothing. On a miss one caller gets the lease for fetching it, until [`Cache::fill`] or
+    /// [`Cache::release_fetch`] ends it; where Valkey cannot be written, nobody does.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn read(&self, user: &str, id: &str, record: bool) -> Result<Lookup, StoreError> {
-        if record {
-            self.note_reader(user).await;
-        }
+    pub async fn read(&self, user: &str, id: &str) -> Result<Lookup, StoreError> {
         let keys = self.keys(user);
-        let half_life = self.config.activity_half_life;
-        let mut cmd = READ.command(&[
-            &keys.epoch,
-            &keys.live.entries,
-            &keys.single_entries,
-            &keys.single_expiry,
-            &keys.activity,
-            &keys.lease(id),
-        ]);
+        let lease = keys.lease(id);
+        let mut all_keys = vec![&*keys.epoch];
+        all_keys.extend(keys.readable());
+        all_keys.push(&lease);
+
+        let mut cmd = READ.read_only_command(&all_keys);
+        cmd.arg(id).arg("").arg(0);
+        let found = lookup(READ.run(&self.lookups, &cmd).await?, 0);
+        if found.hit.is_some() {
+            return Ok(found);
+        }
         let nonce = rand::random();
-        cmd.arg(id)
-            .arg(nonce)
-            .arg(millis(FETCH_LEASE))
-            .arg(u8::from(record))
-            .arg(millis(half_life))
-            .arg(RANKED_PER_ACTIVE * u64::from(self.config.most_active_limit.max(1)))
-            .arg(millis(half_life * ACTIVITY_HALF_LIVES));
-        let (epoch, source, rest): (u64, u8, Value) = READ.run(&self.valkey, &cmd).await?;
-        let (hit, fetch_lease) = match (source, rest) {
-            (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), None),
-            (2, Value::BulkString(json)) => (Some((Source::Single, json.into())), None),
-            (_, Value::Int(1)) => (None, Some(FetchLease { epoch, nonce })),
-            _ => (None, None),
-        };
-        Ok(Lookup { hit, fetch_lease })
+        let mut cmd = READ.command(&all_keys);
+        cmd.arg(id).arg(nonce).arg(millis(FETCH_LEASE));
+        Ok(match READ.run_if_writable(&self.lookups, &cmd).await? {
+            Some(reply) => lookup(reply, nonce),
+            None => Lookup {
+                fetched_elsewhere: false,
+                ..found
+            },
+        })
     }
 
     /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when the user was invalidated
@@ -188,15 +198,8 @@ impl Cache {
     ) -> Result<Option<u64>, StoreError> {
         let keys = self.keys(user);
         let leases: Vec<String> = entries.iter().map(|entry| keys.lease(&entry.id)).collect();
-        let mut all_keys = vec![
-            &*keys.epoch,
-            &keys.live.info,
-            &keys.live.entries,
-            &keys.live_stamps,
-            &keys.single_entries,
-            &keys.single_expiry,
-            &keys.single_docs,
-        ];
+        let mut all_keys = vec![&*keys.epoch];
+        all_keys.extend(keys.readable());
         all_keys.extend(leases.iter().map(String::as_str));
         let bytes = entries
             .iter()
@@ -215,7 +218,15 @@ impl Cache {
                 .arg(entry.doc_id_if_different())
                 .arg(&entry.json[..]);
         }
-        match FILL.run::<Vec<u64>>(&self.valkey, &cmd).await?[..] {
+        let reply: Vec<u64> = match fetched {
+            // The caller has an answer to give, whether or not it can be kept.
+            Fetched::Under(_) => match FILL.run_if_writable(&self.valkey, &cmd).await? {
+                Some(reply) => reply,
+                None => return Ok(Some(0)),
+            },
+            Fetched::Since(_) => FILL.run(&self.valkey, &cmd).await?,
+        };
+        match reply[..] {
             [0, written] => Ok(Some(written)),
             _ => Ok(None),
         }
@@ -238,58 +249,7 @@ impl Cache {
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
     pub async fn has_any(&self, user: &str) -> Result<bool, StoreError> {
         let keys = self.keys(user);
-        let cmd = HAS_ANY.command(&[&keys.live.info, &keys.single_expiry]);
+        let cmd = HAS_ANY.read_only_command(&[&keys.live.info, &keys.single_expiry]);
         HAS_ANY.run(&self.valkey, &cmd).await
-    }
-
-    /// The ids with the highest access score, best first; none for a user without recorded activity.
-    ///
-    /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn most_active(&self, user: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        // Valkey counts in i64.
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let mut cmd = redis::cmd("ZREVRANGE");
-        cmd.arg(self.keys(user).activity).arg(0).arg(limit - 1);
-        self.valkey.query("most_active", &cmd, None).await
-    }
-
-    /// As [`Cache::forget_activity`], of many users in one round trip: pairs of user and id.
-    ///
-    /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn forget_accesses(
-        &self,
-        files: &[(impl AsRef<str>, String)],
-    ) -> Result<(), StoreError> {
-        let mut commands = Pipeline::new();
-        for (user, id) in files {
-            commands.zrem(self.keys(user.as_ref()).activity, id);
-        }
-        if commands.is_empty() {
-            return Ok(());
-        }
-        self.valkey
-            .query_all("forget_accesses", &commands, None)
-            .await
-    }
-
-    /// Drops ids from the ranking: files that no longer exist.
-    ///
-    /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn forget_activity(&self, user: &str, ids: &[String]) -> Result<(), StoreError> {
-        let activity = self.keys(user).activity;
-        for chunk in ids.chunks(CHUNK_ENTRIES) {
-            let mut cmd = redis::cmd("ZREM");
-            cmd.arg(&activity).arg(chunk);
-            self.valkey
-                .query::<()>("forget_activity", &cmd, None)
-                .await?;
-        }
-        Ok(())
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, FromRedisValue, Value};
 
 use super::amend::text;
-use super::keys::{Keys, STAGING_TTL, SetKeys};
+use super::keys::{Keys, STAGING_TTL};
 use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
 use crate::{Script, StoreError, Valkey};
 
@@ -30,6 +30,12 @@ static AMEND: LazyLock<Script> = LazyLock::new(|| {
         ),
     )
 });
+static ABANDON: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_abandon",
+        include_str!("../../../lua/cache/stage_abandon.lua"),
+    )
+});
 static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "stage_commit",
@@ -37,13 +43,13 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// A set of entries on its way into the cache. Dropped without commit, it expires by itself after 15 minutes.
+/// A set of entries on its way into the cache. A user has one: it ends when another attempt opens its own, or the user is
+/// invalidated. Dropped without commit, it expires by itself after 15 minutes.
 pub struct Staging {
     valkey: Valkey,
     keys: Keys,
-    staged: SetKeys,
-    skipped_key: String,
     token: String,
+    epoch: u64,
     limit: u64,
     sync_ttl_ms: u64,
     chunks_sent: u64,
@@ -75,33 +81,31 @@ pub struct Committed {
 }
 
 impl Cache {
-    /// Starts a staging set for `user`. It is bound to the user's epoch: after an invalidate it can no longer be committed.
+    /// Starts a staging set for `user`, in place of what a former attempt may have left. It is bound to the user's epoch:
+    /// after an invalidate nothing more is written to it.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Superseded`] when the user is being invalidated; [`StoreError::Valkey`] and [`StoreError::Pool`].
     pub async fn stage(&self, user: &str, policy: Overflow) -> Result<Staging, StoreError> {
-        let keys = self.keys(user);
-        let token = format!("{:032x}", rand::random::<u128>());
-        let staged = keys.staged(&token);
-        let mut cmd = OPEN.command(&[&keys.epoch, &staged.info]);
-        cmd.arg(self.config.limit_bytes)
+        let staging = Staging {
+            valkey: self.valkey.clone(),
+            keys: self.keys(user),
+            token: format!("{:032x}", rand::random::<u128>()),
+            epoch: self.epoch(user).await?,
+            limit: self.config.limit_bytes,
+            sync_ttl_ms: millis(self.config.sync_ttl),
+            chunks_sent: 0,
+            totals: Pushed::default(),
+        };
+        let mut cmd = staging.command(&OPEN, 3, 32);
+        cmd.arg(staging.limit)
             .arg(match policy {
                 Overflow::Refuse => "refuse",
                 Overflow::Skip => "skip",
             })
             .arg(millis(STAGING_TTL));
-        OPEN.run::<u64>(&self.valkey, &cmd).await?;
-        Ok(Staging {
-            valkey: self.valkey.clone(),
-            skipped_key: keys.skipped(&token),
-            keys,
-            staged,
-            token,
-            limit: self.config.limit_bytes,
-            sync_ttl_ms: millis(self.config.sync_ttl),
-            chunks_sent: 0,
-            totals: Pushed::default(),
-        })
+        accepted(&OPEN.run::<Vec<Value>>(&self.valkey, &cmd).await?)?;
+        Ok(staging)
     }
 }
 
@@ -111,7 +115,8 @@ impl Staging {
     ///
     /// # Errors
     /// [`StoreError::LimitExceeded`] under [`Overflow::Refuse`] when an entry does not fit; what was staged is gone then.
-    /// [`StoreError::Superseded`] when the user's cache was invalidated or the staging set expired.
+    /// [`StoreError::Superseded`] when the user's cache was invalidated; [`StoreError::StagingLost`] when the staging set
+    /// expired, was evicted, or made room for that of another attempt.
     pub async fn push(&mut self, entries: &[Entry]) -> Result<Pushed, StoreError> {
         for chunk in chunks(entries, |entry| entry.id.len() + entry.json.len()) {
             let bytes = chunk
@@ -171,56 +176,47 @@ impl Staging {
     /// # Errors
     /// As [`Staging::push`]. Nothing readers see has changed then.
     pub async fn commit(self, kind: &str, as_of: i64) -> Result<Committed, StoreError> {
-        let Keys {
-            epoch,
-            live,
-            live_stamps,
-            single_entries,
-            single_expiry,
-            single_docs,
-            ..
-        } = &self.keys;
-        let mut cmd = COMMIT.command(&[
-            epoch,
-            &self.staged.info,
-            &self.staged.entries,
-            &self.staged.order,
-            &self.staged.docs,
-            &self.skipped_key,
-            &live.info,
-            &live.entries,
-            &live.order,
-            &live.docs,
-            single_entries,
-            single_expiry,
-            single_docs,
-            live_stamps,
+        let keys = &self.keys;
+        let mut all_keys = self.set_keys().to_vec();
+        all_keys.extend([
+            &*keys.live.info,
+            &keys.live.entries,
+            &keys.live.order,
+            &keys.live.docs,
+            &keys.single_entries,
+            &keys.single_expiry,
+            &keys.single_docs,
+            &keys.live_stamps,
         ]);
+        let mut cmd = COMMIT.command(&all_keys);
         cmd.arg(&self.token)
+            .arg(self.epoch)
             .arg(kind)
             .arg(u8::from(matches!(kind, "allOne" | "allTwo")))
             .arg(self.sync_ttl_ms)
             .arg(as_of);
-        match COMMIT.run::<Vec<u64>>(&self.valkey, &cmd).await?[..] {
-            [0, entries, skipped, bytes, generation] => Ok(Committed {
+        let reply = COMMIT.run::<Vec<Value>>(&self.valkey, &cmd).await?;
+        let numbers = accepted(&reply)?.iter().map(u64::from_redis_value_ref);
+        let numbers: Result<Vec<u64>, _> = numbers.collect();
+        match numbers.as_deref() {
+            Ok(&[entries, skipped, bytes, generation]) => Ok(Committed {
                 entries,
                 skipped,
                 bytes,
                 generation,
             }),
-            [2, limit] => Err(StoreError::LimitExceeded { limit }),
-            _ => Err(StoreError::Superseded),
+            _ => Err(StoreError::Corrupt("a staging set")),
         }
     }
 
-    /// Drops what was staged.
+    /// Drops what was staged, unless another attempt has taken its place.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`]; the set then expires by itself.
     pub async fn abandon(self) -> Result<(), StoreError> {
-        let mut cmd = redis::cmd("UNLINK");
-        cmd.arg(&self.set_keys()[1..]);
-        self.valkey.query("stage_abandon", &cmd, None).await
+        let mut cmd = ABANDON.command(&self.keys.staging());
+        cmd.arg(&self.token);
+        ABANDON.run(&self.valkey, &cmd).await
     }
 
     /// The running totals as last reported by Valkey.
@@ -230,26 +226,22 @@ impl Staging {
 
     /// The keys of the staging scripts, in their order.
     fn set_keys(&self) -> [&str; 6] {
-        [
-            &self.keys.epoch,
-            &self.staged.info,
-            &self.staged.entries,
-            &self.staged.order,
-            &self.staged.docs,
-            &self.skipped_key,
-        ]
+        let [info, entries, order, docs, skipped] = self.keys.staging();
+        [&self.keys.epoch, info, entries, order, docs, skipped]
     }
 
+    /// A call of one of the staging scripts, all of which are fenced by the token and the epoch.
     fn command(&self, script: &Script, args: usize, bytes: usize) -> Cmd {
-        script.command_with_capacity(&self.set_keys(), 2 + args, 32 + bytes)
+        let mut cmd = script.command_with_capacity(&self.set_keys(), 4 + args, 96 + bytes);
+        cmd.arg(&self.token).arg(self.epoch);
+        cmd
     }
 
     /// Runs a script and takes over the totals. Returns the ids behind them in its answer.
     async fn run(&mut self, script: &Script, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
         let answer: Vec<Value> = script.run(&self.valkey, cmd).await?;
-        match answer[..] {
+        match accepted(&answer)? {
             [
-                Value::Int(0),
                 Value::Int(entries),
                 Value::Int(skipped),
                 Value::Int(bytes),
@@ -262,10 +254,19 @@ impl Staging {
                 };
                 Ok(answer.into_iter().skip(4).filter_map(text).collect())
             }
-            [Value::Int(2), Value::Int(limit)] => Err(StoreError::LimitExceeded {
-                limit: limit.unsigned_abs(),
-            }),
-            _ => Err(StoreError::Superseded),
+            _ => Err(StoreError::Corrupt("a staging set")),
         }
+    }
+}
+
+/// What follows the status in the answer of a staging script, when that is good.
+fn accepted(answer: &[Value]) -> Result<&[Value], StoreError> {
+    match answer {
+        [Value::Int(0), rest @ ..] => Ok(rest),
+        [Value::Int(2), Value::Int(limit)] => Err(StoreError::LimitExceeded {
+            limit: limit.unsigned_abs(),
+        }),
+        [Value::Int(3)] => Err(StoreError::StagingLost),
+        _ => Err(StoreError::Superseded),
     }
 }

@@ -8,7 +8,7 @@ use crate::support::Store;
 
 async fn access(store: &Store, id: &str, times: usize) {
     for _ in 0..times {
-        store.cache.read("u", id, true).await.unwrap();
+        store.access("u", id).await;
     }
 }
 
@@ -19,10 +19,10 @@ async fn more_accesses_rank_higher_and_looking_without_recording_does_not_count(
     access(&store, "often", 9).await;
     access(&store, "thrice", 3).await;
     store.look("u", "never").await;
-    let ranked = store.cache.most_active("u", 10).await.unwrap();
+    let ranked = store.cache.most_active("u", 0, 10).await.unwrap();
     assert_eq!(ranked, ["often", "thrice", "once"]);
-    assert_eq!(store.cache.most_active("u", 1).await.unwrap(), ["often"]);
-    assert!(store.cache.most_active("u", 0).await.unwrap().is_empty());
+    assert_eq!(store.cache.most_active("u", 0, 1).await.unwrap(), ["often"]);
+    assert!(store.cache.most_active("u", 0, 0).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn old_accesses_weigh_less_than_new_ones() {
     access(&store, "formerly", 4).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     access(&store, "lately", 1).await;
-    let ranked = store.cache.most_active("u", 10).await.unwrap();
+    let ranked = store.cache.most_active("u", 0, 10).await.unwrap();
     assert_eq!(ranked, ["lately", "formerly"]);
 }
 
@@ -46,7 +46,14 @@ async fn a_ranking_without_accesses_is_forgotten_after_32_half_lives() {
     });
     access(&store, "a", 1).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(store.cache.most_active("u", 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .cache
+            .most_active("u", 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -59,7 +66,7 @@ async fn the_ranking_keeps_ten_times_the_most_active_group() {
     for at in 0..30 {
         access(&store, &format!("f{at}"), 1).await;
     }
-    let ranked = store.cache.most_active("u", 100).await.unwrap();
+    let ranked = store.cache.most_active("u", 0, 100).await.unwrap();
     assert_eq!(ranked.len(), 10);
     assert_eq!(ranked[0], "favourite");
 }
@@ -74,24 +81,65 @@ async fn forgotten_ids_leave_the_ranking() {
         .forget_activity("u", &["b".into(), "unknown".into()])
         .await
         .unwrap();
-    assert_eq!(store.cache.most_active("u", 10).await.unwrap(), ["a"]);
+    assert_eq!(store.cache.most_active("u", 0, 10).await.unwrap(), ["a"]);
     store.cache.forget_activity("u", &[]).await.unwrap();
 }
 
 #[tokio::test]
 async fn users_who_read_lately_are_listed_until_their_entries_would_have_expired() {
     let store = Store::with_entry_ttl(Duration::from_secs(2));
-    store.cache.read("ann", "a", true).await.unwrap();
-    store.cache.read("ann", "b", true).await.unwrap();
-    store
-        .cache
-        .read("seen-by-nobody", "a", false)
-        .await
-        .unwrap();
+    store.access("ann", "a").await;
+    store.access("ann", "b").await;
+    store.cache.read("seen-by-nobody", "a").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    store.cache.read("ben", "a", true).await.unwrap();
+    store.access("ben", "a").await;
     assert_eq!(store.cache.recent_users(10).await.unwrap(), ["ben", "ann"]);
     assert_eq!(store.cache.recent_users(1).await.unwrap(), ["ben"]);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(store.cache.recent_users(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn accesses_are_recorded_by_themselves() {
+    let store = Store::start();
+    store.cache.note_access("u", "a", 0);
+    while store.cache.most_active("u", 0, 9).await.unwrap() != ["a"] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn accesses_of_before_an_invalidate_leave_nothing_of_the_user_after_it() {
+    let store = Store::start();
+    let lookup = store.cache.read("u", "a").await.unwrap();
+    store.cache.note_access("u", "a", lookup.epoch);
+    store.cache.invalidate("u", true).await.unwrap();
+    store.cache.record_accesses().await;
+    assert!(store.cache.most_active("u", 0, 9).await.unwrap().is_empty());
+    assert!(store.cache.recent_users(9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_invalidated_user_is_no_recent_reader() {
+    let store = Store::start();
+    store.access("u", "a").await;
+    assert_eq!(store.cache.recent_users(9).await.unwrap(), ["u"]);
+    store.cache.invalidate("u", true).await.unwrap();
+    assert!(store.cache.recent_users(9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_ranking_is_read_in_pages() {
+    let store = Store::start();
+    for (at, id) in ["c", "b", "a"].iter().enumerate() {
+        for _ in 0..=at {
+            store.access("u", id).await;
+        }
+    }
+    assert_eq!(
+        store.cache.most_active("u", 0, 2).await.unwrap(),
+        ["a", "b"]
+    );
+    assert_eq!(store.cache.most_active("u", 2, 2).await.unwrap(), ["c"]);
+    assert!(store.cache.most_active("u", 3, 2).await.unwrap().is_empty());
 }

@@ -479,7 +479,7 @@ async fn a_change_seen_during_a_fetch_keeps_the_fetched_revision_out() {
         put(entry_of_doc("a", "doc-a", "2")),
         remove_at(AS_OF, "doc-a", Some("a")),
     ] {
-        let lookup = store.cache.read("u", "a", false).await.unwrap();
+        let lookup = store.cache.read("u", "a").await.unwrap();
         let lease = lookup.fetch_lease.unwrap();
         store.cache.amend("u", &[change]).await.unwrap();
         assert!(!store.cache.fill("u", lease, &fetched).await.unwrap());

@@ -96,7 +96,7 @@ async fn a_reader_whose_answer_is_lost_still_gets_its_lease() {
     way.lose(1);
     assert!(
         way.cache
-            .read("u", "a", false)
+            .read("u", "a")
             .await
             .unwrap()
             .fetch_lease
@@ -129,7 +129,7 @@ async fn a_call_waits_for_a_server_that_is_on_its_way_back() {
     store.sync("u", "allOne", &[entry("a", "1")]).await;
     store.server.kill();
     let cache = store.cache.clone();
-    let read = tokio::spawn(async move { cache.read("u", "a", false).await });
+    let read = tokio::spawn(async move { cache.read("u", "a").await });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     store.server.restart();
     assert!(read.await.unwrap().unwrap().hit.is_some());

@@ -28,11 +28,11 @@ async fn it_counts_distinct_ids_and_hides_them_at_once() {
 #[tokio::test]
 async fn the_ranking_goes_only_when_asked() {
     let store = Store::start();
-    store.cache.read("u", "a", true).await.unwrap();
+    store.access("u", "a").await;
     store.cache.invalidate("u", false).await.unwrap();
-    assert_eq!(store.cache.most_active("u", 9).await.unwrap(), ["a"]);
+    assert_eq!(store.cache.most_active("u", 0, 9).await.unwrap(), ["a"]);
     store.cache.invalidate("u", true).await.unwrap();
-    assert!(store.cache.most_active("u", 9).await.unwrap().is_empty());
+    assert!(store.cache.most_active("u", 0, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn use_everything(store: &Store, user: &str) {
         .prefetch(user, epoch, AS_OF + 1, &[single])
         .await
         .unwrap();
-    store.cache.read(user, "missing}{", true).await.unwrap();
+    store.access(user, "missing}{").await;
     let mut staging = store.cache.stage(user, Overflow::Skip).await.unwrap();
     staging.push(&staged).await.unwrap();
     store

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::Commands;
 use sluice_store::StoreError;
 use sluice_store::cache::{CacheConfig, Overflow, Source};
 
@@ -13,7 +14,7 @@ async fn one_of_many_misses_gets_the_lease_and_its_fill_is_read_by_all() {
     let store = Store::start();
     let mut leases = Vec::new();
     for _ in 0..5 {
-        leases.extend(store.cache.read("u", "a", true).await.unwrap().fetch_lease);
+        leases.extend(store.cache.read("u", "a").await.unwrap().fetch_lease);
     }
     assert_eq!(leases.len(), 1);
     let filled = store.cache.fill("u", leases[0], &entry("a", "1")).await;
@@ -28,7 +29,7 @@ async fn a_released_lease_goes_to_the_next_reader() {
     assert!(
         store
             .cache
-            .read("u", "a", false)
+            .read("u", "a")
             .await
             .unwrap()
             .fetch_lease
@@ -38,7 +39,7 @@ async fn a_released_lease_goes_to_the_next_reader() {
     assert!(
         store
             .cache
-            .read("u", "a", false)
+            .read("u", "a")
             .await
             .unwrap()
             .fetch_lease
@@ -71,13 +72,14 @@ async fn expired_entries_give_their_memory_back_as_others_are_written() {
     tokio::time::sleep(Duration::from_millis(150)).await;
     store.fill("u", &entry_of_doc("n", "dn", "1")).await;
     assert_eq!(store.field_count("single:entries"), 1);
-    assert_eq!(store.field_count("single:docs"), 2);
+    // Both directions of the new one, and the field that makes the hash exist.
+    assert_eq!(store.field_count("single:docs"), 3);
 }
 
 #[tokio::test]
 async fn a_fetch_that_takes_long_keeps_its_lease_by_renewing_it() {
     let store = Store::start();
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lookup = store.cache.read("u", "a").await.unwrap();
     let lease = lookup.fetch_lease.unwrap();
     let mut connection = store.server.connection();
     let key = "sm1:{u}:lease:a";
@@ -89,7 +91,7 @@ async fn a_fetch_that_takes_long_keeps_its_lease_by_renewing_it() {
     // It passes to somebody else once it ran out.
     let () = redis::Commands::del(&mut connection, key).unwrap();
     assert!(!store.cache.extend_fetch("u", "a", lease).await.unwrap());
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lookup = store.cache.read("u", "a").await.unwrap();
     assert!(!store.cache.extend_fetch("u", "a", lease).await.unwrap());
     let filled = store.cache.fill("u", lease, &entry("a", "1")).await;
     assert!(!filled.unwrap(), "a change may have gone by unseen");
@@ -101,7 +103,7 @@ async fn a_fetch_that_takes_long_keeps_its_lease_by_renewing_it() {
 #[tokio::test]
 async fn a_fill_leaves_what_a_sync_has_cached_meanwhile() {
     let store = Store::start();
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lookup = store.cache.read("u", "a").await.unwrap();
     store.sync("u", "allOne", &[entry("a", "2")]).await;
     let lease = lookup.fetch_lease.unwrap();
     let filled = store.cache.fill("u", lease, &entry("a", "1")).await;
@@ -154,7 +156,7 @@ async fn an_entry_that_prefetch_finds_grown_past_the_limit_becomes_a_single_one(
 async fn an_invalidate_refuses_what_was_begun_before_it() {
     let store = Store::start();
     let epoch = store.cache.epoch("u").await.unwrap();
-    let lookup = store.cache.read("u", "a", false).await.unwrap();
+    let lookup = store.cache.read("u", "a").await.unwrap();
     let lease = lookup.fetch_lease.unwrap();
     let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
     staging.push(&[entry("a", "1")]).await.unwrap();
@@ -243,4 +245,109 @@ async fn prefetch_moves_an_entry_out_of_a_set_that_ends_before_it_would() {
     );
     store.cache.amend("u", &[remove("doc-a")]).await.unwrap();
     assert_eq!(store.look("u", "a").await, None);
+}
+
+#[tokio::test]
+async fn a_prefetched_entry_lives_its_ttl_also_when_the_set_holds_that_revision() {
+    let store = Store::with(CacheConfig {
+        entry_ttl: Duration::from_secs(60),
+        sync_ttl: Duration::from_secs(30),
+        ..CacheConfig::default()
+    });
+    let fresh = entry("a", "fresh");
+    store
+        .sync("u", "allOne", &[fresh.clone(), entry("b", "1")])
+        .await;
+    // Nothing was written to Convex since: what was fetched is as old as the set.
+    let written = store.cache.prefetch("u", 0, AS_OF, &[fresh.clone()]).await;
+    assert_eq!(written.unwrap(), 1);
+    assert_eq!(
+        store.look("u", "a").await.unwrap(),
+        (Source::Single, fresh.json)
+    );
+    assert_eq!(store.look("u", "b").await.unwrap().0, Source::Bulk);
+}
+
+#[tokio::test]
+async fn a_prefetch_keeps_the_later_revision_that_a_set_has_when_it_leaves_that_set() {
+    let store = Store::with(CacheConfig {
+        entry_ttl: Duration::from_secs(60),
+        sync_ttl: Duration::from_secs(30),
+        ..CacheConfig::default()
+    });
+    store.sync("u", "allOne", &[entry("a", "1")]).await;
+    store
+        .cache
+        .amend("u", &[put_at(AS_OF + 9, entry("a", "3"))])
+        .await
+        .unwrap();
+    store
+        .cache
+        .prefetch("u", 0, AS_OF + 5, &[entry("a", "2")])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.look("u", "a").await.unwrap(),
+        (Source::Single, "3".into())
+    );
+}
+
+#[tokio::test]
+async fn a_set_with_a_part_missing_is_not_read_nor_listed() {
+    let store = Store::start();
+    let mut connection = store.server.connection();
+    for lost in ["info", "entries", "order", "docs", "stamps"] {
+        store
+            .sync("u", "allOne", &[entry_of_doc("a", "doc-a", "1")])
+            .await;
+        store
+            .cache
+            .amend("u", &[put(entry("b", "1"))])
+            .await
+            .unwrap();
+        assert!(store.look("u", "a").await.is_some());
+        let _: () = connection.del(format!("sm1:{{u}}:live:{lost}")).unwrap();
+        assert!(store.look("u", "a").await.is_none(), "{lost}");
+        let page = store.cache.list("u", None, 10).await.unwrap();
+        assert_eq!((page.entries.len(), page.total), (0, 0), "{lost}");
+    }
+    for lost in ["entries", "expiry", "docs"] {
+        store.cache.invalidate("u", false).await.unwrap();
+        let epoch = store.cache.epoch("u").await.unwrap();
+        let single = entry_of_doc("s", "doc-s", "1");
+        store
+            .cache
+            .prefetch("u", epoch, AS_OF, &[single])
+            .await
+            .unwrap();
+        assert!(store.look("u", "s").await.is_some());
+        let _: () = connection.del(format!("sm1:{{u}}:single:{lost}")).unwrap();
+        assert!(store.look("u", "s").await.is_none(), "{lost}");
+        let page = store.cache.list("u", None, 10).await.unwrap();
+        assert_eq!((page.entries.len(), page.total), (0, 0), "{lost}");
+    }
+}
+
+#[tokio::test]
+async fn where_valkey_takes_no_writes_cached_entries_are_read_and_misses_get_no_lease() {
+    for setting in [["maxmemory", "1"], ["min-replicas-to-write", "1"]] {
+        let store = Store::start();
+        store.sync("u", "allOne", &[entry("bulk", "1")]).await;
+        store.fill("u", &entry("single", "2")).await;
+        let _: () = redis::cmd("CONFIG")
+            .arg("SET")
+            .arg(&setting)
+            .query(&mut store.server.connection())
+            .unwrap();
+        assert!(store.look("u", "bulk").await.is_some(), "{setting:?}");
+        assert!(store.look("u", "single").await.is_some(), "{setting:?}");
+        let missed = store.cache.read("u", "other").await.unwrap();
+        assert_eq!(
+            (missed.hit, missed.fetch_lease, missed.fetched_elsewhere),
+            (None, None, false)
+        );
+        assert_eq!(store.cache.list("u", None, 10).await.unwrap().total, 2);
+        store.cache.note_access("u", "bulk", 0);
+        store.cache.record_accesses().await;
+    }
 }

@@ -7,7 +7,7 @@ use redis::Commands;
 use sluice_store::StoreError;
 use sluice_store::cache::{CacheConfig, MAX_LIMIT_BYTES, Overflow, Pushed, Source};
 
-use crate::support::{AS_OF, Store, cache_at, entry, entry_of_size};
+use crate::support::{AS_OF, Store, cache_at, entry, entry_of_doc, entry_of_size, put};
 
 #[tokio::test]
 async fn what_was_staged_is_read_and_listed_after_the_commit_only() {
@@ -185,43 +185,91 @@ async fn an_empty_set_replaces_the_old_one_too() {
 }
 
 #[tokio::test]
-async fn of_two_stagings_at_once_the_last_commit_wins_as_a_whole() {
+async fn a_later_attempt_takes_the_place_of_what_an_earlier_one_staged() {
     let store = Store::start();
     let mut first = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    first.push(&[entry("a", "1")]).await.unwrap();
     let mut second = store.cache.stage("u", Overflow::Skip).await.unwrap();
-    first
-        .push(&[entry("a", "1"), entry("b", "1")])
-        .await
-        .unwrap();
-    second
-        .push(&[entry("b", "2"), entry("c", "2")])
-        .await
-        .unwrap();
-    let earlier = second.commit("allOne", AS_OF).await.unwrap();
-    let later = first.commit("allOne", AS_OF).await.unwrap();
-    assert!(later.generation > earlier.generation);
-    assert_eq!(store.list_all("u", 10).await, ["1", "1"]);
-    assert!(store.look("u", "c").await.is_none());
+    second.push(&[entry("b", "2")]).await.unwrap();
+
+    let pushed = first.push(&[entry("c", "1")]).await;
+    assert!(matches!(pushed, Err(StoreError::StagingLost)));
+    let amended = first.amend(&[put(entry("c", "1"))], true).await;
+    assert!(matches!(amended, Err(StoreError::StagingLost)));
+    let committed = first.commit("allOne", AS_OF).await;
+    assert!(matches!(committed, Err(StoreError::StagingLost)));
+
+    second.commit("allOne", AS_OF).await.unwrap();
+    assert_eq!(store.list_all("u", 10).await, ["2"]);
+    let staged: Vec<String> = store.server.connection().keys("*stage*").unwrap();
+    assert_eq!(staged, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn an_expired_staging_set_is_superseded() {
+async fn an_earlier_attempt_does_not_abandon_what_a_later_one_staged() {
     let store = Store::start();
+    let first = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    let mut second = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    second.push(&[entry("b", "2")]).await.unwrap();
+    first.abandon().await.unwrap();
+    assert_eq!(second.commit("allOne", AS_OF).await.unwrap().entries, 1);
+}
+
+#[tokio::test]
+async fn an_invalidate_leaves_nothing_staged_and_a_straggler_writes_nothing_after_it() {
+    let store = Store::with_limit(1_000);
+    let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
+    staging
+        .push(&[entry_of_doc("a", "doc-a", "1"), entry_of_size("big", 2_000)])
+        .await
+        .unwrap();
+    store.cache.invalidate("u", true).await.unwrap();
+    let left = || -> Vec<String> { store.server.connection().keys("*").unwrap() };
+    assert_eq!(left(), ["sm1:{u}:epoch"]);
+
+    let pushed = staging.push(&[entry("b", "1")]).await;
+    assert!(matches!(pushed, Err(StoreError::Superseded)));
+    let amended = staging.amend(&[put(entry("b", "1"))], true).await;
+    assert!(matches!(amended, Err(StoreError::Superseded)));
+    let committed = staging.commit("allOne", AS_OF).await;
+    assert!(matches!(committed, Err(StoreError::Superseded)));
+    assert_eq!(left(), ["sm1:{u}:epoch"]);
+}
+
+#[tokio::test]
+async fn a_set_that_nothing_fits_in_leaves_the_single_entries() {
+    let store = Store::with_limit(100);
+    store.fill("u", &entry("s", "1")).await;
+    store
+        .sync("u", "allTwo", &[entry_of_size("big", 101)])
+        .await;
+    assert!(store.look("u", "s").await.is_some());
+    store.sync("u", "allTwo", &[entry("a", "1")]).await;
+    assert!(store.look("u", "s").await.is_none());
+}
+
+#[tokio::test]
+async fn a_staging_set_with_a_part_missing_is_lost() {
+    let store = Store::with_limit(1_000);
     let mut connection = store.server.connection();
-    for lost in ["info", "entries", "order"] {
+    for lost in ["info", "entries", "order", "docs", "skipped"] {
         let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
-        staging.push(&[entry("a", "{}")]).await.unwrap();
-        let keys: Vec<String> = connection.keys(format!("*stage:*:{lost}")).unwrap();
+        let staged = [
+            entry_of_doc("a", "doc-a", "{}"),
+            entry_of_size("big", 2_000),
+        ];
+        staging.push(&staged).await.unwrap();
+        let keys: Vec<String> = connection.keys(format!("*stage:{lost}")).unwrap();
         let _: () = connection.del(keys).unwrap();
         let committed = staging.commit("allOne", AS_OF).await;
-        assert!(matches!(committed, Err(StoreError::Superseded)), "{lost}");
+        assert!(matches!(committed, Err(StoreError::StagingLost)), "{lost}");
     }
     assert!(store.look("u", "a").await.is_none());
 
     let mut staging = store.cache.stage("u", Overflow::Skip).await.unwrap();
     let _: () = redis::cmd("FLUSHALL").query(&mut connection).unwrap();
     let pushed = staging.push(&[entry("a", "{}")]).await;
-    assert!(matches!(pushed, Err(StoreError::Superseded)));
+    assert!(matches!(pushed, Err(StoreError::StagingLost)));
 }
 
 #[tokio::test]
@@ -264,10 +312,10 @@ async fn every_call_can_be_spawned() {
         staging.commit("allOne", AS_OF).await.unwrap();
         let staging = cache.stage("u", Overflow::Skip).await.unwrap();
         staging.abandon().await.unwrap();
-        cache.read("u", "a", true).await.unwrap();
+        cache.read("u", "a").await.unwrap();
         cache.amend("u", &[]).await.unwrap();
         cache.prefetch("u", 0, AS_OF, &[]).await.unwrap();
-        cache.most_active("u", 1).await.unwrap();
+        cache.most_active("u", 0, 1).await.unwrap();
         cache.list("u", None, 1).await.unwrap();
         cache.invalidate("u", true).await.unwrap();
     })

@@ -48,14 +48,21 @@ impl Store {
 
     /// Reads an entry that is not cached, and caches what was fetched.
     pub async fn fill(&self, user: &str, entry: &Entry) -> bool {
-        let missed = self.cache.read(user, &entry.id, false).await.unwrap();
+        let missed = self.cache.read(user, &entry.id).await.unwrap();
         let lease = missed.fetch_lease.unwrap();
         self.cache.fill(user, lease, entry).await.unwrap()
     }
 
+    /// Reads an entry, whether or not it is cached, and ranks it.
+    pub async fn access(&self, user: &str, id: &str) {
+        let lookup = self.cache.read(user, id).await.unwrap();
+        self.cache.note_access(user, id, lookup.epoch);
+        self.cache.record_accesses().await;
+    }
+
     /// What a reader gets, without leaving a trace in the ranking.
     pub async fn look(&self, user: &str, id: &str) -> Option<(Source, Bytes)> {
-        self.cache.read(user, id, false).await.unwrap().hit
+        self.cache.read(user, id).await.unwrap().hit
     }
 
     /// No key may outlive its use, not even one that an amendment brought into being.
