@@ -59,6 +59,7 @@ pub fn jobs_config(
 ) -> JobsConfig {
     JobsConfig {
         concurrency: settings.concurrency,
+        losses: settings.losses,
         worker_name: worker_name(),
         prefetch_schedule: schedule(&settings.prefetch_schedule),
         purge_schedule: schedule(&settings.purge_schedule),

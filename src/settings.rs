@@ -173,6 +173,16 @@ pub struct JobSettings {
     )]
     pub concurrency: usize,
 
+    /// How many leases in a row a job may lose with its workers before it is dead, whatever its attempts (1 to 100)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_LOSSES",
+        default_value = "3",
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub losses: u32,
+
     /// When hot entries are refreshed: a cron expression with seconds, in UTC, or `off`
     #[arg(
         long,

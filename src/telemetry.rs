@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 
 use crate::failure::{Context, Failure};
 use crate::settings::{LogFormat, LogSettings};
@@ -36,10 +39,35 @@ pub fn start_logging(settings: &LogSettings, default_filter: &str) -> Result<(),
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {
-        LogFormat::Text => lines.init(),
+        LogFormat::Text => lines.fmt_fields(OneLine::default()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Writes the fields of events and spans as the default does, with control characters escaped: whatever a text from outside
+/// holds, it can neither begin a line of its own nor speak to the terminal.
+#[derive(Default)]
+struct OneLine(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for OneLine {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> std::fmt::Result {
+        let mut text = String::new();
+        self.0.format_fields(Writer::new(&mut text), fields)?;
+        for character in text.chars() {
+            match character {
+                it if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => {
+                    write!(writer, "{}", it.escape_default())?;
+                }
+                it => writer.write_char(it)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Starts to collect metrics; once per process. The handle prints them for `/metrics`.

@@ -202,6 +202,9 @@ pub struct Job {
     /// How long it waits between its attempts, if it says so itself.
     #[schema(required = true)]
     pub backoff: Option<Value>,
+    /// Leases in a row that were lost with the worker; left out when 0. After a few the job is dead, whatever its attempts.
+    #[serde(default)]
+    pub losses: u32,
     /// When it was enqueued.
     pub created_at: u64,
     /// When it was or is due.
@@ -235,6 +238,9 @@ pub struct Job {
     /// The trace it belongs to (W3C Trace Context).
     #[schema(required = true)]
     pub trace: Option<String>,
+    /// What of the job cannot be read as it is kept, if anything; left out else.
+    #[serde(default)]
+    pub damage: Option<String>,
 }
 
 /// What went wrong in one attempt of a job.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use sluice_jobs::{DOCUMENTS_QUEUE, DocumentRequest};
 use sluice_queue::{JobId, JobView, State as JobState};
 use utoipa::IntoParams;
@@ -24,6 +24,14 @@ use crate::{ApiError, AppState};
 
 /// Quiet streams carry a comment this often, so that proxies keep them open.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long clients wait before they come again after a stream broke off.
+const COME_AGAIN: Duration = Duration::from_secs(2);
+
+/// The last event of a job that is over, and its id.
+const END: &str = "end";
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Scopes that let their holder see anybody's jobs about metadata; each does alone.
 const VIEWERS: [Scope; 3] = [Scope::MetaRead, Scope::MetaWrite, Scope::Admin];
@@ -48,8 +56,9 @@ struct JobPath {
 /// Look at a job, or watch it
 ///
 /// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
-/// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. The stream ends after
-/// the final state, and with the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
+/// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. After the final state
+/// comes `end`; a client that comes again with its id as `Last-Event-ID` gets 204, on which an `EventSource` stops. The stream
+/// also ends with the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
 /// its user, with `docs:read` and `admin`, and, when it is nobody's, by those who may write documents of that service.
 #[utoipa::path(
     get,
@@ -59,6 +68,7 @@ struct JobPath {
     params(JobPath),
     responses(
         (status = 200, description = "The job", content((Job = "application/json"), (String = "text/event-stream"))),
+        (status = 204, description = "The job is over, and the caller has seen the end of its events"),
         ReadErrors,
         StreamErrors,
     ),
@@ -76,6 +86,11 @@ async fn job(
     let job = find(&state, &id).await?;
     check_viewer(&caller, &job)?;
     if wants_events(&headers) {
+        let last_seen = headers.get("last-event-id").map(|id| id.as_bytes());
+        if job.state.is_final() && last_seen == Some(END.as_bytes()) {
+            // An `EventSource` that has seen the end comes again, unless it hears this.
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
         let stream = state.streams.open_for(caller.subject())?;
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
         let events = events(&state, &job.id).take_until(caller.expired());
@@ -131,22 +146,81 @@ fn events(
     id: &JobId,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
     let mut last: Option<JobState> = None;
-    changes(state, id).filter_map(move |job| {
-        let name = if last.replace(job.state) == Some(job.state) {
+    changes(state, id).flat_map(move |job| {
+        let before = last.replace(job.state);
+        let name = if before == Some(job.state) {
             "progress"
         } else {
             "state"
         };
-        std::future::ready(Event::default().event(name).json_data(&job).ok().map(Ok))
+        let event = Event::default().event(name).id(job.state.as_str());
+        let event = match before {
+            None => event.retry(COME_AGAIN),
+            Some(_) => event,
+        };
+        let event = event.json_data(&job).ok();
+        let is_over = job.state.is_final();
+        let end = is_over.then(|| Event::default().event(END).id(END).data(job.state.as_str()));
+        stream::iter(event.into_iter().chain(end).map(Ok))
     })
 }
 
+/// Whether the caller asks for events by name, and for nothing that is served here more (RFC 9110, section 12.5.1).
 fn wants_events(headers: &HeaderMap) -> bool {
-    headers
+    let (mut events, mut json, mut subtypes, mut any) = (None, None, None, None);
+    let ranges = headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|kind| kind.split(';').next())
-        .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+        .flat_map(|value| value.split(','));
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let weight = match parts
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            EVENT_STREAM => &mut events,
+            "application/json" => &mut json,
+            "application/*" => &mut subtypes,
+            "*/*" => &mut any,
+            _ => continue,
+        };
+        let quality = parts
+            .filter_map(|parameter| parameter.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        // What is no number is taken as none.
+        *weight = Some(quality.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0_f32)));
+    }
+    let json = json.or(subtypes).or(any).unwrap_or(0.0);
+    events.is_some_and(|events| events > 0.0 && events >= json)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn events_are_sent_to_whoever_prefers_them() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream;q=0.1", true),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream;q=0.000, */*", false),
+            ("text/event-stream; q=0.4, application/json; q=0.5", false),
+            ("application/json;q=0.4, text/event-stream;q=0.5", true),
+            ("text/event-stream, */*", true),
+            ("text/event-stream, */*;q=0.1", true),
+            ("*/*", false),
+            ("text/*", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(wants_events(&headers), expected, "{accept}");
+        }
+    }
 }

@@ -88,6 +88,12 @@ pub struct InvalidateRequest {
     pub kind: InvalidateType,
 }
 
+/// Where work stands in line that no caller waits for: behind what callers ask for.
+pub(crate) const BATCH_PRIORITY: u8 = 9;
+
+/// Where deletions of accounts stand in line: behind log-outs, which are quick, and before batch work.
+const DELETION_PRIORITY: u8 = 7;
+
 /// The queue of accepted writes to documents.
 pub const DOCUMENTS_QUEUE: &str = WriteDocument::QUEUE;
 
@@ -117,6 +123,8 @@ impl DocumentRequest {
         Ok(NewJob {
             group: Some(format!("{}:{}", self.service, self.id)),
             user,
+            // Services take turns, however many users write to them.
+            turn: Some(format!("service:{}", self.service)),
             idempotency,
             ..WriteDocument::new_job(&self)?
         })
@@ -198,6 +206,7 @@ impl Request {
                     InvalidateType::Del => NewJob {
                         unique: Some(Unique::by_key(format!("DEL:{}", request.user))),
                         max_attempts: None,
+                        priority: DELETION_PRIORITY,
                         ..job
                     },
                 };

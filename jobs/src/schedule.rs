@@ -15,7 +15,7 @@ use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
-use crate::requests::{PrefetchRequest, Request};
+use crate::requests::{BATCH_PRIORITY, PrefetchRequest, Request};
 
 /// How many of a user's hottest entries a sweep keeps warm.
 const ENTRIES_PER_USER: u32 = 100;
@@ -122,7 +122,10 @@ impl Job for Sweep {
                 user: user.clone(),
                 limit: ENTRIES_PER_USER,
             };
-            let job = Request::Prefetch(request).into_job(None)?;
+            let job = NewJob {
+                priority: BATCH_PRIORITY,
+                ..Request::Prefetch(request).into_job(None)?
+            };
             context.queues.enqueue(job).await?;
         }
         Ok(SweepAnswer { users: users.len() })

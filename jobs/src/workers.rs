@@ -26,6 +26,8 @@ use crate::tail::{self, TailConfig};
 pub struct JobsConfig {
     /// Jobs of one kind that run at the same time.
     pub concurrency: usize,
+    /// How many leases in a row a job may lose before it is dead, whatever its attempts.
+    pub losses: u32,
     /// The process's name on the board; need not be unique.
     pub worker_name: String,
     /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
@@ -106,7 +108,10 @@ pub async fn run_workers(
 /// Registers a worker for the queue of `J`.
 fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Monitor {
     let context = context.clone();
-    let worker = WorkerConfig::new(&config.worker_name, config.concurrency);
+    let worker = WorkerConfig {
+        losses: config.losses,
+        ..WorkerConfig::new(&config.worker_name, config.concurrency)
+    };
     monitor.register(move |_| {
         WorkerBuilder::new(format!("{}-{}", J::QUEUE, worker.name))
             .backend(context.queues.backend(J::QUEUE, worker.clone()))

@@ -110,6 +110,7 @@ impl World {
         let client = client(&self.url, key);
         let config = JobsConfig {
             concurrency: 1,
+            losses: 3,
             worker_name: "worker".to_owned(),
             prefetch_schedule: None,
             purge_schedule: None,

@@ -1,21 +1,43 @@
 -- What happens to jobs in more than one function.
 
--- Under a limit per user, as many jobs of a user as it says have a place: they are in line, or run. Gives a job one if it
--- has none and one is left. Returns whether it may be in line, and its user.
-local function take_place(id)
-  local limit = tonumber(meta(USER_LIMIT) or 0)
-  if limit == 0 then return true end
-  local user = call('HGET', root .. 'job:' .. id, 'user')
+-- How many jobs of one user may run or be in line, nil when only those in line are bounded.
+local function user_limit()
+  local limit = number(meta(USER_LIMIT), 0)
+  return limit > 0 and limit or nil
+end
+
+-- Whose turn a job takes: that of its `turn`, or else of its user; false when it takes none.
+local function party_of(id)
+  local job = fields(id, 'turn', 'user')
+  return job[1] or job[2]
+end
+
+-- Who has a place of a user, under a limit per user and without one.
+local function places_of(user)
+  return root .. (user_limit() and 'places:' or 'turns:') .. user
+end
+
+-- Users take turns: of each, only so many jobs have a place. Without a limit per user that is one of TURN places in line, which
+-- a job gives up as it starts, and only jobs of the usual priority need one, so that no job waits for one behind it. Under a limit
+-- it is one of as many places as the limit says, in line or running. Gives a job a place if it has none and one is left. Returns
+-- whether it may be in line, and its user.
+local function take_place(id, priority)
+  local limit = user_limit()
+  if not limit and number(priority, PRIORITY) ~= PRIORITY then return true end
+  local user = party_of(id)
   if not user then return true end
-  local places = root .. 'places:' .. user
+  local places = places_of(user)
   if call('SISMEMBER', places, id) == 1 then return true end
-  if call('SCARD', places) >= limit then return false, user end
+  if call('SCARD', places) >= (limit or TURN) then return false, user end
   call('SADD', places, id)
   return true
 end
 
 -- Sets a job aside until another one of its user gives up its place.
 local function crowd(id, user, score)
+  -- It may have a place of the other kind, from before a limit was set or taken away.
+  call('SREM', root .. 'turns:' .. user, id)
+  call('SREM', root .. 'places:' .. user, id)
   call('ZADD', root .. 'crowded', score, id)
   call('ZADD', root .. 'crowded:' .. user, score, id)
 end
@@ -31,9 +53,9 @@ end
 -- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
 -- there was nothing to take before: a worker with a free slot fetches until there is nothing left.
 local function offer(id, priority, seat)
-  local score = (priority or PRIORITY) * SEATS + seat
+  local score = number(priority, PRIORITY) * SEATS + number(seat, 0)
   moved[#moved + 1] = id
-  local has_place, user = take_place(id)
+  local has_place, user = take_place(id, priority)
   if not has_place then return crowd(id, user, score) end
   -- While the rate holds a user back, jobs are set aside at once. One that has a place among those of its user keeps it.
   if meta(USER_RATE) then
@@ -82,14 +104,13 @@ end
 
 -- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So users take turns.
 local function admit(user)
-  local limit = tonumber(meta(USER_LIMIT) or 0)
-  if limit == 0 then limit = CHUNK end
-  local places = root .. 'places:' .. user
+  local limit = user_limit() or TURN
+  local places = places_of(user)
   while call('SCARD', places) < limit do
     local id = call('ZPOPMIN', root .. 'crowded:' .. user)[1]
     if not id then return end
     call('ZREM', root .. 'crowded', id)
-    local job = call('HMGET', root .. 'job:' .. id, 'seat', 'priority')
+    local job = fields(id, 'seat', 'priority')
     if job[1] then
       call('SADD', places, id)
       offer(id, job[2], next_seat())
@@ -97,11 +118,18 @@ local function admit(user)
   end
 end
 
+-- Gives up the place that a job that starts has in line, to the user's next job.
+local function give_up_turn(id, user)
+  if call('SREM', root .. 'turns:' .. user, id) == 1 then admit(user) end
+end
+
 -- Gives up the place that a job may have among those of its user, to the user's next job.
 local function give_up_place(id)
-  if not meta(USER_LIMIT) then return end
-  local user = call('HGET', root .. 'job:' .. id, 'user')
-  if user and call('SREM', root .. 'places:' .. user, id) == 1 then admit(user) end
+  local user = party_of(id)
+  if not user then return end
+  -- The other kind of place is from before a limit was set or taken away.
+  local given_up = call('SREM', root .. 'turns:' .. user, id) + call('SREM', root .. 'places:' .. user, id)
+  if given_up > 0 then admit(user) end
 end
 
 -- Removes finished jobs, at once or when the last key that answers with them has run out.
@@ -110,7 +138,7 @@ local function forget(ids)
   local keeps = tonumber(meta(KEPT_UNTIL) or 0) > now
   for _, id in ipairs(ids) do
     local key = root .. 'job:' .. id
-    local keep_until = keeps and tonumber(call('HGET', key, 'keep_until') or 0)
+    local keep_until = keeps and number(fields(id, 'keep_until')[1], 0)
     if keep_until and keep_until > now then
       call('PEXPIREAT', key, keep_until)
     else
@@ -138,7 +166,7 @@ end
 -- job counts.
 local function free_unique(id, unique, state)
   local key = root .. 'unique:' .. unique
-  if call('GET', key) ~= id then return end
+  if try('GET', key) ~= id then return end
   local counts = state and call('HGET', root .. 'job:' .. id, 'unique_in')
   if counts == 'any' or (counts and counts == state) then
     -- One of a period has its time to live from the start.
@@ -159,7 +187,7 @@ local function let_go(id, group, unique, state)
     local head = call('ZRANGE', line, 0, 0)[1]
     -- The head is held only if the job that left was the head before.
     if head and call('ZREM', root .. 'held', head) == 1 then
-      local next_job = call('HMGET', root .. 'job:' .. head, 'priority', 'seat')
+      local next_job = fields(head, 'priority', 'seat')
       if next_job[2] then offer(head, next_job[1], next_job[2]) end
     end
   end
@@ -188,7 +216,10 @@ end
 local function count_attempt(id)
   local key = root .. 'job:' .. id
   call('HSET', key, 'has', '*')
-  return call('HINCRBY', key, 'attempts', 1)
+  local count = try('HINCRBY', key, 'attempts', 1)
+  if type(count) == 'number' then return count end
+  call('HSET', key, 'attempts', 1)
+  return 1
 end
 
 -- Appends to the bounded list of what went wrong; the oldest entries go first.
@@ -200,6 +231,13 @@ local function note(id, attempt, message)
     errors = string.gsub(string.sub(errors, -ERRORS_BYTES), '^[^\n]*\n', '', 1)
   end
   call('HSET', key, 'errors', errors)
+end
+
+-- Makes a job that cannot be run as it is kept a dead letter.
+local function bury(id, reason)
+  local job = fields(id, 'group', 'unique', 'batch', 'next', 'attempts')
+  note(id, number(job[5], 0), reason)
+  conclude(id, 'dead', job[1], job[2], job[3], job[4])
 end
 
 -- Adds the answer of number `count` to those that are returned; there are none for as long as all are the usual one.
@@ -214,7 +252,8 @@ end
 
 -- Whether somebody watches any job of the queue.
 local function is_watched()
-  return tonumber(meta(WATCHED_UNTIL) or 0) > now
+  local left = number(meta(WATCHED_UNTIL), 0) - now
+  return left > 0 and left <= WATCH_MS
 end
 
 -- Tells workers and watchers; the last step of every function that changes something.

@@ -5,7 +5,7 @@
 --            behind it, so that nobody else has to be told; else "". Then for each job:
 --          1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
---          backoff), and
+--          backoff turn), and
 --          delay       in ms
 --          run_at      not before, in ms since 1970; the past means at once
 --          idempotency, fingerprint
@@ -63,15 +63,20 @@ end
 -- The answer of an earlier job that counts as the same, if there is one.
 local function find(options)
   if options.idempotency then
-    local known = call('HMGET', root .. 'idempotency:' .. options.idempotency, 'job', 'fingerprint')
+    local record = root .. 'idempotency:' .. options.idempotency
+    local known = try('HMGET', record, 'job', 'fingerprint')
+    if known.err then
+      call('UNLINK', record)
+      known = {}
+    end
     -- A job that is gone was deleted; its keys are free again.
     if known[1] and call('EXISTS', root .. 'job:' .. known[1]) == 1 then
       return { known[2] == options.fingerprint and 'existing' or 'conflict', known[1] }
     end
   end
   if options.unique then
-    local holder = call('GET', root .. 'unique:' .. options.unique)
-    if holder and call('EXISTS', root .. 'job:' .. holder) == 1 then
+    local holder = try('GET', root .. 'unique:' .. options.unique)
+    if type(holder) == 'string' and call('EXISTS', root .. 'job:' .. holder) == 1 then
       remember(options, holder)
       return { 'existing', holder }
     end
@@ -127,6 +132,7 @@ local function add(key, id, payload, options)
   end
   if waits or due > now then
     set('created_at', now)
+    if due > now and options.delay and not waits then set('delay', options.delay) end
   else
     seat = next_seat()
     set('seat', seat)
@@ -139,7 +145,7 @@ local function add(key, id, payload, options)
     call('ZADD', root .. 'waiting', now, id)
   elseif due > now then
     park(id, 'scheduled', due)
-  elseif options.group or options.user then
+  elseif options.group or options.user or options.turn then
     seat_at(id, options.priority, options.group, seat)
   else
     join(id, options.priority or PRIORITY, seat)

@@ -24,7 +24,7 @@ local WANTED = { letters = 'gqancs' }
 
 local function finish(id, run, outcome, body, delay, progress)
   local key = root .. 'job:' .. id
-  local found = call('HMGET', key, 'run', 'finished_at', 'has')
+  local found = fields(id, 'run', 'finished_at', 'has')
   if found[1] ~= run then return 'lost' end
   local more = read_more(key, found[3], WANTED)
   if more.state or found[2] then return more.state or 'completed' end
@@ -58,7 +58,8 @@ local function finish(id, run, outcome, body, delay, progress)
     return 'available'
   end
   if outcome == 'deferred' and not cancelled and call('HINCRBY', key, 'deferred', 1) <= OUTAGES then
-    note(id, tonumber(call('HGET', key, 'attempts') or 0) + 1, body)
+    note(id, number(call('HGET', key, 'attempts'), 0) + 1, body)
+    call('HDEL', key, 'losses')
     park(id, 'retrying', now + tonumber(delay))
     give_up_place(id)
     return 'retrying'
@@ -70,7 +71,8 @@ local function finish(id, run, outcome, body, delay, progress)
   if outcome == 'dead' then
     state = 'dead'
   elseif outcome == 'retry' and not cancelled then
-    if attempts < tonumber(job[1] or MAX_ATTEMPTS) then
+    call('HDEL', key, 'losses')
+    if attempts < number(job[1], MAX_ATTEMPTS) then
       park(id, 'retrying', now + tonumber(delay))
       give_up_place(id)
       return 'retrying'

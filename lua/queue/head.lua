@@ -6,8 +6,19 @@
 
 local NEVER = 9007199254740992 -- 2^53, as a time
 
+-- The sets that jobs are listed in, and the states that a job may be in.
+local LISTS = {
+  'held', 'newer', 'crowded', 'throttled', 'available', 'waiting', 'scheduled', 'retrying', 'running', 'completed', 'cancelled',
+  'dead',
+}
+local STATES = {
+  waiting = true, scheduled = true, available = true, running = true, retrying = true, completed = true, cancelled = true,
+  dead = true,
+}
+
 -- Of the run at hand:
 local call      -- redis.call, which is not there yet when the library is loaded
+local try       -- redis.pcall, likewise
 local root
 local now, now_us -- in ms, and in µs
 local wake      -- whether workers have something new to look for
@@ -18,7 +29,7 @@ local done = {}  -- those that completed with nothing to be read
 local known     -- what was read of `meta`
 
 local function begin(keys)
-  call, root = redis.call, keys[1]
+  call, try, root = redis.call, redis.pcall, keys[1]
   local time = call('TIME')
   now_us = time[1] * 1000000 + time[2]
   now = math.floor(now_us / 1000)
@@ -26,6 +37,22 @@ local function begin(keys)
   if moved[1] then moved = {} end
   if ended[1] then ended = {} end
   if done[1] then done = {} end
+end
+
+-- What is kept as a number, or `default` when it is none that can be counted with: one damaged field must stop no other job.
+local function number(value, default)
+  local it = tonumber(value)
+  if it and it > -NEVER and it < NEVER then return it end
+  return default
+end
+
+-- Fields of a job, and whether its key holds something else than a job. Such a one counts as gone, and is listed among the
+-- dead ones, where operators see it.
+local function fields(id, ...)
+  local found = try('HMGET', root .. 'job:' .. id, ...)
+  if not found.err then return found, false end
+  call('ZADD', root .. 'dead', 'NX', now, id)
+  return {}, true
 end
 
 -- A place in line is the time at which it was given out, in µs. What was given out last is remembered, so that no two are
@@ -39,7 +66,7 @@ end
 
 -- When a place was given out, in ms.
 local function time_of(seat)
-  return SEATS_SINCE + math.floor(seat / 1000)
+  return SEATS_SINCE + math.floor(number(seat, 0) / 1000)
 end
 
 -- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false
@@ -105,7 +132,7 @@ end
 -- The state of a job, nil when it is gone. On the usual way it is not written: a job that has no field `state` is completed
 -- when it has ended, it runs when it has a run, and else it is available.
 local function state_of(id)
-  local is = call('HMGET', root .. 'job:' .. id, 'state', 'finished_at', 'run', 'seat')
+  local is = fields(id, 'state', 'finished_at', 'run', 'seat')
   return is[1] or (is[2] and 'completed') or (is[3] and 'running') or (is[4] and 'available') or nil
 end
 

@@ -10,7 +10,7 @@ define('heartbeat', function(ARGV)
   local lost, cancelled = {}, {}
   for i = 2, #ARGV, 2 do
     local id = ARGV[i]
-    local job = call('HMGET', root .. 'job:' .. id, 'run', 'state', 'finished_at', 'cancel')
+    local job = fields(id, 'run', 'state', 'finished_at', 'cancel')
     if job[1] ~= ARGV[i + 1] then
       lost[#lost + 1] = i / 2 - 1
     elseif holds(job[1], job) then

@@ -10,7 +10,7 @@ define('limit', function(ARGV)
 
   -- A higher limit lets jobs that waited join the line at once; should there be very many, as others end.
   for _, id in ipairs(call('ZRANGE', root .. 'crowded', 0, CHUNK - 1)) do
-    local user = call('HGET', root .. 'job:' .. id, 'user')
+    local user = party_of(id)
     if user then admit(user) end
   end
   wake = true

@@ -7,7 +7,7 @@ local tally
 -- until somebody retried a job before it.
 local function release(id, input)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'priority', 'group', 'delay', 'stopped', 'batch', 'run_at')
+  local job = fields(id, 'state', 'priority', 'group', 'delay', 'stopped', 'batch', 'run_at')
   if job[1] == 'cancelled' and job[5] then
     call('ZREM', root .. 'cancelled', id)
     call('PERSIST', key)
@@ -19,14 +19,14 @@ local function release(id, input)
     return
   end
   call('HSET', key, 'has', '*', 'input', input, 'run_at', now)
-  local due = math.max(now + job[4], tonumber(job[7] or 0))
+  local due = math.max(now + number(job[4], 0), number(job[7], 0))
   if due > now then park(id, 'scheduled', due) else line_up(id, job[2], job[3]) end
 end
 
 -- Cancels a job that waits for what cannot happen any more, and with it what waits for this job. Cost: O(log n) for each.
 local function stop(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'state', 'group', 'unique', 'batch', 'next')
+  local job = fields(id, 'state', 'group', 'unique', 'batch', 'next')
   if job[1] ~= 'waiting' then return end
   call('ZREM', root .. 'waiting', id)
   call('HSET', key, 'stopped', 1)
@@ -62,14 +62,14 @@ end
 -- Counts one job more (or less) of a batch that ended as `outcome`. O(1).
 function tally(batch, outcome, by)
   local key = root .. 'batch:' .. batch
-  if call('EXISTS', key) == 0 then return end
+  if try('HEXISTS', key, 'created_at') ~= 1 then return end
   call('HINCRBY', key, outcome, by)
   settle(batch)
 end
 
 -- What follows from a job that has ended in `state`, or is deleted before it has (as if cancelled).
 function follow_up(id, state, batch, next_job)
-  local ended = call('HMGET', root .. 'job:' .. id, 'result', 'error')
+  local ended = fields(id, 'result', 'error')
   local outcome = state == 'completed' and ended[2] and 'refused' or state
   if next_job and outcome == 'completed' then
     release(next_job, ended[1] or 'null')

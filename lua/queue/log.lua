@@ -9,9 +9,9 @@
 define('log', function(ARGV)
   local id, run = ARGV[1], ARGV[2]
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'run', 'state', 'finished_at', 'attempts', 'log', 'log_batch')
+  local job = fields(id, 'run', 'state', 'finished_at', 'attempts', 'log', 'log_batch', 'logged')
   if not holds(run, job) then return 0 end
-  local attempt = (job[4] or 0) + 1
+  local attempt = number(job[4], 0) + 1
   local batch = run .. ' ' .. ARGV[3]
   if job[6] == batch then return 1 end
 
@@ -27,8 +27,8 @@ define('log', function(ARGV)
   for _ = 1, count - LOG_LINES do from = string.find(log, '\n', from, true) + 1 end
   if #log - from >= LOG_BYTES then from = string.find(log, '\n', #log - LOG_BYTES, true) + 1 end
 
-  call('HSET', key, 'log', string.sub(log, from), 'log_batch', batch)
-  call('HINCRBY', key, 'logged', #lines + ARGV[4])
+  local logged = number(job[7], 0) + #lines + ARGV[4]
+  call('HSET', key, 'log', string.sub(log, from), 'log_batch', batch, 'logged', string.format('%.0f', logged))
   moved[1] = id
   announce()
   return 1

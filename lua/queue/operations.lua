@@ -1,7 +1,10 @@
 -- What an operator may do to a job. Each operation returns 1 when it was done, 0 when the job's state does not allow it, -1
--- when there is no such job. Cost: O(log n).
+-- when there is no such job; `retry` also why it cannot be done. Cost: O(log n).
 
 local operations = {}
+
+-- Another job has the unique key; the job waits for one before it in its chain, or for its batch.
+local KEY_TAKEN, FOLLOWS = -2, -3
 
 -- Takes a job that does not run out of the set of its state.
 local function withdraw(id, state)
@@ -11,7 +14,8 @@ local function withdraw(id, state)
     call('ZREM', root .. 'newer', id)
     for _, aside in ipairs({ 'crowded', 'throttled' }) do
       if call('ZREM', root .. aside, id) == 1 then
-        call('ZREM', root .. aside .. ':' .. call('HGET', root .. 'job:' .. id, 'user'), id)
+        local user = aside == 'crowded' and party_of(id) or fields(id, 'user')[1]
+        if user then call('ZREM', root .. aside .. ':' .. user, id) end
       end
     end
   end
@@ -20,7 +24,7 @@ end
 -- Cancels a job that waits at once, and one that runs through its worker.
 function operations.cancel(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'group', 'unique', 'batch', 'next')
+  local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
   if not state then return -1 end
   if KEEP[state] then return 0 end
@@ -38,18 +42,19 @@ end
 -- unique key by now, nor one that was cancelled because of another, which comes back with that one.
 function operations.retry(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'priority', 'group', 'unique', 'error', 'stopped', 'batch', 'seat')
+  local job = fields(id, 'priority', 'group', 'unique', 'error', 'stopped', 'batch', 'seat')
   local state = state_of(id)
   if not state then return -1 end
-  if not KEEP[state] or (state == 'completed' and not job[4]) or job[5] then return 0 end
+  if not KEEP[state] or (state == 'completed' and not job[4]) then return 0 end
+  if job[5] then return FOLLOWS end
   if job[3] then
-    local holder = call('GET', root .. 'unique:' .. job[3])
-    if holder and holder ~= id then return 0 end
+    local holder = try('GET', root .. 'unique:' .. job[3])
+    if type(holder) == 'string' and holder ~= id then return KEY_TAKEN end
     call('SET', root .. 'unique:' .. job[3], id)
   end
   withdraw(id, state)
   call('PERSIST', key)
-  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel', 'attempts')
+  call('HDEL', key, 'error', 'progress', 'finished_at', 'run', 'cancel', 'attempts', 'losses')
   call('HSET', key, 'run_at', now)
   -- The place that it gets now is not as old as the job.
   if job[7] then call('HSETNX', key, 'created_at', time_of(job[7])) end
@@ -58,12 +63,21 @@ function operations.retry(id)
   return 1
 end
 
+-- Removes what is left of a job that cannot be read, or whose hash is gone: its places in all lists, and its key.
+local function remove_listed(id)
+  local found = call('UNLINK', root .. 'job:' .. id)
+  for _, list in ipairs(LISTS) do found = found + call('ZREM', root .. list, id) end
+  if found == 0 then return -1 end
+  ended[#ended + 1] = id
+  return 1
+end
+
 -- Removes a job that does not run, and with it what its idempotency keys lead to.
 function operations.delete(id)
   local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'group', 'unique', 'batch', 'next')
+  local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
-  if not state then return -1 end
+  if not state then return remove_listed(id) end
   if state == 'running' then return 0 end
   withdraw(id, state)
   if not KEEP[state] then

@@ -12,6 +12,11 @@ local function counter(rate, user)
   return root .. 'started:' .. rate .. (user and ':' .. user or '')
 end
 
+-- When a bucket will be full: at the latest when an empty one would be, whatever the clock said when that was written.
+local function full_again(key, whole)
+  return math.min(math.max(number(call('GET', key), 0), now), now + whole)
+end
+
 -- How many jobs (of a user) may start now, and when one more than these may, in ms since 1970. Cost: O(log n) of the starts
 -- in a sliding window, and of those that left it; else O(1).
 local function allowance(rate, user)
@@ -23,12 +28,13 @@ local function allowance(rate, user)
     return math.max(starts - count, 0), window + per
   elseif kind == 'sliding' then
     call('ZREMRANGEBYSCORE', key, '-inf', now - per)
+    call('ZREMRANGEBYSCORE', key, '(' .. now, '+inf') -- from before the clock was set back
     local oldest = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or now
     return math.max(starts - call('ZCARD', key), 0), oldest + per
   end
   -- What is kept of a bucket is when it will be full.
   local interval = per / starts
-  local full_at = math.max(tonumber(call('GET', key) or 0), now)
+  local full_at = full_again(key, per / starts * burst)
   local tokens = math.max(math.floor(burst - (full_at - now) / interval + 0.000001), 0)
   -- The first token after those of now. When there are any, as many fall due meanwhile, whether they are used or not.
   return tokens, tokens > 0 and now + tokens * interval or full_at - (burst - 1) * interval
@@ -36,7 +42,7 @@ end
 
 -- Counts jobs (of a user) that start now.
 local function spend(rate, user, ids)
-  local kind, starts, per = parse(rate)
+  local kind, starts, per, burst = parse(rate)
   local key = counter(rate, user)
   if kind == 'fixed' then
     local window = now - now % per
@@ -46,7 +52,7 @@ local function spend(rate, user, ids)
     for _, id in ipairs(ids) do call('ZADD', key, now, id .. '/' .. now) end
     call('PEXPIRE', key, per)
   else
-    local full_at = math.max(tonumber(call('GET', key) or 0), now) + #ids * per / starts
+    local full_at = full_again(key, per / starts * burst) + #ids * per / starts
     call('SET', key, string.format('%.3f', full_at), 'PXAT', math.ceil(full_at))
   end
 end

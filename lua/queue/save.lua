@@ -7,7 +7,7 @@
 
 define('save', function(ARGV)
   local key = root .. 'job:' .. ARGV[1]
-  if not holds(ARGV[2], call('HMGET', key, 'run', 'state', 'finished_at')) then return 0 end
+  if not holds(ARGV[2], fields(ARGV[1], 'run', 'state', 'finished_at')) then return 0 end
   call('HSET', key, ARGV[3], ARGV[4], 'has', '*')
   if ARGV[3] == 'progress' then
     moved[1] = ARGV[1]

@@ -13,22 +13,21 @@ define('stats', function()
   local waited = -1
   local head = call('ZRANGE', root .. 'available', 0, 0)[1]
   if head then
-    local is = call('HMGET', root .. 'job:' .. head, 'run_at', 'seat')
-    waited = math.max(now - (is[1] or (is[2] and time_of(is[2])) or now), 0)
+    local is = fields(head, 'run_at', 'seat')
+    waited = math.max(now - (number(is[1]) or (is[2] and time_of(is[2])) or now), 0)
   end
-  local user_limit = tonumber(meta(USER_LIMIT) or 0)
 
   return {
     {
       count('waiting'), count('scheduled'),
       count('available') + count('held') + count('newer') + count('crowded') + count('throttled'),
       count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
-      call('ZCOUNT', root .. 'workers', now - WORKER_MS, '+inf'),
+      call('ZCOUNT', root .. 'workers', now - WORKER_MS, now),
     },
     {
       waited,
       tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
-      tonumber(meta(LIMIT) or -1), user_limit > 0 and user_limit or -1,
+      tonumber(meta(LIMIT) or -1), user_limit() or -1,
     },
     { meta(RATE) or '', meta(USER_RATE) or '' },
   }

@@ -5,20 +5,22 @@
 --          4 text that the error of the last attempt, or of the refusal, contains ('' any)
 --          5 when the walk began ('' now): jobs that were added or ended later are left out, so that it ends
 --          6 score and 7 id of the last job of the step before ('' none)
--- Returns  { jobs done, when the walk began, score and id of the last job looked at ('' when the set is at its end) }
+-- Returns  { jobs done, how many were left alone since another job has their unique key, when the walk began, score and id of the last job looked at ('' when the set is at its end) }
 -- Cost     O(log n) for each of the CHUNK jobs it looks at
 
 -- Whether the walk is about this job.
 local function concerns(id, user, text, began)
-  local key = root .. 'job:' .. id
-  local job = call('HMGET', key, 'user', 'finished_at', 'created_at', 'seat')
-  local since = job[2] or job[3] or (job[4] and time_of(job[4]))
-  if not since or tonumber(since) > began then return false end
+  local job, unreadable = fields(id, 'user', 'finished_at', 'created_at', 'seat')
+  if unreadable then return user == '' and text == '' end
+  local since = number(job[2]) or number(job[3]) or (job[4] and time_of(job[4])) or 0
+  -- A time to come was written before the clock was set back.
+  if since > began and since <= now then return false end
   if user ~= '' and job[1] ~= user then return false end
   if text == '' then return true end
-  local errors = call('HMGET', key, 'error', 'errors')
+  local errors = fields(id, 'error', 'errors')
   local attempt = string.match(errors[2] or '', '([^\n]*)\n$')
-  local message = errors[1] or (attempt and cjson.decode(attempt).message) or ''
+  local read, last = pcall(cjson.decode, attempt or '{}')
+  local message = errors[1] or (read and type(last) == 'table' and last.message) or attempt or ''
   return string.find(message, text, 1, true) ~= nil
 end
 
@@ -37,13 +39,15 @@ define('sweep', function(ARGV)
     call('ZREM', set, bookmark)
   end
 
-  local done = 0
+  local done, taken = 0, 0
   local page = call('ZRANGE', set, from, from + CHUNK - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
     last, score = page[i], page[i + 1]
-    if concerns(last, user, text, began) and operation(last) == 1 then done = done + 1 end
+    local answer = concerns(last, user, text, began) and operation(last)
+    if answer == 1 then done = done + 1 end
+    if answer == KEY_TAKEN then taken = taken + 1 end
   end
   announce()
   if #page < 2 * CHUNK then last = '' end
-  return { done, began, score, last }
+  return { done, taken, began, score, last }
 end)

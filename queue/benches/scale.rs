@@ -191,7 +191,7 @@ impl Queue<'_> {
             ..JobFilter::new(self.name, State::Dead)
         };
         let begun = Instant::now();
-        assert_eq!(self.queues.retry_all(&filter).await.unwrap(), 0);
+        assert_eq!(self.queues.retry_all(&filter).await.unwrap().done, 0);
         let steps = u32::try_from(self.dead / STEP).unwrap();
         results.push((
             "a step of an operation on all the dead",

@@ -53,7 +53,7 @@ pub(crate) async fn run(url: &str) -> Done {
         error: Some("disk is full".into()),
         ..JobFilter::new("store", State::Dead)
     };
-    println!("{} retried", queues.retry_all(&full_disk).await?);
+    println!("{} retried", queues.retry_all(&full_disk).await?.done);
     let of_ann = JobFilter {
         user: Some("ann".into()),
         ..JobFilter::new("store", State::Dead)

@@ -1,4 +1,4 @@
-//! A job that takes its workers down with it. Each crash counts as an attempt, so it ends as a dead letter and others live.
+//! A job that takes its workers down with it. Each crash counts as an attempt and as a lost lease, so it ends as a dead letter and others live.
 //! `cargo run -p sluice-queue --example poison -- redis://127.0.0.1:6379`
 
 mod common;

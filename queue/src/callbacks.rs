@@ -190,25 +190,25 @@ impl Queues {
         check_queue(batch.queue())?;
         let mut command = redis::cmd("HGETALL");
         command.arg(batch.key());
-        let hash: HashMap<String, String> = self.shared.lane.command("batch", &command).await?;
+        let hash: HashMap<String, Vec<u8>> = self.shared.lane.command("batch", &command).await?;
         if hash.is_empty() {
             return Ok(None);
         }
-        let mut fields = Fields(hash);
-        let mut count = |name| Ok::<_, QueueError>(fields.number(name)?.unwrap_or_default());
+        let mut fields = Fields::new(hash);
+        let mut count = |name| fields.number(name).unwrap_or_default();
         let counts = BatchCounts {
-            jobs: count("jobs")?,
-            completed: count("completed")?,
-            refused: count("refused")?,
-            dead: count("dead")?,
-            cancelled: count("cancelled")?,
+            jobs: count("jobs"),
+            completed: count("completed"),
+            refused: count("refused"),
+            dead: count("dead"),
+            cancelled: count("cancelled"),
         };
         Ok(Some(BatchView {
             id: batch.clone(),
-            created_at: fields.number("created_at")?.unwrap_or_default(),
-            closed_at: fields.number("closed_at")?,
-            ended_at: fields.number("ended_at")?,
-            succeeded_at: fields.number("succeeded_at")?,
+            created_at: fields.number("created_at").unwrap_or_default(),
+            closed_at: fields.number("closed_at"),
+            ended_at: fields.number("ended_at"),
+            succeeded_at: fields.number("succeeded_at"),
             counts,
             on_end: fields.job("on_end", batch.queue()),
             on_success: fields.job("on_success", batch.queue()),

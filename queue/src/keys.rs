@@ -6,15 +6,16 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at user unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until deferred` |
+//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at losses user turn unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until deferred` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
 //! | `available` | zset, score = priority × 9·10¹⁴ + seat | jobs that a worker may take, in the order in which they are taken |
 //! | `held` | zset, score = seat | jobs that wait for another one of their group; their state is `available` too |
 //! | `newer` | zset, score = payload version | jobs that wait for a worker that knows their version; their state is `available` too |
-//! | `crowded` | zset, score as `available` | jobs that wait for others of their user to end; their state is `available` too |
+//! | `crowded` | zset, score as `available` | jobs that wait for others of their user to start, under a limit per user to end; their state is `available` too |
 //! | `crowded:<user>` | zset, score as `available` | those of one user, in the order in which they join the line again |
+//! | `turns:<user>` | set | without a limit per user, the user's jobs that are in line and of the usual priority; the user is a job's `turn`, if it has one |
 //! | `places:<user>` | set | under a limit per user, the user's jobs that are in line or run |
 //! | `throttled` | zset, score as `available` | jobs that wait until the rate lets their user start another one; their state is `available` too |
 //! | `throttled:<user>` | zset, score as `available` | those of one user, in the order in which they join the line again |
@@ -27,7 +28,7 @@
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
+//! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`, `swept_list`, `swept_cursor`; `lease`: the longest that a worker asked for; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
 //! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
 //!
 //! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so that a score holds it exactly
@@ -134,6 +135,12 @@ const ERRORS_LIMIT: usize = 16 * 1024;
 /// How many jobs one fetch promotes, retries, rescues and forgets at most, each.
 const CHUNK: usize = 100;
 
+/// How many jobs of one user are in line at a time, unless a limit per user says otherwise.
+const TURN: usize = 1;
+
+/// A mark further in the future than this was made before the server's clock was set back.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
 /// The least time between two steps of the reconciler, over all workers of a queue.
 const RECONCILE: Duration = Duration::from_secs(1);
 
@@ -219,9 +226,10 @@ impl Default for Retention {
 }
 
 /// Fields that few jobs have, and the letters by which a job's field `has` says so.
-pub(crate) const FIELDS: [(char, &str); 14] = [
+pub(crate) const FIELDS: [(char, &str); 15] = [
     ('v', "version"),
     ('u', "user"),
+    ('w', "turn"),
     ('m', "max_attempts"),
     ('b', "backoff"),
     ('t', "trace"),
@@ -254,12 +262,13 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}\nlocal OUTAGES = {OUTAGES}",
+        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}\nlocal OUTAGES = {OUTAGES}\nlocal TURN = {TURN}\nlocal CLOCK_SLACK_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
         BATCH_KEPT.as_millis(),
         WATCH.as_millis(),
+        CLOCK_SLACK.as_millis(),
     );
     lua
 }

@@ -148,7 +148,7 @@ pub use keys::{
     PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL,
     PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
 };
-pub use operate::{JobFilter, Limits};
+pub use operate::{JobFilter, Limits, Retried, RetriedAll};
 pub use queues::{QueueConfig, Queues};
 pub use rate::{Rate, Rates};
 pub use sluice_valkey::Fault;

@@ -38,15 +38,40 @@ pub struct Limits {
     pub per_user: Option<u32>,
 }
 
+/// What became of the wish to retry a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// It is back in line.
+    Done,
+    /// It has not ended, or has ended well.
+    NothingToRetry,
+    /// Another job that counts has its unique key by now.
+    KeyTaken,
+    /// It was cancelled because a job before it did not complete, and comes back with that one: retry that.
+    Follows,
+}
+
+/// What became of the wish to retry many jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetriedAll {
+    /// How many are back in line.
+    pub done: u64,
+    /// How many were left alone because another job has their unique key by now.
+    pub key_taken: u64,
+}
+
 impl Queues {
-    /// Puts a dead, cancelled or refused job back in line with all its attempts before it. False when it is none of
-    /// these, another job has its unique key by now, or it was cancelled because a job before it did not complete: then
-    /// that one is to be retried.
+    /// Puts a dead, cancelled or refused job back in line with all its attempts before it, or says why that cannot be.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
-    pub async fn retry(&self, id: &JobId) -> Result<bool, QueueError> {
-        self.operate("retry", id).await
+    pub async fn retry(&self, id: &JobId) -> Result<Retried, QueueError> {
+        Ok(match self.answer("retry", id).await? {
+            1 => Retried::Done,
+            -2 => Retried::KeyTaken,
+            -3 => Retried::Follows,
+            _ => Retried::NothingToRetry,
+        })
     }
 
     /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
@@ -68,7 +93,7 @@ impl Queues {
         self.operate("delete", id).await
     }
 
-    /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line.
+    /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line, and how many could not.
     ///
     /// Works in bounded steps, between which workers get their turn. Jobs that were added or ended after the call began
     /// are left alone, so a job that is retried and dies again is not retried twice. After an error some are done; the
@@ -76,7 +101,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
-    pub async fn retry_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
+    pub async fn retry_all(&self, filter: &JobFilter) -> Result<RetriedAll, QueueError> {
         self.sweep("retry", filter).await
     }
 
@@ -86,7 +111,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn cancel_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
-        self.sweep("cancel", filter).await
+        Ok(self.sweep("cancel", filter).await?.done)
     }
 
     /// [`Queues::delete`] for all jobs that the filter matches. Returns how many are gone.
@@ -95,7 +120,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn delete_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
-        self.sweep("delete", filter).await
+        Ok(self.sweep("delete", filter).await?.done)
     }
 
     /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
@@ -155,6 +180,10 @@ impl Queues {
     }
 
     async fn operate(&self, operation: &str, id: &JobId) -> Result<bool, QueueError> {
+        Ok(self.answer(operation, id).await? == 1)
+    }
+
+    async fn answer(&self, operation: &str, id: &JobId) -> Result<i64, QueueError> {
         let scripts = &self.shared.scripts;
         let answer: i64 = self
             .shared
@@ -165,21 +194,21 @@ impl Queues {
             .await?;
         match answer {
             -1 => Err(QueueError::NotFound(id.clone())),
-            answer => Ok(answer == 1),
+            answer => Ok(answer),
         }
     }
 
-    async fn sweep(&self, operation: &str, filter: &JobFilter) -> Result<u64, QueueError> {
+    async fn sweep(&self, operation: &str, filter: &JobFilter) -> Result<RetriedAll, QueueError> {
         check_queue(&filter.queue)?;
         let root = root(&filter.queue);
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let mut total = 0;
+        let mut total = RetriedAll::default();
         let mut began = String::new();
         for set in filter.state.sets() {
             let (mut score, mut last) = (String::new(), String::new());
             loop {
-                let done: u64;
-                (done, began, score, last) = self
+                let (done, taken): (u64, u64);
+                (done, taken, began, score, last) = self
                     .shared
                     .lane
                     .script(&self.shared.scripts.sweep, &root, |command| {
@@ -193,7 +222,8 @@ impl Queues {
                             .arg(&last);
                     })
                     .await?;
-                total += done;
+                total.done += done;
+                total.key_taken += taken;
                 if last.is_empty() {
                     break;
                 }

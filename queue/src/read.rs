@@ -11,6 +11,7 @@ use crate::events::Told;
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, State};
 use crate::keys::{PAGE_LIMIT, SLOW_POLL, WATCH, root};
+use crate::lane::Lane;
 use crate::{JobId, QueueError, Queues};
 
 impl Queues {
@@ -55,10 +56,7 @@ impl Queues {
     /// # Errors
     /// When Valkey does not answer.
     pub async fn get(&self, id: &JobId) -> Result<Option<JobView>, QueueError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(format!("{}job:{}", root(id.queue()), id.job()));
-        let hash = self.shared.lane.command("get", &command).await?;
-        JobView::read(id.clone(), hash)
+        view(&self.shared.lane, id.clone()).await
     }
 
     /// A job as it is now, then again at every change of its state, progress or log, until it has ended.
@@ -139,13 +137,24 @@ impl Queues {
                 break;
             }
         }
-        let views = jobs.iter().map(async |job| {
-            let mut command = redis::cmd("HGETALL");
-            command.arg(format!("{root}job:{job}"));
-            let hash = reads.command("get", &command).await?;
-            JobView::read(JobId::from_parts(queue, job), hash)
-        });
+        let views = jobs
+            .iter()
+            .map(|job| view(reads, JobId::from_parts(queue, job)));
         let views = try_join_all(views).await?;
         Ok(views.into_iter().flatten().collect())
+    }
+}
+
+/// A job as it is now. One whose key holds something else is shown as such, for it is listed all the same.
+async fn view(lane: &Lane, id: JobId) -> Result<Option<JobView>, QueueError> {
+    let mut command = redis::cmd("HGETALL");
+    command.arg(format!("{}job:{}", root(id.queue()), id.job()));
+    match lane.command("get", &command).await {
+        Ok(hash) => Ok(JobView::read(id, hash)),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(JobView::unreadable(
+            id,
+            "its key does not hold a job".to_owned(),
+        )),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers of queues.
 
+use redis::RedisError;
 use serde::Serialize;
 
 use crate::keys::{QUEUES, root};
@@ -40,6 +41,8 @@ pub struct QueueStats {
     pub rate: Option<Rate>,
     /// How fast jobs of one user start, over all workers.
     pub user_rate: Option<Rate>,
+    /// Why its numbers cannot be read, if so; then they are 0.
+    pub damage: Option<String>,
 }
 
 impl Queues {
@@ -54,7 +57,14 @@ impl Queues {
         names.sort_unstable();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
-            all.push(self.stats(name).await?);
+            all.push(match self.stats(name.clone()).await {
+                // One queue whose keys are damaged must not hide the others.
+                Err(QueueError::Valkey(error)) if is_damage(&error) => QueueStats {
+                    damage: Some(error.to_string()),
+                    ..QueueStats::none_of(name)
+                },
+                stats => stats?,
+            });
         }
         Ok(all)
     }
@@ -97,6 +107,40 @@ impl Queues {
             user_limit: optional(user_limit),
             rate,
             user_rate,
+            damage: None,
         })
     }
+}
+
+impl QueueStats {
+    /// Of a queue without any job.
+    fn none_of(name: String) -> Self {
+        Self {
+            name,
+            waiting: 0,
+            scheduled: 0,
+            available: 0,
+            running: 0,
+            retrying: 0,
+            completed: 0,
+            cancelled: 0,
+            dead: 0,
+            workers: 0,
+            oldest_waiting_ms: None,
+            paused_at: None,
+            limit: None,
+            user_limit: None,
+            rate: None,
+            user_rate: None,
+            damage: None,
+        }
+    }
+}
+
+/// Whether a key holds another kind of value than the queue's.
+fn is_damage(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+        || error
+            .detail()
+            .is_some_and(|detail| detail.contains("WRONGTYPE"))
 }

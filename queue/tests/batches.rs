@@ -8,7 +8,7 @@ use common::*;
 use serde_json::Value;
 use sluice_queue::{
     BatchCounts, BatchId, HandlerResult, JobError, JobFilter, JobId, NewBatch, NewJob, QueueError,
-    Queues, Running, State, Unique, WorkerConfig,
+    Queues, Retried, Running, State, Unique, WorkerConfig,
 };
 use sluice_test_support::TestValkey;
 
@@ -103,13 +103,14 @@ async fn success_is_called_back_though_it_takes_an_operators_retry_and_the_end_o
     let dead = add(&queues, &batch, "die once").await;
     queues.close_batch(&batch).await.unwrap();
     finished(&queues, &end).await;
-    assert!(
-        !queues.retry(&success).await.unwrap(),
+    assert_eq!(
+        queues.retry(&success).await.unwrap(),
+        Retried::Follows,
         "it comes back by itself"
     );
     let ended_at = queues.batch(&batch).await.unwrap().unwrap().ended_at;
 
-    assert!(queues.retry(&dead).await.unwrap());
+    assert_eq!(queues.retry(&dead).await.unwrap(), Retried::Done);
     let input = until(&queues, &success, |job| job.state == State::Completed).await;
     let counts: BatchCounts = serde_json::from_str(input.result.unwrap().get()).unwrap();
     assert_eq!((counts.jobs, counts.completed, counts.dead), (2, 2, 0));
@@ -234,6 +235,8 @@ async fn role_worker() {
     let (_, queues) = queues_of_parent().await;
     let config = WorkerConfig {
         concurrency: 8,
+        // They are killed all the time.
+        losses: 1_000,
         ..fast("killed", 8)
     };
     let worker = work(&queues, config, async |running: Running| {
@@ -274,7 +277,14 @@ async fn while_workers_are_killed_each_callback_is_enqueued_once() {
         kills += 1;
         assert!(kills < 300, "it does not end");
     }
-    let worker = work(&queues, fast("w", 4), handle);
+    let worker = work(
+        &queues,
+        WorkerConfig {
+            losses: 1_000,
+            ..fast("w", 4)
+        },
+        handle,
+    );
     for id in members
         .into_iter()
         .map(|it| it.unwrap().id)

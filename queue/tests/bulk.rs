@@ -126,9 +126,9 @@ async fn dead_letters_are_retried_by_the_kind_of_their_error_and_each_once() {
         error: Some(error.into()),
         ..JobFilter::new("q", State::Dead)
     };
-    assert_eq!(queues.retry_all(&filter("no such")).await.unwrap(), 0);
+    assert_eq!(queues.retry_all(&filter("no such")).await.unwrap().done, 0);
     // They die again while the sweep is under way.
-    let retried = queues.retry_all(&filter("bad [input")).await.unwrap();
+    let retried = queues.retry_all(&filter("bad [input")).await.unwrap().done;
     assert_eq!(retried, 125);
     for id in &ids {
         finished(&queues, id).await;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use sluice_queue::{Finished, JobError, NewJob, Running, State};
+use sluice_queue::{Finished, JobError, NewJob, Retried, Running, State};
 use sluice_test_support::TestValkey;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_waiting_job_is_cancelled_at_once() {
         assert!(!queues.cancel(id).await.unwrap(), "it has ended");
     }
     let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
-    assert!(queues.retry(&id).await.unwrap());
+    assert_eq!(queues.retry(&id).await.unwrap(), Retried::Done);
     assert_eq!(result(&queues, &id).await, "null");
     worker.stop().await;
 }

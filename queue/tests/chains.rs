@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::*;
 use sluice_queue::{
-    Finished, HandlerResult, JobError, JobId, NewBatch, NewJob, QueueError, Queues, Running, State,
-    Unique,
+    Finished, HandlerResult, JobError, JobId, NewBatch, NewJob, QueueError, Queues, Retried,
+    Running, State, Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -87,11 +87,12 @@ async fn when_a_job_dies_the_later_ones_are_cancelled_until_a_retry_lets_them_go
         states(&queues, &ids).await,
         [Completed, Dead, Cancelled, Cancelled]
     );
-    assert!(
-        !queues.retry(&ids[3]).await.unwrap(),
+    assert_eq!(
+        queues.retry(&ids[3]).await.unwrap(),
+        Retried::Follows,
         "it comes back with the one before it"
     );
-    assert!(queues.retry(&ids[1]).await.unwrap());
+    assert_eq!(queues.retry(&ids[1]).await.unwrap(), Retried::Done);
     until(&queues, &ids[3], |job| job.state == Completed).await;
     assert_eq!(result(&queues, &ids[3]).await, "45");
     worker.stop().await;

@@ -10,7 +10,7 @@ use common::process::{Process, queues_of_parent};
 use common::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sluice_queue::{Finished, JobError, NewJob, QueueConfig, Running};
+use sluice_queue::{Finished, JobError, NewJob, QueueConfig, Running, WorkerConfig};
 use sluice_test_support::{TestCluster, TestValkey};
 use tokio::time::sleep;
 
@@ -31,24 +31,31 @@ async fn victim_process() {
     let (_, queues) = queues_of_parent().await;
     let client = redis::Client::open(std::env::var(EFFECTS_URL).unwrap()).unwrap();
     let effects = client.get_multiplexed_async_connection().await.unwrap();
-    let worker = work(&queues, fast("victim", 6), move |running: Running| {
-        let mut effects = effects.clone();
-        async move {
-            sleep(Duration::from_millis(rand::random_range(0..60))).await;
-            let effect = format!("{}/{}", running.id(), running.attempt());
-            let _: i64 = redis::cmd("RPUSH")
-                .arg(EFFECTS)
-                .arg(effect)
-                .query_async(&mut effects)
-                .await
-                .unwrap();
-            sleep(Duration::from_millis(rand::random_range(0..60))).await;
-            match rand::random_range(0..10) {
-                0 => Err(JobError::Retry("bad luck".into())),
-                _ => Ok(json(&running.attempt())),
+    let worker = work(
+        &queues,
+        WorkerConfig {
+            losses: 1_000,
+            ..fast("victim", 6)
+        },
+        move |running: Running| {
+            let mut effects = effects.clone();
+            async move {
+                sleep(Duration::from_millis(rand::random_range(0..60))).await;
+                let effect = format!("{}/{}", running.id(), running.attempt());
+                let _: i64 = redis::cmd("RPUSH")
+                    .arg(EFFECTS)
+                    .arg(effect)
+                    .query_async(&mut effects)
+                    .await
+                    .unwrap();
+                sleep(Duration::from_millis(rand::random_range(0..60))).await;
+                match rand::random_range(0..10) {
+                    0 => Err(JobError::Retry("bad luck".into())),
+                    _ => Ok(json(&running.attempt())),
+                }
             }
-        }
-    });
+        },
+    );
     worker.running.await.unwrap();
 }
 

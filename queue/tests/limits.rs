@@ -218,3 +218,54 @@ async fn the_place_of_a_job_that_was_deleted_from_outside_is_given_to_the_next()
     }
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn without_any_limit_users_take_turns_and_batch_work_stands_behind_them() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let of = |user: &str, priority| NewJob {
+        user: Some(user.to_owned()),
+        priority,
+        ..job(&user)
+    };
+    for user in 0..20 {
+        queues
+            .enqueue(of(&format!("swept{user}"), 9))
+            .await
+            .unwrap();
+    }
+    let mut many = Vec::new();
+    for _ in 0..50 {
+        many.push(queues.enqueue(of("many", 5)).await.unwrap().id);
+    }
+    let one = queues.enqueue(of("one", 5)).await.unwrap().id;
+    let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let worker = work(
+        &queues,
+        fast("w", 1),
+        move |running: sluice_queue::Running| {
+            let seen = seen.clone();
+            async move {
+                seen.lock()
+                    .unwrap()
+                    .push(running.user().unwrap().to_owned());
+                Ok(json(&()))
+            }
+        },
+    );
+    finished(&queues, &one).await;
+    let ahead = order
+        .lock()
+        .unwrap()
+        .iter()
+        .position(|user| user == "one")
+        .unwrap();
+    assert!(ahead <= 1, "{ahead} jobs of another user were ahead");
+    for id in &many {
+        finished(&queues, id).await;
+    }
+    let swept = |user: &String| user.starts_with("swept");
+    assert!(!order.lock().unwrap()[..51].iter().any(swept));
+    worker.stop().await;
+}

@@ -198,3 +198,160 @@ async fn a_job_that_waits_for_a_rate_starts_though_its_users_line_was_deleted() 
     assert_eq!(result(&queues, &second).await, "1");
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_damaged_job_is_put_aside_with_its_reason_and_those_fetched_with_it_run() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let of_user = |max_attempts| NewJob {
+        user: Some("u".into()),
+        max_attempts: Some(max_attempts),
+        priority: 6, // all in line at once
+        ..job(&())
+    };
+    let mut damaged = Vec::new();
+    for (field, value) in [
+        ("max_attempts", "abc"),
+        ("seat", "x y"),
+        ("attempts", "-"),
+        ("run_at", ""),
+    ] {
+        let id = queues.enqueue(of_user(3)).await.unwrap().id;
+        let key = format!("job:{}", member(&id));
+        damage(&valkey, "HSET", &key, &[field, value, "has", "*"]);
+        damaged.push((id, field));
+    }
+    let string = queues.enqueue(of_user(3)).await.unwrap().id;
+    let key = format!("job:{}", member(&string));
+    damage(&valkey, "SET", &key, &["no job"]);
+    let bare = queues.enqueue(of_user(3)).await.unwrap().id;
+    let key = format!("job:{}", member(&bare));
+    damage(&valkey, "HDEL", &key, &["payload"]);
+    let good = queues.enqueue(of_user(3)).await.unwrap().id;
+
+    let worker = work(&queues, fast("w", 10), attempt);
+    assert_eq!(result(&queues, &good).await, "1");
+    damaged.push((bare, "payload"));
+    for (id, field) in damaged {
+        let job = until(&queues, &id, |job| job.state == State::Dead).await;
+        let reason = &job.errors.last().unwrap().message;
+        assert!(reason.contains(field), "{field}: {reason}");
+    }
+    let listed = queues.list("q", State::Dead, 0, 100).await.unwrap();
+    let unreadable = listed.iter().find(|job| job.id == string).unwrap();
+    assert!(unreadable.damage.is_some());
+    assert_eq!(listed.len(), 6);
+    // It is listed, and so can be deleted.
+    assert!(queues.delete(&string).await.unwrap());
+    assert!(queues.get(&string).await.unwrap().is_none());
+    assert_eq!(
+        queues.list("q", State::Dead, 0, 100).await.unwrap().len(),
+        5
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_with_a_key_of_another_type_does_not_hide_the_others() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    enqueue(&queues, None).await;
+    queues
+        .enqueue(NewJob::new("other", &()).unwrap())
+        .await
+        .unwrap();
+    damage(&valkey, "SET", "dead", &["no set"]);
+    let all = queues.queues().await.unwrap();
+    assert_eq!(
+        (
+            all[0].name.as_str(),
+            all[0].available,
+            all[0].damage.as_ref()
+        ),
+        ("other", 1, None)
+    );
+    assert!(all[1].damage.is_some());
+}
+
+#[tokio::test]
+async fn ids_whose_jobs_and_group_were_deleted_leave_the_lists() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    for _ in 0..3 {
+        let id = enqueue(&queues, Some("g")).await;
+        lose_job(&mut valkey.connection(), &id);
+    }
+    damage(&valkey, "DEL", "group:g", &[]);
+    assert_eq!(queues.queues().await.unwrap()[0].available, 3);
+    let worker = work(&queues, fast("w", 1), attempt);
+    let begun = Instant::now();
+    while queues.queues().await.unwrap()[0].available > 0 {
+        assert!(begun.elapsed() < LONG);
+        sleep(Duration::from_millis(50)).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn leases_and_pauses_end_in_time_though_the_clock_was_set_back() {
+    const QUARTER: u64 = 900_000;
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let lost = enqueue(&queues, None).await;
+    lose_lease(&mut valkey.connection(), &lost);
+    let retrying = enqueue(&queues, None).await;
+    let time: (u64, u64) = redis::cmd("TIME").query(&mut valkey.connection()).unwrap();
+    let ahead = time.0 * 1000 + QUARTER;
+    // All as it was written when the clock was ahead.
+    let soon = (ahead + 500).to_string();
+    damage(&valkey, "ZADD", "running", &[&soon, member(&lost)]);
+    let key = format!("job:{}", member(&retrying));
+    damage(
+        &valkey,
+        "HSET",
+        &key,
+        &["state", "retrying", "run_at", &soon, "has", "*"],
+    );
+    damage(&valkey, "ZREM", "available", &[member(&retrying)]);
+    damage(&valkey, "ZADD", "retrying", &[&soon, member(&retrying)]);
+    let ahead = ahead.to_string();
+    let marks = [
+        "fetched_at",
+        &ahead,
+        "reconciled_at",
+        &ahead,
+        "rescue_after",
+        &ahead,
+        "next_at",
+        &soon,
+    ];
+    damage(&valkey, "HSET", "meta", &marks);
+    damage(&valkey, "ZADD", "workers", &[&ahead, "gone"]);
+    let worker = work(&queues, fast("w", 2), attempt);
+    assert_eq!(result(&queues, &lost).await, "2");
+    result(&queues, &retrying).await;
+    assert_eq!(queues.queues().await.unwrap()[0].workers, 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_beyond_what_any_worker_asked_for_is_cut_down() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let worker = work(&queues, fast("w", 1), attempt);
+    let id = enqueue(&queues, None).await;
+    assert_eq!(result(&queues, &id).await, "1");
+    worker.stop().await;
+    let lost = enqueue(&queues, None).await;
+    lose_lease(&mut valkey.connection(), &lost);
+    damage(
+        &valkey,
+        "ZADD",
+        "running",
+        &["4102444800000", member(&lost)],
+    );
+    let again = connect(&valkey.url(), sluice_queue::QueueConfig::default()).await;
+    let worker = work(&again, fast("w2", 1), attempt);
+    assert_eq!(result(&queues, &lost).await, "2");
+    worker.stop().await;
+}

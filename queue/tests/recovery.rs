@@ -200,3 +200,34 @@ async fn a_cancelled_job_whose_worker_dies_is_not_run_again() {
     assert!(matches!(finished(&queues, &id).await, Finished::Cancelled));
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_without_a_bound_of_attempts_is_dead_after_three_leases_lost_in_a_row() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let poison = NewJob {
+        max_attempts: None,
+        ..job(&())
+    };
+    let id = queues.enqueue(poison).await.unwrap().id;
+    for lost in 1..=3 {
+        // As a worker leaves it that is killed while it runs the job.
+        let (mut node, member) = (valkey.connection(), common::damage::member(&id));
+        common::damage::lose_lease(&mut node, &id);
+        let key = format!("job:{member}");
+        common::damage::damage(&mut node, "q", "HDEL", &key, &["state"]);
+        common::damage::damage(&mut node, "q", "ZADD", "running", &["1", member]);
+        queues.pause("q").await.unwrap();
+        let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+        let seen = until(&queues, &id, |job| job.losses == lost).await;
+        worker.stop().await;
+        queues.resume("q").await.unwrap();
+        assert_eq!(seen.attempts, lost);
+    }
+    let dead = until(&queues, &id, |job| job.state == sluice_queue::State::Dead).await;
+    let reason = &dead.errors.last().unwrap().message;
+    assert!(reason.contains("lost 3 in a row"), "{reason}");
+    // An operator may insist, with all losses before it.
+    queues.retry(&id).await.unwrap();
+    assert_eq!(until(&queues, &id, |_| true).await.losses, 0);
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use futures_util::StreamExt;
-use sluice_queue::{Finished, JobError, NewJob, RESULT_LIMIT, Running, State};
+use sluice_queue::{Finished, JobError, NewJob, RESULT_LIMIT, Retried, Running, State};
 use sluice_test_support::TestValkey;
 
 #[tokio::test]
@@ -93,13 +93,17 @@ async fn a_job_that_keeps_failing_becomes_a_dead_letter_and_can_be_retried() {
     };
     assert_eq!(dead.attempts, 2);
 
-    assert!(queues.retry(&id).await.unwrap());
+    assert_eq!(queues.retry(&id).await.unwrap(), Retried::Done);
     assert_eq!(result(&queues, &id).await, "3");
     let job = queues.get(&id).await.unwrap().unwrap();
     assert_eq!(job.attempts, 1);
     assert_eq!(job.created_at, dead.created_at);
     assert!(job.run_at > job.created_at, "it joined the line again");
-    assert!(!queues.retry(&id).await.unwrap(), "it has a result");
+    assert_eq!(
+        queues.retry(&id).await.unwrap(),
+        Retried::NothingToRetry,
+        "it has a result"
+    );
     worker.stop().await;
 }
 
@@ -150,7 +154,11 @@ async fn a_refused_job_is_completed_with_its_reason_and_not_tried_again() {
     }
     let seen = queues.get(&id).await.unwrap().unwrap();
     assert_eq!((seen.state, seen.attempts), (State::Completed, 1));
-    assert!(queues.retry(&id).await.unwrap(), "an operator may insist");
+    assert_eq!(
+        queues.retry(&id).await.unwrap(),
+        Retried::Done,
+        "an operator may insist"
+    );
     worker.stop().await;
 }
 

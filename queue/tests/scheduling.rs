@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::*;
 use sluice_queue::{
     BatchCounts, Finished, HandlerResult, JobId, JobView, NewBatch, NewJob, QueueError, Queues,
-    Running, State, WorkerConfig,
+    Retried, Running, State, WorkerConfig,
 };
 use sluice_test_support::TestValkey;
 
@@ -226,7 +226,7 @@ async fn a_job_that_was_cancelled_with_its_chain_comes_back_with_its_time() {
         finished(&queues, second).await,
         Finished::Cancelled
     ));
-    assert!(queues.retry(first).await.unwrap());
+    assert_eq!(queues.retry(first).await.unwrap(), Retried::Done);
     let worker = work(&queues, woken("w"), nothing);
     let back = until(&queues, second, |job| job.state == State::Scheduled).await;
     assert_eq!(back.run_at, millis(run_at));

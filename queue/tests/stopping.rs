@@ -87,3 +87,17 @@ async fn a_worker_that_stops_lets_its_jobs_end_and_fetches_no_more() {
     let second = queues.get(&second).await.unwrap().unwrap();
     assert_eq!((second.state, second.attempts), (State::Available, 0));
 }
+
+#[tokio::test]
+async fn a_worker_that_runs_by_itself_ends_when_its_process_has_drained() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let id = queues.enqueue(job(&())).await.unwrap().id;
+    let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
+    finished(&queues, &id).await;
+    queues.drain(LONG).await;
+    tokio::time::timeout(LONG, worker.running)
+        .await
+        .expect("the worker does not end")
+        .unwrap();
+}

@@ -10,8 +10,8 @@ use common::*;
 use futures_util::future::join_all;
 use serde_json::json as value;
 use sluice_queue::{
-    Enqueued, Finished, JobError, Keep, NewJob, QueueConfig, Queues, Retention, Running, State,
-    Unique,
+    Enqueued, Finished, JobError, Keep, NewJob, QueueConfig, Queues, Retention, Retried, Running,
+    State, Unique,
 };
 use sluice_test_support::TestValkey;
 
@@ -124,7 +124,11 @@ async fn a_completed_job_may_count_until_it_is_deleted_and_a_dead_one_not() {
     finished(&queues, &first.id).await;
     let second = add(&queues, once(ever(), &true)).await;
     assert!(second.existing && second.id == first.id);
-    assert!(!queues.retry(&dead).await.unwrap(), "another one counts");
+    assert_eq!(
+        queues.retry(&dead).await.unwrap(),
+        Retried::KeyTaken,
+        "another one counts"
+    );
     assert!(queues.delete(&first.id).await.unwrap());
     assert!(!add(&queues, once(ever(), &true)).await.existing);
     worker.stop().await;
@@ -138,7 +142,7 @@ async fn in_any_state_a_job_counts_after_whatever_end_and_can_be_retried() {
     let id = add(&queues, ever()).await.id;
     assert!(queues.cancel(&id).await.unwrap());
     assert_eq!(add(&queues, ever()).await.id, id);
-    assert!(queues.retry(&id).await.unwrap());
+    assert_eq!(queues.retry(&id).await.unwrap(), Retried::Done);
     assert_eq!(add(&queues, ever()).await.id, id);
     let worker = work(&queues, fast("w", 1), async |_| {
         Err(JobError::Fatal("no".into()))

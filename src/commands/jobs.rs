@@ -1,6 +1,7 @@
 //! `sluice jobs`
 
 use clap::Args;
+use sluice_queue::JobId;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
@@ -23,6 +24,12 @@ pub struct Jobs {
 
 impl Jobs {
     pub async fn run(self) -> Result<(), Failure> {
+        JobId::parse(&self.id).map_err(|_| {
+            Failure::new(format!(
+                "{:?} is not a job's id such as sync_01jd3v3s2n3wq5s9m1x6r0e8kz; the board at /board lists jobs",
+                self.id
+            ))
+        })?;
         let job = ApiClient::new(&self.client, OPERATOR)?
             .job(&self.id)
             .await?;

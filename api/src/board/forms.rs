@@ -26,13 +26,18 @@ pub(super) fn settings(queue: &QueueStats) -> Markup {
 }
 
 /// What was done to many jobs.
-pub(super) fn done(operation: Operation, count: u64) -> Markup {
+pub(super) fn done(operation: Operation, count: u64, taken: u64) -> Markup {
     let what = match operation {
         Operation::Retry => "put back in line",
         Operation::Cancel => "cancelled, or asked to stop",
         Operation::Delete => "deleted",
     };
-    html! { p role="status" { (count) " jobs were " (what) "." } }
+    html! {
+        p role="status" {
+            (count) " jobs were " (what) "."
+            @if taken > 0 { " " (taken) " were left alone because other jobs have their unique keys by now." }
+        }
+    }
 }
 
 /// The forms below a queue. They stand outside of what is kept fresh, so that nothing that is typed gets lost.

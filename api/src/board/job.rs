@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use maud::{Markup, html};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sluice_queue::{BatchView, JobView, QueueError, State as JobState};
+use sluice_queue::{BatchView, JobView, QueueError, Retried, State as JobState};
 
 use super::session::{Operator, SameOrigin};
 use super::{Live, PageError, attempts, moment, page, span};
@@ -29,7 +29,7 @@ pub(super) async fn show(
 
 /// The changing part of the page, as server-sent events, until the job is over; then one named `end`.
 pub(super) async fn live(
-    _operator: Operator,
+    operator: Operator,
     State(state): State<AppState>,
     id: Result<Segment, ApiError>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -53,6 +53,8 @@ pub(super) async fn live(
             .then(|| Event::default().event("end").data("over"));
         stream::iter(fragment.into_iter().chain(end).map(Ok))
     });
+    // With the session the stream ends, too; the browser comes back for the login page.
+    let fragments = fragments.take_until(operator.0.expired());
     Ok(Sse::new(open.hold(fragments)).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
 }
 
@@ -63,13 +65,21 @@ pub(super) async fn retry(
     id: Result<Segment, ApiError>,
 ) -> Result<Response, PageError> {
     let job = jobs::find(&state, &id?.0).await?;
-    let done = state.queues.retry(&job.id).await?;
-    tracing::info!(job = %job.id, done, "an operator asked to retry");
-    Ok(acted(
-        &job,
-        done,
-        "This job is not over, or ended well: there is nothing to retry.",
-    ))
+    let retried = state.queues.retry(&job.id).await?;
+    tracing::info!(job = %job.id, ?retried, "an operator asked to retry");
+    let why_not = match retried {
+        Retried::Done => "",
+        Retried::NothingToRetry => {
+            "This job is not over, or ended well: there is nothing to retry."
+        }
+        Retried::KeyTaken => {
+            "Another job has the unique key of this one by now: it does, or did, the same work."
+        }
+        Retried::Follows => {
+            "This job was cancelled because one before it did not complete: retry that one, and this one follows."
+        }
+    };
+    Ok(acted(&job, retried == Retried::Done, why_not))
 }
 
 pub(super) async fn cancel(
@@ -140,6 +150,7 @@ fn job_page(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> R
 fn content(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Markup {
     html! {
         @if let Some(notice) = notice { p.problem role="alert" { (notice) } }
+        @if let Some(damage) = &job.damage { p.problem role="alert" { "This job is damaged: " (damage) ". It can be deleted." } }
         div.row {
             p { span.state.(job.state.as_str()) { (job.state.as_str()) } @if job.cancel_requested { " " span.quiet { "asked to stop" } } }
             (actions(job))
@@ -212,6 +223,7 @@ fn facts(job: &JobView) -> Markup {
         dl.facts {
             div { dt { "User" } dd { (job.user.as_deref().unwrap_or("–")) } }
             div { dt { "Attempts" } dd { (attempts(job)) } }
+            @if job.losses > 0 { div { dt { "Workers lost in a row" } dd { (job.losses) } } }
             div { dt { "Priority" } dd { (job.priority) } }
             div { dt { "Enqueued" } dd { (moment(job.created_at)) } }
             @if !job.state.is_final() && job.state != JobState::Running { div { dt { "Due" } dd { (moment(job.run_at)) } } }

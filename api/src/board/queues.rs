@@ -83,6 +83,7 @@ fn row(queue: &QueueStats) -> Markup {
         tr {
             th scope="row" {
                 a href={ "/board/queues/" (queue.name) } { (queue.name) }
+                @if let Some(damage) = &queue.damage { " " span.problem title=(damage) { "damaged" } }
                 @if queue.paused_at.is_some() { " " span.problem { "paused" } }
             }
             @for state in JobState::ALL {
@@ -124,6 +125,9 @@ pub(super) struct Selection {
     /// What was done to how many jobs before this page.
     did: Option<Operation>,
     count: Option<u64>,
+    /// How many were left alone because another job has their unique key.
+    #[serde(default)]
+    taken: u64,
 }
 
 pub(super) async fn queue(
@@ -143,7 +147,7 @@ pub(super) async fn queue(
         .ok_or(ApiError::NotFound)?;
     let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
     let content = html! {
-        @if let Some((operation, count)) = selection.did.zip(selection.count) { (forms::done(operation, count)) }
+        @if let Some((operation, count)) = selection.did.zip(selection.count) { (forms::done(operation, count, selection.taken)) }
         (forms::settings(stats))
         nav.tabs aria-label="States" {
             @for state in JobState::ALL {
@@ -201,7 +205,7 @@ fn table(jobs: &[JobView], shown: JobState) -> Markup {
                         td { @if let Some(user) = &job.user { (user) } @else { span.quiet { "–" } } }
                         td.number { (attempts(job)) }
                         td { (moment(job.created_at)) }
-                        td.clip { @if let Some(error) = job.errors.last() { (error.message) } @else { span.quiet { "–" } } }
+                        td.clip { @if let Some(damage) = &job.damage { span.problem { "damaged: " (damage) } } @else if let Some(error) = job.errors.last() { (error.message) } @else { span.quiet { "–" } } }
                     }
                 } }
             } }

@@ -4,8 +4,8 @@
 //! lose. It is `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from a page of the board, so
 //! other sites cannot use it; and it goes when the token expires.
 
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, FromRequestParts, State};
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, FromRequestParts, Query, State};
 use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -18,26 +18,83 @@ use crate::auth::{Caller, Scope};
 use crate::{ApiError, AppState};
 
 const COOKIE_NAME: &str = "sluice_board";
+
+/// Browsers drop a cookie of more than 4,096 bytes, name and attributes included, without a word.
+const COOKIE_LIMIT: usize = 3_900;
+
+const BOARD_PATH: &str = "/board";
 const LOGIN_PATH: &str = "/board/login";
 
-/// Somebody with a good token of scope `admin` in the cookie. Everybody else is sent to the login page.
-pub(super) struct Operator;
+/// Somebody with a good token of scope `admin` in the cookie. Everybody else is sent to the login page, and from there back.
+pub(super) struct Operator(pub Caller);
 
 impl FromRequestParts<AppState> for Operator {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
         let Some(token) = cookie(&parts.headers) else {
-            return Err(Redirect::to(LOGIN_PATH).into_response());
+            return Err(to_login(parts, None));
         };
         match admin(state, token).await {
-            Ok(_) => Ok(Self),
-            Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) => {
-                Err(Redirect::to(LOGIN_PATH).into_response())
-            }
+            Ok(caller) => Ok(Self(caller)),
+            Err(ApiError::Unauthorized(_)) => Err(to_login(parts, Some(Reason::Ended))),
+            Err(ApiError::Forbidden(_)) => Err(to_login(parts, Some(Reason::Scope))),
             Err(error) => Err(error_page(error)),
         }
     }
+}
+
+/// Why somebody who had logged in has to do so again.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reason {
+    /// The session's token is good no more.
+    Ended,
+    /// It is good, but not for this.
+    Scope,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Scope => "scope",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Ended => "Your session has ended. Log in again.",
+            Self::Scope => "Your token does not have the scope admin. Log in with one that does.",
+        }
+    }
+}
+
+/// To the login page, which leads back to the page that was asked for. An action is not repeated: after one comes the overview.
+fn to_login(parts: &Parts, reason: Option<Reason>) -> Response {
+    let next = match parts.method {
+        Method::GET => parts
+            .uri
+            .path_and_query()
+            .map_or(BOARD_PATH, |it| it.as_str()),
+        _ => BOARD_PATH,
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("next", next);
+    if let Some(reason) = reason {
+        query.append_pair("reason", reason.as_str());
+    }
+    Redirect::to(&format!("{LOGIN_PATH}?{}", query.finish())).into_response()
+}
+
+/// A page of the board. An address elsewhere is none, so that nobody is led astray by a link to the login page.
+fn board_page(next: Option<&str>) -> &str {
+    next.filter(|next| {
+        let rest = next.strip_prefix(BOARD_PATH);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            && !next.chars().any(|it| it.is_control() || it == '\\')
+    })
+    .unwrap_or(BOARD_PATH)
 }
 
 /// The request comes from a page of the board itself, which every action must.
@@ -82,16 +139,29 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 
-pub(super) async fn login_page() -> Response {
-    login_form(None)
+/// Where the login page leads to, and why it is shown.
+#[derive(Deserialize)]
+pub(super) struct Arrival {
+    next: Option<String>,
+    reason: Option<Reason>,
 }
 
-fn login_form(problem: Option<&str>) -> Response {
+pub(super) async fn login_page(arrival: Result<Query<Arrival>, QueryRejection>) -> Response {
+    match &arrival {
+        Ok(Query(Arrival { next, reason })) => {
+            login_form(next.as_deref(), reason.map(Reason::text))
+        }
+        Err(_) => login_form(None, None),
+    }
+}
+
+fn login_form(next: Option<&str>, problem: Option<&str>) -> Response {
     let content = html! {
         main.narrow {
             h1 { "Queue board" }
             form.card method="post" action=(LOGIN_PATH) {
                 @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                input type="hidden" name="next" value=(board_page(next));
                 label for="token" { "Token with the scope " code { "admin" } }
                 input #token name="token" type="password" required autocomplete="off" spellcheck="false" autofocus
                     aria-describedby="hint";
@@ -106,6 +176,7 @@ fn login_form(problem: Option<&str>) -> Response {
 #[derive(Deserialize)]
 pub(super) struct Login {
     token: String,
+    next: Option<String>,
 }
 
 pub(super) async fn login(
@@ -114,25 +185,36 @@ pub(super) async fn login(
     headers: HeaderMap,
     form: Result<Form<Login>, FormRejection>,
 ) -> Response {
-    let Ok(Form(Login { token })) = form else {
+    let Ok(Form(Login { token, next })) = form else {
         return (
             StatusCode::BAD_REQUEST,
-            login_form(Some("The token is missing.")),
+            login_form(None, Some("The token is missing.")),
         )
             .into_response();
     };
-    let token = token.trim();
+    let (token, next) = (token.trim(), next.as_deref());
+    if token.len() > COOKIE_LIMIT {
+        let problem = format!(
+            "Not logged in: the token has {} bytes, and browsers keep no more than {COOKIE_LIMIT}. Use one with fewer claims, such as groups.",
+            token.len()
+        );
+        return (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            login_form(next, Some(&problem)),
+        )
+            .into_response();
+    }
     match admin(&state, token).await {
         Ok(operator) => {
             let lifetime = operator.expires_at().map_or(LONGEST_COOKIE_SECS, |at| {
                 at.saturating_sub(now_secs()).min(LONGEST_COOKIE_SECS)
             });
             let cookie = set_cookie(token, lifetime, &headers);
-            ([(SET_COOKIE, cookie)], Redirect::to("/board")).into_response()
+            ([(SET_COOKIE, cookie)], Redirect::to(board_page(next))).into_response()
         }
         Err(error) => {
             let problem = format!("Not logged in: {error}.");
-            (error.status(), login_form(Some(&problem))).into_response()
+            (error.status(), login_form(next, Some(&problem))).into_response()
         }
     }
 }

@@ -144,14 +144,20 @@ pub(super) async fn bulk(
         error: given(form.error),
         ..JobFilter::new(&queue, form.state)
     };
+    let mut taken = 0;
     let (done, name) = match form.operation {
-        Operation::Retry => (state.queues.retry_all(&filter).await?, "retry"),
+        Operation::Retry => {
+            let retried = state.queues.retry_all(&filter).await?;
+            taken = retried.key_taken;
+            (retried.done, "retry")
+        }
         Operation::Cancel => (state.queues.cancel_all(&filter).await?, "cancel"),
         Operation::Delete => (state.queues.delete_all(&filter).await?, "delete"),
     };
-    tracing::info!(?filter, done, "an operator asked to {name} jobs");
+    tracing::info!(?filter, done, taken, "an operator asked to {name} jobs");
     let shown = form.state.as_str();
-    let address = format!("/board/queues/{queue}?state={shown}&did={name}&count={done}");
+    let address =
+        format!("/board/queues/{queue}?state={shown}&did={name}&count={done}&taken={taken}");
     Ok(Redirect::to(&address).into_response())
 }
 

@@ -174,6 +174,7 @@ impl App {
     pub fn work_as_deployed(&self) {
         let config = JobsConfig {
             concurrency: 8,
+            losses: 3,
             worker_name: "test".to_owned(),
             prefetch_schedule: None,
             purge_schedule: None,

@@ -69,9 +69,15 @@ async fn without_a_good_cookie_every_page_leads_to_the_login() {
                 .headers_mut()
                 .insert("cookie", cookie.parse().unwrap());
             let answer = app.send(request).await;
+            let reason = match cookie {
+                "" => "",
+                "sluice_board=x" => "&reason=ended",
+                _ => "&reason=scope",
+            };
+            let login = format!("/board/login?next={}{reason}", path.replace('/', "%2F"));
             assert_eq!(
                 (answer.status.as_u16(), answer.header("location")),
-                (303, "/board/login"),
+                (303, login.as_str()),
                 "{path}"
             );
         }
@@ -107,6 +113,46 @@ async fn a_token_that_does_not_do_is_not_kept_nor_shown() {
         assert_eq!(answer.header("set-cookie"), "");
         assert!(answer.text().contains("role=\"alert\"") && !answer.text().contains(&token));
     }
+}
+
+#[tokio::test]
+async fn logging_in_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
+    let app = App::start().await;
+    for (next, leads_to) in [
+        (
+            "/board/queues/sync?state=dead&page=2",
+            "/board/queues/sync?state=dead&page=2",
+        ),
+        ("https://elsewhere.example/board", "/board"),
+        ("//elsewhere.example", "/board"),
+        ("/boardwalk", "/board"),
+        ("/board\\elsewhere", "/board"),
+        ("/docs", "/board"),
+    ] {
+        let next = next
+            .replace('/', "%2F")
+            .replace('?', "%3F")
+            .replace('&', "%26");
+        let body = format!("token={}&next={next}", token(&[Scope::Admin]));
+        let answer = app.send(browse(Method::POST, "/board/login", &body)).await;
+        assert_eq!(answer.header("location"), leads_to);
+    }
+    let login = page(
+        &app,
+        "/board/login?next=%2Fboard%2Fqueues%2Fsync&reason=ended",
+    )
+    .await;
+    assert!(login.text().contains("Your session has ended"));
+    assert!(login.text().contains("value=\"/board/queues/sync\""));
+}
+
+#[tokio::test]
+async fn a_token_that_no_browser_would_keep_is_refused_in_words() {
+    let app = App::start().await;
+    let answer = log_in(&app, &"x".repeat(4_100)).await;
+    assert_eq!(answer.status.as_u16(), 413);
+    assert_eq!(answer.header("set-cookie"), "");
+    assert!(answer.text().contains("4100 bytes"));
 }
 
 #[tokio::test]

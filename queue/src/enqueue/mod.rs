@@ -125,6 +125,7 @@ impl Details {
         set("run_at", job.run_at_millis().map(|it| it.to_string()));
         for (name, value) in [
             ("user", &job.user),
+            ("turn", &job.turn),
             ("group", &job.group),
             ("trace", &job.trace),
         ] {

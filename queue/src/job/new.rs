@@ -20,6 +20,8 @@ pub struct NewJob {
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
+    /// Who takes turns with others, if not the user: users, and whoever this names, take turns. See [`NewJob::priority`].
+    pub turn: Option<String>,
     /// Enqueueing answers with the job that counts as the same, if there is one.
     pub unique: Option<Unique>,
     /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
@@ -31,10 +33,11 @@ pub struct NewJob {
     /// the next ones wait until it succeeds or its attempts are used up. A delayed job joins the line when it is due.
     pub group: Option<String>,
     /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of enqueueing counts, not
-    /// the priority.
+    /// the priority. Of the jobs of the default priority, those of different users take turns: each user has one in line, and
+    /// the next one joins it, at the end, when that starts.
     pub priority: u8,
     /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8. None:
-    /// until it succeeds, however often that takes; then a job that kills its workers does so for ever.
+    /// until it succeeds, however often that takes. One that kills its workers is dead [sooner](crate::WorkerConfig::losses).
     pub max_attempts: Option<u32>,
     /// How long it waits between its attempts. Default: as its worker [says](crate::WorkerConfig::backoff).
     pub backoff: Option<Backoff>,
@@ -72,6 +75,7 @@ impl NewJob {
             version: VERSION,
             payload: serde_json::value::to_raw_value(payload)?,
             user: None,
+            turn: None,
             unique: None,
             idempotency: None,
             batch: None,
@@ -112,6 +116,7 @@ impl NewJob {
         let idempotency = self.idempotency.as_ref();
         for (what, value) in [
             ("user", self.user.as_ref()),
+            ("turn", self.turn.as_ref()),
             ("group", self.group.as_ref()),
             ("trace", self.trace.as_ref()),
             ("idempotency key", idempotency.map(|it| &it.key)),

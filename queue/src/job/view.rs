@@ -46,6 +46,9 @@ pub struct JobView {
     pub attempts: u32,
     /// How often it may be started; None: until it succeeds.
     pub max_attempts: Option<u32>,
+    /// How many leases in a row were lost with its worker.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub losses: u32,
     /// How long it waits between its attempts, if it says so itself.
     pub backoff: Option<Backoff>,
     /// When it was enqueued.
@@ -74,6 +77,14 @@ pub struct JobView {
     pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
+    /// What of it cannot be read, if anything; it can be deleted all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What went wrong in one attempt.
@@ -138,65 +149,88 @@ fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, Queu
 }
 
 impl JobView {
-    /// Reads a job's hash as [`crate::keys`] describes it. None when there is none.
-    pub(crate) fn read(
-        id: JobId,
-        mut hash: HashMap<String, String>,
-    ) -> Result<Option<Self>, QueueError> {
-        let state = hash.remove("state");
-        let mut fields = Fields(hash);
-        let (seat, finished_at) = (fields.number("seat")?, fields.number("finished_at")?);
-        let run = fields.0.remove("run");
+    /// Reads a job's hash as [`crate::keys`] describes it. None when there is none. What cannot be read is left out, and
+    /// [noted](JobView::damage): it hides neither the rest of the job nor other jobs.
+    pub(crate) fn read(id: JobId, hash: HashMap<String, Vec<u8>>) -> Option<Self> {
+        let mut fields = Fields::new(hash);
+        let (state, seat) = (fields.text("state"), fields.number("seat"));
+        let (finished_at, run) = (fields.number("finished_at"), fields.text("run"));
         let joined_at = seat.map(time_of);
-        let state = State::read(state, finished_at.is_some(), run.is_some(), seat.is_some())?;
-        let Some(state) = state else {
-            return Ok(None);
-        };
+        let has_seat = seat.is_some() || fields.damage.is_some();
+        let state = State::read(state, finished_at.is_some(), run.is_some(), has_seat);
+        let state = state.unwrap_or_else(|_| {
+            fields.note("state");
+            Some(State::Dead)
+        });
+        let has_more = !fields.hash.is_empty();
+        let state = state.or_else(|| {
+            has_more.then(|| {
+                fields.note("seat");
+                State::Dead
+            })
+        })?;
         let queue = id.queue().to_owned();
-        let log: Vec<LogLine> = json_lines(fields.0.remove("log"))?;
-        let logged: u64 = fields.number("logged")?.unwrap_or_default();
-        let created_at = fields.number("created_at")?.or(joined_at);
+        let log: Vec<LogLine> = fields.json_lines("log");
+        let logged: u64 = fields.number("logged").unwrap_or_default();
+        let created_at = fields.number("created_at").or(joined_at);
         let created_at = created_at.unwrap_or_default();
         // Those that did not complete the job, and the one that does or has.
-        let attempts = fields.number("attempts")?.unwrap_or(0)
-            + u32::from(matches!(state, State::Running | State::Completed));
+        let attempts = fields
+            .number::<u32>("attempts")
+            .unwrap_or(0)
+            .saturating_add(u32::from(matches!(
+                state,
+                State::Running | State::Completed
+            )));
         // A released run does not count.
         let run = run.filter(|_| state != State::Available);
         let (started_at, worker) = run.as_deref().map_or((None, None), parts_of_run);
-        Ok(Some(Self {
+        Some(Self {
             id,
             queue: queue.clone(),
             state,
-            version: fields.number("version")?.unwrap_or(VERSION),
+            version: fields.number("version").unwrap_or(VERSION),
             payload: fields
-                .json("payload")?
+                .json("payload")
                 .unwrap_or_else(|| RawValue::NULL.to_owned()),
-            user: fields.0.remove("user"),
-            unique_key: fields.0.remove("unique"),
+            user: fields.text("user"),
+            unique_key: fields.text("unique"),
             batch: fields.batch("batch", &queue),
             callback_of: fields.batch("callback_of", &queue),
             previous: fields.job("previous", &queue),
             next: fields.job("next", &queue),
-            input: fields.json("input")?,
-            group: fields.0.remove("group"),
-            priority: fields.number("priority")?.unwrap_or(PRIORITY),
+            input: fields.json("input"),
+            group: fields.text("group"),
+            priority: fields.number("priority").unwrap_or(PRIORITY),
             attempts,
-            max_attempts: limited(fields.number("max_attempts")?),
-            backoff: fields.parsed("backoff")?,
+            max_attempts: limited(fields.number("max_attempts")),
+            losses: fields.number("losses").unwrap_or_default(),
+            backoff: fields.parsed("backoff"),
             created_at,
-            run_at: fields.number("run_at")?.unwrap_or(created_at),
+            run_at: fields.number("run_at").unwrap_or(created_at),
             started_at,
             finished_at,
             worker,
-            cancel_requested: fields.0.contains_key("cancel"),
-            progress: fields.json("progress")?,
-            result: fields.json("result")?,
-            error: fields.json("error")?,
-            errors: json_lines(fields.0.remove("errors"))?,
+            cancel_requested: fields.text("cancel").is_some(),
+            progress: fields.json("progress"),
+            result: fields.json("result"),
+            error: fields.json("error"),
+            errors: fields.json_lines("errors"),
             log_dropped: logged.saturating_sub(log.len() as u64),
             log,
-            trace: fields.0.remove("trace"),
-        }))
+            trace: fields.text("trace"),
+            damage: fields.damage,
+        })
+    }
+
+    /// What is listed as a job and cannot be read at all.
+    pub(crate) fn unreadable(id: JobId, damage: String) -> Option<Self> {
+        let state = State::Dead.as_str().as_bytes().to_owned();
+        let view = Self::read(id, HashMap::from([("state".to_owned(), state)]))?;
+        Some(Self {
+            damage: Some(damage),
+            ..view
+        })
     }
 }
 
@@ -217,35 +251,59 @@ pub(crate) fn limited(max_attempts: Option<u32>) -> Option<u32> {
 }
 
 /// The fields of a hash that are still to be read.
-pub(crate) struct Fields(pub HashMap<String, String>);
+pub(crate) struct Fields {
+    hash: HashMap<String, Vec<u8>>,
+    /// Which of them could not be read, if any: the first.
+    pub damage: Option<String>,
+}
 
 impl Fields {
-    pub fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
-        let Some(value) = self.0.remove(name) else {
-            return Ok(None);
-        };
-        let number = value.parse().ok();
-        let number = number.ok_or_else(|| QueueError::Malformed(format!("field {name}")))?;
-        Ok(Some(number))
+    pub fn new(hash: HashMap<String, Vec<u8>>) -> Self {
+        Self { hash, damage: None }
+    }
+
+    fn note(&mut self, name: &str) {
+        self.damage
+            .get_or_insert_with(|| format!("its field {name} cannot be read"));
+    }
+
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(String) -> Option<T>) -> Option<T> {
+        let value = self.hash.remove(name)?;
+        let value = String::from_utf8(value).ok().and_then(read);
+        if value.is_none() {
+            self.note(name);
+        }
+        value
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        self.read(name, Some)
+    }
+
+    pub fn number<T: FromStr>(&mut self, name: &str) -> Option<T> {
+        self.read(name, |value| value.parse().ok())
     }
 
     pub fn job(&mut self, name: &str, queue: &str) -> Option<JobId> {
-        let job = self.0.remove(name)?;
+        let job = self.text(name)?;
         Some(JobId::from_parts(queue, &job))
     }
 
     fn batch(&mut self, name: &str, queue: &str) -> Option<BatchId> {
-        let batch = self.0.remove(name)?;
+        let batch = self.text(name)?;
         Some(BatchId::from_parts(queue, &batch))
     }
 
-    fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, QueueError> {
-        let value = self.0.remove(name);
-        Ok(value.as_deref().map(serde_json::from_str).transpose()?)
+    fn parsed<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.read(name, |value| serde_json::from_str(&value).ok())
     }
 
-    fn json(&mut self, name: &str) -> Result<Option<Box<RawValue>>, QueueError> {
-        let value = self.0.remove(name).map(RawValue::from_string);
-        Ok(value.transpose()?)
+    fn json(&mut self, name: &str) -> Option<Box<RawValue>> {
+        self.read(name, |value| RawValue::from_string(value).ok())
+    }
+
+    fn json_lines<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
+        self.read(name, |lines| json_lines(Some(lines)).ok())
+            .unwrap_or_default()
     }
 }

@@ -158,7 +158,14 @@ impl Twins {
         self.set_rates(None, None);
         while self.close_batch() != "no batch" {}
         let is_open = |state: &str| !matches!(state, "completed" | "cancelled" | "dead");
+        let mut rounds = 0;
         while self.any_job(is_open).is_some() {
+            rounds += 1;
+            assert!(
+                rounds < 1_000,
+                "jobs are stuck: {:?}",
+                self.observed().lists
+            );
             self.time_passes();
             self.fetch(10, 3);
             let running: HashMap<_, _> = self.runs.drain(..).collect();

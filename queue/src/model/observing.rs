@@ -30,7 +30,7 @@ impl Twins {
         assert_eq!(observed.batches, expected.batches, "{after}");
     }
 
-    fn observed(&mut self) -> Snapshot {
+    pub fn observed(&mut self) -> Snapshot {
         let root = root("q");
         let mut snapshot = Snapshot {
             line: self.members("ZRANGE", "available"),
@@ -41,9 +41,11 @@ impl Twins {
             snapshot.note(list.to_owned(), members);
         }
         for user in USERS {
-            let list = format!("places:{user}");
-            let members = self.members("SMEMBERS", &list);
-            snapshot.note(list, members);
+            for kind in ["places", "turns"] {
+                let list = format!("{kind}:{user}");
+                let members = self.members("SMEMBERS", &list);
+                snapshot.note(list, members);
+            }
         }
         let keys: Vec<String> = redis::cmd("KEYS")
             .arg(format!("{root}job:*"))
@@ -52,8 +54,8 @@ impl Twins {
         for key in keys {
             let hash = redis::cmd("HGETALL").arg(&key).query(&mut self.valkey);
             let id = key.strip_prefix(&format!("{root}job:")).unwrap();
-            let job = JobView::read(JobId::from_parts("q", id), hash.unwrap());
-            let job = job.unwrap().unwrap();
+            let job = JobView::read(JobId::from_parts("q", id), hash.unwrap()).unwrap();
+            assert_eq!(job.damage, None);
             let seen = (job.state.as_str().to_owned(), job.attempts);
             snapshot.jobs.insert(id.to_owned(), seen);
         }
@@ -72,7 +74,7 @@ impl Twins {
     fn members(&mut self, command: &str, list: &str) -> Vec<String> {
         let mut command = redis::cmd(command);
         command.arg(root("q") + list);
-        if list.starts_with("places") {
+        if list.contains(':') {
             return command.query(&mut self.valkey).unwrap();
         }
         command.arg(0).arg(-1).query(&mut self.valkey).unwrap()

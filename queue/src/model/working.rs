@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 
+use super::reference::LOSSES;
 use super::{LATER, Twins};
 use crate::keys::root;
 
@@ -22,9 +23,11 @@ impl Twins {
             "0".into(),
             version.to_string(),
             "0".into(),
+            LOSSES.to_string(),
         ];
-        type Answer = (i64, u64, u64, u64, u64, String, Vec<String>);
-        let (_, _, _, _, mended, run, rows): Answer = self.eval(|it| &it.fetch, &arguments);
+        type Answer = (i64, u64, u64, u64, u64, u64, String, Vec<String>);
+        let (_, _, _, _, mended, damaged, run, rows): Answer =
+            self.eval(|it| &it.fetch, &arguments);
         let (mut rows, mut leased) = (&rows[..], Vec::new());
         while let [head, _payload, rest @ ..] = rows {
             let mut words = head.split(' ');
@@ -35,7 +38,7 @@ impl Twins {
         let did = format!("fetch {want} of version {version}");
         let expected = self.reference.fetch(want, version, &run);
         assert_eq!(leased, expected, "{did}");
-        assert_eq!(mended, 0, "{did}");
+        assert_eq!((mended, damaged), (0, 0), "{did}");
         let runs = leased.into_iter().map(|id| (id, run.clone()));
         self.runs.extend(runs);
         did

@@ -146,6 +146,12 @@ impl Backend for ValkeyBackend {
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
         if self.queues.shared.workers.draining.is_cancelled() {
             ready!(self.poll_hand_back(context));
+            // A worker that no monitor shuts down ends, too.
+            if !worker.is_shutting_down()
+                && let Err(error) = worker.stop()
+            {
+                tracing::debug!(%error, "the worker was not running");
+            }
             return Poll::Ready(None);
         }
         if matches!(self.feed, Feed::Unstarted) {

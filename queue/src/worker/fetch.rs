@@ -187,8 +187,8 @@ impl Fetcher {
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        type Answer = (i64, u64, u64, u64, u64, String, Rows);
-        let (next_in, rescued, buried, aside, mended, run, Rows(rows)): Answer = shared
+        type Answer = (i64, u64, u64, u64, u64, u64, String, Rows);
+        let (next_in, rescued, buried, aside, mended, damaged, run, Rows(rows)): Answer = shared
             .lane
             .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
@@ -199,7 +199,8 @@ impl Fetcher {
                     .arg(&token.text)
                     .arg(u8::from(token.lost))
                     .arg(self.config.version)
-                    .arg(u8::from(owes));
+                    .arg(u8::from(owes))
+                    .arg(self.config.losses.max(1));
             })
             .await?;
 
@@ -228,6 +229,15 @@ impl Fetcher {
             metrics::counter!("sluice_queue_mended_total", "queue" => self.queue.clone())
                 .increment(mended);
         }
+        if damaged > 0 {
+            tracing::error!(
+                queue = self.queue,
+                damaged,
+                "jobs cannot be run as they are kept; they are listed among the dead ones"
+            );
+            metrics::counter!("sluice_queue_damaged_total", "queue" => self.queue.clone())
+                .increment(damaged);
+        }
         let full = rows.len() == wanted;
         let run = Arc::from(run);
         for row in rows {
@@ -244,7 +254,6 @@ impl Fetcher {
 
     async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
         let began_at = began_at(run).unwrap_or_default();
-        let since = row.job.run_at.unwrap_or_else(|| time_of(row.seat));
         let id = JobId::from_parts(&self.queue, &row.id);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
@@ -253,12 +262,25 @@ impl Fetcher {
             .workers
             .leases
             .hold(lease.clone(), permit);
+        let job = match row.job {
+            Ok(job) => job,
+            Err(damage) => {
+                // Not here: the others that were fetched with it shall not wait for that.
+                let queues = self.queues.clone();
+                tokio::spawn(async move {
+                    record(&queues, &lease, Ending::Dead(damage.to_string()), None).await;
+                    drop(slot);
+                });
+                return;
+            }
+        };
+        let since = job.run_at.unwrap_or_else(|| time_of(row.seat));
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
             .record(Duration::from_millis(began_at.saturating_sub(since)));
         let running = Running {
             queues: self.queues.clone(),
             lease,
-            job: row.job,
+            job,
             progress: Arc::new(Progress::new()),
             log: Arc::default(),
             slot: Some(slot),

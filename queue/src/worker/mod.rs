@@ -49,6 +49,9 @@ pub struct WorkerConfig {
     /// The highest payload version that the handler knows. Jobs of newer ones are set aside, at no cost of an attempt,
     /// until a worker that knows them fetches. Default: all versions.
     pub version: u32,
+    /// How many leases in a row a job may lose before it is dead, however many attempts it has left: it probably ends
+    /// the processes that run it. At least 1, default 3.
+    pub losses: u32,
 }
 
 impl WorkerConfig {
@@ -61,6 +64,7 @@ impl WorkerConfig {
             poll: Duration::from_secs(4),
             backoff: Backoff::default(),
             version: u32::MAX,
+            losses: 3,
         }
     }
 }

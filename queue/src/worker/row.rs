@@ -9,7 +9,8 @@ pub(super) struct Row {
     pub id: String,
     /// Its place in line, which says when it joined.
     pub seat: u64,
-    pub job: Fetched,
+    /// Or what of it cannot be read: it must not take those that were fetched with it along.
+    pub job: Result<Fetched, ParsingError>,
 }
 
 /// All of them.
@@ -34,12 +35,18 @@ impl FromRedisValue for Rows {
                 None => 0,
                 Some(more) => more.map_err(|_| "how many fields")?,
             };
-            let mut job = Fetched::new(payload);
+            let mut job = Ok(Fetched::new(payload));
             for _ in 0..more / 2 {
                 let (Some(name), Some(value)) = (values.next(), values.next()) else {
                     return Err("half a field".into());
                 };
-                job.set(&from_redis_value::<String>(name)?, value)?;
+                let name: String = from_redis_value(name)?;
+                job = job.and_then(|mut job| {
+                    job.set(&name, value).map_err(|error| {
+                        ParsingError::from(format!("its field {name} cannot be read: {error}"))
+                    })?;
+                    Ok(job)
+                });
             }
             rows.push(Row { id, seat, job });
         }

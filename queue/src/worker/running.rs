@@ -87,10 +87,12 @@ impl Fetched {
     pub fn set(&mut self, name: &str, value: Value) -> Result<(), ParsingError> {
         match name {
             "version" => self.version = from_redis_value(value)?,
+            "turn" => {} // is for the script alone
             "user" => self.user = Some(from_redis_value(value)?),
             "max_attempts" => self.max_attempts = limited(Some(from_redis_value(value)?)),
             "backoff" => {
                 let json: String = from_redis_value(value)?;
+                // A shape that this version does not know is no reason not to run.
                 self.backoff = serde_json::from_str(&json).ok();
             }
             "trace" => self.trace = Some(from_redis_value(value)?),

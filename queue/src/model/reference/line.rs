@@ -54,39 +54,83 @@ impl Reference {
         } else {
             Place::Line(seat)
         };
+        if let Place::Crowded(_) = place {
+            self.crowd(id, seat);
+            return;
+        }
         let job = self.job(id);
         job.state = "available";
         job.place = place;
     }
 
+    /// Sets a job aside that has no place; one of the other kind is of no use to it.
+    pub(super) fn crowd(&mut self, id: &str, seat: u64) {
+        let job = self.job(id);
+        job.state = "available";
+        job.place = Place::Crowded(seat);
+        job.has_turn = false;
+        job.has_user_place = false;
+    }
+
     pub(super) fn take_place(&mut self, id: &str) -> bool {
         let job = &self.jobs[id];
-        let (Some(limit), Some(user)) = (self.user_limit, job.new.user) else {
+        let Some(user) = job.new.user else {
             return true;
         };
-        if !job.has_user_place && self.places(user) >= limit {
+        if self.user_limit.is_none() && job.new.priority != 5 {
+            return true;
+        }
+        if !self.has_place(job) && self.free_places(user) == 0 {
             return false;
         }
-        self.job(id).has_user_place = true;
+        self.give_place(id);
         true
     }
 
-    fn places(&self, user: &str) -> usize {
-        let of_user = |job: &&Job| job.has_user_place && job.new.user == Some(user);
-        self.jobs.values().filter(of_user).count()
+    fn has_place(&self, job: &Job) -> bool {
+        match self.user_limit {
+            Some(_) => job.has_user_place,
+            None => job.has_turn,
+        }
+    }
+
+    fn give_place(&mut self, id: &str) {
+        let is_limited = self.user_limit.is_some();
+        let job = self.job(id);
+        match is_limited {
+            true => job.has_user_place = true,
+            false => job.has_turn = true,
+        }
+    }
+
+    /// Without a limit, a user has one place in line.
+    fn free_places(&self, user: &str) -> usize {
+        let of_user = |job: &&Job| self.has_place(job) && job.new.user == Some(user);
+        let taken = self.jobs.values().filter(of_user).count();
+        self.user_limit.unwrap_or(1).saturating_sub(taken)
+    }
+
+    /// What starts leaves the line, and the user's next one joins it.
+    pub(super) fn give_up_turn(&mut self, id: &str) {
+        let job = self.job(id);
+        let user = job.new.user;
+        if std::mem::take(&mut job.has_turn) {
+            self.admit(user.unwrap());
+        }
     }
 
     pub(super) fn give_up_place(&mut self, id: &str) {
         let job = self.job(id);
         let user = job.new.user;
-        if !std::mem::take(&mut job.has_user_place) {
+        let turn = std::mem::take(&mut job.has_turn);
+        if !std::mem::take(&mut job.has_user_place) && !turn {
             return;
         }
         self.admit(user.unwrap());
     }
 
     fn admit(&mut self, user: &str) {
-        while self.places(user) < self.user_limit.unwrap_or(CHUNK) {
+        while self.free_places(user) > 0 {
             let next = self.first(|job| match job.place {
                 Place::Crowded(seat) if job.new.user == Some(user) => {
                     Some((job.new.priority, seat))
@@ -96,7 +140,7 @@ impl Reference {
             let Some(next) = next else { return };
             self.seats += 1;
             let seat = self.seats;
-            self.job(&next).has_user_place = true;
+            self.give_place(&next);
             self.offer(&next, seat);
         }
     }

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 pub use links::Callback;
 pub use snapshot::Snapshot;
 
+/// How many leases in a row a job may lose.
+pub const LOSSES: u32 = 3;
+
 use line::Place;
 use links::Batch;
 
@@ -25,6 +28,10 @@ pub struct Job {
     place: Place,
     seat: u64,
     has_user_place: bool,
+    /// Its user's place in line, while there is no limit per user.
+    has_turn: bool,
+    /// Leases lost in a row.
+    losses: u32,
     cancel: bool,
     refused: bool,
     /// Was cancelled because of another, and comes back with it.
@@ -94,6 +101,8 @@ impl Reference {
             place: Place::Nowhere,
             seat: 0,
             has_user_place: false,
+            has_turn: false,
+            losses: 0,
             cancel: false,
             refused: false,
             stopped: false,
@@ -116,17 +125,22 @@ impl Reference {
                 1
             }
             "retry" => {
-                let again = is_final(job.state)
-                    && (job.state != "completed" || job.refused)
-                    && !job.stopped;
-                let unique = job.new.unique;
+                let again = is_final(job.state) && (job.state != "completed" || job.refused);
+                let (unique, stopped) = (job.new.unique, job.stopped);
                 let holder = unique.and_then(|unique| self.holder(unique));
-                if !again || holder.is_some_and(|holder| holder != id) {
+                if !again {
                     return 0;
+                }
+                if stopped {
+                    return -3;
+                }
+                if holder.is_some_and(|holder| holder != id) {
+                    return -2;
                 }
                 self.is_open_again(id);
                 let job = self.job(id);
                 job.attempts = 0;
+                job.losses = 0;
                 job.token = None;
                 job.cancel = false;
                 job.refused = false;

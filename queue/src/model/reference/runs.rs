@@ -1,7 +1,7 @@
 //! Runs: how they begin, go on and end.
 
-use super::Reference;
 use super::line::Place;
+use super::{LOSSES, Reference};
 
 impl Reference {
     /// The jobs that are leased, in order.
@@ -37,11 +37,11 @@ impl Reference {
                 if self.jobs[&id].new.version > version {
                     self.job(&id).place = Place::Newer;
                     self.give_up_place(&id);
-                } else if !self.take_place(&id) {
+                } else if self.user_limit.is_some() && !self.take_place(&id) {
                     let Place::Line(seat) = place else {
                         panic!("{place:?}")
                     };
-                    self.job(&id).place = Place::Crowded(seat);
+                    self.crowd(&id, seat);
                 } else if let Some(user) = self.jobs[&id].new.user
                     && self.allowance(Some(user)) == Some(0)
                 {
@@ -59,6 +59,9 @@ impl Reference {
                     job.state = "running";
                     job.attempts += 1;
                     job.token = Some(token.to_owned());
+                    if self.user_limit.is_none() {
+                        self.give_up_turn(&id);
+                    }
                     leased.push(id);
                 }
             }
@@ -86,6 +89,7 @@ impl Reference {
             "retry" if job.cancel => self.let_go(id, "cancelled"),
             "retry" if used_up => self.let_go(id, "dead"),
             "retry" => {
+                job.losses = 0;
                 job.state = "retrying";
                 self.give_up_place(id);
             }
@@ -123,9 +127,10 @@ impl Reference {
             }
             "running" => {
                 job.token = None;
+                job.losses += 1;
                 if job.cancel {
                     self.let_go(id, "cancelled");
-                } else if job.attempts >= job.new.max_attempts {
+                } else if job.losses >= LOSSES || job.attempts >= job.new.max_attempts {
                     self.let_go(id, "dead");
                 } else {
                     let seat = job.seat;

@@ -52,7 +52,9 @@ impl Reference {
             };
             let user = job.new.user.filter(|_| job.has_user_place);
             let places = user.map(|user| format!("places:{user}"));
-            for list in list.into_iter().chain(places) {
+            let user = job.new.user.filter(|_| job.has_turn);
+            let turns = user.map(|user| format!("turns:{user}"));
+            for list in list.into_iter().chain(places).chain(turns) {
                 snapshot.lists.entry(list).or_default().insert(id.clone());
             }
         }
