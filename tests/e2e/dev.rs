@@ -146,7 +146,7 @@ async fn the_demo_holds_real_files_of_two_users_and_the_commands_serve_it() {
     assert_eq!(dev.client.cache_state("usr_demo2", &id).await, "bulk");
     let output = sluice(&["prefetch", "usr_demo2", "--limit", "5", "--data", data]);
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["prefetched"], 1, "{output:?}");
+    assert_eq!(result["prefetched"], 5, "{output:?}");
     let output = sluice(&["invalidate", "usr_demo2", "--type", "OUT", "--data", data]);
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(result["invalidated"].as_u64() > Some(100), "{output:?}");

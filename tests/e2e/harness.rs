@@ -166,6 +166,22 @@ impl Deployment {
         self.convex_url.trim_start_matches("http://").to_owned()
     }
 
+    /// Waits until the read of a user's file is ranked, and so all that were made before it.
+    pub async fn wait_until_ranked(&self, user: &str, id: &str) {
+        let mut valkey = self.valkey.connection();
+        eventually("the access is ranked", async || {
+            let rankings = self.valkey.keys(&format!("sm1:{{{user}}}:activity:*"));
+            rankings.iter().any(|ranking| {
+                let score: Option<f64> = redis::cmd("ZSCORE")
+                    .arg(&[ranking, id])
+                    .query(&mut valkey)
+                    .unwrap();
+                score.is_some()
+            })
+        })
+        .await;
+    }
+
     /// Changes settings of the running Valkey: `maxmemory`, `1`.
     pub fn configure_valkey(&self, name: &str, value: &str) {
         redis::cmd("CONFIG")

@@ -17,6 +17,7 @@ async fn the_most_frequently_read_files_go_into_the_cache() {
             client.cache_state("ann", id).await;
         }
     }
+    deployment.wait_until_ranked("ann", "ann-3").await;
     client.invalidate("ann", "OUT").await;
     let answer = client.prefetch("ann", 2).await;
     assert_eq!(
@@ -30,16 +31,30 @@ async fn the_most_frequently_read_files_go_into_the_cache() {
 }
 
 #[tokio::test]
-async fn fewer_are_prefetched_when_fewer_were_read() {
+async fn the_newest_files_follow_those_that_were_read() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 5)).await;
-    client.cache_state("ann", "ann-4").await;
-    let answer = client.prefetch("ann", 100).await;
-    assert_eq!(
-        answer,
-        (StatusCode::OK, json!({"user": "ann", "prefetched": 1}))
-    );
+    // So that no change is still on its way to what is cached below.
+    deployment.wait_until_tailed().await;
+    client.cache_state("ann", "ann-0").await;
+    deployment.wait_until_ranked("ann", "ann-0").await;
+    for (limit, cached) in [
+        (3, &["ann-0", "ann-3", "ann-4"][..]),
+        (100, &["ann-0", "ann-1", "ann-2", "ann-3", "ann-4"]),
+    ] {
+        let answer = client.prefetch("ann", limit).await;
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                json!({"user": "ann", "prefetched": cached.len()})
+            )
+        );
+        let mut ids = client.listed_ids("ann").await;
+        ids.sort();
+        assert_eq!(ids, cached);
+    }
 }
 
 #[tokio::test]

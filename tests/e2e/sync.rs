@@ -123,6 +123,7 @@ async fn what_does_not_fit_is_skipped_while_smaller_files_after_it_still_go_in()
         small += counted_bytes(&client, "ann", id).await;
     }
 
+    deployment.wait_until_ranked("ann", "ann-0").await;
     set_limit(&mut deployment, small);
     // The reads above made all five small files active; the big one is the only one without a score.
     for kind in ["allTwo", "mostTwo"] {
@@ -155,6 +156,7 @@ async fn room_goes_to_the_most_active_files_first_and_then_to_the_newest() {
     client.cache_state("ann", "ann-4").await;
     client.cache_state("ann", "ann-4").await;
     client.cache_state("ann", "ann-0").await;
+    deployment.wait_until_ranked("ann", "ann-0").await;
     set_limit(&mut deployment, one * 5 + one / 2);
     let expected = ["ann-2", "ann-4", "ann-0", "ann-8", "ann-7"];
     for _ in 0..2 {
@@ -267,6 +269,7 @@ async fn scores_of_deleted_files_give_way_to_the_next_active_ones() {
     for n in 0..6 {
         client.cache_state("ann", &format!("ann-{n}")).await;
     }
+    deployment.wait_until_ranked("ann", "ann-5").await;
     // The last ones read rank first.
     client
         .delete_from_convex(&["ann-5", "ann-4", "ann-3"])

@@ -3,7 +3,7 @@
 //! A read writes nothing. Its access is gathered in the process, and all that were gathered within [`GATHER`] are recorded
 //! together. A process that is killed, and a Valkey that takes no writes, lose those: they are statistics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, PoisonError};
 use std::time::Duration;
 
@@ -107,9 +107,6 @@ impl Cache {
     }
 
     async fn record(&self, users: &[(Box<str>, UserAccesses)]) -> Result<(), StoreError> {
-        // Before their accesses, so that whoever is invalidated in between is seen to be, and is taken out again.
-        self.note_readers(users.iter().map(|(user, _)| &**user))
-            .await?;
         let mut commands = Pipeline::new();
         let mut whose = Vec::new();
         for (user, accesses) in users {
@@ -120,8 +117,19 @@ impl Cache {
             }
         }
         let recorded: Vec<u8> = RECORD.run_all_once(&self.valkey, &commands).await?;
-        for (user, recorded) in whose.into_iter().zip(recorded) {
-            if recorded == 0 {
+        // Whoever was invalidated since the access is no reader.
+        let refused: HashSet<&str> = whose
+            .into_iter()
+            .zip(recorded)
+            .filter_map(|(user, recorded)| (recorded == 0).then_some(&**user))
+            .collect();
+        let readers = users.iter().map(|(user, _)| &**user);
+        let noted = self
+            .note_readers(readers.filter(|user| !refused.contains(user)))
+            .await?;
+        // One who was invalidated just now may have been taken out before being noted.
+        for (user, accesses) in users {
+            if noted.contains(&**user) && self.epoch(user).await? != accesses.epoch {
                 self.forget_reader(user).await?;
             }
         }

@@ -63,22 +63,22 @@ impl Cache {
         self.valkey.query("recent_users", &cmd, None).await
     }
 
-    /// Notes that these users read. It lies in another slot than their keys, so no script of theirs can do it.
+    /// Notes that these users read, and returns those who were not noted of late. It lies in another slot than their keys, so no script of theirs can do it.
     pub(super) async fn note_readers<'a>(
         &self,
         users: impl Iterator<Item = &'a str>,
-    ) -> Result<(), StoreError> {
-        let due: Vec<&str> = {
+    ) -> Result<HashSet<&'a str>, StoreError> {
+        let due: HashSet<&str> = {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
             users.filter(|user| noted.is_due(user)).collect()
         };
         if due.is_empty() {
-            return Ok(());
+            return Ok(due);
         }
         let time = redis::cmd("TIME");
         let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
         let mut commands = Pipeline::new();
-        for user in due {
+        for user in &due {
             commands.zadd(RECENT_USERS, user, now).ignore();
         }
         commands
@@ -87,8 +87,9 @@ impl Cache {
             .expire(RECENT_USERS, 24 * 60 * 60)
             .ignore();
         self.valkey
-            .query_all_once("note_readers", &commands, None)
-            .await
+            .query_all_once::<()>("note_readers", &commands, None)
+            .await?;
+        Ok(due)
     }
 
     /// Takes out a user who was invalidated: nothing of theirs is to be kept warm.
