@@ -429,10 +429,22 @@ async fn a_convex_that_forgets_everything_at_once_is_not_asked_without_a_pause()
     world.import(&files_of(0..3)).await;
     let worker = world.start_worker().await;
     let walks = async || world.status().await.progress.generation;
-    eventually(async || walks().await >= 2).await;
-    let before = walks().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let since = walks().await - before;
+    let counting = async {
+        eventually(async || walks().await >= 2).await;
+        let before = walks().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        walks().await - before
+    };
+    // Each write makes it forget all that was before.
+    let writing = async {
+        for version in 3.. {
+            world.import(&[file("f0", version)]).await;
+        }
+    };
+    let since = tokio::select! {
+        since = counting => since,
+        () = writing => unreachable!("it goes on for ever"),
+    };
     assert!(since < 12, "{since} walks in two seconds");
     worker.stop().await;
 }
