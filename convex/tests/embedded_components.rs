@@ -5,9 +5,10 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Server, answer, values};
+use common::{IMPORT, Server, answer, values};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_convex::embedded::{DocumentId, FIRST_TABLE_NUMBER};
 
 /// A store with a table of the same name in the root, a component, and one that is nested in it; and one more in the root.
 async fn populated() -> Server {
@@ -247,7 +248,19 @@ async fn documents_are_imported_by_mode_and_format() {
         ("format=jsonLines", "5", "ImportFailed"),
         ("format=jsonLines", r#"{"$a":1,"b":2}"#, "ImportFailed"),
         ("format=jsonArray", "{}", "ImportFailed"),
-        ("format=jsonLines", r#"{"_id":"x"}"#, "InvalidDocumentError"),
+        ("format=jsonLines", r#"{"_id":"x"}"#, "InvalidId"),
+        ("format=jsonLines", r#"{"_id":7}"#, "InvalidId"),
+        (
+            "format=jsonLines",
+            r#"{"_creationTime":"now"}"#,
+            "ImportFailed",
+        ),
+        (
+            "format=jsonLines",
+            r#"{"_creationTime":-1}"#,
+            "ImportFailed",
+        ),
+        ("format=jsonLines", r#"{"_ts":1}"#, "InvalidDocumentError"),
     ] {
         let (status, answer) = import(query, body).await;
         assert_eq!(
@@ -321,4 +334,155 @@ async fn a_byte_order_mark_is_no_part_of_an_import() {
         let request = server.request(Method::POST, &path).body(body);
         assert_eq!(answer(request).await, (200, json!({ "numWritten": 2 })));
     }
+}
+
+/// A table's documents as an export writes them, by id.
+async fn backup(server: &Server, component: &str, table: &str) -> Vec<Value> {
+    let path = format!(
+        "/api/list_snapshot?component={component}&tableName={table}&format=convex_encoded_json"
+    );
+    let (status, page) = server.get(&path).await;
+    assert_eq!(status, 200, "{page}");
+    let mut documents = values(&[page]);
+    for document in &mut documents {
+        let fields = document.as_object_mut().unwrap();
+        fields.retain(|name, _| !["_ts", "_table", "_component"].contains(&name.as_str()));
+    }
+    documents
+}
+
+#[tokio::test]
+async fn an_export_is_restored_with_its_ids_and_creation_times() {
+    let server = Server::start().await;
+    let number = json!({ "$integer": "IQAAAAAAAAA=" });
+    let documents = (0..5).map(|n| json!({ "user": "a", "id": format!("f{n}"), "n": number }));
+    server.import_lines("", "files", "append", documents).await;
+    let exported = backup(&server, "", "files").await;
+    assert_eq!(exported.len(), 5);
+    let clear = async |server: &Server, table: &str| {
+        let path = "/api/streaming_import/clear_tables";
+        server.put(path, json!({ "tableNames": [table] })).await;
+    };
+
+    // Where they came from, with tombstones of the same ids; and elsewhere, where an empty table has their number.
+    let ids: Vec<&Value> = exported.iter().map(|document| &document["_id"]).collect();
+    let args = json!({ "user": "a", "docIds": ids });
+    server.mutation("files:remove", args).await;
+    let other = Server::start().await;
+    other.import_lines("", "first", "append", [json!({})]).await;
+    clear(&other, "first").await;
+    for (server, mode) in [(&server, "append"), (&other, "requireEmpty")] {
+        let outcome = server
+            .import_lines("", "files", mode, exported.clone())
+            .await;
+        assert_eq!(outcome, (200, json!({ "numWritten": 5 })));
+        assert_eq!(backup(server, "", "files").await, exported);
+        let args = json!({ "user": "a", "ids": [exported[3]["id"], ids[1]] });
+        let found = server.query("files:getMany", args).await["value"]["page"].clone();
+        assert_eq!((&found[0]["_id"], &found[1]["_id"]), (ids[3], ids[1]));
+    }
+    // A whole array of them in the place of what is there, some without ids.
+    let mut array = exported.clone();
+    array[0].as_object_mut().unwrap().remove("_id");
+    array[1].as_object_mut().unwrap().remove("_creationTime");
+    let path = "/api/import?tableName=files&format=jsonArray&mode=replace";
+    let request = other.request(Method::POST, path).json(&array);
+    assert_eq!(answer(request).await, (200, json!({ "numWritten": 5 })));
+    let restored = backup(&other, "", "files").await;
+    let found = |id: &Value| restored.iter().find(|document| document["_id"] == *id);
+    assert_eq!(found(ids[4]), Some(&exported[4]));
+    assert!(found(ids[1]).is_some() && found(ids[0]).is_none());
+}
+
+#[tokio::test]
+async fn ids_that_cannot_be_kept_are_refused_before_anything_is_written() {
+    let server = Server::start().await;
+    for table in ["t", "u"] {
+        let documents = [json!({ "n": 1 }), json!({ "n": 2 })];
+        server.import_lines("", table, "append", documents).await;
+    }
+    let (t, u) = (
+        backup(&server, "", "t").await,
+        backup(&server, "", "u").await,
+    );
+    let system = DocumentId {
+        table: FIRST_TABLE_NUMBER - 1,
+        internal: 1,
+    };
+    let fill = json!({ "fill": "x".repeat(1_000) });
+    let late = |documents: &[Value]| [&vec![fill.clone(); 5_000], documents].concat();
+    for (table, mode, documents, code) in [
+        ("t", "append", vec![t[0].clone()], "ImportConflict"),
+        ("t", "append", late(&t[1..]), "ImportConflict"),
+        ("t", "append", vec![u[0].clone()], "ImportConflict"),
+        ("t", "replace", vec![u[0].clone()], "TableConflict"),
+        (
+            "t",
+            "replace",
+            late(&[t[0].clone(), t[0].clone()]),
+            "ImportConflict",
+        ),
+        (
+            "t",
+            "replace",
+            late(&[t[0].clone(), u[0].clone()]),
+            "ImportConflict",
+        ),
+        ("v", "append", vec![t[0].clone()], "TableConflict"),
+        (
+            "t",
+            "append",
+            vec![json!({ "_id": system.to_string() })],
+            "InvalidId",
+        ),
+    ] {
+        let (status, body) = server.import_lines("", table, mode, documents).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (400, &json!(code)),
+            "{table} {mode}"
+        );
+        assert_eq!(backup(&server, "", "t").await, t);
+        assert!(backup(&server, "", "v").await.is_empty());
+    }
+    // Other components have numbers of their own.
+    let outcome = server.import_lines("c", "v", "append", t.clone()).await;
+    assert_eq!(outcome, (200, json!({ "numWritten": 2 })));
+    assert_eq!(backup(&server, "c", "v").await, t);
+}
+
+#[tokio::test]
+async fn documents_of_one_internal_id_in_two_tables_are_written_together() {
+    let server = Server::start().await;
+    let id = |table: u32| DocumentId { table, internal: 7 }.to_string();
+    let largest = json!({ "_id": id(u32::MAX), "k": "large" });
+    for (table, document) in [
+        ("a", json!({ "_id": id(10_001), "k": "small" })),
+        ("b", largest.clone()),
+    ] {
+        let outcome = server.import_lines("", table, "append", [document]).await;
+        assert_eq!(outcome.0, 200, "{}", outcome.1);
+    }
+    let indexes = json!({ "indexes": { "a": [["k"]], "b": [["k"]] } });
+    server
+        .put("/api/streaming_import/add_primary_key_indexes", indexes)
+        .await;
+    let stream = json!({ "primaryKey": [["k"]], "jsonSchema": {} });
+    let body = json!({
+        "tables": { "a": stream, "b": stream },
+        "messages": [
+            { "tableName": "a", "data": { "k": "small", "n": 1 } },
+            { "tableName": "b", "data": { "k": "large", "n": 2 } },
+        ],
+    });
+    assert_eq!(server.post(IMPORT, body).await, (200, Value::Null));
+    for (table, number, n) in [("a", 10_001, 1.0), ("b", u32::MAX, 2.0)] {
+        let documents = server.documents(table).await;
+        assert_eq!(documents.len(), 1);
+        assert_eq!(documents[0]["_id"], json!(id(number)));
+        assert_eq!(documents[0]["n"], json!(n));
+    }
+    // The next table still gets a number.
+    let outcome = server.import_lines("", "c", "append", [json!({})]).await;
+    assert_eq!(outcome.0, 200, "{}", outcome.1);
 }

@@ -192,8 +192,9 @@ impl Catalog {
         tablets
     }
 
-    pub fn table_name(&self, number: u32) -> Option<&str> {
-        self.live()
+    /// The table of a component that ids with this number are of.
+    pub fn table_name<'a>(&'a self, component: &'a str, number: u32) -> Option<&'a str> {
+        self.live_in(component)
             .find(|tablet| tablet.number == number)
             .map(|tablet| tablet.name.as_str())
     }
@@ -202,11 +203,13 @@ impl Catalog {
         self.tablets.keys().next_back().map_or(1, |id| id + 1)
     }
 
+    /// A number that no tablet has. An import may have given a table any, the largest included.
     pub fn next_table_number(&self) -> u32 {
-        let numbers = self.tablets.values().map(|tablet| tablet.number);
-        numbers
-            .max()
-            .map_or(FIRST_TABLE_NUMBER, |number| number + 1)
+        let tablets = self.tablets.values();
+        let taken: BTreeSet<u32> = tablets.map(|tablet| tablet.number).collect();
+        (FIRST_TABLE_NUMBER..)
+            .find(|number| !taken.contains(number))
+            .unwrap_or(FIRST_TABLE_NUMBER)
     }
 
     pub fn next_index_id(&self) -> u32 {

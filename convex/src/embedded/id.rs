@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::error::RequestError;
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The number of the first user table of a deployment.
@@ -34,6 +36,14 @@ impl DocumentId {
         let table = varint_decode(number)?;
         let internal = u128::from_be_bytes(internal.try_into().ok()?);
         Some(DocumentId { table, internal })
+    }
+
+    /// Why a document cannot be imported under this id.
+    pub(super) fn conflict(self) -> RequestError {
+        RequestError::bad_request(
+            "ImportConflict",
+            format!("The id {self} is another table's, or that of a document that is there."),
+        )
     }
 }
 

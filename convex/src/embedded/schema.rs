@@ -23,7 +23,11 @@ pub(super) fn table_schema(
             ),
         ));
     }
-    let writer = SchemaWriter { catalog, format };
+    let writer = SchemaWriter {
+        catalog,
+        component: &tablet.component,
+        format,
+    };
     let mut properties = writer.properties(&tablet.shape);
     let mut required: Vec<String> = required(&tablet.shape);
     properties.insert("_creationTime".into(), json!({ "type": "number" }));
@@ -68,6 +72,7 @@ fn required(object: &ObjectShape) -> Vec<String> {
 
 struct SchemaWriter<'a> {
     catalog: &'a Catalog,
+    component: &'a str,
     format: Format,
 }
 
@@ -118,7 +123,7 @@ impl SchemaWriter<'_> {
         let tables: Option<Vec<&str>> = shape
             .ids
             .keys()
-            .map(|number| self.catalog.table_name(*number))
+            .map(|number| self.catalog.table_name(self.component, *number))
             .collect();
         match tables {
             Some(tables) if shape.string == 0 => kinds.extend(tables.into_iter().map(id_schema)),

@@ -1,5 +1,7 @@
 //! `POST /api/import`: documents for one table of any component, as JSON lines or as one JSON array. The way to write into components,
-//! which the streaming import does not reach.
+//! which the streaming import does not reach, and to restore what was exported with its ids and creation times.
+
+mod ids;
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -8,9 +10,13 @@ use tempfile::SpooledTempFile;
 use super::catalog::{Catalog, ROOT};
 use super::document::Draft;
 use super::error::RequestError;
+use super::id::{DocumentId, FIRST_TABLE_NUMBER};
 use super::names::{check_field_names, is_component_path, is_identifier};
+use super::store::{Reader, current_revision};
 use super::transaction::Transaction;
 use super::value::Value;
+
+pub(super) use self::ids::ImportedIds;
 
 /// JSON lines that one transaction writes, in bytes. Also the longest line.
 const TRANSACTION_BYTES: usize = 4 << 20;
@@ -111,13 +117,21 @@ impl TableImport {
         Ok(())
     }
 
-    /// Makes the table ready for the documents, in the first transaction of the import. Errors: as above.
-    pub fn begin(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
+    /// Makes the table ready for the documents, in the first transaction of the import. `number` is the table number of their ids,
+    /// if they have any. Errors: as above; 400 `ImportConflict` or `TableConflict` when the table cannot have documents of these ids.
+    pub fn begin(
+        &self,
+        number: Option<u32>,
+        transaction: &mut Transaction,
+    ) -> Result<(), RequestError> {
         self.check(transaction.catalog())?;
         if self.mode == Mode::Replace && self.count(transaction.catalog()) > 0 {
-            return transaction.clear_table(&self.component, &self.table);
+            transaction.clear_table(&self.component, &self.table)?;
         }
-        transaction.table(&self.component, &self.table).map(|_| ())
+        match number {
+            Some(number) => transaction.number_table(&self.component, &self.table, number),
+            None => transaction.table(&self.component, &self.table).map(|_| ()),
+        }
     }
 
     fn count(&self, catalog: &Catalog) -> i64 {
@@ -125,17 +139,51 @@ impl TableImport {
         tablet.map_or(0, |tablet| tablet.shape.count)
     }
 
+    /// Error: 400 `ImportConflict` when an id is not one of the table's, or is taken.
     pub fn insert(
         &self,
-        documents: &[Draft],
+        documents: &[Document],
         transaction: &mut Transaction,
     ) -> Result<(), RequestError> {
         let tablet = transaction.table(&self.component, &self.table)?;
-        for document in documents {
-            transaction.insert(tablet, document);
+        for Document {
+            draft,
+            id,
+            creation_time,
+        } in documents
+        {
+            transaction.restore(tablet, draft, *id, *creation_time)?;
         }
         Ok(())
     }
+
+    /// Whether the table has one of these documents already. `reader` may be older than the transaction that writes them.
+    pub fn check_absent(
+        &self,
+        documents: &[Document],
+        reader: &Reader,
+    ) -> Result<(), RequestError> {
+        let table = reader.state.catalog.table(&self.component, &self.table);
+        let kept = table.filter(|_| self.mode == Mode::Append);
+        let Some(tablet) = kept else { return Ok(()) };
+        for id in documents.iter().filter_map(|document| document.id) {
+            if id.table == tablet.number
+                && current_revision(reader.db()?, tablet.id, id.internal)?.is_some()
+            {
+                return Err(id.conflict());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One document of an import.
+pub(super) struct Document {
+    draft: Draft,
+    /// As it was exported.
+    id: Option<DocumentId>,
+    /// ms since the epoch, as it was exported.
+    creation_time: Option<f64>,
 }
 
 /// The documents of a body, some MiB at a time.
@@ -171,15 +219,16 @@ impl Documents {
         Ok(())
     }
 
-    /// The documents of the next transaction. `None`: there are no more. Errors: 400 `ImportFailed`, or one of the document limits.
-    pub fn next(&mut self) -> Result<Option<Vec<Draft>>, RequestError> {
+    /// The documents of the next transaction. `None`: there are no more. Errors: 400 `ImportFailed`, `InvalidId`, or one of the
+    /// document limits.
+    pub fn next(&mut self) -> Result<Option<Vec<Document>>, RequestError> {
         match self.format {
             ImportFormat::JsonLines => self.next_lines(),
             ImportFormat::JsonArray => self.array(),
         }
     }
 
-    fn next_lines(&mut self) -> Result<Option<Vec<Draft>>, RequestError> {
+    fn next_lines(&mut self) -> Result<Option<Vec<Document>>, RequestError> {
         let (mut documents, mut bytes) = (Vec::new(), 0);
         let mut line = Vec::new();
         while bytes < TRANSACTION_BYTES {
@@ -212,13 +261,13 @@ impl Documents {
                 // The parser counts lines, too, and of this text there is one.
                 let value = serde_json::from_slice(text)
                     .map_err(|error| at_line(failed(unplaced(&error))))?;
-                documents.push(draft(value).map_err(at_line)?);
+                documents.push(document(value).map_err(at_line)?);
             }
         }
         Ok((bytes > 0).then_some(documents))
     }
 
-    fn array(&mut self) -> Result<Option<Vec<Draft>>, RequestError> {
+    fn array(&mut self) -> Result<Option<Vec<Document>>, RequestError> {
         if self.place.bytes > 0 {
             return Ok(None);
         }
@@ -232,7 +281,7 @@ impl Documents {
         }
         let values: Vec<Value> = serde_json::from_slice(without_mark(&text))
             .map_err(|error| failed(error.to_string()))?;
-        let documents: Result<Vec<Draft>, RequestError> = values.into_iter().map(draft).collect();
+        let documents: Result<_, RequestError> = values.into_iter().map(document).collect();
         documents.map(Some)
     }
 }
@@ -250,12 +299,37 @@ fn unplaced(error: &serde_json::Error) -> String {
 }
 
 /// Tags are honoured, and all numbers are floats.
-fn draft(value: Value) -> Result<Draft, RequestError> {
-    let Some(Value::Object(fields)) = value.untag() else {
+fn document(value: Value) -> Result<Document, RequestError> {
+    let Some(Value::Object(mut fields)) = value.untag() else {
         return Err(failed("a document has to be an object".to_owned()));
     };
     check_field_names(&fields).map_err(failed)?;
-    Draft::new(fields)
+    let id = fields.remove("_id").map(document_id).transpose()?;
+    let creation_time = match fields.remove("_creationTime") {
+        None => None,
+        Some(Value::Float64(time)) if time.is_finite() && time > 0.0 => Some(time),
+        Some(_) => {
+            let reason = "_creationTime has to be a positive number of milliseconds";
+            return Err(failed(reason.to_owned()));
+        }
+    };
+    Ok(Document {
+        draft: Draft::new(fields)?,
+        id,
+        creation_time,
+    })
+}
+
+/// The tables and documents that Convex has for itself have the numbers below.
+fn document_id(value: Value) -> Result<DocumentId, RequestError> {
+    let id = match &value {
+        Value::String(text) => DocumentId::parse(text),
+        _ => None,
+    };
+    id.filter(|id| id.table >= FIRST_TABLE_NUMBER && id.internal > 0)
+        .ok_or_else(|| {
+            RequestError::bad_request("InvalidId", "_id is not the id of a table's document.")
+        })
 }
 
 fn failed(reason: String) -> RequestError {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::incoming::Incoming;
 use super::{Answer, blocking};
 use crate::embedded::auth::Permission;
-use crate::embedded::table_import::{Documents, TableImport};
+use crate::embedded::table_import::{Document, Documents, ImportedIds, TableImport};
 
 /// Takes in the whole body, checks all of it, and only then writes: each few MiB of JSON lines are a transaction.
 pub(super) async fn import(mut request: Incoming) -> Answer {
@@ -26,20 +26,30 @@ pub(super) async fn import(mut request: Incoming) -> Answer {
     // The body is here: nobody waits for this client's network.
     let _permit = embedded.inner.imports.acquire().await;
     let format = import.format;
-    let (documents, mut body) = blocking(move || {
+    let store = embedded.inner.store.clone();
+    let checked = import.clone();
+    let (documents, number, mut body) = blocking(move || {
         let mut body = Documents::new(body, format);
-        let first = body.next()?;
+        let first = body.next()?.unwrap_or_default();
         let rest = body.place();
-        while body.next()?.is_some() {}
+        let mut ids = ImportedIds::default();
+        let mut check = |documents: &[Document]| {
+            ids.add(documents)?;
+            checked.check_absent(documents, &store.reader()?)
+        };
+        check(&first)?;
+        while let Some(documents) = body.next()? {
+            check(&documents)?;
+        }
         body.go_to(rest)?;
-        Ok((first.unwrap_or_default(), body))
+        Ok((first, ids.table(), body))
     })
     .await?;
     let mut written = documents.len();
     let begin = import.clone();
     let writer = &embedded.inner.writer;
     let first = writer.write(move |transaction| {
-        begin.begin(transaction)?;
+        begin.begin(number, transaction)?;
         begin.insert(&documents, transaction)
     });
     first.await?;

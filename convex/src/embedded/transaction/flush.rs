@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::params;
 
-use super::Transaction;
+use super::{Place, Transaction};
 use crate::embedded::error::RequestError;
 use crate::embedded::housekeeping::fill_index;
 use crate::embedded::store::{State, id_bytes};
@@ -38,22 +38,23 @@ impl Transaction<'_> {
     }
 
     /// Appends the revisions to the log, in the order of their ids. Returns where each one went.
-    fn flush_documents(&mut self) -> Result<HashMap<u128, i64>, RequestError> {
+    fn flush_documents(&mut self) -> Result<HashMap<Place, i64>, RequestError> {
         self.documents
             .retain(|_, write| write.existed || write.stored.is_some());
         let mut seqs = HashMap::with_capacity(self.documents.len());
         let mut insert = self.db.prepare_cached(
             "INSERT INTO revisions (ts, tablet, id, tagged, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        for (internal_id, write) in &self.documents {
+        for (place, write) in &self.documents {
+            let (internal_id, tablet) = *place;
             let (tagged, body) = match &write.stored {
                 Some(stored) => (stored.tagged, Some(&stored.text)),
                 None => (false, None),
             };
             let seq = insert.insert(params![
                 self.state.ts,
-                write.tablet,
-                id_bytes(*internal_id),
+                tablet,
+                id_bytes(internal_id),
                 tagged,
                 body
             ])?;
@@ -62,12 +63,12 @@ impl Transaction<'_> {
                     .prepare_cached("INSERT INTO commits VALUES (?1, ?2)")?
                     .execute(params![self.state.ts, seq])?;
             }
-            seqs.insert(*internal_id, seq);
+            seqs.insert(*place, seq);
         }
         Ok(seqs)
     }
 
-    fn flush_entries(&self, seqs: &HashMap<u128, i64>) -> Result<(), RequestError> {
+    fn flush_entries(&self, seqs: &HashMap<Place, i64>) -> Result<(), RequestError> {
         let mut put = self
             .db
             .prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2)")?;
@@ -75,7 +76,7 @@ impl Transaction<'_> {
             .db
             .prepare_cached("DELETE FROM entries WHERE key = ?1")?;
         for (key, document) in &self.entries {
-            match document.and_then(|id| seqs.get(&id)) {
+            match document.and_then(|place| seqs.get(&place)) {
                 Some(seq) => put.execute(params![key, seq])?,
                 None => remove.execute([key])?,
             };

@@ -26,16 +26,19 @@ const CREATION_STEP: f64 = 1.0 / 1024.0;
 pub(super) struct Transaction<'a> {
     db: &'a Connection,
     state: State,
-    documents: BTreeMap<u128, Write>,
+    documents: BTreeMap<Place, Write>,
     /// Index keys that changed: the document they lead to now, or none.
-    entries: BTreeMap<Vec<u8>, Option<u128>>,
+    entries: BTreeMap<Vec<u8>, Option<Place>>,
     syncs: Vec<SyncRecord>,
     /// Indexes that were added, to be filled.
     added_indexes: Vec<(TabletId, u32)>,
 }
 
+/// Where a document is: by internal id first, for that is the order of the log within a transaction. An id alone would not do:
+/// those that an import brings may be in several tables.
+type Place = (u128, TabletId);
+
 struct Write {
-    tablet: TabletId,
     /// `None`: deleted.
     stored: Option<Stored>,
     /// Whether the database has an earlier revision of it.
@@ -155,7 +158,7 @@ impl<'a> Transaction<'a> {
                 bytes: stored.text.len(),
             })
         };
-        match self.documents.get(&internal_id) {
+        match self.documents.get(&(internal_id, tablet)) {
             Some(write) => write.stored.as_ref().map(current).transpose(),
             None => current_revision(self.db, tablet, internal_id)?
                 .map(|(text, tagged)| current(&Stored { text, tagged }))
@@ -165,12 +168,41 @@ impl<'a> Transaction<'a> {
 
     /// Adds a document.
     pub fn insert(&mut self, tablet: TabletId, draft: &Draft) {
+        let creation_time = self.next_creation_time();
+        let internal_id = new_internal_id(creation_time);
+        self.put(tablet, internal_id, creation_time, draft, false);
+    }
+
+    /// Adds a document with the id and the creation time that it had elsewhere, as far as it had them. Error: 400
+    /// `ImportConflict` when the id is not one of the table's, or is that of a document that is there.
+    pub fn restore(
+        &mut self,
+        tablet: TabletId,
+        draft: &Draft,
+        id: Option<DocumentId>,
+        creation_time: Option<f64>,
+    ) -> Result<(), RequestError> {
+        let creation_time = creation_time.unwrap_or_else(|| self.next_creation_time());
+        let Some(id) = id else {
+            let internal_id = new_internal_id(creation_time);
+            self.put(tablet, internal_id, creation_time, draft, false);
+            return Ok(());
+        };
+        let target = self.catalog().tablets.get(&tablet);
+        if target.is_none_or(|target| target.number != id.table)
+            || self.get(tablet, id.internal)?.is_some()
+        {
+            return Err(id.conflict());
+        }
+        self.put(tablet, id.internal, creation_time, draft, false);
+        Ok(())
+    }
+
+    fn next_creation_time(&mut self) -> f64 {
         let now = self.state.ts as f64 / 1e6;
         let creation_time = now.max(self.state.creation_time + CREATION_STEP);
         self.state.creation_time = creation_time;
-        // Ids start with their time, so that what is created together is kept together.
-        let internal_id = (creation_time as u128) << 80 | rand::random::<u128>() >> 48;
-        self.put(tablet, internal_id, creation_time, draft, false);
+        creation_time
     }
 
     /// Gives a document other fields; its id and creation time stay.
@@ -210,7 +242,7 @@ impl<'a> Transaction<'a> {
         target.shape.count_document(&draft.fields, 1);
         for index in &target.indexes {
             let key = index_key::key(index, &draft.fields, creation_time, internal_id);
-            self.entries.insert(key, Some(internal_id));
+            self.entries.insert(key, Some((internal_id, tablet)));
         }
         let id = DocumentId {
             table: target.number,
@@ -243,19 +275,18 @@ impl<'a> Transaction<'a> {
         stored: Option<Stored>,
         existed: bool,
     ) {
-        let existed = match self.documents.get(&internal_id) {
+        let place = (internal_id, tablet);
+        let existed = match self.documents.get(&place) {
             Some(earlier) => earlier.existed,
             None => existed,
         };
-        self.documents.insert(
-            internal_id,
-            Write {
-                tablet,
-                stored,
-                existed,
-            },
-        );
+        self.documents.insert(place, Write { stored, existed });
     }
+}
+
+/// Ids start with their time, so that what is created together is kept together.
+fn new_internal_id(creation_time: f64) -> u128 {
+    (creation_time as u128) << 80 | rand::random::<u128>() >> 48
 }
 
 fn internal_id_of(key: &[u8]) -> Option<u128> {

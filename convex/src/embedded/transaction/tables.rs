@@ -45,24 +45,45 @@ impl Transaction<'_> {
         self.clear_table(ROOT, &stream.table)
     }
 
-    /// Gives an empty table the number that its documents' ids are to have. Error: 400 `ImportFailed` when another table has it.
-    pub fn renumber_table(
+    /// Sees to it that a table has the number that its documents' ids have; it is created if there is none. An empty table that has
+    /// the number gets another. Errors: 400 `TooManyTables`; `ImportConflict` when the table has documents and another number;
+    /// `TableConflict` when another table of the component has the number and documents.
+    pub fn number_table(
         &mut self,
         component: &str,
         name: &str,
         number: u32,
     ) -> Result<(), RequestError> {
-        let mut others = self.catalog().tablets.values();
-        let taken = others.find(|tablet| {
-            tablet.number == number && (&*tablet.component, &*tablet.name) != (component, name)
-        });
-        if let Some(other) = taken {
-            return Err(RequestError::bad_request(
-                "ImportFailed",
-                format!("The ids are those of the table {:?}.", other.name),
-            ));
+        let id = self.table(component, name)?;
+        let refuse = |code, message| Err(RequestError::bad_request(code, message));
+        let tablet = self.catalog().tablets.get(&id).cloned();
+        if tablet
+            .as_ref()
+            .is_some_and(|tablet| tablet.number == number)
+        {
+            return Ok(());
         }
-        // The tombstones of the present tablet keep its number.
+        if tablet.is_some_and(|tablet| tablet.shape.count > 0) {
+            let message =
+                format!("The ids are not those of the table {name:?}, which has documents.");
+            return refuse("ImportConflict", message);
+        }
+        let mut others = self.catalog().live_in(component);
+        let other = others.find(|other| other.number == number).cloned();
+        drop(others);
+        if let Some(other) = other {
+            if other.shape.count > 0 {
+                let message = format!("The ids are those of the table {:?}.", other.name);
+                return refuse("TableConflict", message);
+            }
+            let free = self.catalog().next_table_number();
+            self.renumber(component, &other.name, free)?;
+        }
+        self.renumber(component, name, number)
+    }
+
+    /// Gives an empty table another number. The tombstones of its present tablet keep theirs.
+    fn renumber(&mut self, component: &str, name: &str, number: u32) -> Result<(), RequestError> {
         self.clear_table(component, name)?;
         let id = self.table(component, name)?;
         if let Some(tablet) = self.state.catalog.tablet_mut(id) {
