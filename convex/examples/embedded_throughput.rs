@@ -54,7 +54,7 @@ async fn main() {
             let options = json!({ "numItems": 16_384, "cursor": cursor });
             let args = json!({ "user": "usr_0", "paginationOpts": options });
             let response = post("query")
-                .json(&json!({ "path": "files:byUser", "args": args }))
+                .json(&json!({ "path": "sluice:byUser", "args": args }))
                 .send()
                 .await
                 .unwrap();
@@ -73,7 +73,7 @@ async fn main() {
             }
             cursor = end["x"]["continueCursor"].clone();
         }
-        report("files:byUser, one of two users", bytes, start);
+        report("sluice:byUser, one of two users", bytes, start);
     }
 
     let start = Instant::now();

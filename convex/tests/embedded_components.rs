@@ -367,7 +367,7 @@ async fn an_export_is_restored_with_its_ids_and_creation_times() {
     // Where they came from, with tombstones of the same ids; and elsewhere, where an empty table has their number.
     let ids: Vec<&Value> = exported.iter().map(|document| &document["_id"]).collect();
     let args = json!({ "user": "a", "docIds": ids });
-    server.mutation("files:remove", args).await;
+    server.mutation("sluice:remove", args).await;
     let other = Server::start().await;
     other.import_lines("", "first", "append", [json!({})]).await;
     clear(&other, "first").await;
@@ -378,7 +378,7 @@ async fn an_export_is_restored_with_its_ids_and_creation_times() {
         assert_eq!(outcome, (200, json!({ "numWritten": 5 })));
         assert_eq!(backup(server, "", "files").await, exported);
         let args = json!({ "user": "a", "ids": [exported[3]["id"], ids[1]] });
-        let found = server.query("files:getMany", args).await["value"]["page"].clone();
+        let found = server.query("sluice:getMany", args).await["value"]["page"].clone();
         assert_eq!((&found[0]["_id"], &found[1]["_id"]), (ids[3], ids[1]));
     }
     // A whole array of them in the place of what is there, some without ids.

@@ -52,7 +52,7 @@ fn what_was_answered_is_there_after_a_restart() {
         assert!(rows[0]["_ts"].as_i64() > cursor.as_i64());
         assert_eq!(server.documents("t").await.len(), 10);
         let file = server
-            .query("files:getMany", json!({ "user": "a", "ids": ["f"] }))
+            .query("sluice:getMany", json!({ "user": "a", "ids": ["f"] }))
             .await;
         assert_eq!(file["value"]["page"].as_array().unwrap().len(), 1);
     });

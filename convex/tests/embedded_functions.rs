@@ -27,7 +27,7 @@ async fn pages(server: &Server, user: &str, options: Value) -> Vec<Value> {
     loop {
         let answer = server
             .query(
-                "files:byUser",
+                "sluice:byUser",
                 json!({ "user": user, "paginationOpts": options }),
             )
             .await;
@@ -93,7 +93,7 @@ async fn pages_stay_whole_while_files_come_and_go() {
         let options = json!({ "numItems": 2, "cursor": cursor });
         server
             .query(
-                "files:byUser",
+                "sluice:byUser",
                 json!({ "user": "a", "paginationOpts": options }),
             )
             .await["value"]
@@ -104,7 +104,7 @@ async fn pages_stay_whole_while_files_come_and_go() {
     // The document under the cursor goes, a newer one comes.
     server
         .mutation(
-            "files:remove",
+            "sluice:remove",
             json!({ "user": "a", "docIds": [first["page"][1]["_id"]] }),
         )
         .await;
@@ -113,7 +113,7 @@ async fn pages_stay_whole_while_files_come_and_go() {
     assert_eq!(ids(&second["page"]), ["file_3", "file_2"]);
     let foreign = json!({ "user": "b", "paginationOpts": { "numItems": 2, "cursor": first["continueCursor"] } });
     assert_eq!(
-        server.query("files:byUser", foreign).await["status"],
+        server.query("sluice:byUser", foreign).await["status"],
         json!("error")
     );
 }
@@ -141,7 +141,7 @@ async fn files_are_found_by_id_and_by_document_id_of_their_user_only() {
         "file_1"
     ]);
     let answer = server
-        .query("files:getMany", json!({ "user": "a", "ids": wanted }))
+        .query("sluice:getMany", json!({ "user": "a", "ids": wanted }))
         .await;
     let value = &answer["value"];
     assert_eq!(value["answered"], json!(6.0));
@@ -168,7 +168,7 @@ async fn removing_is_idempotent_and_spares_other_users() {
         .collect();
     let remove = async || {
         server
-            .mutation("files:remove", json!({ "user": "a", "docIds": ids }))
+            .mutation("sluice:remove", json!({ "user": "a", "docIds": ids }))
             .await
     };
     assert_eq!(
@@ -200,7 +200,7 @@ async fn of_large_files_a_call_answers_the_first_few() {
     while doc_ids.len() < 9 {
         let left = &wanted[doc_ids.len()..];
         let answer = server
-            .query("files:getMany", json!({ "user": "a", "ids": left }))
+            .query("sluice:getMany", json!({ "user": "a", "ids": left }))
             .await;
         let page = answer["value"]["page"].as_array().unwrap();
         assert_eq!(answer["value"]["answered"], json!(page.len() as f64));
@@ -211,7 +211,7 @@ async fn of_large_files_a_call_answers_the_first_few() {
     assert_eq!(calls, [5, 4]);
     let remove = async |ids: &[Value]| {
         let args = json!({ "user": "a", "docIds": ids });
-        server.mutation("files:remove", args).await["value"].clone()
+        server.mutation("sluice:remove", args).await["value"].clone()
     };
     let some = json!({ "deleted": 5.0, "answered": 5.0 });
     assert_eq!(remove(&doc_ids).await, some);
@@ -233,16 +233,16 @@ async fn calls_that_go_wrong_are_answered_with_200_and_an_error() {
     );
     for (path, args) in [
         (
-            "files:byUser",
+            "sluice:byUser",
             json!({ "user": 1, "paginationOpts": { "numItems": 1, "cursor": null } }),
         ),
-        ("files:byUser", json!({ "user": "a" })),
+        ("sluice:byUser", json!({ "user": "a" })),
         (
-            "files:byUser",
+            "sluice:byUser",
             json!({ "user": "a", "paginationOpts": { "numItems": 0, "cursor": null } }),
         ),
-        ("files:getMany", json!({ "user": "a", "ids": [1] })),
-        ("files:remove", json!({ "user": "a", "docIds": [] })),
+        ("sluice:getMany", json!({ "user": "a", "ids": [1] })),
+        ("sluice:remove", json!({ "user": "a", "docIds": [] })),
     ] {
         assert_eq!(
             server.query(path, args).await["status"],
@@ -252,7 +252,7 @@ async fn calls_that_go_wrong_are_answered_with_200_and_an_error() {
     }
     let none = server
         .query(
-            "files:byUser",
+            "sluice:byUser",
             json!({ "user": "a", "paginationOpts": { "numItems": 1, "cursor": null } }),
         )
         .await;
@@ -266,7 +266,7 @@ async fn queries_go_by_get_too_and_args_may_be_an_array() {
     let args = json!([{ "user": "a", "ids": ["file_1"] }]);
     let request = server
         .request(Method::GET, "/api/query")
-        .query(&[("path", "files:getMany"), ("args", &args.to_string())]);
+        .query(&[("path", "sluice:getMany"), ("args", &args.to_string())]);
     let (status, body) = answer(request).await;
     let found = body["value"]["page"].as_array().unwrap().len();
     assert_eq!((status, found), (200, 1));
@@ -276,14 +276,38 @@ async fn queries_go_by_get_too_and_args_may_be_an_array() {
 async fn arguments_that_a_function_does_not_have_or_that_are_too_many_are_refused() {
     let server = Server::start().await;
     let args = json!({ "user": "a", "ids": [], "more": 1 });
-    let refused = server.query("files:getMany", args).await;
+    let refused = server.query("sluice:getMany", args).await;
     let message = refused["errorMessage"].as_str().unwrap();
     assert!(
         message.contains("ArgumentValidationError") && message.contains("`more`"),
         "{message}"
     );
     let ids: Vec<String> = (0..9_000).map(|n| n.to_string()).collect();
-    let call = json!({ "path": "files:getMany", "args": { "user": "a", "ids": ids } });
+    let call = json!({ "path": "sluice:getMany", "args": { "user": "a", "ids": ids } });
     let (status, body) = server.post("/api/query", call).await;
     assert_eq!((status, &body["code"]), (400, &json!("ArrayTooLong")));
+}
+
+#[tokio::test]
+async fn the_functions_are_there_by_their_older_names_too() {
+    let server = Server::start().await;
+    server.import("files", None, [file("a", 1)]).await;
+    for module in ["sluice", "sluice.js", "files", "files.js"] {
+        let args = json!({ "user": "a", "ids": [] });
+        let answer = server.query(&format!("{module}:getMany"), args).await;
+        assert_eq!(answer["value"], json!({ "page": [], "answered": 0.0 }));
+    }
+    for path in [
+        "other:getMany",
+        "getMany",
+        "sluice:get",
+        "sluice/files:getMany",
+    ] {
+        let answer = server.query(path, json!({ "user": "a", "ids": [] })).await;
+        let message = answer["errorMessage"].as_str().unwrap();
+        assert!(
+            message.starts_with("Could not find public function"),
+            "{path}"
+        );
+    }
 }

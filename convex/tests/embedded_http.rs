@@ -106,20 +106,20 @@ fn routes() -> Vec<(Method, &'static str, Value, &'static str)> {
         ),
         (
             Method::GET,
-            "/api/query?path=files:getMany&args=%7B%22user%22%3A%22u%22%2C%22ids%22%3A%5B%5D%7D",
+            "/api/query?path=sluice:getMany&args=%7B%22user%22%3A%22u%22%2C%22ids%22%3A%5B%5D%7D",
             Value::Null,
             "deployment:functions:runInternalQueries",
         ),
         (
             Method::POST,
             "/api/query",
-            json!({ "path": "files:getMany", "args": { "user": "u", "ids": [] } }),
+            json!({ "path": "sluice:getMany", "args": { "user": "u", "ids": [] } }),
             "deployment:functions:runInternalQueries",
         ),
         (
             Method::POST,
             "/api/mutation",
-            json!({ "path": "files:remove", "args": { "user": "u", "docIds": [] } }),
+            json!({ "path": "sluice:remove", "args": { "user": "u", "docIds": [] } }),
             "deployment:functions:runInternalMutations",
         ),
     ]

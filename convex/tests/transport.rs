@@ -340,6 +340,7 @@ async fn auto_looks_for_the_functions_once() {
     let server = Scripted::start([
         status(503, BUSY),
         ok(missing),
+        ok(missing),
         page(&[], None),
         page(&["a"], None),
         page(&[], None),
@@ -356,14 +357,78 @@ async fn auto_looks_for_the_functions_once() {
             .iter()
             .filter(|asked| asked.path == "/api/query")
             .count(),
-        2
+        3
     );
 
     let server = Scripted::start([ok(there), ok(none), ok(none)]).await;
     let functions = files(server.client(0), FilesVia::Auto);
     assert!(!functions.any("u").await.unwrap());
     assert!(!functions.any("u").await.unwrap());
-    assert_eq!(server.asked().len(), 3);
+    let paths: Vec<_> = server
+        .asked()
+        .into_iter()
+        .map(|a| a.body["path"].clone())
+        .collect();
+    assert_eq!(paths, ["sluice:getMany", "sluice:byUser", "sluice:byUser"]);
+}
+
+#[tokio::test]
+async fn functions_are_known_by_their_answer_and_not_by_their_name_alone() {
+    let missing = r#"{"status":"error","errorMessage":"Could not find public function"}"#;
+    let there = r#"{"status":"success","value":{"page":[],"answered":0.0}}"#;
+    let none = r#"{"status":"success","value":{"page":[],"isDone":true,"continueCursor":"e"}}"#;
+
+    // Deployed under the names of before.
+    let server = Scripted::start([ok(missing), ok(there), ok(none)]).await;
+    let older = files(server.client(0), FilesVia::Auto);
+    assert!(!older.any("u").await.unwrap());
+    assert_eq!(server.asked()[2].body["path"], "files:byUser");
+
+    // The application's own.
+    for own in [
+        r#"{"status":"error","errorMessage":"ArgumentValidationError: Object is missing `ids`"}"#,
+        r#"{"status":"success","value":[]}"#,
+        r#"{"status":"success","value":null}"#,
+        r#"{"status":"success","value":{"page":[]}}"#,
+        r#"{"status":"success","value":{"page":[],"answered":0.0,"more":false}}"#,
+        r#"{"status":"success","value":{"page":[{"_id":"a"}],"answered":0.0}}"#,
+        r#"{"status":"success","value":{"page":[],"isDone":true,"continueCursor":"e"}}"#,
+    ] {
+        for answers in [[missing, own], [own, missing]] {
+            let mut script: Vec<_> = answers.map(ok).into();
+            script.extend([page(&[], None), page(&["a"], None)]);
+            let server = Scripted::start(script).await;
+            let export = files(server.client(0), FilesVia::Auto);
+            assert!(export.any("u").await.unwrap(), "{own}");
+
+            let server = Scripted::start(answers.map(ok)).await;
+            let functions = files(server.client(0), FilesVia::Functions);
+            let error = functions.any("u").await.unwrap_err();
+            assert!(
+                matches!(error, ConvexError::ForeignFunction { .. }),
+                "{own}"
+            );
+            assert!(!error.is_retryable());
+            assert!(error.to_string().contains("files_via"), "{error}");
+        }
+    }
+
+    // Neither; and what is no answer decides nothing.
+    let server = Scripted::start([
+        ok(missing),
+        ok(missing),
+        ok(missing),
+        status(503, BUSY),
+        ok(there),
+        ok(none),
+    ])
+    .await;
+    let functions = files(server.client(0), FilesVia::Functions);
+    let error = functions.any("u").await.unwrap_err();
+    assert!(matches!(error, ConvexError::FunctionMissing { .. }));
+    assert!(error.to_string().contains("files_via"), "{error}");
+    assert!(functions.any("u").await.unwrap_err().is_retryable());
+    assert!(!functions.any("u").await.unwrap());
 }
 
 #[tokio::test]
@@ -372,6 +437,7 @@ async fn what_a_function_leaves_over_is_asked_for_again() {
         |value: serde_json::Value| ok(json!({ "status": "success", "value": value }).to_string());
     let file = |id: &str| json!({ "_id": id, "_creationTime": 1.5, "user": "u" });
     let server = Scripted::start([
+        success(json!({ "page": [], "answered": 0.0 })),
         success(json!({ "page": [file("a")], "answered": 2.0 })),
         success(json!({ "page": [file("c")], "answered": 1 })),
         success(json!({ "deleted": 1.0, "answered": 2.0 })),
@@ -393,7 +459,8 @@ async fn what_a_function_leaves_over_is_asked_for_again() {
             .filter_map(|b| b["args"].get(name).cloned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(named("ids"), [json!(["a", "b", "c"]), json!(["c"])]);
+    let expected = [json!([]), json!(["a", "b", "c"]), json!(["c"])];
+    assert_eq!(named("ids"), expected);
     assert_eq!(named("docIds"), [json!(["a", "b", "c"]), json!(["c"])]);
 
     // Neither nothing nor more than all can be an answer.

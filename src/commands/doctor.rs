@@ -5,8 +5,8 @@ mod tail;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
-use sluice_convex::{Client, ConvexError, FilesVia};
+use serde_json::Value;
+use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::{ServerInfo, Valkey};
 use sluice_valkey::Address;
@@ -251,16 +251,19 @@ async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
             "read through the streaming export, as files_via says",
         );
     }
-    // Asks for no file: it is answered at once where the functions are deployed.
-    let nothing = json!({ "user": "", "ids": [] });
-    let asked = client.query_value::<Value>("files:getMany", &nothing);
-    match tokio::time::timeout(CHECK_LIMIT, asked).await {
-        Ok(Ok(_)) => findings.ok("files", "read through the deployed functions, by index"),
+    match tokio::time::timeout(CHECK_LIMIT, find_functions(client)).await {
+        Ok(Ok(())) => findings.ok("files", "read through the deployed functions, by index"),
         Ok(Err(ConvexError::FunctionMissing { .. })) if via == FilesVia::Auto => findings.warn(
             "files",
             "read through the streaming export, which reads the whole table",
             "deploy convex/functions",
         ),
+        Ok(Err(error @ ConvexError::ForeignFunction { .. })) if via == FilesVia::Auto => findings
+            .warn(
+                "files",
+                &format!("read through the streaming export: {}", chain(&error)),
+                "deploy convex/functions, or set SLUICE_FILES_VIA to export",
+            ),
         Ok(Err(error)) => findings.fail(
             "files",
             &chain(&error),

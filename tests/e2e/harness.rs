@@ -495,7 +495,7 @@ impl Client {
         loop {
             let arguments =
                 json!({"user": user, "paginationOpts": {"numItems": 1000, "cursor": cursor}});
-            let body = json!({"path": "files:byUser", "args": arguments, "format": "json"});
+            let body = json!({"path": "sluice:byUser", "args": arguments, "format": "json"});
             let answer = self.convex_call("POST", "query", &body).await;
             let (status, body) = read(answer).await;
             assert_eq!(

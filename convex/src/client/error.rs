@@ -22,10 +22,25 @@ pub enum ConvexError {
     },
 
     /// The deployment has no function of this name; `convex/functions` was not deployed to it.
-    #[error("the deployment has no function {path}")]
+    #[error(
+        "the deployment has no function {path}: deploy convex/functions, or set files_via to \
+         \"export\""
+    )]
     FunctionMissing {
         /// As `module:function`.
         path: String,
+    },
+
+    /// The deployment has a function of this name which is the application's own.
+    #[error(
+        "the deployment's function {path} is not Sluice's ({reason}): deploy convex/functions, or \
+         set files_via to \"export\""
+    )]
+    ForeignFunction {
+        /// As `module:function`.
+        path: String,
+        /// What it did when it was asked for no files.
+        reason: String,
     },
 
     /// The function ran and threw. Convex retries what is worth retrying before it says so.

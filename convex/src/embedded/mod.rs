@@ -1,7 +1,7 @@
 //! A Convex-compatible store in one file: documents and their log, served over Convex's own HTTP API.
 //!
-//! It answers the streaming export and import, the data sync, Fivetran's calls, and three functions (`files:byUser`,
-//! `files:getMany`, `files:remove`) exactly as a hosted Convex deployment does, so that one client reads from both
+//! It answers the streaming export and import, the data sync, Fivetran's calls, and three functions (`sluice:byUser`,
+//! `sluice:getMany`, `sluice:remove`) exactly as a hosted Convex deployment does, so that one client reads from both
 //! (`docs/convex.md` lists what is covered, and what differs). What it guarantees:
 //!
 //! - A write that was answered is on the disk. Requests that arrive together share one flush.

@@ -11,16 +11,19 @@ use super::{
 };
 use crate::{Client, ConvexError};
 
-/// The functions or the export, decided when first asked.
+/// The functions, found when first asked; or else the export, if that will do.
 pub(super) struct AutoFiles {
     client: Client,
+    /// Whether the export is no way.
+    functions_only: bool,
     decided: OnceCell<Box<dyn Files>>,
 }
 
 impl AutoFiles {
-    pub fn new(client: Client) -> AutoFiles {
+    pub fn new(client: Client, functions_only: bool) -> AutoFiles {
         AutoFiles {
             client,
+            functions_only,
             decided: OnceCell::new(),
         }
     }
@@ -34,16 +37,22 @@ impl AutoFiles {
     }
 
     async fn look(&self) -> Result<Box<dyn Files>, ConvexError> {
-        let functions = FunctionFiles::new(self.client.clone());
-        if functions.deployed().await? {
-            tracing::info!("files are read by Convex functions");
-            Ok(Box::new(functions))
-        } else {
-            tracing::info!(
-                "files are read by the streaming export: the functions are not deployed"
-            );
-            Ok(Box::new(ExportFiles::new(self.client.clone())))
+        match FunctionFiles::find(&self.client).await {
+            Ok(functions) => {
+                tracing::info!("files are read by Convex functions");
+                return Ok(Box::new(functions));
+            }
+            Err(ConvexError::FunctionMissing { .. }) if !self.functions_only => {
+                tracing::info!(
+                    "files are read by the streaming export: the functions are not deployed"
+                );
+            }
+            Err(error @ ConvexError::ForeignFunction { .. }) if !self.functions_only => {
+                tracing::warn!(%error, "files are read by the streaming export");
+            }
+            Err(error) => return Err(error),
         }
+        Ok(Box::new(ExportFiles::new(self.client.clone())))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files through indexed Convex functions, see `convex/functions/files.ts`.
+//! Files through indexed Convex functions, see `convex/functions/sluice.ts`.
 
 use async_stream::try_stream;
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt, TryStreamExt},
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -20,9 +20,27 @@ use crate::{
     client::{AnsweredEnd, QueryEnd, RowStream},
 };
 
-const BY_USER: &str = "files:byUser";
-const GET_MANY: &str = "files:getMany";
-const REMOVE: &str = "files:remove";
+/// What the functions are called.
+struct Names {
+    by_user: &'static str,
+    get_many: &'static str,
+    remove: &'static str,
+}
+
+/// First their own module, then the one that they were deployed in before, which an application may
+/// well have functions of its own in.
+const MODULES: [Names; 2] = [
+    Names {
+        by_user: "sluice:byUser",
+        get_many: "sluice:getMany",
+        remove: "sluice:remove",
+    },
+    Names {
+        by_user: "files:byUser",
+        get_many: "files:getMany",
+        remove: "files:remove",
+    },
+];
 
 /// A page ends at so many documents or bytes; a query may read 16 MiB and 32,000 documents.
 const PAGE_FILES: usize = 4000;
@@ -36,20 +54,27 @@ const CHUNKS_AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub(super) struct FunctionFiles {
     client: Client,
+    names: &'static Names,
 }
 
 impl FunctionFiles {
-    pub fn new(client: Client) -> FunctionFiles {
-        FunctionFiles { client }
-    }
-
-    /// Whether the deployment has the functions.
-    pub async fn deployed(&self) -> Result<bool, ConvexError> {
-        match self.get_page("", &[]).await {
-            Ok(_) => Ok(true),
-            Err(ConvexError::FunctionMissing { .. }) => Ok(false),
-            Err(error) => Err(error),
+    /// Looks for the functions. [`ConvexError::FunctionMissing`] when the deployment has none of
+    /// the names, [`ConvexError::ForeignFunction`] when what it has is the application's.
+    pub async fn find(client: &Client) -> Result<FunctionFiles, ConvexError> {
+        let mut otherwise = None;
+        for names in &MODULES {
+            match probe(client, names.get_many).await {
+                Ok(()) => {
+                    let client = client.clone();
+                    return Ok(FunctionFiles { client, names });
+                }
+                Err(ConvexError::FunctionMissing { .. }) => {}
+                Err(error @ ConvexError::ForeignFunction { .. }) => otherwise = Some(error),
+                Err(error) => return Err(error),
+            }
         }
+        let path = MODULES[0].get_many.to_owned();
+        Err(otherwise.unwrap_or(ConvexError::FunctionMissing { path }))
     }
 
     async fn by_user(
@@ -61,7 +86,10 @@ impl FunctionFiles {
         let options =
             json!({ "numItems": count, "cursor": cursor, "maximumBytesRead": PAGE_BYTES });
         self.client
-            .query(BY_USER, &json!({ "user": user, "paginationOpts": options }))
+            .query(
+                self.names.by_user,
+                &json!({ "user": user, "paginationOpts": options }),
+            )
             .await
     }
 
@@ -72,10 +100,34 @@ impl FunctionFiles {
         ids: &[String],
     ) -> Result<(Vec<Bytes>, usize), ConvexError> {
         let args = json!({ "user": user, "ids": ids });
-        let page = self.client.query::<AnsweredEnd>(GET_MANY, &args).await?;
+        let call = self.client.query::<AnsweredEnd>(self.names.get_many, &args);
+        let page = call.await?;
         let (rows, end) = page.page().await?;
         Ok((rows, checked(end.answered, ids.len())?))
     }
+}
+
+/// Asks for none of nobody's files. Only the function itself gives exactly this answer: one of the
+/// application's refuses the arguments, fails, or answers otherwise.
+async fn probe(client: &Client, path: &str) -> Result<(), ConvexError> {
+    let nothing = json!({ "user": "", "ids": [] });
+    let reason = match client.query_value::<Value>(path, &nothing).await {
+        Ok(answer) if is_no_files(&answer) => return Ok(()),
+        Ok(_) => "its answer is another".to_owned(),
+        Err(ConvexError::Function { message, .. }) => message,
+        Err(ConvexError::Malformed(message)) => message,
+        Err(error) => return Err(error),
+    };
+    Err(ConvexError::ForeignFunction {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn is_no_files(answer: &Value) -> bool {
+    let no_page = answer["page"].as_array().is_some_and(Vec::is_empty);
+    let fields = answer.as_object().map_or(0, Map::len);
+    no_page && answer["answered"].as_f64() == Some(0.0) && fields == 2
 }
 
 /// How many of `asked` ids a function has answered: all or some, and at least one.
@@ -220,7 +272,7 @@ impl Files for FunctionFiles {
             while !left.is_empty() {
                 let chunk = &left[..left.len().min(CHUNK)];
                 let args = json!({ "user": user, "docIds": chunk });
-                let removed: Removed = self.client.mutation(REMOVE, &args).await?;
+                let removed: Removed = self.client.mutation(self.names.remove, &args).await?;
                 total += removed.deleted as u64;
                 left = &left[checked(removed.answered as usize, chunk.len())?..];
             }

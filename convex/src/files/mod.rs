@@ -108,8 +108,8 @@ pub enum FilesVia {
     Functions,
     /// The streaming export and import.
     Export,
-    /// The functions if the deployment knows them when first asked, else the export. Remembered
-    /// until restart.
+    /// The functions if the deployment has them when first asked, else the export. Functions of the
+    /// application that have their names are not taken for them. Remembered until restart.
     #[default]
     Auto,
 }
@@ -117,10 +117,16 @@ pub enum FilesVia {
 /// The files of the deployment behind `client`.
 pub fn files(client: Client, via: FilesVia) -> Arc<dyn Files> {
     match via {
-        FilesVia::Functions => Arc::new(FunctionFiles::new(client)),
+        FilesVia::Functions => Arc::new(AutoFiles::new(client, true)),
         FilesVia::Export => Arc::new(ExportFiles::new(client)),
-        FilesVia::Auto => Arc::new(AutoFiles::new(client)),
+        FilesVia::Auto => Arc::new(AutoFiles::new(client, false)),
     }
+}
+
+/// Whether the deployment has the functions of `convex/functions`. [`ConvexError::FunctionMissing`]
+/// or [`ConvexError::ForeignFunction`] when it has not.
+pub async fn find_functions(client: &Client) -> Result<(), ConvexError> {
+    FunctionFiles::find(client).await.map(drop)
 }
 
 /// Collects files until a batch is full.

@@ -12,9 +12,9 @@ pub enum Permission {
     ViewData,
     /// `deployment:backups:import`: the streaming import.
     ImportBackups,
-    /// `deployment:functions:runInternalQueries`: `files:byUser` and `files:getMany`.
+    /// `deployment:functions:runInternalQueries`: `sluice:byUser` and `sluice:getMany`.
     RunInternalQueries,
-    /// `deployment:functions:runInternalMutations`: `files:remove`.
+    /// `deployment:functions:runInternalMutations`: `sluice:remove`.
     RunInternalMutations,
     /// `deployment:functions:actAsUser`: to name a user to act as behind the key.
     ActAsUser,

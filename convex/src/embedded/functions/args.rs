@@ -2,20 +2,17 @@
 
 use crate::embedded::value::{Object, Value};
 
-/// `files.js:byUser` and `files:byUser` are the same function.
-pub(super) fn normalize(path: &str) -> String {
-    match path.split_once(':') {
-        Some((module, function)) => format!(
-            "{}:{function}",
-            module.strip_suffix(".js").unwrap_or(module)
-        ),
-        None => path.to_owned(),
-    }
+/// The name of a function, if its module may have it: `sluice`, or `files` as in older deployments. `sluice.js:byUser` and
+/// `sluice:byUser` are the same function.
+pub(super) fn function_name(path: &str) -> Option<&str> {
+    let (module, function) = path.split_once(':')?;
+    let module = module.strip_suffix(".js").unwrap_or(module);
+    matches!(module, "sluice" | "files").then_some(function)
 }
 
 pub(super) fn missing(path: &str) -> String {
     format!(
-        "Could not find public function for '{path}'. This server has files:byUser, files:getMany and files:remove."
+        "Could not find public function for '{path}'. This server has sluice:byUser, sluice:getMany and sluice:remove."
     )
 }
 

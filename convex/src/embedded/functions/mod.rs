@@ -1,5 +1,5 @@
-//! The Convex functions that read and delete one user's files by index, answered natively: `files:byUser`, `files:getMany` and
-//! `files:remove`. Each costs what the files it touches cost, whatever else the table holds.
+//! The Convex functions that read and delete one user's files by index, answered natively: `sluice:byUser`, `sluice:getMany` and
+//! `sluice:remove`. Each costs what the files it touches cost, whatever else the table holds.
 
 mod args;
 
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::params;
 
-use self::args::{count, invalid, is_string, missing, normalize, only, string, strings};
+use self::args::{count, function_name, invalid, is_string, missing, only, string, strings};
 use crate::embedded::catalog::{FILES, FILES_BY_USER, FILES_BY_USER_ID, ROOT, Tablet};
 use crate::embedded::document;
 use crate::embedded::error::RequestError;
@@ -21,7 +21,7 @@ use crate::embedded::value::{Format, Object, Value, write_string};
 /// What one call may read, in documents and in bytes of them.
 const MAX_DOCUMENTS: usize = 16_384;
 const MAX_BYTES: usize = 8 << 20;
-/// `files:getMany` and `files:remove` stop after the document with which they have read so many bytes.
+/// `getMany` and `remove` stop after the document with which they have read so many bytes.
 const ENOUGH_BYTES: usize = 4 << 20;
 /// The cursor after the last document.
 const END_CURSOR: &str = "_end";
@@ -65,16 +65,16 @@ pub(super) struct ByUser {
 
 impl Query {
     pub fn parse(path: &str, args: Object) -> Result<Query, String> {
-        match normalize(path).as_str() {
-            "files:byUser" => ByUser::parse(args).map(Query::ByUser),
-            "files:getMany" => {
+        match function_name(path) {
+            Some("byUser") => ByUser::parse(args).map(Query::ByUser),
+            Some("getMany") => {
                 only(&args, &["user", "ids"])?;
                 Ok(Query::GetMany {
                     user: string(&args, "user")?,
                     ids: strings(&args, "ids")?,
                 })
             }
-            "files:remove" => Err(format!("'{path}' is a mutation, not a query.")),
+            Some("remove") => Err(format!("'{path}' is a mutation, not a query.")),
             _ => Err(missing(path)),
         }
     }
@@ -95,17 +95,15 @@ impl Query {
 
 impl Mutation {
     pub fn parse(path: &str, args: Object) -> Result<Mutation, String> {
-        match normalize(path).as_str() {
-            "files:remove" => {
+        match function_name(path) {
+            Some("remove") => {
                 only(&args, &["user", "docIds"])?;
                 Ok(Mutation::Remove {
                     user: string(&args, "user")?,
                     ids: strings(&args, "docIds")?,
                 })
             }
-            "files:byUser" | "files:getMany" => {
-                Err(format!("'{path}' is a query, not a mutation."))
-            }
+            Some("byUser" | "getMany") => Err(format!("'{path}' is a query, not a mutation.")),
             _ => Err(missing(path)),
         }
     }

@@ -49,16 +49,16 @@ async fn a_users_files_cost_the_same_whatever_else_the_table_holds() {
         serde_json::json!({ "user": "a", "paginationOpts": { "numItems": 5, "cursor": null } });
     let many = serde_json::json!({ "user": "a", "ids": ["a_1", "a_2"] });
     let alone = (
-        rows_for(&store, "files:byUser", page.clone()),
-        rows_for(&store, "files:getMany", many.clone()),
+        rows_for(&store, "sluice:byUser", page.clone()),
+        rows_for(&store, "sluice:getMany", many.clone()),
     );
     // One row more than the page has, to know that there is more.
     assert_eq!((alone.0.0, alone.1.0), (6, 2));
     insert("b", 5000).await;
     insert("Z", 5000).await;
     let crowded = (
-        rows_for(&store, "files:byUser", page),
-        rows_for(&store, "files:getMany", many),
+        rows_for(&store, "sluice:byUser", page),
+        rows_for(&store, "sluice:getMany", many),
     );
     assert_eq!(crowded, alone);
 }
