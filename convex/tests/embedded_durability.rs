@@ -4,6 +4,9 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -116,8 +119,12 @@ async fn a_store_to_be_killed() {
 }
 
 /// Starts a store in a process of its own, and waits until it serves.
-async fn start_to_kill(dir: &std::path::Path) -> (Child, Server) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+async fn start_to_kill(dir: &Path) -> (Child, Server) {
+    start_by(Command::new(std::env::current_exe().unwrap()), dir).await
+}
+
+async fn start_by(mut command: Command, dir: &Path) -> (Child, Server) {
+    let mut child = command
         .args([
             "--exact",
             "a_store_to_be_killed",
@@ -236,4 +243,128 @@ async fn an_index_that_was_being_built_when_the_process_was_killed_is_finished_b
     }
     server.import("t", Some("v"), [json!({ "v": 1 })]).await;
     assert_eq!(server.documents("t").await.len(), 30_001);
+}
+
+/// A file system of some MiB in memory. It goes with its process, and only those that enter that see it.
+struct SmallDisk {
+    holder: Child,
+    /// Where it is mounted there.
+    at: PathBuf,
+    /// The way to it from here. SQLite does not take such a path for what it is.
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` where this user may not mount anything; what can be seen without is tested beside the code.
+    async fn mount(at: &Path) -> Option<SmallDisk> {
+        let mut holder = Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c"])
+            .arg("mount -t tmpfs -o size=8m tmpfs \"$0\" && echo mounted && exec sleep 120")
+            .arg(at)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(holder.stdout.take()?).lines();
+        lines.next_line().await.ok()??;
+        let root = PathBuf::from(format!("/proc/{}/root", holder.id()?));
+        let folder = root.join(at.strip_prefix("/").ok()?);
+        std::fs::read_dir(&folder).ok()?;
+        Some(SmallDisk {
+            holder,
+            at: at.to_owned(),
+            folder,
+        })
+    }
+
+    /// Starts the store on it.
+    async fn start(&self) -> (Child, Server) {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--preserve-credentials", "--user", "--mount", "--target"])
+            .arg(self.holder.id().unwrap().to_string())
+            .arg(std::env::current_exe().unwrap());
+        start_by(command, &self.at).await
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.folder.join("ballast")
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut file = File::create(self.ballast()).unwrap();
+        let error = loop {
+            if let Err(error) = file.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+}
+
+/// Lets a minute pass for a store that does not run.
+fn age(folder: &Path) {
+    let db = rusqlite::Connection::open(folder.join("convex.sqlite")).unwrap();
+    db.execute_batch(
+        "UPDATE revisions SET ts = ts - 60000000000; UPDATE clock SET ts = ts - 60000000000;
+         UPDATE commits SET ts = ts - 60000000000;
+         UPDATE tablets SET tablet =
+             json_set(tablet, '$.created', json_extract(tablet, '$.created') - 60000000000);",
+    )
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_any_room_stops_no_reader_and_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()).await else {
+        eprintln!("nothing can be mounted here");
+        return;
+    };
+    let file = |id: &str| json!({ "user": "a", "id": id });
+    let write = async |server: &Server| {
+        let documents = [json!({ "fill": "x".repeat(10_000) })];
+        server.import_lines("", "t", "append", documents).await
+    };
+    let earlier = tempfile::tempdir().unwrap();
+    let (mut child, server) = start_to_kill(earlier.path()).await;
+    server.import("files", None, [file("f")]).await;
+    assert_eq!(write(&server).await.0, 200);
+    let cursor = server.now().await;
+    child.kill().await.unwrap();
+    age(earlier.path());
+    let before = json!(cursor.as_i64().unwrap() - 120_000_000_000);
+    let database = "convex.sqlite";
+    std::fs::copy(earlier.path().join(database), disk.folder.join(database)).unwrap();
+    let (mut child, mut server) = disk.start().await;
+    disk.fill();
+    for _life in 0..2 {
+        // Small writes may still find room in the log.
+        let refused = loop {
+            let outcome = write(&server).await;
+            if outcome.0 != 200 {
+                break outcome;
+            }
+        };
+        assert_eq!((refused.0, &refused.1["code"]), (503, &json!("DiskFull")));
+        assert_eq!(server.documents("files").await.len(), 1);
+        let args = json!({ "user": "a", "ids": ["f"] });
+        let found = server.query("sluice:getMany", args).await["value"]["page"].clone();
+        assert_eq!(found[0]["id"], json!("f"));
+        assert_eq!(values(&server.deltas("files", &before).await).len(), 1);
+        let page = server.sync(&Value::Null, &Value::Null).await;
+        assert!(
+            page["values"]
+                .as_array()
+                .is_some_and(|rows| !rows.is_empty())
+        );
+        child.kill().await.unwrap();
+        (child, server) = disk.start().await;
+    }
+    assert!(server.now().await.as_i64() < cursor.as_i64());
+    std::fs::remove_file(disk.ballast()).unwrap();
+    assert_eq!(write(&server).await.0, 200);
+    assert!(server.now().await.as_i64() > cursor.as_i64());
 }

@@ -37,6 +37,11 @@ impl RequestError {
 }
 
 impl RequestError {
+    /// 500: the database's files fail.
+    pub fn unusable() -> RequestError {
+        RequestError::internal("The database could not be read or written.")
+    }
+
     /// 503: passes once there is room.
     fn disk_full() -> RequestError {
         RequestError {
@@ -54,7 +59,7 @@ impl From<rusqlite::Error> for RequestError {
         if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
             return RequestError::disk_full();
         }
-        RequestError::internal("The database could not be read or written.")
+        RequestError::unusable()
     }
 }
 

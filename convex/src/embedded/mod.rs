@@ -165,3 +165,6 @@ fn lock(folder: &Path) -> Result<File, EmbeddedError> {
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

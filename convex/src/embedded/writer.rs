@@ -99,6 +99,7 @@ impl Batch<'_> {
         &mut self,
         operation: impl FnOnce(&mut Transaction) -> Result<T, RequestError>,
     ) -> Result<T, RequestError> {
+        self.check()?;
         let mut transaction = Transaction::new(self.db, self.state.clone(), now());
         let value = operation(&mut transaction)?;
         match transaction.flush() {
@@ -106,6 +107,15 @@ impl Batch<'_> {
             Err(error) => self.broken = Some(error),
         }
         Ok(value)
+    }
+
+    /// Whether the commit can still come about. SQLite rolls back everything when the disk fails or is full: what is written
+    /// afterwards would be on the disk at once, and by itself.
+    fn check(&mut self) -> Result<(), RequestError> {
+        if self.broken.is_none() && self.db.is_autocommit() {
+            self.broken = Some(RequestError::unusable());
+        }
+        self.broken.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -194,12 +204,8 @@ fn commit(
     for job in jobs {
         answers.push(job(&mut batch));
     }
-    let Batch {
-        mut state, broken, ..
-    } = batch;
-    if let Some(error) = broken {
-        return Err(error);
-    }
+    batch.check()?;
+    let mut state = batch.state;
     let rows = match usize::try_from(sql.total_changes() - changes) {
         _ if answers.is_empty() => IDLE_ROWS,
         written => BASE_ROWS + written.unwrap_or(0),
