@@ -160,7 +160,10 @@ fn events(
         };
         let event = event.json_data(&job).ok();
         let is_over = job.state.is_final();
-        let end = is_over.then(|| Event::default().event(END).id(END).data(job.state.as_str()));
+        let end = is_over.then(|| {
+            let state = format!(r#"{{"state":"{}"}}"#, job.state.as_str());
+            Event::default().event(END).id(END).data(state)
+        });
         stream::iter(event.into_iter().chain(end).map(Ok))
     })
 }
