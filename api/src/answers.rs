@@ -203,7 +203,7 @@ pub struct Job {
     #[schema(required = true)]
     pub backoff: Option<Value>,
     /// Leases in a row that were lost with the worker; left out when 0. After a few the job is dead, whatever its attempts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
     /// When it was enqueued.
     pub created_at: u64,
@@ -285,4 +285,8 @@ pub struct Readiness {
     /// is not known. The API is ready without it.
     #[schema(example = "ok")]
     pub tail: String,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

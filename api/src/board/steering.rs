@@ -156,8 +156,10 @@ pub(super) async fn bulk(
     };
     tracing::info!(?filter, done, taken, "an operator asked to {name} jobs");
     let shown = form.state.as_str();
-    let address =
-        format!("/board/queues/{queue}?state={shown}&did={name}&count={done}&taken={taken}");
+    let mut address = format!("/board/queues/{queue}?state={shown}&did={name}&count={done}");
+    if taken > 0 {
+        address += &format!("&taken={taken}");
+    }
     Ok(Redirect::to(&address).into_response())
 }
 
