@@ -160,10 +160,9 @@ fn events(
         };
         let event = event.json_data(&job).ok();
         let is_over = job.state.is_final();
-        let end = is_over.then(|| {
-            let state = format!(r#"{{"state":"{}"}}"#, job.state.as_str());
-            Event::default().event(END).id(END).data(state)
-        });
+        // With the job once more, for clients that take what comes last.
+        let end = is_over.then(|| Event::default().event(END).id(END).json_data(&job).ok());
+        let end = end.flatten();
         stream::iter(event.into_iter().chain(end).map(Ok))
     })
 }

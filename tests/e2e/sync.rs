@@ -244,7 +244,6 @@ async fn the_same_set_results_whichever_way_the_files_are_read() {
     client.import(&files("ann", 1500)).await;
     client.import(&files("ben", 700)).await;
     let mut sets = Vec::new();
-    deployment.wait_until_ranked("ann", "ann-19").await;
     for way in ["functions", "export"] {
         deployment.workers.clear();
         let worker = deployment.worker_with(&[("SLUICE_FILES_VIA", way)]);
@@ -302,6 +301,7 @@ async fn active_files_of_the_largest_size_are_synced_and_prefetched() {
     for n in 0..20 {
         client.cache_state("ann", &format!("ann-{n}")).await;
     }
+    deployment.wait_until_ranked("ann", "ann-19").await;
     for way in ["functions", "export"] {
         deployment.workers.clear();
         let worker = deployment.worker_with(&[("SLUICE_FILES_VIA", way)]);
