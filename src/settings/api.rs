@@ -39,7 +39,7 @@ pub struct ApiSettings {
     )]
     pub request_wait_secs: u64,
 
-    /// Origins whose pages may call the API (CORS), such as https://app.example.com, with commas between [default: none]
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`, with commas between [default: none]
     #[arg(
         long,
         value_name = "ORIGINS",
@@ -95,7 +95,6 @@ impl ApiSettings {
             },
             documents: self.documents.config(),
             queued_services: self.document_queued_services.clone(),
-            ..ApiConfig::default()
         }
     }
 }

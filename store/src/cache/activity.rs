@@ -110,7 +110,8 @@ impl Cache {
         let mut commands = Pipeline::new();
         let mut whose = Vec::new();
         for (user, accesses) in users {
-            let counts: Vec<_> = accesses.counts.iter().collect();
+            let counts = accesses.counts.iter();
+            let counts: Vec<_> = counts.map(|(id, count)| (&**id, *count)).collect();
             for counts in counts.chunks(CHUNK_ENTRIES) {
                 commands.add_command(self.recording(user, accesses.epoch, counts));
                 whose.push(user);
@@ -136,7 +137,7 @@ impl Cache {
         Ok(())
     }
 
-    fn recording(&self, user: &str, epoch: u64, counts: &[(&Box<str>, &u64)]) -> Cmd {
+    fn recording(&self, user: &str, epoch: u64, counts: &[(&str, u64)]) -> Cmd {
         let keys = self.keys(user);
         let half_life = self.config.activity_half_life;
         let mut cmd = RECORD.command(&[&keys.epoch, &keys.activity]);
@@ -145,7 +146,7 @@ impl Cache {
             .arg(RANKED_PER_ACTIVE * u64::from(self.config.most_active_limit.max(1)))
             .arg(millis(half_life * ACTIVITY_HALF_LIVES));
         for (id, count) in counts {
-            cmd.arg(&***id).arg(**count);
+            cmd.arg(*id).arg(*count);
         }
         cmd
     }

@@ -259,7 +259,10 @@ async fn a_prefetched_entry_lives_its_ttl_also_when_the_set_holds_that_revision(
         .sync("u", "allOne", &[fresh.clone(), entry("b", "1")])
         .await;
     // Nothing was written to Convex since: what was fetched is as old as the set.
-    let written = store.cache.prefetch("u", 0, AS_OF, &[fresh.clone()]).await;
+    let written = store
+        .cache
+        .prefetch("u", 0, AS_OF, std::slice::from_ref(&fresh))
+        .await;
     assert_eq!(written.unwrap(), 1);
     assert_eq!(
         store.look("u", "a").await.unwrap(),
