@@ -11,7 +11,7 @@ use super::conditions::conditions;
 use super::params::DocumentPath;
 use super::request::Reading;
 use crate::answers::Document;
-use crate::openapi::DocumentErrors;
+use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 
 /// Read a document
@@ -24,8 +24,8 @@ use crate::{ApiError, AppState};
     tag = "documents",
     params(
         DocumentPath,
-        ("If-Match" = Option<String>, Header, description = "The only `ETag`s to read it at; at others the answer is 412"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag`s that the caller has"),
+        ("If-Match" = Option<schemas::Precondition>, Header, description = "The only `ETag`s to read it at; at others the answer is 412"),
+        ("If-None-Match" = Option<schemas::Precondition>, Header, description = "The `ETag`s that the caller has"),
     ),
     responses(
         (status = 200, description = "The document", body = Document),

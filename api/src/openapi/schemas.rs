@@ -60,9 +60,9 @@ pub(crate) struct DocumentsCursor(String);
 #[schema(pattern = "^(live|single)(-[0-9]{1,19}){3}$")]
 pub(crate) struct EntriesCursor(String);
 
-/// The revision that a write is to be made on, or any.
+/// Entity tags with commas between, or `*` for any (RFC 9110, section 13.1).
 #[derive(ToSchema)]
-#[schema(pattern = r#"^(\*|"[0-9]{1,19}")$"#)]
+#[schema(pattern = r#"^(\*|(W/)?"[!#-~]{0,40}"( ?, ?(W/)?"[!#-~]{0,40}"){0,9})$"#)]
 pub(crate) struct Precondition(String);
 
 /// Which files a sync takes, and what it does when they exceed the limit.
