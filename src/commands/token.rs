@@ -22,7 +22,7 @@ pub struct Token {
     #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
-    /// What else it allows: meta:read, meta:write, docs:read, docs:write, docs:write:SERVICE or admin; may be given several
+    /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>` or admin; may be given several
     /// times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
