@@ -41,6 +41,8 @@ impl App {
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
+        let gauges = queues.clone();
+        tokio::spawn(async move { gauges.keep_gauges().await });
         Ok(Self {
             queues,
             cache: Cache::new(store, cache).context("cannot use the cache's settings")?,

@@ -21,6 +21,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,19 @@ use crate::failure::{Context, Failure, chain};
 use crate::shutdown;
 use connection::{Activity, Connection};
 use gate::Gate;
+
+/// Describes the metrics of servers and begins them at 0.
+pub fn describe_metrics() {
+    describe_gauge!("sluice_http_connections", "Connections open");
+    gauge!("sluice_http_connections").increment(0.0);
+    describe_counter!(
+        "sluice_http_connections_refused_total",
+        "Connections refused, by the limit that was reached: all or address"
+    );
+    for limit in ["all", "address"] {
+        counter!("sluice_http_connections_refused_total", "limit" => limit).increment(0);
+    }
+}
 
 /// How many connections there may be, and how long each may do nothing.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 
 use crate::failure::{Context, Failure};
+use crate::http;
 use crate::settings::{LogFormat, LogSettings};
 
 /// Upper bounds of what takes time, in seconds: from a script's call to a sync of a full set.
@@ -20,6 +21,9 @@ const SECONDS: &[f64] = &[
 
 /// Upper bounds of what has a size, in bytes: from an entry to a full set.
 const BYTES: &[f64] = &[1e3, 1e4, 1e5, 5e5, 1e6, 5e6, 1e7, 5e7, 1e8, 2e8, 3e8, 4.5e8];
+
+/// Upper bounds of what is done together.
+const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3];
 
 /// How often histograms are tidied up, so that they stay small between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -77,9 +81,13 @@ pub fn start_metrics() -> Result<PrometheusHandle, Failure> {
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), BYTES)
         })
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_transactions".to_owned()), COUNTS)
+        })
         .context("cannot set the metrics' buckets")?
         .install_recorder()
         .context("cannot start to collect metrics")?;
+    describe_metrics();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(UPKEEP);
@@ -89,4 +97,14 @@ pub fn start_metrics() -> Result<PrometheusHandle, Failure> {
         }
     });
     Ok(handle)
+}
+
+/// Every part says what its metrics are, and begins them at 0.
+fn describe_metrics() {
+    sluice_queue::describe_metrics(&sluice_jobs::QUEUES);
+    sluice_store::describe_metrics();
+    sluice_convex::describe_metrics();
+    sluice_jobs::describe_metrics();
+    sluice_api::describe_metrics();
+    http::describe_metrics();
 }

@@ -24,6 +24,7 @@ mod prefer;
 mod query;
 mod state;
 mod streams;
+mod telemetry;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -34,6 +35,7 @@ pub use body::check_user;
 pub use error::ApiError;
 pub use state::{ApiConfig, AppState};
 pub use streams::StreamLimits;
+pub use telemetry::describe_metrics;
 
 /// No request to this API needs a longer body, in bytes. A longer one is answered 413.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;

@@ -8,7 +8,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tracing::Instrument as _;
@@ -22,53 +21,11 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Puts all of it around the routes. The last layer is the outermost.
 pub(crate) fn wrap(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
-    describe_metrics();
     routes
         .layer(from_fn_with_state(state.clone(), limit_time))
         .layer(cors(&state.config.cors_origins))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe))
-}
-
-fn describe_metrics() {
-    describe_counter!(
-        "sluice_http_requests_total",
-        "Requests answered, by method, route and status"
-    );
-    describe_histogram!(
-        "sluice_http_request_seconds",
-        Unit::Seconds,
-        "Time until the head of the answer, by method and route"
-    );
-    describe_counter!(
-        "sluice_entry_reads_total",
-        "Entries read, by source: bulk, hit or miss"
-    );
-    describe_counter!(
-        "sluice_document_writes_outrun_total",
-        "Writes of documents that were computed anew because another process was faster"
-    );
-    describe_counter!(
-        "sluice_document_subscription_lost_total",
-        "Times the subscription to changes of documents was lost"
-    );
-    describe_gauge!("sluice_document_sockets", "WebSockets open");
-    describe_gauge!(
-        "sluice_streams",
-        "WebSockets and event streams open, those of the board too"
-    );
-    describe_counter!(
-        "sluice_document_sockets_closed_total",
-        "WebSockets closed by the server, by code"
-    );
-    describe_counter!(
-        "sluice_entry_fetches_total",
-        "Entries fetched from Convex after a miss"
-    );
-    describe_counter!(
-        "sluice_jwks_fetches_total",
-        "Fetches of the token issuer's keys, by outcome"
-    );
 }
 
 /// Names one request in logs and answers. A caller may bring its own in `x-request-id`.

@@ -7,6 +7,8 @@
 pub mod client;
 pub mod embedded;
 pub mod files;
+mod telemetry;
 
 pub use client::{Client, ClientConfig, ConvexError, Secret};
 pub use files::{File, FileChange, Files, FilesVia, files, history::History};
+pub use telemetry::describe_metrics;

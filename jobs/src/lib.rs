@@ -21,6 +21,7 @@ mod requests;
 mod schedule;
 mod sync;
 mod tail;
+mod telemetry;
 mod workers;
 
 pub use context::Context;
@@ -31,4 +32,5 @@ pub use requests::{
 };
 pub use schedule::{ScheduleError, parse_schedule, schedule_interval};
 pub use tail::TailConfig;
-pub use workers::{JobsConfig, JobsError, run_workers};
+pub use telemetry::describe_metrics;
+pub use workers::{JobsConfig, JobsError, QUEUES, run_workers};

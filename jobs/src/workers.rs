@@ -21,6 +21,16 @@ use crate::schedule::{self, ScheduleError, Sweep};
 use crate::sync::Sync;
 use crate::tail::{self, TailConfig};
 
+/// The queues that workers serve.
+pub const QUEUES: [&str; 6] = [
+    Sync::QUEUE,
+    Prefetch::QUEUE,
+    Invalidate::QUEUE,
+    WriteDocument::QUEUE,
+    Sweep::QUEUE,
+    Purge::QUEUE,
+];
+
 /// How a worker process works.
 #[derive(Debug, Clone)]
 pub struct JobsConfig {

@@ -96,15 +96,20 @@
 //!
 //! | name | kind | labels |
 //! |---|---|---|
+//! | `sluice_queue_depth` | gauge | `queue`, `state` |
+//! | `sluice_queue_oldest_waiting_seconds`, `sluice_queue_paused`, `sluice_queue_workers` | gauge | `queue` |
 //! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain) |
-//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, dead, cancelled, released, lost, unrecorded |
+//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, deferred, dead, cancelled, released, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
 //! | `sluice_queue_mended_total` | counter, jobs with damaged keys | `queue` |
+//! | `sluice_queue_damaged_total` | counter, jobs that cannot be run as they are kept | `queue` |
 //! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
 //! | `sluice_queue_command_seconds` | histogram | `command` |
 //! | `sluice_queue_command_retries_total` | counter | `command` |
 //! | `sluice_queue_heartbeats_failed_total`, `sluice_queue_subscription_lost_total` | counter | |
+//!
+//! [`describe_metrics`] gives them their help and their first 0; [`Queues::keep_gauges`] keeps the gauges.
 //!
 //! # apalis
 //!
@@ -132,6 +137,7 @@ mod rate;
 mod read;
 mod script;
 mod stats;
+mod telemetry;
 mod unique;
 mod worker;
 
@@ -153,6 +159,7 @@ pub use queues::{QueueConfig, Queues};
 pub use rate::{Rate, Rates};
 pub use sluice_valkey::Fault;
 pub use stats::QueueStats;
+pub use telemetry::describe_metrics;
 pub use unique::Unique;
 pub use worker::{
     HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend, WorkerConfig,

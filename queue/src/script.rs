@@ -41,10 +41,14 @@ macro_rules! scripts {
             pub fn new(retention: &Retention) -> Self {
                 let bodies = [$(include_str!(concat!("../../lua/queue/", stringify!($name), ".lua"))),+];
                 let (prefix, library) = library(retention, &bodies);
-                let script = |name| Script {
-                    name,
-                    function: format!("{prefix}_{name}"),
-                    library: library.clone(),
+                let script = |name| {
+                    metrics::counter!("sluice_queue_command_retries_total", "command" => name)
+                        .increment(0);
+                    Script {
+                        name,
+                        function: format!("{prefix}_{name}"),
+                        library: library.clone(),
+                    }
                 };
                 Self {
                     $($name: script(stringify!($name)),)+

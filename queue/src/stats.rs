@@ -4,7 +4,7 @@ use redis::RedisError;
 use serde::Serialize;
 
 use crate::keys::{QUEUES, root};
-use crate::{QueueError, Queues, Rate};
+use crate::{QueueError, Queues, Rate, State};
 
 /// The numbers of one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,8 +113,22 @@ impl Queues {
 }
 
 impl QueueStats {
+    /// How many jobs are in a state.
+    pub fn depth(&self, state: State) -> u64 {
+        match state {
+            State::Waiting => self.waiting,
+            State::Scheduled => self.scheduled,
+            State::Available => self.available,
+            State::Running => self.running,
+            State::Retrying => self.retrying,
+            State::Completed => self.completed,
+            State::Cancelled => self.cancelled,
+            State::Dead => self.dead,
+        }
+    }
+
     /// Of a queue without any job.
-    fn none_of(name: String) -> Self {
+    pub(crate) fn none_of(name: String) -> Self {
         Self {
             name,
             waiting: 0,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use tokio::net::TcpStream;
 
 use super::Limits;
@@ -42,11 +42,6 @@ pub(super) struct Place {
 
 impl Gate {
     pub fn new(limits: &Limits) -> Self {
-        describe_gauge!("sluice_http_connections", "Connections open");
-        describe_counter!(
-            "sluice_http_connections_refused_total",
-            "Connections refused, by the limit that was reached: all or address"
-        );
         Self {
             most: limits.connections,
             most_of_address: limits.connections_per_address,

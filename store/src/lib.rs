@@ -8,8 +8,10 @@ mod error;
 mod lanes;
 mod script;
 pub mod tail;
+mod telemetry;
 mod valkey;
 
 pub use error::StoreError;
 pub use script::Script;
+pub use telemetry::describe_metrics;
 pub use valkey::{ServerInfo, Valkey};

@@ -16,6 +16,8 @@ impl Script {
     /// A script by its text. `name` is what the metrics call it.
     pub fn new(name: &'static str, source: &'static str) -> Script {
         let sha = redis::Script::new(source).get_hash().to_owned();
+        // So that the first error is an increase.
+        metrics::counter!("sluice_store_errors_total", "script" => name).increment(0);
         Script { name, source, sha }
     }
 

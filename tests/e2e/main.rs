@@ -16,6 +16,7 @@ mod documents;
 mod idempotency;
 mod interplay;
 mod invalidate;
+mod metrics;
 mod names;
 mod nudges;
 mod prefetch;

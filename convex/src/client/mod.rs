@@ -233,6 +233,8 @@ impl Client {
             "{}/api/{endpoint}",
             self.url.path().trim_end_matches('/')
         ));
+        // So that the first repetition is an increase.
+        metrics::counter!("sluice_convex_retries_total", "endpoint" => endpoint).increment(0);
         Call {
             http: self.http.clone(),
             endpoint,

@@ -62,7 +62,6 @@ pub(crate) async fn run(
     worker: String,
     shutdown: CancellationToken,
 ) {
-    report::describe();
     report::leads(false);
     let tail = Tail::new(cache.valkey().clone());
     let mut failures = 0;

@@ -1,68 +1,10 @@
 //! What operators see of the tail.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use sluice_store::StoreError;
 use sluice_store::tail::{Health, NudgeKind, Purpose};
 
 use super::Trouble;
-
-/// What each metric is, for those who look at them.
-pub(super) fn describe() {
-    describe_gauge!("sluice_tail_leads", "1 in the worker that follows Convex");
-    describe_gauge!(
-        "sluice_tail_lag_seconds",
-        Unit::Seconds,
-        "How long ago all that is in Convex was known here; 0 in workers that do not tail"
-    );
-    describe_gauge!(
-        "sluice_tail_lag_rows",
-        "Changes taken in since then and not yet to the end"
-    );
-    describe_gauge!(
-        "sluice_tail_cursor_seconds",
-        Unit::Seconds,
-        "Up to when changes in Convex are settled, since 1970"
-    );
-    for (name, what) in [
-        (
-            "sluice_tail_takeovers_total",
-            "Times this worker got the lease",
-        ),
-        ("sluice_tail_lease_lost_total", "Times it lost the lease"),
-        (
-            "sluice_tail_data_lost_total",
-            "Times Valkey had lost what the tail wrote",
-        ),
-        (
-            "sluice_tail_extensions_failed_total",
-            "Extensions of the lease that failed",
-        ),
-        (
-            "sluice_tail_pages_total",
-            "Pages done, of deltas and of snapshots",
-        ),
-        (
-            "sluice_tail_changes_total",
-            "Changes come by, by kind; known ones had been settled",
-        ),
-        (
-            "sluice_tail_settled_total",
-            "Changes settled and made known",
-        ),
-        (
-            "sluice_tail_cached_entries_total",
-            "Cached entries that were refreshed, added or removed",
-        ),
-        ("sluice_tail_walks_total", "Walks over all files, by reason"),
-        (
-            "sluice_tail_restarts_total",
-            "Walks because Convex no longer had the deltas",
-        ),
-        ("sluice_tail_errors_total", "Failures, by kind"),
-    ] {
-        describe_counter!(name, what);
-    }
-}
 
 /// Whether this process tails.
 pub(super) fn leads(leads: bool) {

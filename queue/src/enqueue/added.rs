@@ -17,6 +17,9 @@ pub(crate) enum Added {
 }
 
 impl Added {
+    /// All that [`Added::outcome`] says.
+    pub const OUTCOMES: [&'static str; 5] = ["new", "existing", "conflict", "ended", "skipped"];
+
     pub fn of(self, id: &JobId) -> Result<Enqueued, QueueError> {
         let other = |job: &str| JobId::from_parts(id.queue(), job);
         match self {

@@ -232,7 +232,7 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
         Poll::Pending => sending.await?,
     };
     let answers = answers.each(jobs.len(), || Added::New);
-    for outcome in ["new", "existing", "conflict", "ended", "skipped"] {
+    for outcome in Added::OUTCOMES {
         let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {
             metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)

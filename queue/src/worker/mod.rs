@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use backend::ValkeyBackend;
 pub(crate) use heartbeat::millis;
 pub use layer::{LeaseLayer, LeaseService};
-pub(crate) use record::End;
+pub(crate) use record::{End, OUTCOMES};
 pub use running::{HandlerResult, JobError, Running};
 
 use crate::keys::STOP_GRACE;

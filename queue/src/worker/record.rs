@@ -18,6 +18,19 @@ use crate::queues::Shared;
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
+/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey could not be told.
+pub(crate) const OUTCOMES: [&str; 9] = [
+    "completed",
+    "refused",
+    "retry",
+    "deferred",
+    "dead",
+    "cancelled",
+    "released",
+    "lost",
+    "unrecorded",
+];
+
 /// How a run ended, as `lua/queue/finish.lua` takes it.
 pub(super) enum Ending {
     Completed(Box<RawValue>),
