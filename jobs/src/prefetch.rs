@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 use sluice_store::cache::Entry;
 
@@ -16,6 +16,17 @@ use crate::requests::{PrefetchRequest, Refusal};
 
 /// The job behind `POST /api/v1/e/meta/prefetch`.
 pub(crate) struct Prefetch;
+
+/// What is asked of it: by a caller, or by the sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PrefetchWork {
+    #[serde(flatten)]
+    pub request: PrefetchRequest,
+    /// The second, since 1970, of the access for which the user's entries are kept warm; nothing is done after a log-out
+    /// since then. None for a caller, who wants it whatever was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<u64>,
+}
 
 /// What a finished prefetch reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,17 +45,25 @@ struct Progress {
 impl Job for Prefetch {
     const QUEUE: &'static str = "prefetch";
     const MAX_ATTEMPTS: u32 = 5;
-    type Request = PrefetchRequest;
+    type Request = PrefetchWork;
     type Answer = PrefetchAnswer;
 
     async fn run(
         context: &Context,
-        request: PrefetchRequest,
+        PrefetchWork { request, read_at }: PrefetchWork,
         running: &Running,
     ) -> Result<PrefetchAnswer, Failure> {
         let Context { cache, files, .. } = context;
         let user = request.user.as_str();
         let epoch = cache.epoch(user).await?;
+        // So that the epoch is one of this job's time: a log-out after its end refuses what follows.
+        running.confirm().await?;
+        if read_at.is_some_and(|second| epoch >= second.saturating_mul(1_000_000)) {
+            return Ok(PrefetchAnswer {
+                user: request.user,
+                prefetched: 0,
+            });
+        }
         let mut late = LateChanges::from_now(&**files, user).await?;
         let since = late.as_of();
 

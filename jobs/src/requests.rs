@@ -7,7 +7,7 @@ use sluice_store::documents::Write;
 use crate::document::WriteDocument;
 use crate::invalidate::Invalidate;
 use crate::job::Job;
-use crate::prefetch::Prefetch;
+use crate::prefetch::{Prefetch, PrefetchWork};
 use crate::sync::Sync;
 
 /// Which files a sync loads, and what happens when they do not fit.
@@ -186,14 +186,16 @@ impl Request {
                 (request.user, job)
             }
             Self::Prefetch(request) => {
-                let job = NewJob {
-                    unique: Some(Unique::by_key(format!(
-                        "{}:{}",
-                        request.limit, request.user
-                    ))),
-                    ..Prefetch::new_job(&request)?
+                let work = PrefetchWork {
+                    request,
+                    read_at: None,
                 };
-                (request.user, job)
+                let PrefetchRequest { user, limit } = &work.request;
+                let job = NewJob {
+                    unique: Some(Unique::by_key(format!("{limit}:{user}"))),
+                    ..Prefetch::new_job(&work)?
+                };
+                (work.request.user, job)
             }
             Self::Invalidate(request) => {
                 let job = NewJob {

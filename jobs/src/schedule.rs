@@ -15,7 +15,8 @@ use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
-use crate::requests::{BATCH_PRIORITY, PrefetchRequest, Request};
+use crate::prefetch::{Prefetch, PrefetchWork};
+use crate::requests::{BATCH_PRIORITY, PrefetchRequest};
 
 /// How many of a user's hottest entries a sweep keeps warm.
 const ENTRIES_PER_USER: u32 = 100;
@@ -116,15 +117,21 @@ impl Job for Sweep {
         running: &Running,
     ) -> Result<SweepAnswer, Failure> {
         let users = context.cache.recent_users(USERS_PER_SWEEP).await?;
-        for user in &users {
+        for (user, read_at) in &users {
             stop_if_cancelled(running)?;
-            let request = PrefetchRequest {
-                user: user.clone(),
-                limit: ENTRIES_PER_USER,
+            let work = PrefetchWork {
+                request: PrefetchRequest {
+                    user: user.clone(),
+                    limit: ENTRIES_PER_USER,
+                },
+                read_at: Some(*read_at),
             };
             let job = NewJob {
                 priority: BATCH_PRIORITY,
-                ..Request::Prefetch(request).into_job(None)?
+                user: Some(user.clone()),
+                // Not that of callers, who may ask for it after a log-out that ends this one.
+                unique: Some(Unique::by_key(format!("sweep:{user}"))),
+                ..Prefetch::new_job(&work)?
             };
             context.queues.enqueue(job).await?;
         }

@@ -120,6 +120,8 @@ struct Load<'a> {
 impl Load<'_> {
     /// Fills the staging set and brings it up to date. `false` when Convex has no file of this user.
     async fn fill(&mut self, whole: bool, late: &mut LateChanges<'_>) -> Result<bool, Failure> {
+        // So that the epoch to which the set is bound is one of this job's time: a log-out after its end ends this, too.
+        self.running.confirm().await?;
         let limit = if whole {
             usize::MAX
         } else {

@@ -3,7 +3,7 @@
 -- KEYS  1 epoch  2 activity
 -- ARGV  1 epoch the files were read in  2 half-life, ms  3 most ids in the ranking  4 TTL of the ranking, ms
 --       then for each id: id, accesses
--- Returns 1; 0 when the epoch moved, since which nothing of the user is to be kept.
+-- Returns the time, s, in which the epoch still held; 0 when the epoch moved, since which nothing of the user is to be kept.
 -- Cost  O(ids * log ids in the ranking).
 local call = redis.call
 if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then return 0 end
@@ -21,4 +21,4 @@ end
 local excess = math.min(call('ZCARD', KEYS[2]) - tonumber(ARGV[3]), 1000 + #ARGV)
 if excess > 0 then call('ZREMRANGEBYRANK', KEYS[2], 0, excess - 1) end
 call('PEXPIRE', KEYS[2], ARGV[4])
-return 1
+return tonumber(time[1])

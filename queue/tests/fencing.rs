@@ -28,8 +28,12 @@ async fn stopped_process() {
             }
             // Over by the time or shortly after the process wakes up: it writes whether or not it has heard of its loss.
             sleep(Duration::from_millis(1500)).await;
-            let checkpoint = running.save_checkpoint(&"stale").await;
-            let lost = matches!(checkpoint, Err(QueueError::LeaseLost(_)));
+            let answers = [
+                running.confirm().await,
+                running.save_checkpoint(&"stale").await,
+            ];
+            let lost = |answer: &_| matches!(answer, Err(QueueError::LeaseLost(_)));
+            let lost = answers.iter().all(lost);
             let mut valkey = redis::Client::open(url).unwrap().get_connection().unwrap();
             redis::cmd("SET")
                 .arg(REPORT)

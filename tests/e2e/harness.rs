@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use sluice_queue::{QueueConfig, Queues};
 use sluice_test_support::{Contract, TestValkey, free_port, project_root};
 use tempfile::{NamedTempFile, TempDir};
 
@@ -102,6 +103,13 @@ impl Deployment {
         let mut deployment = Self::without_workers(settings).await;
         deployment.add_worker();
         deployment
+    }
+
+    /// What operators have of the queues.
+    pub async fn queues(&self) -> Queues {
+        Queues::connect(&self.valkey.url(), QueueConfig::default())
+            .await
+            .unwrap()
     }
 
     /// Jobs wait until [`Deployment::add_worker`].

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
-use sluice_queue::{QueueConfig, Queues};
 use sluice_test_support::free_port;
 
 use crate::harness::{Deployment, eventually, files};
@@ -190,9 +189,7 @@ async fn a_process_that_has_done_nothing_yet_shows_its_gauges_and_what_may_go_wr
 async fn a_queue_that_stands_still_shows_in_the_gauges_of_every_process() {
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();
-    let queues = Queues::connect(&deployment.valkey.url(), QueueConfig::default())
-        .await
-        .unwrap();
+    let queues = deployment.queues().await;
     queues.pause("sync").await.unwrap();
     for user in ["ann", "ben"] {
         client

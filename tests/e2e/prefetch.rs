@@ -1,7 +1,8 @@
 //! Refreshing what is read most.
 
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use sluice_queue::State;
 
 use crate::harness::{Deployment, eventually, file, files};
 
@@ -67,6 +68,47 @@ async fn an_entry_is_refreshed_to_what_convex_holds_now() {
     client.prefetch("ann", 1).await;
     let entry: serde_json::Value = client.entry("ann", "ann-0").await.json().await.unwrap();
     assert_eq!(entry["size"].as_f64(), Some(4711.0));
+}
+
+#[tokio::test]
+async fn a_user_who_leaves_before_the_sweeps_prefetch_runs_is_not_cached_again() {
+    let deployment = Deployment::start_with(&[("SLUICE_PREFETCH_SCHEDULE", "* * * * * *")]).await;
+    let client = &deployment.client;
+    client.import(&files("ann", 3)).await;
+    deployment.wait_until_tailed().await;
+    let queues = deployment.queues().await;
+    let jobs = async |state: State| {
+        let all = queues.queues().await.unwrap();
+        let found = all.iter().find(|queue| queue.name == "prefetch");
+        found.map_or(0, |queue| queue.depth(state))
+    };
+    queues.pause("prefetch").await.unwrap();
+    client.cache_state("ann", "ann-1").await;
+    eventually("the sweep wants ann's entries kept warm", async || {
+        jobs(State::Available).await > 0
+    })
+    .await;
+
+    client.invalidate("ann", "OUT").await;
+    queues.resume("prefetch").await.unwrap();
+    eventually("that has been done", async || {
+        jobs(State::Completed).await > 0 && jobs(State::Available).await == 0
+    })
+    .await;
+    assert_eq!(
+        client.list("ann").await.unwrap_or_default(),
+        [] as [Value; 0]
+    );
+
+    // A reader of after the log-out is one again.
+    client.cache_state("ann", "ann-1").await;
+    eventually("a later sweep keeps all of what is hot warm", async || {
+        client
+            .list("ann")
+            .await
+            .is_ok_and(|cached| cached.len() == 3)
+    })
+    .await;
 }
 
 #[tokio::test]

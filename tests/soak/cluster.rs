@@ -71,7 +71,7 @@ impl Cluster {
             ("SLUICE_DOCUMENT_QUEUED_SERVICES", QUEUED),
             ("SLUICE_REQUEST_WAIT_SECS", "2"),
             ("SLUICE_TAIL_INTERVAL_MS", "100"),
-            ("SLUICE_PREFETCH_SCHEDULE", "off"),
+            ("SLUICE_PREFETCH_SCHEDULE", "* * * * * *"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();

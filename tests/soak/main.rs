@@ -1,8 +1,8 @@
 //! All parts of Sluice as processes under a mixed load, while a nemesis kills, stops and fills them; then a checker reads what was
 //! recorded and says which promise was broken.
 //!
-//! `SLUICE_SOAK_SECS` is how long the load lasts in all (a short round by default, `make soak`: 30 minutes), in rounds that share
-//! the processes; `SLUICE_SOAK_SEED` repeats the faults of another run. The histories of a run that fails are kept.
+//! `SLUICE_SOAK_SECS` is after how long no further round begins (one short round by default, `make soak`: 30 minutes); rounds
+//! share the processes. `SLUICE_SOAK_SEED` repeats the faults of another run. The histories of a run that fails are kept.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod call;
@@ -18,7 +18,7 @@ mod nemesis;
 mod round;
 mod settle;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 
@@ -34,20 +34,22 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
     let seed = setting("SLUICE_SOAK_SEED").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let folder = tempfile::tempdir().unwrap().keep();
     let mut cluster = Cluster::start(&folder).await;
-    for round in 0..secs.div_ceil(ROUND_SECS) {
+    let end = Instant::now() + Duration::from_secs(secs);
+    let mut round = 0_usize;
+    while Instant::now() < end {
         if round.is_multiple_of(2) {
             // Nothing of earlier rounds is asked for any more; the processes go on with what is gone.
             cluster.empty();
         }
-        let load = Duration::from_secs(ROUND_SECS.min(secs - round * ROUND_SECS));
+        let load = Duration::from_secs(ROUND_SECS).min(end - Instant::now());
         let history = folder.join(format!("round-{round}.jsonl"));
-        let seed = seed + round;
+        let seed = seed + round as u64;
         // In case that it does not come to its end.
         eprintln!(
             "round {round}: SLUICE_SOAK_SEED={seed}, {}",
             history.display()
         );
-        let found = round::run(&mut cluster, round as usize, seed, load, &history).await;
+        let found = round::run(&mut cluster, round, seed, load, &history).await;
         if !found.is_empty() {
             std::fs::write(history.with_extension("findings"), found.join("\n")).unwrap();
             panic!(
@@ -57,6 +59,7 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
             );
         }
         std::fs::remove_file(history).unwrap();
+        round += 1;
     }
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -183,7 +183,16 @@ impl Running {
             }
             state.not_before = now + PROGRESS_INTERVAL;
         }
-        save(&self.queues, &self.lease, "progress", &value).await
+        save(&self.queues, &self.lease, Some(("progress", &value))).await
+    }
+
+    /// Asks Valkey whether this run still has its job. A process that stood still may wake up after the job was run by
+    /// another and ended, and what it reads from then on, it reads too late: what a handler relies on, it reads before this.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when not, and when Valkey does not answer.
+    pub async fn confirm(&self) -> Result<(), QueueError> {
+        save(&self.queues, &self.lease, None).await
     }
 
     /// Adds a line to the job's log, which operators see with the job and which goes with it. Costs no waiting: lines are
@@ -207,7 +216,7 @@ impl Running {
     pub async fn save_checkpoint(&self, value: &impl Serialize) -> Result<(), QueueError> {
         let value = serde_json::to_string(value)?;
         check_size("checkpoint", value.len(), CHECKPOINT_LIMIT)?;
-        save(&self.queues, &self.lease, "checkpoint", &value).await
+        save(&self.queues, &self.lease, Some(("checkpoint", &value))).await
     }
 }
 
@@ -245,7 +254,7 @@ async fn send_later(queues: Queues, lease: Arc<Lease>, progress: Arc<Progress>) 
         sleep_until(until).await;
         let value = progress.lock().unsent.clone();
         if let Some(value) = &value
-            && let Err(error) = save(&queues, &lease, "progress", value).await
+            && let Err(error) = save(&queues, &lease, Some(("progress", value))).await
         {
             tracing::debug!(%error, job = %lease.id, "progress was not stored");
         }
@@ -260,16 +269,20 @@ async fn send_later(queues: Queues, lease: Arc<Lease>, progress: Arc<Progress>) 
     }
 }
 
-async fn save(queues: &Queues, lease: &Lease, field: &str, value: &str) -> Result<(), QueueError> {
+/// Stores a field and its value, or nothing, if the run still has the job.
+async fn save(
+    queues: &Queues,
+    lease: &Lease,
+    field: Option<(&str, &str)>,
+) -> Result<(), QueueError> {
     let shared = &queues.shared;
     let kept: bool = shared
         .lane
         .script(&shared.scripts.save, &root(lease.id.queue()), |command| {
-            command
-                .arg(lease.id.job())
-                .arg(&*lease.run)
-                .arg(field)
-                .arg(value);
+            command.arg(lease.id.job()).arg(&*lease.run);
+            if let Some((name, value)) = field {
+                command.arg(name).arg(value);
+            }
         })
         .await?;
     if kept {

@@ -3,7 +3,7 @@
 //! A read writes nothing. Its access is gathered in the process, and all that were gathered within [`GATHER`] are recorded
 //! together. A process that is killed, and a Valkey that takes no writes, lose those: they are statistics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError};
 use std::time::Duration;
 
@@ -114,19 +114,15 @@ impl Cache {
             let counts: Vec<_> = counts.map(|(id, count)| (&**id, *count)).collect();
             for counts in counts.chunks(CHUNK_ENTRIES) {
                 commands.add_command(self.recording(user, accesses.epoch, counts));
-                whose.push(user);
+                whose.push((user, accesses.epoch));
             }
         }
-        let recorded: Vec<u8> = RECORD.run_all_once(&self.valkey, &commands).await?;
+        let recorded: Vec<u64> = RECORD.run_all_once(&self.valkey, &commands).await?;
         // Whoever was invalidated since the access is no reader.
-        let refused: HashSet<&str> = whose
-            .into_iter()
-            .zip(recorded)
-            .filter_map(|(user, recorded)| (recorded == 0).then_some(&**user))
-            .collect();
-        let readers = users.iter().map(|(user, _)| &**user);
+        let readers = whose.into_iter().zip(recorded);
+        let readers = readers.filter(|(_, at)| *at > 0);
         let noted = self
-            .note_readers(readers.filter(|user| !refused.contains(user)))
+            .note_readers(readers.map(|((user, epoch), at)| (&**user, at, epoch)))
             .await?;
         // One who was invalidated just now may have been taken out before being noted.
         for (user, accesses) in users {

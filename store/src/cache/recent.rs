@@ -1,6 +1,6 @@
 //! Who read lately: the users for whom hot entries are kept warm.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -20,35 +20,37 @@ const KEPT: isize = 100_000;
 /// Whom this process has noted since `begun`.
 pub(super) struct Noted {
     begun: Instant,
-    users: HashSet<Box<str>>,
+    /// With the epoch in which each read: one who was invalidated since is to be noted anew.
+    users: HashMap<Box<str>, u64>,
 }
 
 impl Default for Noted {
     fn default() -> Noted {
         Noted {
             begun: Instant::now(),
-            users: HashSet::new(),
+            users: HashMap::new(),
         }
     }
 }
 
 impl Noted {
     /// Whether this user is due to be noted; from now on it is not.
-    fn is_due(&mut self, user: &str) -> bool {
+    fn is_due(&mut self, user: &str, epoch: u64) -> bool {
         if self.begun.elapsed() > NOTE_EVERY || self.users.len() >= REMEMBERED {
             *self = Noted::default();
         }
-        !self.users.contains(user) && self.users.insert(user.into())
+        self.users.insert(user.into(), epoch) != Some(epoch)
     }
 }
 
 impl Cache {
-    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, to about
-    /// a minute.
+    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, each
+    /// with the second of an access of at most about a minute before the last one. An invalidate that is going on may have
+    /// left them here: an epoch of that second or later shows it.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn recent_users(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+    pub async fn recent_users(&self, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
         let time = redis::cmd("TIME");
         let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
         let mut cmd = redis::cmd("ZRANGE");
@@ -59,27 +61,30 @@ impl Cache {
             .arg("REV")
             .arg("LIMIT")
             .arg(0)
-            .arg(limit);
+            .arg(limit)
+            .arg("WITHSCORES");
         self.valkey.query("recent_users", &cmd, None).await
     }
 
-    /// Notes that these users read, and returns those who were not noted of late. It lies in another slot than their keys, so no script of theirs can do it.
+    /// Notes when these users read, in seconds, and in which epoch, and returns those who were not noted of late. It lies in another slot than
+    /// their keys, so no script of theirs can do it.
     pub(super) async fn note_readers<'a>(
         &self,
-        users: impl Iterator<Item = &'a str>,
+        readers: impl Iterator<Item = (&'a str, u64, u64)>,
     ) -> Result<HashSet<&'a str>, StoreError> {
-        let due: HashSet<&str> = {
+        let due: HashMap<&str, u64> = {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            users.filter(|user| noted.is_due(user)).collect()
+            readers
+                .filter(|(user, _, epoch)| noted.is_due(user, *epoch))
+                .map(|(user, at, _)| (user, at))
+                .collect()
         };
         if due.is_empty() {
-            return Ok(due);
+            return Ok(HashSet::new());
         }
-        let time = redis::cmd("TIME");
-        let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
         let mut commands = Pipeline::new();
-        for user in &due {
-            commands.zadd(RECENT_USERS, user, now).ignore();
+        for (user, at) in &due {
+            commands.zadd(RECENT_USERS, user, at).ignore();
         }
         commands
             .zremrangebyrank(RECENT_USERS, 0, -KEPT - 1)
@@ -89,7 +94,7 @@ impl Cache {
         self.valkey
             .query_all_once::<()>("note_readers", &commands, None)
             .await?;
-        Ok(due)
+        Ok(due.into_keys().collect())
     }
 
     /// Takes out a user who was invalidated: nothing of theirs is to be kept warm.
@@ -105,10 +110,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_due_once() {
+    fn a_user_is_due_once_in_each_epoch() {
         let mut noted = Noted::default();
-        assert!(noted.is_due("ann"));
-        assert!(noted.is_due("ben"));
-        assert!(!noted.is_due("ann"));
+        assert!(noted.is_due("ann", 0));
+        assert!(noted.is_due("ben", 0));
+        assert!(!noted.is_due("ann", 0));
+        assert!(noted.is_due("ann", 1));
+        assert!(!noted.is_due("ann", 1));
     }
 }

@@ -93,10 +93,10 @@ async fn users_who_read_lately_are_listed_until_their_entries_would_have_expired
     store.cache.read("seen-by-nobody", "a").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     store.access("ben", "a").await;
-    assert_eq!(store.cache.recent_users(10).await.unwrap(), ["ben", "ann"]);
-    assert_eq!(store.cache.recent_users(1).await.unwrap(), ["ben"]);
+    assert_eq!(store.recent_users(10).await, ["ben", "ann"]);
+    assert_eq!(store.recent_users(1).await, ["ben"]);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(store.cache.recent_users(10).await.unwrap().is_empty());
+    assert!(store.recent_users(10).await.is_empty());
 }
 
 #[tokio::test]
@@ -116,16 +116,30 @@ async fn accesses_of_before_an_invalidate_leave_nothing_of_the_user_after_it() {
     store.cache.invalidate("u", true).await.unwrap();
     store.cache.record_accesses().await;
     assert!(store.cache.most_active("u", 0, 9).await.unwrap().is_empty());
-    assert!(store.cache.recent_users(9).await.unwrap().is_empty());
+    assert!(store.recent_users(9).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_recent_reader_has_the_second_of_an_access_which_an_invalidate_comes_after() {
+    let store = Store::start();
+    store.access("u", "a").await;
+    let [(user, read_at)] = &store.cache.recent_users(9).await.unwrap()[..] else {
+        panic!("one user read");
+    };
+    assert_eq!(user, "u");
+    let before = store.cache.epoch("u").await.unwrap();
+    store.cache.invalidate("u", true).await.unwrap();
+    let epoch = store.cache.epoch("u").await.unwrap();
+    assert!(before < read_at * 1_000_000 && read_at * 1_000_000 <= epoch);
 }
 
 #[tokio::test]
 async fn an_invalidated_user_is_no_recent_reader() {
     let store = Store::start();
     store.access("u", "a").await;
-    assert_eq!(store.cache.recent_users(9).await.unwrap(), ["u"]);
+    assert_eq!(store.recent_users(9).await, ["u"]);
     store.cache.invalidate("u", true).await.unwrap();
-    assert!(store.cache.recent_users(9).await.unwrap().is_empty());
+    assert!(store.recent_users(9).await.is_empty());
 }
 
 #[tokio::test]

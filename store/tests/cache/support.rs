@@ -60,6 +60,11 @@ impl Store {
         self.cache.record_accesses().await;
     }
 
+    pub async fn recent_users(&self, limit: usize) -> Vec<String> {
+        let users = self.cache.recent_users(limit).await.unwrap();
+        users.into_iter().map(|(user, _)| user).collect()
+    }
+
     /// What a reader gets, without leaving a trace in the ranking.
     pub async fn look(&self, user: &str, id: &str) -> Option<(Source, Bytes)> {
         self.cache.read(user, id).await.unwrap().hit
