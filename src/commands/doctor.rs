@@ -1,5 +1,6 @@
 //! `sluice doctor`
 
+mod cache;
 mod tail;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use clap::Args;
 use serde_json::Value;
 use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
 use sluice_queue::{QueueConfig, Queues};
+use sluice_store::cache::CacheConfig;
 use sluice_store::{ServerInfo, Valkey};
 use sluice_valkey::Address;
 use url::Url;
@@ -95,7 +97,7 @@ impl Doctor {
         );
 
         match self.valkey.or(running.as_ref()).address() {
-            Ok(address) => check_valkey(&mut findings, &address).await,
+            Ok(address) => check_valkey(&mut findings, &address, self.cache.config()).await,
             Err(failure) => {
                 findings.fail("valkey", &failure.to_string(), "nothing works without it")
             }
@@ -122,7 +124,7 @@ impl Doctor {
     }
 }
 
-async fn check_valkey(findings: &mut Findings, address: &Address) {
+async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheConfig) {
     let asked = async { Valkey::open_at(address, 1)?.server().await };
     let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
         Ok(Ok(server)) => server,
@@ -142,6 +144,7 @@ async fn check_valkey(findings: &mut Findings, address: &Address) {
         }
     };
     check_writes(findings, address).await;
+    cache::check(findings, address, config).await;
     tail::check(findings, address).await;
     let ServerInfo {
         name,
@@ -149,6 +152,7 @@ async fn check_valkey(findings: &mut Findings, address: &Address) {
         json_module,
         append_only,
         maxmemory_policy,
+        evicted_keys,
     } = server;
     let found = format!("{name} {version}");
     let major: u32 = version
@@ -176,8 +180,14 @@ async fn check_valkey(findings: &mut Findings, address: &Address) {
             "a restart loses jobs; `CONFIG SET appendonly yes`, then the same in its configuration",
         );
     }
-    if maxmemory_policy == "noeviction" {
+    if maxmemory_policy == "noeviction" && evicted_keys == 0 {
         findings.ok("memory", "nothing is evicted");
+    } else if maxmemory_policy == "noeviction" {
+        findings.warn(
+            "memory",
+            &format!("{evicted_keys} keys were evicted before maxmemory-policy was noeviction"),
+            "jobs and documents may be gone; a restart of the server begins the count anew",
+        );
     } else {
         findings.fail(
             "memory",

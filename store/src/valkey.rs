@@ -47,6 +47,8 @@ pub struct ServerInfo {
     pub append_only: bool,
     /// The setting `maxmemory-policy`, such as `noeviction`.
     pub maxmemory_policy: String,
+    /// Keys that were evicted since its start.
+    pub evicted_keys: u64,
 }
 
 impl Valkey {
@@ -118,6 +120,7 @@ impl Valkey {
             .arg("server")
             .arg("memory")
             .arg("persistence")
+            .arg("stats")
             .arg("modules")
             .query_async(&mut connection)
             .await?;
@@ -284,6 +287,9 @@ impl ServerInfo {
             json_module: info.lines().find_map(json_module_version),
             append_only: field("aof_enabled") == Some("1"),
             maxmemory_policy: field("maxmemory_policy").unwrap_or_default().into(),
+            evicted_keys: field("evicted_keys")
+                .and_then(|keys| keys.parse().ok())
+                .unwrap_or(0),
         }
     }
 }

@@ -95,6 +95,40 @@ async fn another_worker_takes_over_within_ten_seconds() {
 }
 
 #[tokio::test]
+async fn a_log_out_after_a_killed_sync_leaves_nothing_of_the_user() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 2000)).await;
+    let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
+    let mut doomed =
+        deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
+    proxy.hold_after(400_000);
+    for kind in ["OUT", "DEL"] {
+        let sync = json!({"user": "ann", "type": "allOne"});
+        let job = client.enqueue("sync", &sync).await;
+        eventually("a part of the files is staged", async || {
+            let keys = deployment.cached_keys("ann");
+            keys.iter().any(|key| key.ends_with("stage:entries"))
+        })
+        .await;
+        doomed.kill();
+
+        deployment.add_worker();
+        assert_eq!(client.finished(&job).await["result"]["synced"], 2000);
+        let (status, body) = client.invalidate("ann", kind).await;
+        assert_eq!(
+            (status, &body["invalidated"]),
+            (StatusCode::OK, &json!(2000))
+        );
+        assert_eq!(deployment.cached_keys("ann"), [] as [String; 0], "{kind}");
+        deployment.workers.clear();
+        proxy.hold_after(400_000);
+        doomed =
+            deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_interrupted_half_way_is_finished_by_another_worker() {
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();

@@ -61,6 +61,8 @@ async fn full_memory_is_named_and_what_frees_some_goes_through() {
         json!({"error": "out_of_memory", "message": "the queue is out of memory"})
     );
 
+    assert_eq!(client.cache_state("ann", "ann-1").await, "bulk");
+
     let (status, body) = client.invalidate("ann", "OUT").await;
     assert_eq!((status, &body["invalidated"]), (StatusCode::OK, &json!(20)));
     deployment.configure_valkey("maxmemory", "0");
@@ -73,7 +75,9 @@ async fn a_server_that_takes_no_writes_is_not_ready_and_is_again_afterwards() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     client.import(&files("ann", 20)).await;
+    client.sync("ann", "allOne").await;
     deployment.configure_valkey("min-replicas-to-write", "1");
+    assert_eq!(client.cache_state("ann", "ann-1").await, "bulk");
     let ready = readiness(client).await;
     assert_eq!(
         ready,
@@ -92,6 +96,81 @@ async fn a_server_that_takes_no_writes_is_not_ready_and_is_again_afterwards() {
     deployment.configure_valkey("min-replicas-to-write", "0");
     let (status, _) = client.sync("ann", "allOne").await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_node_at_a_read_only_replica_serves_what_is_cached_and_is_not_ready() {
+    let deployment = Deployment::start().await;
+    deployment.client.import(&files("ann", 20)).await;
+    deployment.client.sync("ann", "allOne").await;
+    let primary = format!("127.0.0.1 {}", deployment.valkey.port());
+    let replica = TestValkey::start_with(&["--replicaof", &primary]);
+    eventually("the replica has what the primary has", async || {
+        replica.keys("sm1:{ann}:live:*").len() >= 3
+    })
+    .await;
+
+    let (_api, client) = deployment
+        .api_with(&[("SLUICE_VALKEY_URL", &replica.url())])
+        .await;
+    assert_eq!(client.cache_state("ann", "ann-1").await, "bulk");
+    let ready = readiness(&client).await;
+    assert_eq!(
+        ready,
+        (StatusCode::SERVICE_UNAVAILABLE, json!("not_writable"))
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_valkey_lost_is_told_as_unavailable_and_not_as_not_found() {
+    let deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    client.import(&files("ann", 20)).await;
+    let waiting = client.clone();
+    let waiting = tokio::spawn(async move {
+        waiting
+            .post("sync", &json!({"user": "ann", "type": "allOne"}))
+            .await
+    });
+    eventually("the job waits", async || {
+        !deployment.valkey.keys("sq1:{sync}:job:*").is_empty()
+    })
+    .await;
+    redis::cmd("FLUSHALL")
+        .exec(&mut deployment.valkey.connection())
+        .unwrap();
+    let answer = waiting.await.unwrap();
+    assert!(answer.headers().contains_key("retry-after"));
+    let (status, body) = read(answer).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+}
+
+#[tokio::test]
+async fn a_set_of_which_a_key_is_gone_is_read_from_convex_and_doctor_says_it() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    client.import(&files("ann", 20)).await;
+    deployment.wait_until_tailed().await;
+    client.sync("ann", "allOne").await;
+    assert_eq!(client.cache_state("ann", "ann-1").await, "bulk");
+    deployment.wait_until_ranked("ann", "ann-1").await;
+    let (_, said) = deployment.doctor();
+    assert!(said.contains("no set lacks a part"), "{said}");
+
+    redis::cmd("DEL")
+        .arg("sm1:{ann}:live:order")
+        .exec(&mut deployment.valkey.connection())
+        .unwrap();
+    let (content, said) = deployment.doctor();
+    assert!(
+        !content && said.contains("1 bulk sets lack a part"),
+        "{said}"
+    );
+    assert_eq!(client.cache_state("ann", "ann-1").await, "miss");
+    client.sync("ann", "allOne").await;
+    assert_eq!(client.cache_state("ann", "ann-1").await, "bulk");
+    let (_, said) = deployment.doctor();
+    assert!(said.contains("no set lacks a part"), "{said}");
 }
 
 /// Runs a command of the binary to its end, with settings.

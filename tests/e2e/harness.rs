@@ -169,6 +169,39 @@ impl Deployment {
         Process::start(&["work"], &all)
     }
 
+    /// A further node of the API with its own settings, e.g. one that reads from a replica.
+    pub async fn api_with(&self, settings: &[(&str, &str)]) -> (Process, Client) {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut all = borrowed(&self.settings);
+        for setting in settings
+            .iter()
+            .chain(&[("SLUICE_LISTEN", address.as_str())])
+        {
+            all.retain(|(name, _)| name != &setting.0);
+            all.push(*setting);
+        }
+        let api = Process::start(&["serve"], &all);
+        let url = format!("http://{address}");
+        let client = Client::new(&url, &self.convex_url, DEPLOY_KEY, SECRET);
+        eventually("the node listens", async || {
+            let answer = client.request("GET", "/healthz").send().await;
+            answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        })
+        .await;
+        (api, client)
+    }
+
+    /// All that Valkey has of a user's cache, but for the time of the last log-out and the ranking.
+    pub fn cached_keys(&self, user: &str) -> Vec<String> {
+        let prefix = format!("sm1:{{{user}}}:");
+        let mut keys = self.valkey.keys(&format!("{prefix}*"));
+        keys.retain(|key| {
+            let part = &key[prefix.len()..];
+            part != "epoch" && !part.starts_with("activity:")
+        });
+        keys
+    }
+
     /// `host:port` of the Convex-compatible store.
     pub fn convex_address(&self) -> String {
         self.convex_url.trim_start_matches("http://").to_owned()

@@ -114,3 +114,25 @@ async fn a_deletion_waits_for_a_key_that_convex_takes() {
     assert_eq!(view["result"]["deleted"], 3, "{view}");
     assert_eq!(client.convex_count("ann").await, 0);
 }
+
+#[tokio::test]
+async fn a_log_out_while_convex_is_away_moves_the_epoch_and_is_answered() {
+    let mut deployment = Deployment::start().await;
+    deployment.convex.kill();
+    let epoch = |deployment: &Deployment| -> Option<u64> {
+        redis::cmd("HGET")
+            .arg(&["sm1:{ann}:epoch", "value"])
+            .query(&mut deployment.valkey.connection())
+            .unwrap()
+    };
+    assert_eq!(epoch(&deployment), None);
+    let answer = deployment.client.invalidate("ann", "OUT").await;
+    assert_eq!(
+        answer,
+        (
+            StatusCode::OK,
+            json!({"user": "ann", "type": "OUT", "invalidated": 0})
+        )
+    );
+    assert!(epoch(&deployment).is_some());
+}

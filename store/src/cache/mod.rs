@@ -11,6 +11,7 @@ mod list;
 mod recent;
 mod single;
 mod staging;
+mod whole;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
