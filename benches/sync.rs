@@ -1,7 +1,8 @@
 //! How long a user's metadata takes from the Convex-compatible store until it is visible in Valkey, against a bare
 //! client that writes the same bytes with pipelined `SET … EX`, in the same run and on the same server.
 //!
-//! Also: the longest time that another client's PING took meanwhile, and the worker's peak memory above idle. The
+//! Also: the longest time that another client's PING took meanwhile, and in the second after the user was logged out, which
+//! frees the set, beside an idle second; and the worker's peak memory above idle. The
 //! parts run as processes of their own, as deployed. Valkey keeps its append-only file, but does not rewrite it by
 //! itself meanwhile: a rewrite stalls clients by as much as 150 ms, whoever wrote the data. `SLUICE_BENCH_ROUNDS` sets how often each size is measured (3).
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -29,8 +30,8 @@ const PIPELINE: usize = 200;
 fn main() {
     let rounds = std::env::var("SLUICE_BENCH_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        println!("| user | entries | baseline MB/s | sync MB/s | time as a multiple of the baseline's | longest PING, baseline | longest PING, sync | worker's memory above idle |");
-        println!("|---|---|---|---|---|---|---|---|");
+        println!("| user | entries | baseline MB/s | sync MB/s | time as a multiple of the baseline's | longest PING, baseline | longest PING, sync | longest PING, log-out | longest PING, idle | worker's memory above idle |");
+        println!("|---|---|---|---|---|---|---|---|---|---|");
         for (name, size) in SIZES {
             measure(name, size, rounds).await;
         }
@@ -77,24 +78,42 @@ async fn measure(name: &str, size: u64, rounds: usize) {
         })
         .await;
         let peak = memory(pid, "VmHWM").saturating_sub(idle);
+        let idle = with_pings(port, rest()).await;
+        let out = with_pings(port, async {
+            let (status, body) = client.invalidate("bench", "OUT").await;
+            assert!(status.is_success(), "{status} {body}");
+            rest().await
+        })
+        .await;
         flush(port);
-        results.push((baseline, sync, peak));
+        results.push(Round {
+            baseline,
+            sync,
+            out,
+            idle,
+            peak,
+        });
     }
 
     let bytes: usize = entries.iter().map(|(id, json)| id.len() + json.len()).sum();
     let speed = |time: Duration| bytes as f64 / 1e6 / time.as_secs_f64();
-    results.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
-    let (baseline, sync, _) = results[results.len() / 2];
-    let peak = results.iter().map(|(_, _, peak)| *peak).max().unwrap_or(0);
-    let stall = |pick: fn(&Round) -> Duration| results.iter().map(pick).max().unwrap_or_default();
+    results.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
+    let median = &results[results.len() / 2];
+    let peak = results.iter().map(|round| round.peak).max().unwrap_or(0);
+    let stall = |of: fn(&Round) -> Timed| {
+        let longest = results.iter().map(|round| of(round).longest_ping).max();
+        longest.unwrap_or_default().as_secs_f64() * 1e3
+    };
     println!(
-        "| {name} | {} | {:.0} | {:.0} | {:.2} | {:.1} ms | {:.1} ms | {:.0} MB |",
+        "| {name} | {} | {:.0} | {:.0} | {:.2} | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.0} MB |",
         entries.len(),
-        speed(baseline.time),
-        speed(sync.time),
-        ratio(&results[results.len() / 2]),
-        stall(|round| round.0.longest_ping).as_secs_f64() * 1e3,
-        stall(|round| round.1.longest_ping).as_secs_f64() * 1e3,
+        speed(median.baseline.time),
+        speed(median.sync.time),
+        median.ratio(),
+        stall(|round| round.baseline),
+        stall(|round| round.sync),
+        stall(|round| round.out),
+        stall(|round| round.idle),
         peak as f64 / 1e6,
     );
 }
@@ -105,10 +124,25 @@ struct Timed {
     longest_ping: Duration,
 }
 
-type Round = (Timed, Timed, u64);
+struct Round {
+    baseline: Timed,
+    sync: Timed,
+    out: Timed,
+    idle: Timed,
+    peak: u64,
+}
 
-fn ratio((baseline, sync, _): &Round) -> f64 {
-    sync.time.as_secs_f64() / baseline.time.as_secs_f64()
+impl Round {
+    fn ratio(&self) -> f64 {
+        self.sync.time.as_secs_f64() / self.baseline.time.as_secs_f64()
+    }
+}
+
+/// As long as freed memory may take to be given back.
+async fn rest() -> Duration {
+    let second = Duration::from_secs(1);
+    tokio::time::sleep(second).await;
+    second
 }
 
 /// Fills Convex with a user of `size` bytes, and gives the entries as the cache will hold them.
