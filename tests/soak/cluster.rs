@@ -116,10 +116,10 @@ impl Cluster {
         self.convex = self.starter.convex(&self.convex_url);
     }
 
-    /// Bytes that Valkey may hold; 0: as many as it likes. Writes beyond them are refused.
-    pub fn limit_memory(&self, bytes: u64) {
+    /// Changes a setting of the running Valkey.
+    pub fn configure_valkey(&self, name: &str, value: &str) {
         redis::cmd("CONFIG")
-            .arg(&["SET", "maxmemory", &bytes.to_string()])
+            .arg(&["SET", name, value])
             .exec(&mut self.valkey.connection())
             .unwrap();
     }

@@ -32,9 +32,11 @@ enum Fault {
     StopLong,
     /// No memory for any write, and enough again.
     Fill,
+    /// No write without a replica, of which there is none.
+    NoReplica,
 }
 
-const ALL: [(Part, Fault); 12] = [
+const ALL: [(Part, Fault); 13] = [
     (Part::Api, Fault::Kill),
     (Part::Api, Fault::Stop),
     (Part::Worker, Fault::Kill),
@@ -47,6 +49,7 @@ const ALL: [(Part, Fault); 12] = [
     (Part::Valkey, Fault::Restart),
     (Part::Valkey, Fault::Stop),
     (Part::Valkey, Fault::Fill),
+    (Part::Valkey, Fault::NoReplica),
 ];
 
 /// Longer than a job's lease.
@@ -99,7 +102,8 @@ fn hurt(cluster: &mut Cluster, part: Part, fault: Fault, which: usize) {
         (Fault::KillAll, _) => cluster.workers.iter_mut().for_each(|it| it.kill()),
         (Fault::Restart, _) => cluster.valkey.restart(),
         (Fault::Stop | Fault::StopLong, part) => signal(cluster, part, which, "STOP"),
-        (Fault::Fill, _) => cluster.limit_memory(1),
+        (Fault::Fill, _) => cluster.configure_valkey("maxmemory", "1"),
+        (Fault::NoReplica, _) => cluster.configure_valkey("min-replicas-to-write", "1"),
     }
 }
 
@@ -113,7 +117,8 @@ fn mend(cluster: &mut Cluster, part: Part, fault: Fault, which: usize) {
         (Fault::KillAll, _) => (0..cluster.workers.len()).for_each(|it| cluster.restart_worker(it)),
         (Fault::Restart, _) => {}
         (Fault::Stop | Fault::StopLong, part) => signal(cluster, part, which, "CONT"),
-        (Fault::Fill, _) => cluster.limit_memory(0),
+        (Fault::Fill, _) => cluster.configure_valkey("maxmemory", "0"),
+        (Fault::NoReplica, _) => cluster.configure_valkey("min-replicas-to-write", "0"),
     }
 }
 

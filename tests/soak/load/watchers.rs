@@ -68,7 +68,7 @@ struct Watcher {
     name: String,
     caller: Caller,
     seen: Seen,
-    /// What to come back with, by document: the event id, and the revision of a frame, as they came.
+    /// What to come back with, by document: the event id, and the version of a frame, as they came.
     last: BTreeMap<String, Value>,
 }
 
@@ -154,8 +154,8 @@ impl Watcher {
         let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         for id in ids {
             let mut subscribe = json!({"type": "subscribe", "id": id});
-            if let Some(revision) = self.last.get(&format!("{service}/{id}")) {
-                subscribe["revision"] = revision.clone();
+            if let Some(version) = self.last.get(&format!("{service}/{id}")) {
+                subscribe["revision"] = version.clone();
             }
             socket.send(Message::text(subscribe.to_string())).await?;
         }
@@ -171,8 +171,7 @@ impl Watcher {
                     // Subscribed anew when the connection is.
                     self.last.remove(&document);
                 } else {
-                    self.last
-                        .insert(document.clone(), frame["revision"].clone());
+                    self.last.insert(document.clone(), frame["version"].clone());
                 }
                 self.saw(&document, &kind, frame["document"].take());
             }
