@@ -24,6 +24,9 @@ const ENTRIES_PER_USER: u32 = 100;
 /// How many users one sweep serves, those who read last first.
 const USERS_PER_SWEEP: usize = 10_000;
 
+/// How many users are read and enqueued at once: others wait for a millisecond.
+const USERS_PER_PAGE: usize = 500;
+
 /// What is wrong with a schedule.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
@@ -116,27 +119,40 @@ impl Job for Sweep {
         _: SweepRequest,
         running: &Running,
     ) -> Result<SweepAnswer, Failure> {
-        let users = context.cache.recent_users(USERS_PER_SWEEP).await?;
-        for (user, read_at) in &users {
+        let mut users = 0;
+        while users < USERS_PER_SWEEP {
             stop_if_cancelled(running)?;
-            let work = PrefetchWork {
-                request: PrefetchRequest {
-                    user: user.clone(),
-                    limit: ENTRIES_PER_USER,
-                },
-                read_at: Some(*read_at),
-            };
-            let job = NewJob {
-                priority: BATCH_PRIORITY,
-                user: Some(user.clone()),
-                // Not that of callers, who may ask for it after a log-out that ends this one.
-                unique: Some(Unique::by_key(format!("sweep:{user}"))),
-                ..Prefetch::new_job(&work)?
-            };
-            context.queues.enqueue(job).await?;
+            // Who reads meanwhile moves up, so that others come twice; their jobs are unique.
+            let page = context.cache.recent_users(users, USERS_PER_PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            users += page.len();
+            let jobs: Result<Vec<NewJob>, _> = page.into_iter().map(keep_warm).collect();
+            for added in context.queues.enqueue_all(&jobs?).await? {
+                added?;
+            }
         }
-        Ok(SweepAnswer { users: users.len() })
+        Ok(SweepAnswer { users })
     }
+}
+
+/// The prefetch for a user who read at this second.
+fn keep_warm((user, read_at): (String, u64)) -> Result<NewJob, QueueError> {
+    let work = PrefetchWork {
+        request: PrefetchRequest {
+            user: user.clone(),
+            limit: ENTRIES_PER_USER,
+        },
+        read_at: Some(read_at),
+    };
+    Ok(NewJob {
+        priority: BATCH_PRIORITY,
+        // Not that of callers, who may ask for it after a log-out that ends this one.
+        unique: Some(Unique::by_key(format!("sweep:{user}"))),
+        user: Some(user),
+        ..Prefetch::new_job(&work)?
+    })
 }
 
 #[cfg(test)]

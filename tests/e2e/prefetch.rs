@@ -64,6 +64,7 @@ async fn an_entry_is_refreshed_to_what_convex_holds_now() {
     let client = &deployment.client;
     client.import(&files("ann", 3)).await;
     client.cache_state("ann", "ann-0").await;
+    deployment.wait_until_ranked("ann", "ann-0").await;
     client.import(&[file("ann", "ann-0", 4711)]).await;
     client.prefetch("ann", 1).await;
     let entry: serde_json::Value = client.entry("ann", "ann-0").await.json().await.unwrap();
@@ -132,6 +133,7 @@ async fn the_schedule_refreshes_what_is_read_without_being_asked() {
     let client = &deployment.client;
     client.import(&files("ann", 3)).await;
     client.cache_state("ann", "ann-0").await;
+    deployment.wait_until_ranked("ann", "ann-0").await;
     client.import(&[file("ann", "ann-0", 4711)]).await;
     eventually("the entry is refreshed", async || {
         let entry: serde_json::Value = client.entry("ann", "ann-0").await.json().await.unwrap();

@@ -29,7 +29,7 @@ pub(super) async fn check(findings: &mut Findings, address: &Address, config: Ca
 
 async fn look(address: &Address, config: CacheConfig) -> Result<(u64, usize), StoreError> {
     let cache = Cache::new(Valkey::open_at(address, 1)?, config)?;
-    let users = cache.recent_users(USERS).await?;
+    let users = cache.recent_users(0, USERS).await?;
     let users: Vec<String> = users.into_iter().map(|(user, _)| user).collect();
     Ok((cache.sets_in_parts(&users).await?, users.len()))
 }

@@ -44,26 +44,30 @@ impl Noted {
 }
 
 impl Cache {
-    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, each
-    /// with the second of an access of at most about a minute before the last one. An invalidate that is going on may have
-    /// left them here: an epoch of that second or later shows it.
+    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, from the
+    /// place `from` (0 is the last reader) on, `limit` at most. Each comes with the second of an access of at most about a
+    /// minute before the last one. An invalidate that is going on may have left a user here: an epoch of that second or later
+    /// shows it.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
-    pub async fn recent_users(&self, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
+    pub async fn recent_users(
+        &self,
+        from: usize,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
         let time = redis::cmd("TIME");
         let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
+        let oldest = now.saturating_sub(self.config.entry_ttl.as_secs());
         let mut cmd = redis::cmd("ZRANGE");
         cmd.arg(RECENT_USERS)
-            .arg("+inf")
-            .arg(now.saturating_sub(self.config.entry_ttl.as_secs()))
-            .arg("BYSCORE")
+            .arg(from)
+            .arg(from + limit.max(1) - 1)
             .arg("REV")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(limit)
             .arg("WITHSCORES");
-        self.valkey.query("recent_users", &cmd, None).await
+        let mut users: Vec<(String, u64)> = self.valkey.query("recent_users", &cmd, None).await?;
+        users.truncate(users.partition_point(|(_, read_at)| *read_at >= oldest));
+        Ok(users)
     }
 
     /// Notes when these users read, in seconds, and in which epoch, and returns those who were not noted of late. It lies in another slot than

@@ -95,6 +95,10 @@ async fn users_who_read_lately_are_listed_until_their_entries_would_have_expired
     store.access("ben", "a").await;
     assert_eq!(store.recent_users(10).await, ["ben", "ann"]);
     assert_eq!(store.recent_users(1).await, ["ben"]);
+    let [(second, _)] = &store.cache.recent_users(1, 9).await.unwrap()[..] else {
+        panic!("one is left from the second place on");
+    };
+    assert_eq!(second, "ann");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(store.recent_users(10).await.is_empty());
 }
@@ -123,7 +127,7 @@ async fn accesses_of_before_an_invalidate_leave_nothing_of_the_user_after_it() {
 async fn a_recent_reader_has_the_second_of_an_access_which_an_invalidate_comes_after() {
     let store = Store::start();
     store.access("u", "a").await;
-    let [(user, read_at)] = &store.cache.recent_users(9).await.unwrap()[..] else {
+    let [(user, read_at)] = &store.cache.recent_users(0, 9).await.unwrap()[..] else {
         panic!("one user read");
     };
     assert_eq!(user, "u");

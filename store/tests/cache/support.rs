@@ -61,7 +61,7 @@ impl Store {
     }
 
     pub async fn recent_users(&self, limit: usize) -> Vec<String> {
-        let users = self.cache.recent_users(limit).await.unwrap();
+        let users = self.cache.recent_users(0, limit).await.unwrap();
         users.into_iter().map(|(user, _)| user).collect()
     }
 
