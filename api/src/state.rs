@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
+use sluice_store::board::Sessions;
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
 use sluice_store::tail::Tail;
@@ -54,6 +55,7 @@ pub struct AppState {
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
     pub(crate) tail: Tail,
+    pub(crate) sessions: Sessions,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
@@ -76,9 +78,10 @@ impl AppState {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            // Documents are kept where the cache is.
+            // All of it is kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
             tail: Tail::new(cache.valkey().clone()),
+            sessions: Sessions::new(cache.valkey().clone()),
             streams: Streams::new(config.streams),
             config: Arc::new(config),
             queues,

@@ -2,6 +2,7 @@
 //!
 //! No other crate but the queue knows a Valkey key or script.
 
+pub mod board;
 pub mod cache;
 pub mod documents;
 mod error;

@@ -63,7 +63,16 @@ impl Session {
     async fn log_in(&self, deployment: &Deployment, scopes: &str) {
         let token = deployment.client.token("operator", scopes, 600);
         self.open(deployment, "/board").await;
-        self.find("#token").await.send_keys(&token).await.unwrap();
+        self.enter(&token).await;
+    }
+
+    /// Logs in at the page that is open.
+    async fn enter(&self, token: &str) {
+        self.find("#token").await;
+        // Pasted: typing a long token takes seconds.
+        let paste = "document.querySelector('#token').value = arguments[0]";
+        let pasted = self.browser.execute(paste, vec![json!(token)]).await;
+        pasted.unwrap();
         self.press("button[type=submit]").await;
     }
 
@@ -187,6 +196,35 @@ async fn an_operator_pauses_a_queue_and_lets_it_go_on() {
         .open(&deployment, &format!("/board/jobs/{id}"))
         .await;
     session.shows("completed").await;
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_watched_job_leads_to_the_login_when_the_session_ends_elsewhere_and_back() {
+    let deployment = Deployment::without_workers(&[]).await;
+    let client = deployment.client.clone();
+    let id = client
+        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
+        .await;
+    let session = Session::start().await;
+    let groups: Vec<String> = (0..90)
+        .map(|group| format!("admin cn=group-{group:02},ou=groups,dc=example"))
+        .collect();
+    let page = format!("/board/jobs/{id}");
+    session.open(&deployment, &page).await;
+    let token = client.token("operator", &groups.join(" "), 600);
+    assert!(token.len() > 4096);
+    session.enter(&token).await;
+    session.shows("available").await;
+
+    let cookie = session.browser.get_named_cookie("sluice_board").await;
+    let cookie = format!("sluice_board={}", cookie.unwrap().value());
+    let logout = client.request("POST", "/board/logout");
+    let logout = logout.header("sec-fetch-site", "same-origin");
+    logout.header("cookie", cookie).send().await.unwrap();
+    session.shows("Your session has ended").await;
+    session.enter(&token).await;
+    session.shows(&id).await;
     session.close().await;
 }
 

@@ -394,12 +394,18 @@ impl Client {
         request.send().await.unwrap()
     }
 
-    /// The board's overview, as an operator who is logged in gets it.
+    /// The board's overview, as an operator who logs in gets it.
     pub async fn board_page(&self) -> String {
         let token = self.token("operator", "admin", 600);
-        let request = self.request("GET", "/board");
-        let answer = request.header("cookie", format!("sluice_board={token}"));
-        answer.send().await.unwrap().text().await.unwrap()
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let login = browser.build().unwrap().post(self.address("/board/login"));
+        let login = login.header("sec-fetch-site", "same-origin");
+        let login = login.header("content-type", "application/x-www-form-urlencoded");
+        let login = login.body(format!("token={token}")).send().await.unwrap();
+        let cookie = login.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap();
+        let request = self.request("GET", "/board").header("cookie", cookie);
+        request.send().await.unwrap().text().await.unwrap()
     }
 
     /// POSTs to `/api/v1/e/meta/<operation>`.

@@ -130,13 +130,17 @@ impl Caller {
 
     /// Returns once the token is good no more.
     pub(crate) fn expired(&self) -> impl Future<Output = ()> + Send + use<> {
-        let end =
-            UNIX_EPOCH + Duration::from_secs(self.expires_at.saturating_add(LEEWAY_SECS).min(FAR));
-        async move {
-            // Clocks may be set: look again now and then.
-            while let Ok(left) = end.duration_since(SystemTime::now()) {
-                tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
-            }
+        passed(self.expires_at.saturating_add(LEEWAY_SECS))
+    }
+}
+
+/// Returns once that time, in seconds since 1970, has passed.
+pub(crate) fn passed(at: u64) -> impl Future<Output = ()> + Send + use<> {
+    let end = UNIX_EPOCH + Duration::from_secs(at.min(FAR));
+    async move {
+        // Clocks may be set: look again now and then.
+        while let Ok(left) = end.duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
         }
     }
 }

@@ -16,7 +16,7 @@ use reqwest::Url;
 use sluice_convex::Secret;
 
 use crate::ApiError;
-pub(crate) use caller::{Admin, MetaWriter};
+pub(crate) use caller::{Admin, MetaWriter, passed};
 pub use caller::{Caller, Scope};
 use jwks::Jwks;
 use token::Claims;

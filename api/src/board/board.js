@@ -21,11 +21,18 @@ function show(content) {
   if (key) live.querySelector(key)?.focus({ preventScroll: true });
 }
 
+// To the login page, which leads back here. Whoever got this far was logged in, so that has ended.
+function logInAgain(address) {
+  const login = new URL(address);
+  login.searchParams.set("reason", "ended");
+  location.assign(login);
+}
+
 async function refetch() {
   if (!document.hidden) {
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (answer.redirected) return location.reload();
+      if (answer.redirected) return logInAgain(answer.url);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-live]");
       live.classList.toggle("stale", !fresh);
@@ -42,7 +49,11 @@ function listen(address) {
   let last = null;
   events.onmessage = (message) => { last = JSON.parse(message.data); show(last); };
   events.onopen = () => live.classList.remove("stale");
-  events.onerror = () => live.classList.add("stale");
+  events.onerror = () => {
+    live.classList.add("stale");
+    // The browser does not come again after an answer that is no stream, such as the login page.
+    if (events.readyState === EventSource.CLOSED) refetch();
+  };
   events.addEventListener("end", () => events.close());
   addEventListener("pointerup", () => { if (last) setTimeout(show, 50, last); });
 }

@@ -27,14 +27,16 @@ pub(super) async fn show(
     Ok(job_page(&job, batch.as_ref(), None))
 }
 
-/// The changing part of the page, as server-sent events, until the job is over; then one named `end`.
+/// The changing part of the page, as server-sent events, until the job is over; then one named `end`. With the session it ends,
+/// too, and the browser, which comes again, is sent to the login page.
 pub(super) async fn live(
     operator: Operator,
     State(state): State<AppState>,
     id: Result<Segment, ApiError>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = jobs::find(&state, &id?.0).await?.id;
-    let open = state.streams.open()?;
+    let open = state.streams.open_for(operator.subject())?;
+    let gone = operator.gone(&state);
     let changes = jobs::changes(&state, &id).then(move |job| {
         let state = state.clone();
         async move {
@@ -53,8 +55,7 @@ pub(super) async fn live(
             .then(|| Event::default().event("end").data("over"));
         stream::iter(fragment.into_iter().chain(end).map(Ok))
     });
-    // With the session the stream ends, too; the browser comes back for the login page.
-    let fragments = fragments.take_until(operator.0.expired());
+    let fragments = fragments.take_until(gone);
     Ok(Sse::new(open.hold(fragments)).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
 }
 

@@ -51,10 +51,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/board/jobs/{id}/retry", post(job::retry))
         .route("/board/jobs/{id}/cancel", post(job::cancel))
         .route("/board/jobs/{id}/delete", post(job::delete))
-        .route(
-            "/board/login",
-            get(session::login_page).post(session::login),
-        )
+        .route("/board/login", session::login_routes())
         .route("/board/logout", post(session::logout))
         .route(STYLE_PATH, get(async move || style))
         .route(SCRIPT_PATH, get(async move || script))

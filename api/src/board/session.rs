@@ -1,45 +1,86 @@
 //! Logging in to the board.
 //!
-//! The cookie holds the operator's own token, which is verified anew with every request; there is no session to keep or
-//! lose. It is `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from a page of the board, so
-//! other sites cannot use it; and it goes when the token expires.
+//! An operator shows a token of scope `admin` once. It is verified and forgotten: what stays is a session in Valkey, which ends
+//! with the token, or after [`LONGEST_SECS`], or when the operator logs out, and then at once for whoever has the cookie. The
+//! cookie holds the session's id. It is `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from
+//! a page of the board, so other sites cannot use it.
+
+use std::time::Duration;
 
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, FromRequestParts, Query, State};
+use axum::extract::{DefaultBodyLimit, Form, FromRequestParts, Query, State};
 use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, get};
 use maud::html;
 use serde::Deserialize;
+use sluice_store::board::Session;
 
-use super::{document, error_page, now_secs};
-use crate::auth::{Caller, Scope};
+use super::{PageError, document, error_page, now_secs};
+use crate::auth::{Scope, passed};
 use crate::{ApiError, AppState};
 
 const COOKIE_NAME: &str = "sluice_board";
-
-/// Browsers drop a cookie of more than 4,096 bytes, name and attributes included, without a word.
-const COOKIE_LIMIT: usize = 3_900;
-
 const BOARD_PATH: &str = "/board";
 const LOGIN_PATH: &str = "/board/login";
 
-/// Somebody with a good token of scope `admin` in the cookie. Everybody else is sent to the login page, and from there back.
-pub(super) struct Operator(pub Caller);
+/// A session ends by then, however long its token is good: one whose key the issuer has withdrawn does not stay for ever.
+const LONGEST_SECS: u64 = 24 * 3600;
+
+/// Room for the form around any token that a request's head could carry, in bytes.
+const LOGIN_LIMIT: usize = 512 * 1024;
+
+/// How often a stream looks whether its session is still there.
+const LOOK_AT_SESSION: Duration = Duration::from_secs(1);
+
+/// Somebody who is logged in. Everybody else is sent to the login page, and from there back.
+pub(super) struct Operator {
+    id: String,
+    session: Session,
+}
 
 impl FromRequestParts<AppState> for Operator {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
-        let Some(token) = cookie(&parts.headers) else {
+        let Some(id) = cookie(&parts.headers) else {
             return Err(to_login(parts, None));
         };
-        match admin(state, token).await {
-            Ok(caller) => Ok(Self(caller)),
-            Err(ApiError::Unauthorized(_)) => Err(to_login(parts, Some(Reason::Ended))),
-            Err(ApiError::Forbidden(_)) => Err(to_login(parts, Some(Reason::Scope))),
-            Err(error) => Err(error_page(error)),
+        let found = state.sessions.find(id).await;
+        let found = found.map_err(|error| error_page(error.into()))?;
+        match found.filter(|session| session.expires_at > now_secs()) {
+            Some(session) => Ok(Self {
+                id: id.to_owned(),
+                session,
+            }),
+            None => Err(to_login(parts, Some(Reason::Ended))),
+        }
+    }
+}
+
+impl Operator {
+    /// Who that is, as the token had it.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.session.subject.as_deref()
+    }
+
+    /// Returns once the session is over.
+    pub(super) fn gone(&self, state: &AppState) -> impl Future<Output = ()> + Send + use<> {
+        let (sessions, id) = (state.sessions.clone(), self.id.clone());
+        let expired = passed(self.session.expires_at);
+        let closed = async move {
+            // Whether it is while Valkey does not answer, nobody knows.
+            while !matches!(sessions.find(&id).await, Ok(None)) {
+                tokio::time::sleep(LOOK_AT_SESSION).await;
+            }
+        };
+        async move {
+            tokio::select! {
+                () = expired => {}
+                () = closed => {}
+            }
         }
     }
 }
@@ -47,25 +88,21 @@ impl FromRequestParts<AppState> for Operator {
 /// Why somebody who had logged in has to do so again.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Reason {
-    /// The session's token is good no more.
+enum Reason {
+    /// The session is over.
     Ended,
-    /// It is good, but not for this.
-    Scope,
 }
 
 impl Reason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",
-            Self::Scope => "scope",
         }
     }
 
     fn text(self) -> &'static str {
         match self {
             Self::Ended => "Your session has ended. Log in again.",
-            Self::Scope => "Your token does not have the scope admin. Log in with one that does.",
         }
     }
 }
@@ -123,12 +160,6 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     origin.is_some_and(|(_, authority)| Some(authority) == text(HOST.as_str()))
 }
 
-async fn admin(state: &AppState, token: &str) -> Result<Caller, ApiError> {
-    let caller = state.auth.verify(token).await?;
-    caller.require(Scope::Admin)?;
-    Ok(caller)
-}
-
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(COOKIE)
@@ -141,12 +172,12 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Where the login page leads to, and why it is shown.
 #[derive(Deserialize)]
-pub(super) struct Arrival {
+struct Arrival {
     next: Option<String>,
     reason: Option<Reason>,
 }
 
-pub(super) async fn login_page(arrival: Result<Query<Arrival>, QueryRejection>) -> Response {
+async fn login_page(arrival: Result<Query<Arrival>, QueryRejection>) -> Response {
     match &arrival {
         Ok(Query(Arrival { next, reason })) => {
             login_form(next.as_deref(), reason.map(Reason::text))
@@ -173,13 +204,19 @@ fn login_form(next: Option<&str>, problem: Option<&str>) -> Response {
     document("Log in", content)
 }
 
+/// The login page and what it sends.
+pub(super) fn login_routes() -> MethodRouter<AppState> {
+    let login = axum::routing::post(login).layer(DefaultBodyLimit::max(LOGIN_LIMIT));
+    get(login_page).merge(login)
+}
+
 #[derive(Deserialize)]
-pub(super) struct Login {
+struct Login {
     token: String,
     next: Option<String>,
 }
 
-pub(super) async fn login(
+async fn login(
     State(state): State<AppState>,
     _same_origin: SameOrigin,
     headers: HeaderMap,
@@ -192,53 +229,65 @@ pub(super) async fn login(
         )
             .into_response();
     };
-    let (token, next) = (token.trim(), next.as_deref());
-    if token.len() > COOKIE_LIMIT {
-        let problem = format!(
-            "Not logged in: the token has {} bytes, and browsers keep no more than {COOKIE_LIMIT}. Use one with fewer claims, such as groups.",
-            token.len()
-        );
-        return (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            login_form(next, Some(&problem)),
-        )
-            .into_response();
-    }
-    match admin(&state, token).await {
-        Ok(operator) => {
-            let lifetime = operator.expires_at().map_or(LONGEST_COOKIE_SECS, |at| {
-                at.saturating_sub(now_secs()).min(LONGEST_COOKIE_SECS)
-            });
-            let cookie = set_cookie(token, lifetime, &headers);
-            ([(SET_COOKIE, cookie)], Redirect::to(board_page(next))).into_response()
+    match begin(&state, token.trim(), cookie(&headers)).await {
+        Ok((id, lifetime_secs)) => {
+            let cookie = set_cookie(&id, lifetime_secs, &headers);
+            let next = board_page(next.as_deref());
+            ([(SET_COOKIE, cookie)], Redirect::to(next)).into_response()
         }
         Err(error) => {
             let problem = format!("Not logged in: {error}.");
-            (error.status(), login_form(next, Some(&problem))).into_response()
+            (error.status(), login_form(next.as_deref(), Some(&problem))).into_response()
         }
     }
 }
 
-pub(super) async fn logout(_same_origin: SameOrigin, headers: HeaderMap) -> Response {
-    (
-        [(SET_COOKIE, set_cookie("", 0, &headers))],
-        Redirect::to(LOGIN_PATH),
-    )
-        .into_response()
+/// A session for the holder of `token`, instead of the `former` one of this browser: its id, and its lifetime in seconds.
+async fn begin(
+    state: &AppState,
+    token: &str,
+    former: Option<&str>,
+) -> Result<(String, u64), ApiError> {
+    let caller = state.auth.verify(token).await?;
+    caller.require(Scope::Admin)?;
+    let (now, expires_at) = (now_secs(), caller.expires_at());
+    let lifetime_secs = expires_at.map_or(LONGEST_SECS, |at| at.saturating_sub(now));
+    let lifetime_secs = lifetime_secs.min(LONGEST_SECS);
+    if lifetime_secs == 0 {
+        return Err(ApiError::Unauthorized("the token has expired"));
+    }
+    if let Some(former) = former {
+        state.sessions.close(former).await?;
+    }
+    let session = Session {
+        subject: caller.subject().map(str::to_owned),
+        expires_at: now + lifetime_secs,
+    };
+    let lifetime = Duration::from_secs(lifetime_secs);
+    let id = state.sessions.open(&session, lifetime).await?;
+    Ok((id, lifetime_secs))
 }
 
-/// Browsers keep no cookie for longer than 400 days.
-const LONGEST_COOKIE_SECS: u64 = 400 * 24 * 3600;
+pub(super) async fn logout(
+    State(state): State<AppState>,
+    _same_origin: SameOrigin,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    if let Some(id) = cookie(&headers) {
+        state.sessions.close(id).await.map_err(ApiError::from)?;
+    }
+    let cookie = [(SET_COOKIE, set_cookie("", 0, &headers))];
+    Ok((cookie, Redirect::to(LOGIN_PATH)).into_response())
+}
 
-/// The token is base64url and dots, which a cookie holds as they are. `Secure` is left out where the browser came by plain HTTP,
-/// as some would not keep such a cookie even for 127.0.0.1.
-fn set_cookie(token: &str, lifetime_secs: u64, headers: &HeaderMap) -> String {
+/// `Secure` is left out where the browser came by plain HTTP, as some would not keep such a cookie even for 127.0.0.1.
+fn set_cookie(id: &str, lifetime_secs: u64, headers: &HeaderMap) -> String {
     let secure = headers
         .get(ORIGIN)
         .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     let secure = if secure { "; Secure" } else { "" };
     format!(
-        "{COOKIE_NAME}={token}; Path=/board; Max-Age={lifetime_secs}; HttpOnly; SameSite=Strict{secure}"
+        "{COOKIE_NAME}={id}; Path=/board; Max-Age={lifetime_secs}; HttpOnly; SameSite=Strict{secure}"
     )
 }
 
