@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::one_line::OneLine;
+
 /// One line for standard error and, where there is one, what to do about it. The process then ends with code 1.
 #[derive(Debug)]
 pub struct Failure {
@@ -28,9 +30,9 @@ impl Failure {
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        write!(f, "{}", OneLine(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
+            Some(hint) => write!(f, " ({})", OneLine(hint)),
             None => Ok(()),
         }
     }

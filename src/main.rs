@@ -9,6 +9,7 @@ mod dev;
 mod failure;
 mod http;
 mod import;
+mod one_line;
 mod output;
 mod progress;
 mod settings;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use crate::one_line::OneLine;
+
 /// How often a bar's spinner moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -73,6 +75,7 @@ impl Progress {
 
     /// Something worth a line of its own happened.
     pub fn note(&self, text: &str) {
+        let text = OneLine(text);
         match &self.shown {
             Shown::Bar(bar) => bar.println(format!("{}: {text}", self.label)),
             Shown::Lines { .. } => eprintln!("{}: {text}", self.label),

@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 
 use crate::failure::{Context, Failure};
 use crate::http;
+use crate::one_line::OneLine;
 use crate::settings::{LogFormat, LogSettings};
 
 /// Upper bounds of what takes time, in seconds: from a script's call to a sync of a full set.
@@ -43,18 +44,17 @@ pub fn start_logging(settings: &LogSettings, default_filter: &str) -> Result<(),
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {
-        LogFormat::Text => lines.fmt_fields(OneLine::default()).init(),
+        LogFormat::Text => lines.fmt_fields(OneLineFields::default()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     Ok(())
 }
 
-/// Writes the fields of events and spans as the default does, with control characters escaped: whatever a text from outside
-/// holds, it can neither begin a line of its own nor speak to the terminal.
+/// Writes the fields of events and spans as the default does, each text on one line.
 #[derive(Default)]
-struct OneLine(DefaultFields);
+struct OneLineFields(DefaultFields);
 
-impl<'writer> FormatFields<'writer> for OneLine {
+impl<'writer> FormatFields<'writer> for OneLineFields {
     fn format_fields<R: RecordFields>(
         &self,
         mut writer: Writer<'writer>,
@@ -62,15 +62,7 @@ impl<'writer> FormatFields<'writer> for OneLine {
     ) -> std::fmt::Result {
         let mut text = String::new();
         self.0.format_fields(Writer::new(&mut text), fields)?;
-        for character in text.chars() {
-            match character {
-                it if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => {
-                    write!(writer, "{}", it.escape_default())?;
-                }
-                it => writer.write_char(it)?,
-            }
-        }
-        Ok(())
+        write!(writer, "{}", OneLine(&text))
     }
 }
 

@@ -78,6 +78,16 @@ impl QueueError {
         }
     }
 
+    /// Whether a key holds another kind of value than the queue keeps there.
+    pub fn is_damage(&self) -> bool {
+        let Self::Valkey(error) = self else {
+            return false;
+        };
+        // A script passes the error on in its own.
+        let detail = error.detail().unwrap_or_default();
+        error.code() == Some("WRONGTYPE") || detail.contains("WRONGTYPE")
+    }
+
     /// Whether Valkey is away or busy, which the log says once for the whole process.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(self.fault(), Some(Fault::Outage | Fault::Busy))

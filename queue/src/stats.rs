@@ -1,6 +1,5 @@
 //! The numbers of queues.
 
-use redis::RedisError;
 use serde::Serialize;
 
 use crate::keys::{QUEUES, root};
@@ -59,7 +58,7 @@ impl Queues {
         for name in names {
             all.push(match self.stats(name.clone()).await {
                 // One queue whose keys are damaged must not hide the others.
-                Err(QueueError::Valkey(error)) if is_damage(&error) => QueueStats {
+                Err(error) if error.is_damage() => QueueStats {
                     damage: Some(error.to_string()),
                     ..QueueStats::none_of(name)
                 },
@@ -149,12 +148,4 @@ impl QueueStats {
             damage: None,
         }
     }
-}
-
-/// Whether a key holds another kind of value than the queue's.
-fn is_damage(error: &RedisError) -> bool {
-    error.code() == Some("WRONGTYPE")
-        || error
-            .detail()
-            .is_some_and(|detail| detail.contains("WRONGTYPE"))
 }

@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure, chain};
+use crate::one_line::OneLine;
 use crate::output;
 use crate::settings::{
     AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ValkeySettings,
@@ -56,15 +57,18 @@ struct Findings {
 
 impl Findings {
     fn ok(&self, what: &str, found: &str) {
+        let found = OneLine(found);
         output::line(format_args!("ok    {what:<10} {found}"));
     }
 
     fn warn(&self, what: &str, found: &str, mend: &str) {
+        let found = OneLine(found);
         output::line(format_args!("warn  {what:<10} {found}; {mend}"));
     }
 
     fn fail(&mut self, what: &str, found: &str, mend: &str) {
         self.failed += 1;
+        let found = OneLine(found);
         output::line(format_args!("fail  {what:<10} {found}; {mend}"));
     }
 }

@@ -4,9 +4,11 @@ use std::process::{Command, Output, Stdio};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sluice_test_support::{TestValkey, TlsFront};
+use sluice_test_support::{TestValkey, TlsFront, free_port};
 
-use crate::harness::{Client, Deployment, PATIENCE, SECRET, eventually, files, read};
+use crate::harness::{
+    Client, DEPLOY_KEY, Deployment, PATIENCE, Process, SECRET, eventually, files, read,
+};
 
 /// The status of `/readyz`, and what it says of Valkey.
 async fn readiness(client: &Client) -> (StatusCode, Value) {
@@ -250,4 +252,71 @@ async fn a_user_without_the_channels_is_named_by_the_probe_and_not_taken_for_an_
     .await;
     let (content, said) = deployment.doctor();
     assert!(!content && said.contains("sq1:*:events"), "{said}");
+}
+
+/// A Convex whose every answer is an error with a text of several lines that speaks to terminals.
+async fn start_forger() -> String {
+    let answer = async || {
+        let message = "down\n2026-01-01T00:00:00Z ERROR forged: line\r\u{1b}[2Jred\u{2028}x";
+        let body = axum::Json(json!({"code": "Down", "message": message}));
+        (axum::http::StatusCode::BAD_REQUEST, body)
+    };
+    let router = axum::Router::new().fallback(answer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn an_error_text_from_outside_stays_on_its_line_of_the_log() {
+    let (valkey, convex) = (TestValkey::start(), start_forger().await);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut settings = vec![
+        ("SLUICE_VALKEY_URL", valkey.url()),
+        ("SLUICE_CONVEX_URL", convex.clone()),
+        ("SLUICE_CONVEX_KEY", DEPLOY_KEY.to_owned()),
+    ];
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let append = || std::fs::OpenOptions::new().append(true).open(log.path());
+    let start = |command, settings: &[(&str, String)]| {
+        let settings: Vec<_> = settings.iter().map(|(name, it)| (*name, &**it)).collect();
+        Process::start_with_log(&[command], &settings, append().unwrap().into())
+    };
+    let _worker = start("work", &settings);
+    settings.push(("SLUICE_LISTEN", listen.clone()));
+    settings.push(("SLUICE_DEV_SECRET", SECRET.to_owned()));
+    let _api = start("serve", &settings);
+    let client = Client::new(&format!("http://{listen}"), &convex, DEPLOY_KEY, SECRET);
+    // It is not ready without a Convex.
+    eventually("the API answers", async || {
+        client.request("GET", "/healthz").send().await.is_ok()
+    })
+    .await;
+
+    let fetched = client.get("/api/v1/meta/ann-0?userId=ann").await;
+    assert_eq!(fetched.status(), StatusCode::BAD_GATEWAY);
+    let job = json!({"user": "ann", "type": "allOne"});
+    let job = client.enqueue("sync", &job).await;
+    assert_eq!(client.finished(&job).await["state"], "dead");
+    let mut text = String::new();
+    eventually("all three have logged", async || {
+        text = std::fs::read_to_string(log.path()).unwrap();
+        let lines = [
+            "Convex could not be read",
+            "the job failed",
+            "the tail cannot go on",
+        ];
+        lines.iter().all(|line| text.contains(line))
+    })
+    .await;
+    let forged = "\\n2026-01-01T00:00:00Z ERROR forged: line\\r\\u{1b}[2Jred\\u{2028}x";
+    assert!(text.matches(forged).count() >= 3, "{text}");
+    for character in ['\r', '\u{1b}', '\u{2028}'] {
+        assert!(!text.contains(character), "{text:?}");
+    }
+    assert!(
+        text.lines()
+            .all(|line| !line.starts_with("2026-01-01T00:00:00Z "))
+    );
 }

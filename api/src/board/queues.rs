@@ -145,8 +145,12 @@ pub(super) async fn queue(
         .checked_mul(PAGE_SIZE)
         .filter(|&offset| offset <= MAX_OFFSET)
         .ok_or(ApiError::NotFound)?;
-    let jobs = state.queues.list(&name, shown, offset, PAGE_SIZE).await?;
+    let jobs = match state.queues.list(&name, shown, offset, PAGE_SIZE).await {
+        Err(error) if error.is_damage() => Err(error.to_string()),
+        jobs => Ok(jobs?),
+    };
     let content = html! {
+        @if let Some(damage) = &stats.damage { p.problem role="alert" { "This queue's numbers cannot be read: " (damage) "." } }
         @if let Some((operation, count)) = selection.did.zip(selection.count) { (forms::done(operation, count, selection.taken)) }
         (forms::settings(stats))
         nav.tabs aria-label="States" {
@@ -156,7 +160,10 @@ pub(super) async fn queue(
                 }
             }
         }
-        (table(&jobs, shown))
+        @match &jobs {
+            Ok(jobs) => (table(jobs, shown)),
+            Err(damage) => p.problem role="alert" { "These jobs cannot be listed: " (damage) "." },
+        }
         nav.pages aria-label="Pages" {
             @if selection.page > 0 { a rel="prev" href=(list_address(&name, shown, selection.page - 1)) { "Newer" } }
             @if offset + PAGE_SIZE < count(stats, shown) {

@@ -659,3 +659,98 @@ async fn a_job_shows_its_log_its_batch_and_its_chain() {
         assert!(text.contains(shown), "{shown}: {text}");
     }
 }
+
+/// Spoils what Valkey keeps of the queues, by keys below `sq1:`.
+fn damage(app: &App, command: &[&str]) {
+    let mut valkey = app.valkey.connection();
+    let mut it = redis::cmd(command[0]);
+    it.arg(format!("sq1:{}", command[1])).arg(&command[2..]);
+    it.exec(&mut valkey).unwrap();
+}
+
+#[tokio::test]
+async fn damaged_jobs_are_marked_among_the_others_and_can_be_deleted() {
+    let app = App::start().await;
+    let [whole, field, key] = [
+        enqueue(&app, "a").await,
+        enqueue(&app, "b").await,
+        enqueue(&app, "c").await,
+    ];
+    let hash = |id: &str| format!("{{sync}}:job:{}", id.split_once('_').unwrap().1);
+    damage(&app, &["HSET", &hash(&field), "max_attempts", "abc"]);
+    damage(&app, &["DEL", &hash(&key)]);
+    damage(&app, &["SET", &hash(&key), "x"]);
+    let list = "/board/queues/sync?state=available";
+    let text = page(&app, list).await.text();
+    for id in [&whole, &field, &key] {
+        assert!(text.contains(&format!("/board/jobs/{id}")), "{text}");
+    }
+    for mark in [
+        "damaged: its field max_attempts cannot be read",
+        "damaged: its key does not hold a job",
+    ] {
+        assert!(text.contains(mark), "{mark}: {text}");
+    }
+    for id in [&field, &key] {
+        let path = format!("/board/jobs/{id}");
+        let text = page(&app, &path).await.text();
+        assert!(text.contains("This job is damaged"), "{text}");
+        assert!(text.contains(">Delete</button>"), "{text}");
+        let deleted = press(&app, &format!("{path}/delete")).await;
+        assert_eq!(deleted.status, 303, "{}", deleted.text());
+    }
+    let text = page(&app, list).await.text();
+    assert!(text.contains(&whole) && !text.contains("damaged"), "{text}");
+}
+
+#[tokio::test]
+async fn a_damaged_queue_is_marked_and_the_others_are_shown() {
+    let app = App::start().await;
+    enqueue(&app, "u").await;
+    let other = NewJob::new("other", &()).unwrap();
+    app.queues.enqueue(other).await.unwrap();
+    for (set, state) in [("available", "available"), ("dead", "dead")] {
+        damage(&app, &["DEL", &format!("{{other}}:{set}")]);
+        damage(&app, &["SET", &format!("{{other}}:{set}"), "x"]);
+        let text = page(&app, "/board").await.text();
+        assert!(text.contains(">damaged</span>"), "{text}");
+        let count = "href=\"/board/queues/sync?state=available&amp;page=0\">1</a>";
+        assert!(text.contains(count), "{text}");
+        for path in [
+            "/board/queues/other",
+            &format!("/board/queues/other?state={state}"),
+        ] {
+            let answer = page(&app, path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert!(answer.text().contains("WRONGTYPE"), "{}", answer.text());
+        }
+    }
+    assert_eq!(page(&app, "/board/queues/sync").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_retry_that_another_job_with_the_unique_key_forbids_is_refused_in_words() {
+    let app = App::start().await;
+    app.work("sync", async |_| {
+        Err(JobError::Fatal("the disk is full".to_owned()))
+    });
+    let dead = enqueue(&app, "u").await;
+    let id = JobId::parse(&dead).unwrap();
+    app.queues.wait(&id, LONG).await.unwrap().unwrap();
+    app.queues.pause("sync").await.unwrap();
+    let heir = enqueue(&app, "u").await;
+    assert_ne!(dead, heir);
+
+    let retried = press(&app, &format!("/board/jobs/{dead}/retry")).await;
+    assert_eq!(retried.status, 409);
+    let text = retried.text();
+    assert!(text.contains("Another job has the unique key"), "{text}");
+
+    let form = "operation=retry&state=dead&user=&error=";
+    let bulk = submit(&app, "/board/queues/sync/jobs", form).await;
+    let address = bulk.header("location");
+    assert!(address.ends_with("&did=retry&count=0&taken=1"), "{address}");
+    let text = page(&app, address).await.text();
+    assert!(text.contains("0 jobs were put back in line"), "{text}");
+    assert!(text.contains("1 were left alone because"), "{text}");
+}

@@ -3,7 +3,7 @@ use sluice_api::answers::Job;
 use sluice_api::auth::Scope;
 use sluice_queue::JobId;
 
-use crate::app::{App, USER, get, post, raw, sync_body, token, token_of};
+use crate::app::{Answer, App, USER, get, post, raw, sync_body, token, token_of};
 
 async fn enqueue(app: &App) -> String {
     let answer = app
@@ -102,7 +102,78 @@ async fn a_watched_job_streams_states_and_progress_and_ends() {
             .iter()
             .any(|(name, job)| name == "progress" && job["progress"]["entries"] == 2)
     );
-    assert_eq!(events.last().unwrap().1["result"], json!({"synced": 2}));
+    let (last, job) = events.last().unwrap();
+    assert_eq!(
+        (&**last, &job["result"]),
+        ("end", &json!({"synced": 2})),
+        "{job}"
+    );
+}
+
+/// A look at a job by a client that accepts this, and has seen that last.
+async fn look(app: &App, job: &str, accept: &str, last_seen: Option<&str>) -> Answer {
+    let mut request = get(job, &token(&[Scope::MetaRead]));
+    let headers = request.headers_mut();
+    headers.insert("accept", accept.parse().unwrap());
+    if let Some(last_seen) = last_seen {
+        headers.insert("last-event-id", last_seen.parse().unwrap());
+    }
+    app.send(request).await
+}
+
+#[tokio::test]
+async fn who_has_seen_the_last_event_of_a_job_does_not_come_for_it_again() {
+    let app = App::start().await;
+    let job = enqueue(&app).await;
+    let id = JobId::parse(job.rsplit('/').next().unwrap()).unwrap();
+    app.queues.cancel(&id).await.unwrap();
+    // As an `EventSource` that never saw it, and as one whose stream broke off before the end.
+    for last_seen in [None, Some("available")] {
+        let stream = look(&app, &job, "text/event-stream", last_seen).await;
+        let text = stream.text();
+        let [state, end, rest] = text.splitn(3, "\n\n").collect::<Vec<_>>()[..] else {
+            panic!("{text}");
+        };
+        for line in ["event: state", "id: cancelled", "retry: 2000"] {
+            assert!(state.lines().any(|it| it == line), "{line}: {text}");
+        }
+        for line in ["event: end", "id: end"] {
+            assert!(end.lines().any(|it| it == line), "{line}: {text}");
+        }
+        assert_eq!(rest, "");
+    }
+    let again = look(&app, &job, "text/event-stream", Some("end")).await;
+    assert_eq!((again.status.as_u16(), again.body.len()), (204, 0));
+    // A job that was retried meanwhile has events again.
+    app.queues.retry(&id).await.unwrap();
+    let watch = look(&app, &job, "text/event-stream", Some("end"));
+    let cancel = async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        app.queues.cancel(&id).await.unwrap();
+    };
+    let (stream, _) = tokio::join!(watch, cancel);
+    assert!(stream.text().contains("id: available"), "{}", stream.text());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_want_events_gets_the_job_once() {
+    let app = App::start().await;
+    let job = enqueue(&app).await;
+    for accept in [
+        "text/event-stream;q=0",
+        "text/event-stream;q=0, application/json",
+        "application/json, text/event-stream;q=0.5",
+        "*/*",
+    ] {
+        let answer = look(&app, &job, accept, None).await;
+        let kind = answer.header("content-type");
+        assert_eq!(
+            (answer.status.as_u16(), kind),
+            (200, "application/json"),
+            "{accept}"
+        );
+        assert_eq!(answer.json()["state"], "available");
+    }
 }
 
 #[tokio::test]
