@@ -151,23 +151,17 @@ pub(crate) fn accepted(job: &JobId) -> Response {
 }
 
 fn answer(job: JobId, finished: Finished) -> Result<Response, ApiError> {
-    match finished {
-        Finished::Completed(result) => {
+    match finished.parse::<Box<RawValue>, Refusal>() {
+        Ok(Finished::Completed(result)) => {
             let result = String::from(Box::<str>::from(result));
             Ok(([(CONTENT_TYPE, "application/json")], result).into_response())
         }
-        Finished::Refused(error) => Err(refusal(&job, &error)),
-        Finished::Dead { message } => Err(ApiError::JobFailed { job, message }),
-        Finished::Cancelled => Err(ApiError::JobCancelled(job)),
-    }
-}
-
-fn refusal(job: &JobId, error: &RawValue) -> ApiError {
-    match serde_json::from_str::<Refusal>(error.get()) {
-        Ok(refusal) => refusal.into(),
+        Ok(Finished::Refused(refusal)) => Err(refusal.into()),
+        Ok(Finished::Dead { message }) => Err(ApiError::JobFailed { job, message }),
+        Ok(Finished::Cancelled) => Err(ApiError::JobCancelled(job)),
         Err(error) => {
-            tracing::error!(%job, %error, "the job refused in a way that this version does not know");
-            ApiError::Internal
+            tracing::error!(%job, %error, "the job ended in a way that this version does not know");
+            Err(ApiError::Internal)
         }
     }
 }

@@ -113,7 +113,7 @@ fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
     if is_own || has_any(&DOCUMENT_VIEWERS) {
         return Ok(());
     }
-    let request = serde_json::from_str::<DocumentRequest>(job.payload.get());
+    let request = job.payload::<DocumentRequest>();
     match (request, &job.user) {
         (Ok(request), None) => caller.require_documents(&request.service),
         _ => Err(ApiError::Forbidden(Scope::DocsRead)),

@@ -1,6 +1,5 @@
 //! Why a job did not do what it was asked to.
 
-use serde::Serialize;
 use sluice_convex::client::ConvexError;
 use sluice_queue::{JobError, QueueError};
 use sluice_store::StoreError;
@@ -56,8 +55,8 @@ impl From<Failure> for JobError {
             return Self::Outage(failure.to_string());
         }
         let retryable = match &failure {
-            Failure::Refused(refusal) => return refuse(refusal),
-            Failure::Document(error) if error.is_answer() => return refuse(error),
+            Failure::Refused(refusal) => return Self::refuse(refusal),
+            Failure::Document(error) if error.is_answer() => return Self::refuse(error),
             Failure::Document(DocumentError::Store(error)) => error.is_retryable(),
             // Writers at once make way for a job, and a missing module may be loaded.
             Failure::Document(DocumentError::Contended | DocumentError::NoJsonModule) => true,
@@ -81,12 +80,5 @@ impl From<Failure> for JobError {
         } else {
             Self::Fatal(failure.to_string())
         }
-    }
-}
-
-fn refuse(reason: &impl Serialize) -> JobError {
-    match serde_json::value::to_raw_value(reason) {
-        Ok(reason) => JobError::Refuse(reason),
-        Err(error) => JobError::Fatal(error.to_string()),
     }
 }

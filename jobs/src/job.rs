@@ -4,8 +4,7 @@ use std::future::Future;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::to_raw_value;
-use sluice_queue::{HandlerResult, JobError, NewJob, QueueError, Running};
+use sluice_queue::{HandlerResult, NewJob, QueueError, Running};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -21,7 +20,7 @@ pub(crate) trait Job: 'static {
     /// What is asked, kept in the queue as JSON.
     type Request: Serialize + DeserializeOwned + Send;
     /// What the caller gets.
-    type Answer: Serialize + Send;
+    type Answer: Serialize + Send + 'static;
 
     /// Does the work. May be run again after a crash at any line.
     fn run(
@@ -44,10 +43,9 @@ pub(crate) trait Job: 'static {
 }
 
 /// Runs `J` for one delivery of the queue.
-pub(crate) async fn handle<J: Job>(context: Context, running: Running) -> HandlerResult {
+pub(crate) async fn handle<J: Job>(context: Context, running: Running) -> HandlerResult<J::Answer> {
     let request = running.payload::<J::Request>().map_err(Failure::Payload)?;
-    let answer = J::run(&context, request, &running).await?;
-    to_raw_value(&answer).map_err(|error| JobError::Fatal(error.to_string()))
+    Ok(J::run(&context, request, &running).await?)
 }
 
 /// Ends the job when the operator cancelled it, its lease was lost, or the process is shutting down.

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Done, PATIENCE, answer, connect, fatal, result, work};
+use common::{Done, PATIENCE, connect, result, work};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sluice_queue::{BatchCounts, JobError, NewBatch, NewJob, Running};
 
 /// All jobs of a batch are in one queue, so one handler tells them apart.
@@ -23,16 +24,16 @@ async fn main() -> Done {
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
     work(queues, "book", async |running: Running| {
-        match running.payload().map_err(fatal)? {
+        match running.payload()? {
             Task::Convert { page: 7 } if running.attempt() == 1 => {
                 Err(JobError::Fatal("page 7 is torn".into()))
             }
-            Task::Convert { page } => answer(&page),
+            Task::Convert { page } => Ok(json!(page)),
             Task::Report => {
-                let counts = running.input::<BatchCounts>().map_err(fatal)?;
-                answer(&counts.unwrap_or_default())
+                let counts = running.input::<BatchCounts>()?;
+                Ok(json!(counts.unwrap_or_default()))
             }
-            Task::Publish => answer(&"published"),
+            Task::Publish => Ok(json!("published")),
         }
     });
     let batch = queues
@@ -55,7 +56,7 @@ pub(crate) async fn run(url: &str) -> Done {
 
     let view = queues.batch(&batch).await?.ok_or("the batch is gone")?;
     let report = view.on_end.ok_or("no callback")?;
-    println!("at the end: {}", result(queues, &report).await?);
+    println!("at the end: {}", result::<Value>(queues, &report).await?);
     println!(
         "{} of {} completed",
         view.counts.completed, view.counts.jobs

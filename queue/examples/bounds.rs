@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Done, PATIENCE, answer, connect, fatal, work};
+use common::{Done, PATIENCE, connect, work};
+use serde_json::json;
 use sluice_queue::{
     LINE_LIMIT, LogLevel, NewJob, PAYLOAD_LIMIT, QueueConfig, QueueError, Queues, RESULT_LIMIT,
     Running,
@@ -31,11 +32,11 @@ pub(crate) async fn run(url: &str) -> Done {
     };
     let generous = Queues::connect(url, config).await?;
     work(queues, "texts", async |running: Running| {
-        let text: String = running.payload().map_err(fatal)?;
+        let text: String = running.payload()?;
         running.log(LogLevel::Info, &text);
         match text.len() {
-            PAYLOAD_LIMIT => answer(&text.len()),
-            _ => answer(&"y".repeat(RESULT_LIMIT)),
+            PAYLOAD_LIMIT => Ok(json!(text.len())),
+            _ => Ok(json!("y".repeat(RESULT_LIMIT))),
         }
     });
     let id = generous.enqueue(NewJob::new("texts", &text)?).await?.id;

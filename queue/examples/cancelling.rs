@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, PATIENCE, connect, fatal, running, work};
+use common::{Done, PATIENCE, connect, running, work};
 use sluice_queue::{HandlerResult, JobError, NewJob, Running};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -15,8 +15,8 @@ async fn main() -> Done {
     run(&common::address()?).await
 }
 
-async fn endless(running: Running) -> HandlerResult {
-    if running.payload::<String>().map_err(fatal)? == "deaf" {
+async fn endless(running: Running) -> HandlerResult<()> {
+    if running.payload::<String>()? == "deaf" {
         tokio::time::sleep(HOUR).await;
     }
     let token = running.cancelled();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Done, answer, connect, fatal, result, work};
+use common::{Done, connect, result, work};
 use sluice_queue::{NewJob, Running};
 
 #[tokio::main]
@@ -14,9 +14,9 @@ async fn main() -> Done {
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
     work(queues, "pipeline", async |running: Running| {
-        let step: String = running.payload().map_err(fatal)?;
-        let before: Option<String> = running.input().map_err(fatal)?;
-        answer(&match before {
+        let step: String = running.payload()?;
+        let before: Option<String> = running.input()?;
+        Ok(match before {
             Some(before) => format!("{before}, {step}"),
             None => step,
         })
@@ -28,7 +28,7 @@ pub(crate) async fn run(url: &str) -> Done {
     let chain = queues.enqueue_chain(&steps).await?;
     // All of them are there from the start, so the last one can be waited for.
     if let Some(last) = chain.jobs.last() {
-        println!("{}", result(queues, last).await?);
+        println!("{}", result::<String>(queues, last).await?);
     }
     Ok(())
 }

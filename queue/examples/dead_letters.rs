@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, connect, fatal, work};
+use common::{Done, PATIENCE, connect, work};
 use sluice_queue::{Backoff, JobError, JobFilter, NewJob, Running, State};
 
 #[tokio::main]
@@ -22,9 +22,9 @@ pub(crate) async fn run(url: &str) -> Done {
     work(queues, "store", move |running: Running| {
         let has_room = room.load(Ordering::SeqCst);
         async move {
-            match running.payload::<String>().map_err(fatal)?.as_str() {
+            match running.payload::<String>()?.as_str() {
                 "malformed" => Err(JobError::Fatal("it has no title".into())),
-                _ if has_room => answer(&"stored"),
+                _ if has_room => Ok("stored"),
                 _ => Err(JobError::Retry("the disk is full".into())),
             }
         }

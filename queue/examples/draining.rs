@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, connect, fatal, result, running, work};
+use common::{Done, connect, result, running, work};
 use sluice_queue::{HandlerResult, JobError, NewJob, Running, State};
 
 #[tokio::main]
@@ -13,16 +13,16 @@ async fn main() -> Done {
     run(&common::address()?).await
 }
 
-async fn travel(running: Running) -> HandlerResult {
+async fn travel(running: Running) -> HandlerResult<String> {
     if let Some(reached) = running.checkpoint::<String>() {
-        return answer(&format!("on from {reached}, attempt {}", running.attempt()));
+        return Ok(format!("on from {reached}, attempt {}", running.attempt()));
     }
-    if running.payload::<String>().map_err(fatal)? == "short" {
+    if running.payload::<String>()? == "short" {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        return answer(&"there");
+        return Ok("there".to_owned());
     }
     running.cancelled().cancelled().await;
-    running.save_checkpoint(&"half way").await.map_err(fatal)?;
+    running.save_checkpoint(&"half way").await?;
     Err(JobError::Cancelled)
 }
 
@@ -35,11 +35,11 @@ pub(crate) async fn run(url: &str) -> Done {
 
     // Nothing more is fetched. What still runs after a second is told to end, and goes back to its place in line.
     old.drain(Duration::from_secs(1)).await;
-    println!("{}", result(new, &short).await?);
+    println!("{}", result::<String>(new, &short).await?);
     let job = new.get(&long).await?.ok_or("the job is gone")?;
     assert_eq!((job.state, job.attempts), (State::Available, 0));
 
     work(new, "travel", travel);
-    println!("{}", result(new, &long).await?);
+    println!("{}", result::<String>(new, &long).await?);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, connect, fatal, work};
+use common::{Done, PATIENCE, connect, work};
 use serde::{Deserialize, Serialize};
 use sluice_queue::{NewJob, Running};
 
@@ -29,13 +29,13 @@ pub(crate) async fn run(url: &str) -> Done {
     work(queues, "accounts", move |running: Running| {
         let ended = ended.clone();
         async move {
-            let change: Change = running.payload().map_err(fatal)?;
+            let change: Change = running.payload()?;
             // The later ones are faster, and would overtake the others if they could.
             tokio::time::sleep(Duration::from_millis(40 / u64::from(change.number))).await;
             let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
             let account = ended.entry(change.account).or_default();
             account.push(change.number);
-            answer(&())
+            Ok(())
         }
     });
     let mut jobs = Vec::new();

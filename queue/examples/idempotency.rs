@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Done, answer, connect, result, work};
+use common::{Done, connect, result, work};
 use sluice_queue::{Idempotency, NewJob, QueueError};
 
 /// What a caller sends, with a key that it has made up for this order.
@@ -24,14 +24,14 @@ async fn main() -> Done {
 
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
-    work(queues, "orders", async |_| answer(&"sent"));
+    work(queues, "orders", async |_| Ok("sent"));
     let first = queues.enqueue(order("17", "a book")?).await?;
-    println!("{}", result(queues, &first.id).await?);
+    println!("{}", result::<String>(queues, &first.id).await?);
 
     // For 24 h the key answers with the first job and its result, though that has ended long ago.
     let again = queues.enqueue(order("17", "a book")?).await?;
     assert!(again.existing && again.id == first.id);
-    println!("{}", result(queues, &again.id).await?);
+    println!("{}", result::<String>(queues, &again.id).await?);
 
     // The same key for something else is a mistake of the caller.
     match queues.enqueue(order("17", "two books")?).await {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, connect, work};
+use common::{Done, PATIENCE, connect, work};
 use sluice_queue::{Limits, NewJob};
 
 #[tokio::main]
@@ -25,7 +25,7 @@ pub(crate) async fn run(url: &str) -> Done {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(10)).await;
             running.fetch_sub(1, Ordering::SeqCst);
-            answer(&())
+            Ok(())
         }
     });
 

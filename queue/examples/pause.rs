@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, connect, result, work};
+use common::{Done, connect, result, work};
 use sluice_queue::NewJob;
 
 #[tokio::main]
@@ -15,12 +15,12 @@ async fn main() -> Done {
 
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
-    work(queues, "night", async |_| answer(&"done"));
+    work(queues, "night", async |_| Ok("done"));
     queues.pause("night").await?;
     let id = queues.enqueue(NewJob::new("night", &"sleep")?).await?.id;
     let early = queues.wait(&id, Duration::from_millis(300)).await?;
     assert!(early.is_none(), "a paused queue gives out nothing");
     queues.resume("night").await?;
-    println!("{}", result(queues, &id).await?);
+    println!("{}", result::<String>(queues, &id).await?);
     Ok(())
 }

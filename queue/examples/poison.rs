@@ -5,8 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, connect, work_as};
-use sluice_queue::{NewJob, WorkerConfig};
+use common::{Done, PATIENCE, connect, work_as};
+use sluice_queue::{HandlerResult, NewJob, WorkerConfig};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ fn process_that_dies(url: &str, name: &str) -> std::io::Result<()> {
             let started = started.clone();
             async move {
                 started.send(()).await.ok();
-                std::future::pending().await
+                std::future::pending::<HandlerResult<()>>().await
             }
         });
         has_started.recv().await;
@@ -55,7 +55,7 @@ pub(crate) async fn run(url: &str) -> Done {
     }
     // It does not get at the third one.
     work_as(queues, "poisonous", settings("third"), async |_| {
-        answer(&"never")
+        Ok("never")
     });
     println!("{:?}", queues.wait(&id, PATIENCE).await?);
     for error in queues.get(&id).await?.ok_or("the job is gone")?.errors {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Done, answer, connect, fatal, result, work_as};
+use common::{Done, connect, result, work_as};
 use sluice_queue::{NewJob, Running, WorkerConfig};
 
 #[tokio::main]
@@ -34,12 +34,12 @@ pub(crate) async fn run(url: &str) -> Done {
         "mixed",
         WorkerConfig::new("one at a time", 1),
         async |running: Running| {
-            println!("{}", running.payload::<String>().map_err(fatal)?);
-            answer(&())
+            println!("{}", running.payload::<String>()?);
+            Ok(())
         },
     );
     queues.resume("mixed").await?;
     // The one that was added first runs last.
-    result(queues, &last.ok_or("no job")?).await?;
+    result::<()>(queues, &last.ok_or("no job")?).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, connect, fatal, result, work};
+use common::{Done, connect, result, work};
 use futures_util::StreamExt;
 use serde_json::json;
 use sluice_queue::{Backoff, HandlerResult, JobError, LogLevel, NewJob, Running};
@@ -15,23 +15,22 @@ async fn main() -> Done {
     run(&common::address()?).await
 }
 
-async fn copy(running: Running) -> HandlerResult {
-    let total: u32 = running.payload().map_err(fatal)?;
+async fn copy(running: Running) -> HandlerResult<u32> {
+    let total: u32 = running.payload()?;
     let begun_at = running.checkpoint::<u32>().unwrap_or(0);
     running.log(LogLevel::Info, format!("copying from {begun_at} on"));
     for copied in begun_at..total {
         running
             .progress(&json!({ "copied": copied, "total": total }))
-            .await
-            .map_err(fatal)?;
+            .await?;
         if running.attempt() == 1 && copied == 5 {
-            running.save_checkpoint(&copied).await.map_err(fatal)?;
+            running.save_checkpoint(&copied).await?;
             running.log(LogLevel::Warn, "the connection broke");
             return Err(JobError::Retry("the connection broke".into()));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    answer(&(total - begun_at))
+    Ok(total - begun_at)
 }
 
 pub(crate) async fn run(url: &str) -> Done {
@@ -47,7 +46,10 @@ pub(crate) async fn run(url: &str) -> Done {
     while let Some(job) = changes.next().await.transpose()? {
         println!("{:?}, progress {:?}", job.state, job.progress);
     }
-    println!("{} copied by the last attempt", result(queues, &id).await?);
+    println!(
+        "{} copied by the last attempt",
+        result::<u32>(queues, &id).await?
+    );
     for line in queues.get(&id).await?.ok_or("the job is gone")?.log {
         println!("attempt {}: {:?} {}", line.attempt, line.level, line.text);
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Done, answer, connect, fatal, result, work};
+use common::{Done, connect, result, work};
 use sluice_queue::NewJob;
 
 #[tokio::main]
@@ -14,10 +14,10 @@ async fn main() -> Done {
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
     work(queues, "greet", async |running| {
-        let name: String = running.payload().map_err(fatal)?;
-        answer(&format!("hello {name}"))
+        let name: String = running.payload()?;
+        Ok(format!("hello {name}"))
     });
     let job = queues.enqueue(NewJob::new("greet", &"you")?).await?;
-    println!("{}", result(queues, &job.id).await?);
+    println!("{}", result::<String>(queues, &job.id).await?);
     Ok(())
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, result, work};
+use common::{Done, result, work};
 use sluice_queue::{Idempotency, Keep, NewJob, QueueConfig, Queues, Retention, State};
 
 #[tokio::main]
@@ -26,7 +26,7 @@ pub(crate) async fn run(url: &str) -> Done {
         ..QueueConfig::default()
     };
     let queues = &Queues::connect(url, config).await?;
-    work(queues, "diary", async |_| answer(&"written"));
+    work(queues, "diary", async |_| Ok("written"));
     let mut first = None;
     for day in 1..=10 {
         let job = NewJob {
@@ -37,7 +37,7 @@ pub(crate) async fn run(url: &str) -> Done {
             ..NewJob::new("diary", &day)?
         };
         let id = queues.enqueue(job).await?.id;
-        result(queues, &id).await?;
+        result::<String>(queues, &id).await?;
         first = first.or(Some(id));
     }
     for job in queues.list("diary", State::Completed, 0, 100).await? {

@@ -5,8 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, PATIENCE, answer, connect, fatal, result, work};
-use serde_json::value::to_raw_value;
+use common::{Done, PATIENCE, connect, result, work};
 use sluice_queue::{Backoff, JobError, NewJob, Running};
 
 #[tokio::main]
@@ -17,11 +16,11 @@ async fn main() -> Done {
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
     work(queues, "flaky", async |running: Running| {
-        match running.payload::<String>().map_err(fatal)?.as_str() {
-            "no" => Err(JobError::Refuse(to_raw_value(&"no").map_err(fatal)?)),
+        match running.payload::<String>()?.as_str() {
+            "no" => Err(JobError::refuse(&"no")),
             "never" => Err(JobError::Fatal("it cannot ever succeed".into())),
             _ if running.attempt() < 4 => Err(JobError::Retry("the other side is away".into())),
-            _ => answer(&running.attempt()),
+            _ => Ok(running.attempt()),
         }
     });
 
@@ -37,7 +36,10 @@ pub(crate) async fn run(url: &str) -> Done {
         ..NewJob::new("flaky", &"at last")?
     };
     let job = queues.enqueue(stubborn).await?;
-    println!("succeeded in attempt {}", result(queues, &job.id).await?);
+    println!(
+        "succeeded in attempt {}",
+        result::<u32>(queues, &job.id).await?
+    );
 
     // Tried twice, the second time after exactly 10 ms; then it is a dead letter.
     let listed = NewJob {

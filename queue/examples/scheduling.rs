@@ -5,7 +5,7 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::{Done, answer, connect, result, work};
+use common::{Done, connect, result, work};
 use sluice_queue::{JobId, NewJob, Queues};
 
 #[tokio::main]
@@ -15,7 +15,7 @@ async fn main() -> Done {
 
 pub(crate) async fn run(url: &str) -> Done {
     let queues = &connect(url).await?;
-    work(queues, "later", async |_| answer(&"done"));
+    work(queues, "later", async |_| Ok("done"));
     let delayed = NewJob {
         delay: Some(Duration::from_millis(200)),
         ..NewJob::new("later", &"after a while")?
@@ -42,7 +42,7 @@ pub(crate) async fn run(url: &str) -> Done {
 }
 
 async fn report(queues: &Queues, id: &JobId) -> Done {
-    result(queues, id).await?;
+    result::<String>(queues, id).await?;
     let job = queues.get(id).await?.ok_or("the job is gone")?;
     let started = job.started_at.ok_or("it did not start")?;
     println!(

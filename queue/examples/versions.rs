@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Done, answer, connect, result, work_as};
+use common::{Done, connect, result, work_as};
 use sluice_queue::{NewJob, WorkerConfig};
 
 #[tokio::main]
@@ -19,9 +19,7 @@ pub(crate) async fn run(url: &str) -> Done {
         version,
         ..WorkerConfig::new(name, 1)
     };
-    work_as(queues, "upgrade", knowing(1, "old"), async |_| {
-        answer(&"old")
-    });
+    work_as(queues, "upgrade", knowing(1, "old"), async |_| Ok("old"));
     let new = NewJob {
         version: 2,
         ..NewJob::new("upgrade", &"in the new shape")?
@@ -29,9 +27,7 @@ pub(crate) async fn run(url: &str) -> Done {
     let id = queues.enqueue(new).await?.id;
     let early = queues.wait(&id, Duration::from_millis(300)).await?;
     assert!(early.is_none(), "the old worker leaves it alone");
-    work_as(queues, "upgrade", knowing(2, "new"), async |_| {
-        answer(&"new")
-    });
-    println!("run by the {} worker", result(queues, &id).await?);
+    work_as(queues, "upgrade", knowing(2, "new"), async |_| Ok("new"));
+    println!("run by the {} worker", result::<String>(queues, &id).await?);
     Ok(())
 }

@@ -13,13 +13,22 @@
 //! let worker = WorkerBuilder::new("greeter")
 //!     .backend(queues.backend("greet", WorkerConfig::new("greeter", 10)))
 //!     .build(async |running: Running| {
-//!         let name: String = running.payload().map_err(|e| JobError::Fatal(e.to_string()))?;
-//!         HandlerResult::Ok(serde_json::value::to_raw_value(&format!("hello {name}")).unwrap())
+//!         let name: String = running.payload()?;
+//!         HandlerResult::Ok(format!("hello {name}"))
 //!     });
-//! tokio::spawn(worker.run());
+//! let worker = tokio::spawn(worker.run());
 //!
 //! let id = queues.enqueue(NewJob::new("greet", &"you")?).await?.id;
-//! println!("{:?}", queues.wait(&id, std::time::Duration::from_secs(30)).await?);
+//! let limit = std::time::Duration::from_secs(30);
+//! if let Some(finished) = queues.wait(&id, limit).await? {
+//!     match finished.parse::<String, String>()? {
+//!         Finished::Completed(greeting) => println!("{greeting}"),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! // Running jobs end, and then the worker.
+//! queues.drain(limit).await;
+//! worker.await??;
 //! # Ok(())
 //! # }
 //! ```

@@ -112,7 +112,7 @@ async fn success_is_called_back_though_it_takes_an_operators_retry_and_the_end_o
 
     assert_eq!(queues.retry(&dead).await.unwrap(), Retried::Done);
     let input = until(&queues, &success, |job| job.state == State::Completed).await;
-    let counts: BatchCounts = serde_json::from_str(input.result.unwrap().get()).unwrap();
+    let counts = input.result::<BatchCounts>().unwrap().unwrap();
     assert_eq!((counts.jobs, counts.completed, counts.dead), (2, 2, 0));
     let seen = queues.batch(&batch).await.unwrap().unwrap();
     assert_eq!(seen.ended_at, ended_at);

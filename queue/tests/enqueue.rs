@@ -32,7 +32,7 @@ async fn the_limit_of_payloads_is_a_setting() {
     let id = queues.enqueue(job(&payload)).await.unwrap().id;
     work(&queues, fast("w", 1), async |running: Running| {
         let payload: String = running.payload().unwrap();
-        Ok(serde_json::value::to_raw_value(&payload.len()).unwrap())
+        Ok(json(&payload.len()))
     });
     let finished = queues.wait(&id, LONG).await.unwrap().unwrap();
     assert!(matches!(finished, Finished::Completed(it) if it.get() == payload.len().to_string()));

@@ -42,6 +42,8 @@ mod retention;
 mod retries;
 #[path = "../examples/scheduling.rs"]
 mod scheduling;
+#[path = "../examples/typed.rs"]
+mod typed;
 #[path = "../examples/unique.rs"]
 mod unique;
 #[path = "../examples/versions.rs"]
@@ -73,7 +75,7 @@ macro_rules! run {
 
 run!(
     batches bounds bulk cancelling chains dead_letters draining groups idempotency limits pause
-    poison priorities progress rates results retention retries scheduling unique versions
+    poison priorities progress rates results retention retries scheduling typed unique versions
 );
 
 #[test]

@@ -52,7 +52,7 @@ async fn a_monitor_runs_workers_and_ends_after_a_drain() {
             .backend(handle.backend("q", fast("monitored", 2)))
             .build(async |running: Running| {
                 running.cancelled().cancelled().await;
-                HandlerResult::Err(JobError::Cancelled)
+                HandlerResult::<()>::Err(JobError::Cancelled)
             })
     });
     let context = monitor.context();
@@ -96,8 +96,12 @@ async fn a_worker_that_runs_by_itself_ends_when_its_process_has_drained() {
     let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
     finished(&queues, &id).await;
     queues.drain(LONG).await;
-    tokio::time::timeout(LONG, worker.running)
-        .await
-        .expect("the worker does not end")
-        .unwrap();
+    // One that is started only now has nothing to do.
+    let late = work(&queues, fast("late", 1), async |_| Ok(json(&())));
+    for worker in [worker, late] {
+        tokio::time::timeout(LONG, worker.running)
+            .await
+            .expect("the worker does not end")
+            .unwrap();
+    }
 }

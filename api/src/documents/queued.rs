@@ -170,21 +170,18 @@ async fn is_over(
 
 /// What a job that made a write, or was to, has to say of it.
 pub(super) fn outcome(job: &JobId, finished: Finished) -> Result<DocumentAnswer, ApiError> {
-    let unreadable = |error: serde_json::Error| {
-        // By its kind alone, for its text could quote the document.
-        tracing::error!(%job, kind = ?error.classify(), "the outcome of a job is malformed");
-        ApiError::Internal
-    };
-    match finished {
-        Finished::Completed(result) => serde_json::from_str(result.get()).map_err(unreadable),
-        Finished::Refused(error) => {
-            let error: DocumentError = serde_json::from_str(error.get()).map_err(unreadable)?;
-            Err(error.into())
-        }
-        Finished::Dead { message } => Err(ApiError::JobFailed {
+    match finished.parse::<DocumentAnswer, DocumentError>() {
+        Ok(Finished::Completed(answer)) => Ok(answer),
+        Ok(Finished::Refused(error)) => Err(error.into()),
+        Ok(Finished::Dead { message }) => Err(ApiError::JobFailed {
             job: job.clone(),
             message,
         }),
-        Finished::Cancelled => Err(ApiError::JobCancelled(job.clone())),
+        Ok(Finished::Cancelled) => Err(ApiError::JobCancelled(job.clone())),
+        Err(_) => {
+            // Without the error, whose text could quote the document.
+            tracing::error!(%job, "the outcome of a job is malformed");
+            Err(ApiError::Internal)
+        }
     }
 }

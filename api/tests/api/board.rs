@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use crate::app::{Answer, App, LONG, SECRET, get, post, token};
+use crate::app::{Answer, App, LONG, SECRET, get, post, raw, token};
 
 const ORIGIN: &str = "http://board.test";
 
@@ -639,7 +639,7 @@ async fn a_job_shows_its_log_its_batch_and_its_chain() {
     app.queues.close_batch(&batch).await.unwrap();
     app.work("sync", async |running: Running| {
         running.log(LogLevel::Warn, "the <disk> is nearly full");
-        Ok(serde_json::value::to_raw_value(&"left behind").unwrap())
+        Ok(raw(&json!("left behind")))
     });
     let long = std::time::Duration::from_secs(30);
     app.queues.wait(&ids[1], long).await.unwrap();

@@ -2,15 +2,16 @@
 #![allow(dead_code)]
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use apalis::prelude::WorkerBuilder;
 use futures_util::StreamExt;
 use serde::Serialize;
-use serde_json::value::to_raw_value;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sluice_queue::{
-    Finished, HandlerResult, JobError, JobId, QueueConfig, QueueError, Queues, Running, State,
-    WorkerConfig,
+    Finished, HandlerResult, JobId, QueueConfig, QueueError, Queues, Running, State, WorkerConfig,
 };
 
 pub type Done = Result<(), Box<dyn Error>>;
@@ -30,19 +31,21 @@ pub async fn connect(url: &str) -> Result<Queues, QueueError> {
 }
 
 /// Starts a worker of four places, which runs until the process ends.
-pub fn work<F, Fut>(queues: &Queues, queue: &str, handler: F)
+pub fn work<F, Fut, T>(queues: &Queues, queue: &str, handler: F)
 where
     F: FnMut(Running) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = HandlerResult> + Send + 'static,
+    Fut: Future<Output = HandlerResult<T>> + Send + 'static,
+    T: Serialize + Send + 'static,
 {
     work_as(queues, queue, WorkerConfig::new("example", 4), handler);
 }
 
 /// Starts a worker with settings.
-pub fn work_as<F, Fut>(queues: &Queues, queue: &str, config: WorkerConfig, handler: F)
+pub fn work_as<F, Fut, T>(queues: &Queues, queue: &str, config: WorkerConfig, handler: F)
 where
     F: FnMut(Running) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = HandlerResult> + Send + 'static,
+    Fut: Future<Output = HandlerResult<T>> + Send + 'static,
+    T: Serialize + Send + 'static,
 {
     let worker = WorkerBuilder::new(format!("{queue}-{}", config.name))
         .backend(queues.backend(queue, config))
@@ -50,20 +53,14 @@ where
     tokio::spawn(worker.run());
 }
 
-/// What a handler returns when all went well.
-pub fn answer(value: &impl Serialize) -> HandlerResult {
-    to_raw_value(value).map_err(fatal)
-}
-
-/// For what cannot get better by trying again.
-pub fn fatal(error: impl ToString) -> JobError {
-    JobError::Fatal(error.to_string())
-}
-
-/// The result of a job, as JSON, once it has completed.
-pub async fn result(queues: &Queues, id: &JobId) -> Result<String, Box<dyn Error>> {
-    match queues.wait(id, PATIENCE).await? {
-        Some(Finished::Completed(result)) => Ok(result.get().to_owned()),
+/// The result of a job, once it has completed.
+pub async fn result<T: DeserializeOwned + Debug>(
+    queues: &Queues,
+    id: &JobId,
+) -> Result<T, Box<dyn Error>> {
+    let finished = queues.wait(id, PATIENCE).await?.ok_or("it goes on")?;
+    match finished.parse::<T, Value>()? {
+        Finished::Completed(result) => Ok(result),
         other => Err(format!("{id} ended as {other:?}").into()),
     }
 }

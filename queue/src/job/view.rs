@@ -98,13 +98,13 @@ pub struct AttemptError {
     pub message: String,
 }
 
-/// How a job ended.
+/// How a job ended: with a result `T`, or refused for a reason `R`; as JSON until it is [read](Finished::parse).
 #[derive(Debug, Clone)]
-pub enum Finished {
+pub enum Finished<T = Box<RawValue>, R = Box<RawValue>> {
     /// With this result.
-    Completed(Box<RawValue>),
+    Completed(T),
     /// The handler ran and its answer is "no", for this reason.
-    Refused(Box<RawValue>),
+    Refused(R),
     /// It is a dead letter.
     Dead {
         /// What went wrong in the last attempt.
@@ -115,6 +115,23 @@ pub enum Finished {
 }
 
 impl Finished {
+    /// The same with the result, or the reason, read from its JSON.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when it has another shape.
+    pub fn parse<T, R>(self) -> Result<Finished<T, R>, QueueError>
+    where
+        T: DeserializeOwned,
+        R: DeserializeOwned,
+    {
+        Ok(match self {
+            Self::Completed(result) => Finished::Completed(serde_json::from_str(result.get())?),
+            Self::Refused(reason) => Finished::Refused(serde_json::from_str(reason.get())?),
+            Self::Dead { message } => Finished::Dead { message },
+            Self::Cancelled => Finished::Cancelled,
+        })
+    }
+
     /// Reads the end of a job from the fields of its hash; none when it has not ended.
     pub(crate) fn read(
         state: State,
@@ -149,6 +166,23 @@ fn json_lines<T: DeserializeOwned>(lines: Option<String>) -> Result<Vec<T>, Queu
 }
 
 impl JobView {
+    /// What the handler gets.
+    ///
+    /// # Errors
+    /// [`QueueError::Json`] when it has another shape.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, QueueError> {
+        Ok(serde_json::from_str(self.payload.get())?)
+    }
+
+    /// What the handler returned, once the job has completed.
+    ///
+    /// # Errors
+    /// As [`JobView::payload`].
+    pub fn result<T: DeserializeOwned>(&self) -> Result<Option<T>, QueueError> {
+        let result = self.result.as_deref().map(RawValue::get);
+        Ok(result.map(serde_json::from_str).transpose()?)
+    }
+
     /// Reads a job's hash as [`crate::keys`] describes it. None when there is none. What cannot be read is left out, and
     /// [noted](JobView::damage): it hides neither the rest of the job nor other jobs.
     pub(crate) fn read(id: JobId, hash: HashMap<String, Vec<u8>>) -> Option<Self> {

@@ -7,7 +7,8 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::value::RawValue;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -53,7 +54,8 @@ pub struct LeaseService<S> {
 
 impl<S> Service<Task<Running>> for LeaseService<S>
 where
-    S: Service<Task<Running>, Response = Box<RawValue>>,
+    S: Service<Task<Running>>,
+    S::Response: Serialize + 'static,
     S::Error: Into<BoxDynError> + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -74,10 +76,10 @@ where
         let attempt = task.args.attempt();
         let backoff = task.args.job.backoff.take().unwrap_or(backoff);
         let span = tracing::info_span!("job", id = %lease.id, attempt);
-        let run = self
-            .handler
-            .call(task)
-            .map(|result| result.map_err(Into::into));
+        let run = self.handler.call(task).map(|result| match result {
+            Ok(value) => to_raw_value(&value).map_err(|error| JobError::unwritable(error).into()),
+            Err(error) => Err(error.into()),
+        });
         let mut run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
         async move {
             let begun = Instant::now();

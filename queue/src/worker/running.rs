@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::{ParsingError, Value, from_redis_value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use sluice_valkey::Fault;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +16,9 @@ use crate::job::{check_size, limited};
 use crate::keys::{CHECKPOINT_LIMIT, PROGRESS_INTERVAL, PROGRESS_LIMIT, VERSION, root};
 use crate::{Backoff, JobId, LogLevel, QueueError, Queues};
 
-/// What a handler returns: the job's result, at most [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
-pub type HandlerResult = Result<Box<RawValue>, JobError>;
+/// What a handler returns: the job's result, whatever can be written as JSON of at most
+/// [`RESULT_LIMIT`](crate::RESULT_LIMIT) bytes.
+pub type HandlerResult<T = Box<RawValue>> = Result<T, JobError>;
 
 /// How a run may end without a result.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,32 @@ pub enum JobError {
     /// It ended because it was asked to.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl JobError {
+    /// [`JobError::Refuse`], for a reason that can be written as JSON.
+    pub fn refuse(reason: &impl Serialize) -> Self {
+        to_raw_value(reason).map_or_else(Self::unwritable, Self::Refuse)
+    }
+
+    /// The end of a run whose outcome cannot be written as JSON.
+    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` calls it")]
+    pub(super) fn unwritable(error: serde_json::Error) -> Self {
+        Self::Fatal(format!("its outcome is no JSON: {error}"))
+    }
+}
+
+/// What a run's own calls of the queue fail with: [`JobError::Fatal`] what is kept of the job in another shape,
+/// [`JobError::Outage`] a Valkey that is away or busy, [`JobError::Retry`] all else.
+impl From<QueueError> for JobError {
+    fn from(error: QueueError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueueError::Json(_) | QueueError::Malformed(_) => Self::Fatal(message),
+            error if error.fault().is_some_and(Fault::is_brief) => Self::Outage(message),
+            _ => Self::Retry(message),
+        }
+    }
 }
 
 /// One run of a job.
