@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     Refused(#[from] Refusal),
     #[error("cancelled")]
     Cancelled,
+    /// Others go first; the job goes on from its checkpoint.
+    #[error("to be continued")]
+    Yield,
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error(transparent)]
@@ -62,6 +65,7 @@ impl From<Failure> for JobError {
             Failure::Document(DocumentError::Contended | DocumentError::NoJsonModule) => true,
             Failure::Document(_) => false,
             Failure::Cancelled => return Self::Cancelled,
+            Failure::Yield => return Self::Yield,
             // The next attempt stages anew.
             Failure::Store(StoreError::StagingLost) => true,
             Failure::Store(error) => error.is_retryable(),

@@ -5,7 +5,7 @@
 //! deletion drops the entries once more at its end: a sync that began in between may have read files which were deleted
 //! a moment later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
@@ -18,6 +18,9 @@ use crate::requests::{InvalidateRequest, InvalidateType, Refusal};
 
 /// How many documents one call to Convex deletes.
 const DOCUMENTS_PER_STEP: usize = 500;
+
+/// How long a deletion goes on before it lets others go first: log-outs, which users wait for, and other deletions.
+const TURN: Duration = Duration::from_millis(500);
 
 /// How long Convex has for saying whether it knows a user of whom nothing is cached.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -117,7 +120,7 @@ impl Job for Invalidate {
     }
 }
 
-/// Deletes until Convex lists no document of this user.
+/// Deletes until Convex lists no document of this user, or the job's turn is over.
 async fn delete_documents(
     context: &Context,
     user: &str,
@@ -126,6 +129,7 @@ async fn delete_documents(
 ) -> Result<(), Failure> {
     // What an earlier attempt was deleting counts as deleted, whichever of the two did it.
     let mut begun_before = true;
+    let begun = Instant::now();
     loop {
         stop_if_cancelled(running)?;
         if !checkpoint.pending.is_empty() {
@@ -136,6 +140,10 @@ async fn delete_documents(
                 deleted
             };
             checkpoint.pending.clear();
+            if begun.elapsed() >= TURN {
+                running.save_checkpoint(&*checkpoint).await?;
+                return Err(Failure::Yield);
+            }
         }
         begun_before = false;
         // Saved with the count of those before, and before their own deletion begins.
@@ -152,3 +160,6 @@ async fn delete_documents(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 --          dead      what went wrong: dead at once
 --          cancelled -
 --          released  -: back to its place in line, and the attempt does not count
+--          yielded   -: as released, but to the end of its line, and its workers were not lost
 -- Returns  1 when all are completed; else for each job its new state, or "lost" when another run holds the lease.
 --          Asked again after a lost answer, it changes nothing and returns the state the job has now.
 -- Cost     O(log n) for each run
@@ -53,8 +54,14 @@ local function finish(id, run, outcome, body, delay, progress)
 
   local job = call('HMGET', key, 'max_attempts', 'cancel', 'priority', 'seat')
   local cancelled = job[2]
-  if outcome == 'released' and not cancelled then
-    put_back(id, job[3], job[4])
+  local goes_on = outcome == 'released' or outcome == 'yielded'
+  if goes_on and not cancelled then
+    local seat = job[4]
+    if outcome == 'yielded' then
+      call('HDEL', key, 'losses')
+      seat = next_seat()
+    end
+    put_back(id, job[3], seat)
     return 'available'
   end
   if outcome == 'deferred' and not cancelled and call('HINCRBY', key, 'deferred', 1) <= OUTAGES then
@@ -65,7 +72,7 @@ local function finish(id, run, outcome, body, delay, progress)
     return 'retrying'
   end
   if outcome == 'deferred' then outcome = 'retry' end
-  local attempts = outcome ~= 'released' and count_attempt(id)
+  local attempts = not goes_on and count_attempt(id)
   if outcome == 'dead' or outcome == 'retry' then note(id, attempts, body) end
   local state = 'cancelled'
   if outcome == 'dead' then

@@ -91,6 +91,8 @@
 //! - **Rates hold over all workers.** [`Queues::set_rates`] bounds how many jobs of a queue, and of each user in it, start in
 //!   a time: by a fixed or sliding window or a token bucket. What waits costs nothing: workers sleep until the next job may
 //!   start, and a user who has used up the rate is out of the others' way until then.
+//! - **Long jobs need not be in the way.** One that ends with [`JobError::Yield`] between two of its steps goes to the end of
+//!   its line, behind others of its priority, and goes on there from its checkpoint.
 //! - **A log with the job.** [`Running::log`] adds lines that are kept and shown with the job, within bounds, and only by the
 //!   run that holds the lease.
 //! - **Chains and batches survive whatever happens.** A [chain](Queues::enqueue_chain) runs jobs one after the other, each with
@@ -108,7 +110,7 @@
 //! | `sluice_queue_depth` | gauge | `queue`, `state` |
 //! | `sluice_queue_oldest_waiting_seconds`, `sluice_queue_paused`, `sluice_queue_workers` | gauge | `queue` |
 //! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain) |
-//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, deferred, dead, cancelled, released, lost, unrecorded |
+//! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, deferred, dead, cancelled, released, yielded, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
 //! | `sluice_queue_mended_total` | counter, jobs with damaged keys | `queue` |

@@ -273,3 +273,38 @@ async fn a_checkpoint_is_there_for_the_next_attempt() {
     assert_eq!(result(&queues, &id).await, "7");
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_yields_goes_on_behind_the_others_at_no_cost_of_an_attempt() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let long = NewJob {
+        max_attempts: Some(1),
+        ..job(&"long")
+    };
+    let long = queues.enqueue(long).await.unwrap().id;
+    let mut others = Vec::new();
+    for name in ["a", "b"] {
+        others.push(queues.enqueue(job(&name)).await.unwrap().id);
+    }
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ran = order.clone();
+    let worker = work(&queues, fast("w", 1), move |running: Running| {
+        let ran = ran.clone();
+        async move {
+            let name: String = running.payload()?;
+            ran.lock().unwrap().push(name.clone());
+            let step = running.checkpoint::<u32>().unwrap_or(0);
+            if name == "long" && step < 2 {
+                running.save_checkpoint(&(step + 1)).await?;
+                return Err(JobError::Yield);
+            }
+            Ok(json(&step))
+        }
+    });
+    assert_eq!(result(&queues, &long).await, "2");
+    assert_eq!(*order.lock().unwrap(), ["long", "a", "b", "long", "long"]);
+    let view = queues.get(&long).await.unwrap().unwrap();
+    assert_eq!((view.attempts, view.errors.len()), (1, 0));
+    worker.stop().await;
+}

@@ -124,7 +124,15 @@ impl Twins {
                 self.fetch(want, version)
             }
             50..70 => {
-                let outcomes = ["completed", "refused", "retry", "retry", "dead", "released"];
+                let outcomes = [
+                    "completed",
+                    "refused",
+                    "retry",
+                    "retry",
+                    "dead",
+                    "released",
+                    "yielded",
+                ];
                 let outcome = self.one_of(&outcomes);
                 self.finish(outcome)
             }

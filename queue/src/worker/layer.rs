@@ -149,6 +149,7 @@ fn ending(
         (Some(Err(JobError::Fatal(message))), _) => Ending::Dead(message),
         (_, Some(Stop::Shutdown)) => Ending::Released,
         (_, Some(_)) | (Some(Err(JobError::Cancelled)) | None, None) => Ending::Cancelled,
+        (Some(Err(JobError::Yield)), None) => Ending::Yielded,
         (Some(Err(JobError::Retry(message))), None) => Ending::Retry {
             message,
             delay: delay(),

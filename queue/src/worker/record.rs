@@ -19,7 +19,7 @@ use crate::queues::Shared;
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
 /// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey could not be told.
-pub(crate) const OUTCOMES: [&str; 9] = [
+pub(crate) const OUTCOMES: [&str; 10] = [
     "completed",
     "refused",
     "retry",
@@ -27,6 +27,7 @@ pub(crate) const OUTCOMES: [&str; 9] = [
     "dead",
     "cancelled",
     "released",
+    "yielded",
     "lost",
     "unrecorded",
 ];
@@ -40,6 +41,7 @@ pub(super) enum Ending {
     Dead(String),
     Cancelled,
     Released,
+    Yielded,
 }
 
 impl Ending {
@@ -52,6 +54,7 @@ impl Ending {
             Self::Dead(_) => "dead",
             Self::Cancelled => "cancelled",
             Self::Released => "released",
+            Self::Yielded => "yielded",
         }
     }
 
@@ -61,7 +64,7 @@ impl Ending {
             Self::Retry { message, .. } | Self::Deferred { message, .. } | Self::Dead(message) => {
                 cut(message, MESSAGE_LIMIT)
             }
-            Self::Cancelled | Self::Released => "",
+            Self::Cancelled | Self::Released | Self::Yielded => "",
         }
     }
 }

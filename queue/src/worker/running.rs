@@ -36,6 +36,10 @@ pub enum JobError {
     /// It cannot ever succeed: straight to the dead letters.
     #[error("{0}")]
     Fatal(String),
+    /// It has done a part and lets others go first: it joins the end of its line, and the attempt does not count. What the
+    /// next run has to know is [saved](Running::save_checkpoint) before.
+    #[error("to be continued")]
+    Yield,
     /// It ended because it was asked to.
     #[error("cancelled")]
     Cancelled,

@@ -93,12 +93,17 @@ impl Reference {
                 job.state = "retrying";
                 self.give_up_place(id);
             }
-            "released" => {
+            "released" | "yielded" => {
                 job.attempts -= 1;
                 if job.cancel {
                     self.let_go(id, "cancelled");
-                } else {
+                } else if outcome == "released" {
                     let seat = job.seat;
+                    self.offer(id, seat);
+                } else {
+                    job.losses = 0;
+                    self.seats += 1;
+                    let seat = self.seats;
                     self.offer(id, seat);
                 }
             }
