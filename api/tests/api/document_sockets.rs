@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tower::ServiceExt as _;
 
-use crate::app::{App, LONG, SECRET, get, token, token_of};
+use crate::app::{App, LONG, SECRET, brief_token, get, token, token_of};
 use crate::documents::{ALL, PATH, at, call, create};
 
 /// A client of the documents' WebSocket.
@@ -210,20 +210,12 @@ async fn the_token_comes_with_the_request_or_in_the_first_frame() {
     }
 }
 
-/// A token that is good for `seconds` from now on, with the leeway that clocks are given.
-fn token_for(seconds: u64) -> String {
-    let now = jsonwebtoken::get_current_timestamp();
-    let claims = json!({"sub": "u", "scope": "docs:read", "exp": now + seconds - 30});
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
-}
-
 #[tokio::test]
 async fn a_connection_lasts_as_long_as_its_token_which_may_be_renewed() {
     let app = App::start_with_json().await;
     let url = serve(&app).await;
-    let mut renewed = open(&url, Some(&token_for(3))).await.unwrap();
-    let mut expiring = open(&url, Some(&token_for(3))).await.unwrap();
+    let mut renewed = open(&url, Some(&brief_token(3))).await.unwrap();
+    let mut expiring = open(&url, Some(&brief_token(3))).await.unwrap();
     renewed.next().await;
     let longer = mint(SECRET, "u", &[Scope::DocsRead], Duration::from_secs(600)).unwrap();
     renewed.say(json!({"type": "auth", "token": longer})).await;
@@ -237,7 +229,7 @@ async fn a_connection_lasts_as_long_as_its_token_which_may_be_renewed() {
 async fn streams_of_events_end_with_the_token() {
     let app = App::start_with_json().await;
     create(&app, "a", json!({})).await;
-    let events = app.send(crate::app::get(&at("a/events"), &token_for(2)));
+    let events = app.send(crate::app::get(&at("a/events"), &brief_token(2)));
     assert!(events.await.text().contains("present"));
 }
 

@@ -3,7 +3,7 @@ use sluice_api::answers::Job;
 use sluice_api::auth::Scope;
 use sluice_queue::JobId;
 
-use crate::app::{Answer, App, USER, get, post, raw, sync_body, token, token_of};
+use crate::app::{Answer, App, USER, brief_token, get, post, raw, sync_body, token, token_of};
 
 async fn enqueue(app: &App) -> String {
     let answer = app
@@ -204,4 +204,15 @@ async fn a_cancelled_job_is_told_to_who_waits() {
     let body = sync_body();
     let (answer, ()) = tokio::join!(app.post("sync", &body), cancel);
     assert_eq!(answer.error(), (409, "job_cancelled".to_owned()));
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token_though_the_job_goes_on() {
+    let app = App::start().await;
+    let mut request = get(&enqueue(&app).await, &brief_token(2));
+    let accept = "text/event-stream".parse().unwrap();
+    request.headers_mut().insert("accept", accept);
+    let events = events(&app.send(request).await.text());
+    let names: Vec<&str> = events.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["state"]);
 }
