@@ -59,9 +59,11 @@ pub fn openapi() -> OpenApi {
 
 /// The routes that the document describes.
 fn surfaces(config: &ApiConfig) -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(openapi::document())
+    let mut surfaces = OpenApiRouter::with_openapi(openapi::document())
         .merge(meta::routes())
         .merge(documents::routes(config))
         .merge(jobs::routes())
-        .merge(health::routes())
+        .merge(health::routes());
+    openapi::limit(surfaces.get_openapi_mut(), &config.documents);
+    surfaces
 }

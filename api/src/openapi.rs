@@ -8,10 +8,11 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
+use sluice_store::documents::DocumentsConfig;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
-use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _, ToSchema};
 
 use crate::error::ErrorBody;
 use crate::{AppState, docs};
@@ -36,7 +37,11 @@ use crate::{AppState, docs};
         schemas::DocumentsCursor,
         schemas::EntriesCursor,
         schemas::Precondition,
+        schemas::EventId,
+        schemas::ExpiryTime,
+        schemas::Revision,
         schemas::Mutation,
+        schemas::Mutations,
     )),
     modifiers(&TokenScheme),
 )]
@@ -45,6 +50,15 @@ struct Document;
 /// The document without its paths, which the routers add.
 pub(crate) fn document() -> OpenApi {
     Document::openapi()
+}
+
+/// Puts the limits that are set in place of the usual ones.
+pub(crate) fn limit(document: &mut OpenApi, limits: &DocumentsConfig) {
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert(
+        schemas::Mutations::name().into_owned(),
+        schemas::Mutations::at_most(limits.max_mutations).into(),
+    );
 }
 
 /// `/openapi.json`, and `/docs` for people.

@@ -17,7 +17,7 @@ use super::params::DocumentPath;
 use super::request::Reading;
 use super::watching::{begin, named};
 use crate::jobs::KEEP_ALIVE;
-use crate::openapi::{DocumentErrors, StreamErrors};
+use crate::openapi::{DocumentErrors, StreamErrors, schemas};
 use crate::{ApiError, AppState};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(5);
     tag = "documents",
     params(
         DocumentPath,
-        ("Last-Event-ID" = Option<String>, Header, description = "The last version that was seen; a revision alone is taken too"),
+        ("Last-Event-ID" = Option<schemas::EventId>, Header, nullable = false, description = "The last version that was seen; a revision alone is taken too"),
     ),
     responses(
         (status = 200, description = "The changes", body = String, content_type = "text/event-stream"),

@@ -24,8 +24,8 @@ use crate::{ApiError, AppState};
     tag = "documents",
     params(
         DocumentPath,
-        ("If-Match" = Option<schemas::Precondition>, Header, description = "The only `ETag`s to read it at; at others the answer is 412"),
-        ("If-None-Match" = Option<schemas::Precondition>, Header, description = "The `ETag`s that the caller has"),
+        ("If-Match" = Option<schemas::Precondition>, Header, nullable = false, description = "The only `ETag`s to read it at; at others the answer is 412"),
+        ("If-None-Match" = Option<schemas::Precondition>, Header, nullable = false, description = "The `ETag`s that the caller has"),
     ),
     responses(
         (status = 200, description = "The document", body = Document),

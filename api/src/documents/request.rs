@@ -15,6 +15,7 @@ use super::longest_body;
 use crate::auth::{Caller, Scope};
 use crate::body::Body;
 use crate::call::{check_key, digest, idempotency_key, traceparent};
+use crate::openapi::schemas;
 use crate::prefer::Prefer;
 use crate::query::Params;
 use crate::{ApiError, AppState};
@@ -207,7 +208,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
 pub(crate) struct Expectation {
     /// The revision that the document must be at.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::Revision>)]
     pub expected_revision: Option<Version>,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Create {
     id: Option<String>,
     /// From when on it will be gone, in milliseconds since 1970; never when left out.
     #[serde(default, deserialize_with = "expiry")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::ExpiryTime>)]
     expires_at: Expiry,
 }
 
@@ -42,11 +42,11 @@ pub(crate) struct Update {
     data: Data,
     /// The revision that the document must be at.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::Revision>)]
     expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
     #[serde(default, deserialize_with = "expiry")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::ExpiryTime>)]
     expires_at: Expiry,
 }
 
@@ -57,15 +57,15 @@ pub(crate) struct Mutate {
     /// At least one, each `{"op", "path", "value"}`, with `from` in place of `value` for `move` and `copy`. Paths are JSON
     /// Pointers (RFC 6901) into `data`.
     #[serde(deserialize_with = "some_mutations")]
-    #[schema(value_type = Vec<schemas::Mutation>, min_items = 1, example = json!([{"op": "increment", "path": "/count", "value": 1}]))]
+    #[schema(value_type = schemas::Mutations, example = json!([{"op": "increment", "path": "/count", "value": 1}]))]
     mutations: Vec<Mutation>,
     /// The revision that the document must be at.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::Revision>)]
     expected_revision: Option<Version>,
     /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
     #[serde(default, deserialize_with = "expiry")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<schemas::ExpiryTime>)]
     expires_at: Expiry,
 }
 

@@ -4,18 +4,28 @@
 //! describe: values are of the types of the handlers.
 #![expect(dead_code, reason = "describes values, which are of other types")]
 
-use std::borrow::Cow;
+mod writes;
 
-use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
-};
-use utoipa::openapi::{Object, Ref, RefOr};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
-/// The name of a service, or the id of a document.
+pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
+
+/// The name of a service, or the id of a document: neither `.` nor `..`.
 #[derive(ToSchema)]
-#[schema(pattern = "^[A-Za-z0-9_.:-]{1,128}$", example = "doc_1")]
+#[schema(
+    max_length = 128,
+    pattern = r"^(\.{0,2}[A-Za-z0-9_:-]|\.{3})[A-Za-z0-9_.:-]*$",
+    example = "doc_1"
+)]
 pub(crate) struct Name(String);
+
+/// The last version that was seen of a document, as events have it as their `id`; or its revision alone.
+#[derive(ToSchema)]
+#[schema(
+    pattern = "^(0|[1-9][0-9]*)(-(0|[1-9][0-9]*))?$",
+    example = "7-1795289394786"
+)]
+pub(crate) struct EventId(String);
 
 /// A user id: 1 to 256 bytes of UTF-8 without control characters.
 #[derive(ToSchema)]
@@ -105,161 +115,4 @@ pub(crate) enum LogLevel {
     Info,
     Warn,
     Error,
-}
-
-/// A string out of a list.
-fn one_of(values: &[&str]) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(values.iter().copied()))
-        .build()
-}
-
-/// A shape, or null, which is the same as leaving it out.
-fn or_null(schema: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
-    let null = ObjectBuilder::new().schema_type(Type::Null);
-    let choice = OneOfBuilder::new().item(schema).item(null).build();
-    Schema::from(choice).into()
-}
-
-fn reference<T: ToSchema>() -> RefOr<Schema> {
-    Ref::from_schema_name(T::name()).into()
-}
-
-fn any_object() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
-        .build()
-}
-
-fn mutations() -> RefOr<Schema> {
-    let mutations = ArrayBuilder::new()
-        .items(reference::<Mutation>())
-        .min_items(Some(1))
-        .build();
-    Schema::from(mutations).into()
-}
-
-/// An object of these fields and no others. The first ones must be there.
-fn fields<const N: usize, const M: usize>(
-    required: [(&str, RefOr<Schema>); N],
-    optional: [(&str, RefOr<Schema>); M],
-) -> Object {
-    let object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    let object = required.into_iter().fold(object, |object, (name, schema)| {
-        object.property(name, schema).required(name)
-    });
-    let properties = optional.into_iter();
-    properties
-        .fold(object, |object, (name, schema)| {
-            object.property(name, schema)
-        })
-        .build()
-}
-
-/// Any value.
-fn anything() -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::AnyValue)
-        .build()
-}
-
-/// A JSON Pointer (RFC 6901).
-fn pointer() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^(/([^~/]|~[01])*)*$"))
-        .build()
-}
-
-fn whole() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .minimum(Some(0))
-        .build()
-}
-
-/// One step of a mutate: an object of `op`, `path` and, where the op takes them, `value` or `from`.
-pub(crate) struct Mutation;
-
-impl ToSchema for Mutation {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Mutation")
-    }
-}
-
-impl PartialSchema for Mutation {
-    fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new().schema_type(Type::Number).build();
-        let step = |ops: &[&str], further: Option<(&str, Object)>| {
-            let required = [("op", one_of(ops).into()), ("path", pointer().into())];
-            match further {
-                Some((name, schema)) => {
-                    let [op, path] = required;
-                    fields([op, path, (name, schema.into())], [])
-                }
-                None => fields(required, []),
-            }
-        };
-        let one_of_these = OneOfBuilder::new()
-            .description(Some(
-                "One step of a mutate. Paths are JSON Pointers (RFC 6901) into `data`.",
-            ))
-            .item(step(
-                &["set", "append", "insert", "test"],
-                Some(("value", anything())),
-            ))
-            .item(step(&["increment"], Some(("value", number))))
-            .item(step(&["merge"], Some(("value", any_object()))))
-            .item(step(&["unset", "toggle"], None))
-            .item(step(&["move", "copy"], Some(("from", pointer()))))
-            .build();
-        Schema::from(one_of_these).into()
-    }
-}
-
-/// The shape of one write of a batch: `op` and what the call of that name takes.
-pub(crate) struct BatchWrite;
-
-impl ToSchema for BatchWrite {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("BatchWrite")
-    }
-}
-
-impl PartialSchema for BatchWrite {
-    fn schema() -> RefOr<Schema> {
-        let op = |ops: &[&str]| ("op", one_of(ops).into());
-        let id = || ("id", reference::<Name>());
-        let key = || ("idempotencyKey", or_null(reference::<IdempotencyKey>()));
-        let revision = || ("expectedRevision", or_null(whole()));
-        let expiry = || ("expiresAt", or_null(whole()));
-        let data = || ("data", any_object().into());
-        let one_of_these = OneOfBuilder::new()
-            .description(Some(
-                "One write: `op` and what the call of that name takes. Only a `create` may leave out the `id`. For 24 hours, \
-                 the same `idempotencyKey` with the same write of this document gets the first one's job.",
-            ))
-            .item(fields(
-                [op(&["create"]), data()],
-                [("id", or_null(reference::<Name>())), expiry(), key()],
-            ))
-            .item(fields(
-                [op(&["put", "merge"]), id(), data()],
-                [revision(), expiry(), key()],
-            ))
-            .item(fields(
-                [op(&["mutate"]), id(), ("mutations", mutations())],
-                [revision(), expiry(), key()],
-            ))
-            .item(fields(
-                [op(&["delete", "restore"]), id()],
-                [revision(), key()],
-            ))
-            .build();
-        Schema::from(one_of_these).into()
-    }
 }

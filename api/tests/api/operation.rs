@@ -2,10 +2,14 @@ use std::collections::HashSet;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use serde_json::{Value, json};
 use sluice_api::ApiConfig;
 use sluice_api::auth::Scope;
+use sluice_store::documents::DocumentsConfig;
+use sluice_test_support::Contract;
 
 use crate::app::{Answer, App};
+use crate::documents;
 
 async fn open(app: &App, path: &str) -> Answer {
     app.send(Request::get(path).body(Body::empty()).unwrap())
@@ -103,6 +107,57 @@ async fn every_reference_in_the_document_leads_somewhere() {
         count += 1;
     }
     assert!(count > 10);
+}
+
+#[tokio::test]
+async fn what_callers_send_is_taken_up_to_the_bounds_of_the_document_and_no_further() {
+    let config = ApiConfig {
+        documents: DocumentsConfig {
+            max_mutations: 2,
+            ..DocumentsConfig::default()
+        },
+        ..ApiConfig::default()
+    };
+    let app = App::start_with_json_and(config).await;
+    let contract = Contract::new(open(&app, "/openapi.json").await.json());
+    documents::create(&app, "d", json!({"n": 1})).await;
+    let beyond = |bound: u64| serde_json::from_str::<Value>(&format!("{}", bound as u128 + 1));
+    let step = json!({"op": "increment", "path": "/n", "value": 1});
+    let long = "a".repeat(128);
+    for (schema, value, is_right) in [
+        ("ExpiryTime", json!(i64::MAX), true),
+        ("ExpiryTime", beyond(i64::MAX as u64).unwrap(), false),
+        ("ExpiryTime", json!(-1), false),
+        ("Revision", json!(0), true),
+        ("Revision", json!(u64::MAX), true),
+        ("Revision", beyond(u64::MAX).unwrap(), false),
+        ("Revision", json!(-1), false),
+        ("Revision", json!("7-1795289394786"), true),
+        ("Revision", json!("7"), false),
+        ("Revision", json!("07-1"), false),
+        ("Mutations", json!([]), false),
+        ("Mutations", json!([step, step]), true),
+        ("Mutations", json!([step, step, step]), false),
+        ("Name", json!("."), false),
+        ("Name", json!(".."), false),
+        ("Name", json!("..."), true),
+        ("Name", json!("..a"), true),
+        ("Name", json!(""), false),
+        ("Name", json!("a/b"), false),
+        ("Name", json!(long), true),
+        ("Name", json!(format!("{long}a")), false),
+    ] {
+        let (method, path, body) = match schema {
+            "ExpiryTime" => ("PATCH", "/d/merge", json!({"data": {}, "expiresAt": value})),
+            "Revision" => ("DELETE", "/d", json!({"expectedRevision": value})),
+            "Mutations" => ("POST", "/d/mutate", json!({"mutations": value})),
+            _ => ("POST", "", json!({"id": value, "data": {}})),
+        };
+        let path = format!("{}{path}", documents::PATH);
+        let answer = documents::call(&app, method, &path, &body).await;
+        assert_eq!(contract.takes(schema, &value), is_right, "{schema} {value}");
+        assert_eq!(answer.status != 400, is_right, "{body}: {}", answer.text());
+    }
 }
 
 #[test]

@@ -55,6 +55,12 @@ impl Contract {
         );
     }
 
+    /// Whether the schema of that name takes a value.
+    pub fn takes(&self, schema: &str, value: &Value) -> bool {
+        let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+        self.validator(&schema).is_valid(value)
+    }
+
     /// Those that answer there: of the addresses that fit, the one with the fewest variables that has the method.
     fn operations(&self, method: Option<&str>, path: &str) -> Vec<&Value> {
         let path = path.split('?').next().unwrap_or_default();
