@@ -7,6 +7,8 @@
 local call = redis.call
 local fingerprint = call('HGET', KEYS[1], 'fingerprint')
 if fingerprint then return fingerprint == ARGV[2] and 1 or 2 end
+-- Without a time to end, it would hold up others for ever.
+need('PEXPIRE', KEYS[2], ARGV[3])
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- Sent again it counts from now: its job may be enqueued only now.

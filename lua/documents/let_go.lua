@@ -7,6 +7,8 @@
 local call = redis.call
 local accepted = tonumber(call('ZSCORE', KEYS[1], ARGV[1]) or 0)
 if accepted > 0 then
+  need('ZREMRANGEBYRANK', KEYS[1], 0, 0)
+  need('ZCOUNT', KEYS[1], '-inf', '(0')
   call('ZADD', KEYS[1], -accepted, ARGV[1])
   call('ZREMRANGEBYRANK', KEYS[1], ARGV[2], call('ZCOUNT', KEYS[1], '-inf', '(0') - 1)
 end

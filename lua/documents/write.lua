@@ -42,9 +42,19 @@ local created = ARGV[3] == '' and now_text or ARGV[3]
 local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
 -- Changes of this revision or later ones are of another document, or of a past that the server has lost.
 local is_new = not current or call('XRANGE', KEYS[2], revision .. '-0', '+', 'COUNT', 1)[1]
--- Watchers look once this has ended. It comes first, as it may be refused: nothing is written then.
-call('PUBLISH', ARGV[7], revision)
+if #ARGV > 12 then need('JSON.NUMINCRBY', KEYS[1], '$', 0) end
+if is_new then need('UNLINK', KEYS[2]) end
+need('XADD', KEYS[2], '*', 'document', '')
+for key = 1, 2 do
+  if ARGV[6] == '' then need('PERSIST', KEYS[key]) else need('PEXPIREAT', KEYS[key], 0) end
+end
+if ARGV[11] ~= '' then need('SET', KEYS[5], '') end
+need('HSET', KEYS[3], 'revision', '')
+need('PEXPIRE', KEYS[3], 0)
+if ARGV[10] ~= '' then need('ZREM', KEYS[4], '') end
 
+-- Watchers look once this has ended. A nudge without a write does no harm, and a write that may not be made is none.
+call('PUBLISH', ARGV[7], revision)
 call('JSON.SET', KEYS[1], '$', json)
 for float = 13, #ARGV, 3 do
   local held = call('JSON.GET', KEYS[1], ARGV[float]) or ''

@@ -45,7 +45,10 @@ const CODES: [(&str, Fault); 17] = [
 ];
 
 /// Beginnings of error replies with the code `ERR` that mean something else than [`Fault::Unknown`].
-const TEXTS: [(&str, Fault); 10] = [
+const TEXTS: [(&str, Fault); 12] = [
+    // A script's user, as Valkey and as Redis 7.0 tell of it.
+    ("ACL failure in script", Fault::AccessDenied),
+    ("The user executing the script can't", Fault::AccessDenied),
     ("max number of clients reached", Fault::Busy),
     ("value is not an integer", Fault::Final),
     ("value is not a valid float", Fault::Final),
@@ -180,6 +183,14 @@ mod tests {
             ("NOAUTH Authentication required.", Fault::AccessDenied),
             (
                 "NOPERM User x has no permissions to run",
+                Fault::AccessDenied,
+            ),
+            (
+                "ERR ACL failure in script: User x has no permissions to run the 'publish' command",
+                Fault::AccessDenied,
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: 0a, on @user_script:3.",
                 Fault::AccessDenied,
             ),
             (

@@ -16,13 +16,19 @@ use crate::{Script, StoreError};
 static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_accept",
-        include_str!("../../../lua/documents/accept.lua"),
+        concat!(
+            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/documents/accept.lua")
+        ),
     )
 });
 static LET_GO: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_let_go",
-        include_str!("../../../lua/documents/let_go.lua"),
+        concat!(
+            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/documents/let_go.lua")
+        ),
     )
 });
 

@@ -20,7 +20,10 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_write",
-        include_str!("../../../lua/documents/write.lua"),
+        concat!(
+            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/documents/write.lua")
+        ),
     )
 });
 static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| {
