@@ -389,6 +389,85 @@ async fn names_that_would_be_merged_are_refused() {
 }
 
 #[tokio::test]
+async fn a_table_is_one_streams_whichever_of_two_names_came_first() {
+    let server = Server::start().await;
+    let refused = async |stream: &str| {
+        let import = code_of(&server, import_body(stream, None, [json!({})])).await;
+        assert_eq!(import, (400, "InvalidTableName".to_owned()), "{stream}");
+        let body = json!({ "tableNames": [stream] });
+        let (status, _) = server.put("/api/streaming_import/clear_tables", body).await;
+        assert_eq!(status, 400, "{stream}");
+        let body = json!({ "indexes": { stream: [["k"]] } });
+        let (status, _) = server
+            .put("/api/streaming_import/add_primary_key_indexes", body)
+            .await;
+        assert_eq!(status, 400, "{stream}");
+    };
+    server.import("source_a_b", None, [json!({})]).await;
+    refused("a-b").await;
+    server.import("c-d", None, [json!({})]).await;
+    refused("source_c_d").await;
+    // Nor does Fivetran get it.
+    let body = json!({ "tableDefinition": { "tableName": "source_c_d", "indexes": [] } });
+    let path = "/api/streaming_import/fivetran_create_table";
+    assert_eq!(server.post(path, body).await.0, 400);
+    // A table that was put there by hand is there by its own name.
+    server
+        .import_lines("", "source_e_f", "append", [json!({})])
+        .await;
+    refused("e-f").await;
+    for (stream, table) in [
+        ("source_a_b", "source_a_b"),
+        ("c-d", "source_c_d"),
+        ("source_e_f", "source_e_f"),
+    ] {
+        server.import(stream, None, [json!({})]).await;
+        assert_eq!(server.documents(table).await.len(), 2, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_different_records_are_never_merged() {
+    let server = Server::start().await;
+    let refused = (400, "InvalidFieldName".to_owned());
+    let code = async |records: &[Value]| {
+        let body = import_body("t", None, records.to_vec());
+        code_of(&server, body).await
+    };
+    // In one request, in one after another, and when one of them needs no repair.
+    assert_eq!(code(&[json!({ "é": 1 }), json!({ "è": 2 })]).await, refused);
+    assert_eq!(server.get("/api/json_schemas").await, (200, json!({})));
+    server
+        .import("t", None, [json!({ "é": 1, "o": [{ "ü": 1 }] })])
+        .await;
+    for other in [
+        json!({ "è": 2 }),
+        json!({ "source_e": 2 }),
+        json!({ "o": [{ "û": 2 }] }),
+    ] {
+        assert_eq!(code(&[json!({}), other]).await, refused);
+    }
+    server.import("t", None, [json!({ "é": 3, "o": [] })]).await;
+    assert_eq!(server.documents("t").await.len(), 2);
+    // Another table has other columns, and so has one that is empty again.
+    server.import("u", None, [json!({ "è": 2 })]).await;
+    let body = json!({ "tableNames": ["t"] });
+    server.put("/api/streaming_import/clear_tables", body).await;
+    server.import("t", None, [json!({ "source_e": 2 })]).await;
+    assert_eq!(code(&[json!({ "é": 1 })]).await, refused);
+    // There is an end to what is kept in mind.
+    let many = |from: usize| {
+        let names = (from..from + 1000).map(|n| (format!("{n}é"), json!(n)));
+        Value::Object(names.collect())
+    };
+    let records: Vec<Value> = (0..4).map(|n| many(n * 1000)).collect();
+    server.import("v", None, records).await;
+    let body = import_body("v", None, [many(4000)]);
+    assert_eq!(code_of(&server, body).await, refused);
+    assert_eq!(server.documents("v").await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_bad_record_after_many_good_ones_leaves_nothing_behind() {
     let server = Server::start().await;
     let good = || (0..16_001).map(|n| json!({ "n": n }));

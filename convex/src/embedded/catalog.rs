@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RequestError;
 use super::id::FIRST_TABLE_NUMBER;
+use super::names::FieldOrigins;
 use super::shape::ObjectShape;
 
 /// The component that applications live in, and the only one that the streaming import writes to.
@@ -35,6 +36,9 @@ pub(super) struct Tablet {
     /// The name of the stream that is imported into it, if that had to be repaired to be the table's.
     #[serde(default)]
     pub stream: Option<String>,
+    /// What the repaired names of its fields were.
+    #[serde(default)]
+    pub origins: FieldOrigins,
     pub indexes: Vec<Index>,
     pub shape: ObjectShape,
 }

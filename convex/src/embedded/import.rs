@@ -1,6 +1,6 @@
 //! The streaming import (section 13 of the wire contract): records come in, documents are appended, replaced or deleted.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use super::catalog::{FieldPath, Index, PRIMARY_KEY, ROOT, TabletId};
 use super::document::{CheckedFields, Draft};
 use super::error::RequestError;
 use super::index_key::field;
-use super::names::{StreamName, is_identifier, repair_field_names};
+use super::names::{FieldOrigins, StreamName, is_identifier, repair_field_names};
 use super::transaction::Transaction;
 use super::value::Value;
 
@@ -59,7 +59,7 @@ struct Record {
 /// The records of one request, all of them checked before the first is written.
 pub(super) struct Import {
     /// Those that have records. They are checked by the first transaction.
-    targets: Vec<Arc<Target>>,
+    targets: Vec<(Arc<Target>, FieldOrigins)>,
     records: std::vec::IntoIter<Record>,
     /// The row that did not fit into the last transaction.
     pending: Option<Row>,
@@ -79,7 +79,7 @@ impl Import {
             }
             targets.insert(stream, Arc::new(Target { name, primary_key }));
         }
-        let mut used = BTreeSet::new();
+        let mut used: BTreeMap<String, FieldOrigins> = BTreeMap::new();
         let mut records = Vec::with_capacity(body.messages.len());
         for message in body.messages {
             let Some(target) = targets.get(&message.table_name) else {
@@ -89,14 +89,17 @@ impl Import {
                     format!("There is a record for {stream:?}, which is not in tables."),
                 ));
             };
-            records.push(Record::new(target.clone(), message.data)?);
-            if !used.contains(&message.table_name) {
-                used.insert(message.table_name);
-            }
+            let origins = match used.get_mut(&message.table_name) {
+                Some(origins) => origins,
+                None => used.entry(message.table_name).or_default(),
+            };
+            records.push(Record::new(target.clone(), message.data, origins)?);
         }
-        targets.retain(|stream, _| used.contains(stream));
+        let used = used.into_iter();
+        let targets =
+            used.filter_map(|(stream, origins)| Some((targets.remove(&stream)?, origins)));
         Ok(Import {
-            targets: targets.into_values().collect(),
+            targets: targets.collect(),
             records: records.into_iter(),
             pending: None,
         })
@@ -133,7 +136,11 @@ impl Import {
 }
 
 impl Record {
-    fn new(target: Arc<Target>, data: Value) -> Result<Record, RequestError> {
+    fn new(
+        target: Arc<Target>,
+        data: Value,
+        origins: &mut FieldOrigins,
+    ) -> Result<Record, RequestError> {
         let Value::Object(mut fields) = data else {
             return Err(RequestError::internal(
                 "The data of a record has to be an object.",
@@ -143,7 +150,7 @@ impl Record {
             .get("_ab_cdc_deleted_at")
             .is_some_and(|at| *at != Value::Null);
         fields.retain(|name, _| !name.starts_with("_ab_cdc"));
-        let fields = repair_field_names(fields)?;
+        let fields = repair_field_names(fields, origins)?;
         let mut key = target.primary_key.iter().flatten();
         if let Some(path) = key.find(|path| field(&fields, path).is_none()) {
             return Err(RequestError::bad_request(
@@ -166,7 +173,7 @@ impl Record {
 /// The records of one transaction.
 pub(super) struct Chunk {
     /// All that the import writes to, with its first transaction.
-    targets: Vec<Arc<Target>>,
+    targets: Vec<(Arc<Target>, FieldOrigins)>,
     rows: Vec<Row>,
 }
 
@@ -178,8 +185,8 @@ struct Row {
 
 impl Chunk {
     pub fn apply(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
-        for target in &self.targets {
-            target.check(transaction)?;
+        for (target, origins) in &self.targets {
+            target.check(origins, transaction)?;
         }
         self.rows.iter().try_for_each(|row| row.apply(transaction))
     }
@@ -187,12 +194,17 @@ impl Chunk {
 
 impl Target {
     /// Checks that records can be written to it. Errors: 400 `IndexNotFoundError`, `IndexBackfillingError`, `TooManyTables`,
-    /// `InvalidTableName`.
-    fn check(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
+    /// `InvalidTableName`, `InvalidFieldName`.
+    fn check(
+        &self,
+        origins: &FieldOrigins,
+        transaction: &mut Transaction,
+    ) -> Result<(), RequestError> {
         if let Some(key) = &self.primary_key {
             self.indexed(key, transaction)?;
         }
-        transaction.stream_table(&self.name).map(|_| ())
+        let tablet = transaction.stream_table(&self.name)?;
+        transaction.note_origins(tablet, origins)
     }
 
     /// The tablet, and its index on the primary key.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use slugify::slugify;
 
@@ -10,6 +11,10 @@ use super::value::{Object, Value};
 
 const MAX_IDENTIFIER: usize = 64;
 const MAX_FIELD_NAME: usize = 1024;
+/// Names of a table's fields whose origins are kept.
+const MAX_REPAIRED_FIELDS: usize = 4096;
+/// What repaired names begin with.
+const REPAIRED: &str = "source_";
 
 /// Whether `name` may name a table (or a column of a primary key): `[A-Za-z_][A-Za-z0-9_]*`, at most 64 bytes, not only
 /// underscores.
@@ -84,7 +89,7 @@ impl StreamName {
         (self.stream != self.table).then_some(&self.stream)
     }
 
-    /// Refuses a table that another stream's name was repaired to.
+    /// Refuses a table that is another stream's.
     pub fn check(&self, other: &str) -> Result<(), RequestError> {
         let (stream, table) = (&self.stream, &self.table);
         if other == stream {
@@ -99,20 +104,67 @@ impl StreamName {
     }
 }
 
+/// What the names of a table's fields were that a repair may have made: two names are never one column, be it in one record or in
+/// different ones, at whatever depth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct FieldOrigins(BTreeMap<String, String>);
+
+impl FieldOrigins {
+    /// Notes what a field's name was. Error: 400 `InvalidFieldName` when another name has become the same, or a table has too many
+    /// such names.
+    fn note(&mut self, repaired: &str, name: &str) -> Result<(), RequestError> {
+        let refuse = |message| Err(RequestError::bad_request("InvalidFieldName", message));
+        match self.0.get(repaired) {
+            Some(origin) if origin == name => Ok(()),
+            Some(origin) => refuse(format!(
+                "The fields {origin:?} and {name:?} would both be named {repaired:?}. Rename one of them."
+            )),
+            None if self.0.len() >= MAX_REPAIRED_FIELDS => refuse(format!(
+                "The field name {name:?} cannot be repaired: a table has at most {MAX_REPAIRED_FIELDS} names of that kind."
+            )),
+            None => {
+                self.0.insert(repaired.to_owned(), name.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether all of `others` are noted here.
+    pub fn contains(&self, others: &FieldOrigins) -> bool {
+        others
+            .0
+            .iter()
+            .all(|(new, name)| self.0.get(new) == Some(name))
+    }
+
+    /// Notes all of `others`. Error: as for one.
+    pub fn note_all(&mut self, others: &FieldOrigins) -> Result<(), RequestError> {
+        others
+            .0
+            .iter()
+            .try_for_each(|(new, name)| self.note(new, name))
+    }
+}
+
 /// Repairs the names of an imported record's fields, at any depth. A repaired name depends on nothing but the name it was, so
-/// that a column is the same in every record. Error: 400 `InvalidFieldName` when no repair helps, or when two fields of one
-/// object would have the same name.
-pub(super) fn repair_field_names(fields: Object) -> Result<Object, RequestError> {
+/// that a column is the same in every record. Error: 400 `InvalidFieldName` when no repair helps, or as `origins` says.
+pub(super) fn repair_field_names(
+    fields: Object,
+    origins: &mut FieldOrigins,
+) -> Result<Object, RequestError> {
     // Nearly all records are as they should be, and need not be built anew.
     if is_kept_whole(&fields) {
         return Ok(fields);
     }
-    repair_fields(fields)
+    repair_fields(fields, origins)
 }
 
+/// Whether there is no name that needs a repair, or that a repair could make.
 fn is_kept_whole(fields: &Object) -> bool {
-    let mut fields = fields.iter();
-    fields.all(|(name, value)| is_kept(name, is_field_name) && is_value_kept(value))
+    fields.iter().all(|(name, value)| {
+        is_kept(name, is_field_name) && !name.starts_with(REPAIRED) && is_value_kept(value)
+    })
 }
 
 fn is_value_kept(value: &Value) -> bool {
@@ -123,32 +175,27 @@ fn is_value_kept(value: &Value) -> bool {
     }
 }
 
-fn repair_fields(fields: Object) -> Result<Object, RequestError> {
-    let refuse = |message| Err(RequestError::bad_request("InvalidFieldName", message));
+fn repair_fields(fields: Object, origins: &mut FieldOrigins) -> Result<Object, RequestError> {
     let mut repaired = Object::new();
-    let mut origins: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in fields {
-        let Some(new) = repair(&name, is_field_name) else {
-            return refuse(format!("The field name {name:?} cannot be repaired."));
-        };
-        if let Some(other) = origins.get(&new) {
-            return refuse(format!(
-                "The fields {other:?} and {name:?} would both be named {new:?}. Rename one of them."
-            ));
+        let new = repair(&name, is_field_name).ok_or_else(|| {
+            let message = format!("The field name {name:?} cannot be repaired.");
+            RequestError::bad_request("InvalidFieldName", message)
+        })?;
+        if new.starts_with(REPAIRED) {
+            origins.note(&new, &name)?;
         }
-        origins.insert(new.clone(), name);
-        repaired.insert(new, repair_value(value)?);
+        repaired.insert(new, repair_value(value, origins)?);
     }
     Ok(repaired)
 }
 
-fn repair_value(value: Value) -> Result<Value, RequestError> {
+fn repair_value(value: Value, origins: &mut FieldOrigins) -> Result<Value, RequestError> {
     match value {
-        Value::Object(fields) => repair_fields(fields).map(Value::Object),
+        Value::Object(fields) => repair_fields(fields, origins).map(Value::Object),
         Value::Array(items) => {
-            let items: Result<Vec<Value>, RequestError> =
-                items.into_iter().map(repair_value).collect();
-            items.map(Value::Array)
+            let items = items.into_iter().map(|item| repair_value(item, origins));
+            items.collect::<Result<_, _>>().map(Value::Array)
         }
         other => Ok(other),
     }
@@ -168,7 +215,7 @@ fn repair(name: &str, is_valid: fn(&str) -> bool) -> Option<String> {
         slug if slug.is_empty() => digest(name),
         slug => slug,
     };
-    Some(format!("source_{slug}")).filter(|repaired| is_valid(repaired))
+    Some(format!("{REPAIRED}{slug}")).filter(|repaired| is_valid(repaired))
 }
 
 /// 8 hexadecimal digits.

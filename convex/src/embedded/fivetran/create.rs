@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::embedded::catalog::{FieldPath, ROOT};
+use crate::embedded::catalog::FieldPath;
 use crate::embedded::error::RequestError;
-use crate::embedded::names::is_identifier;
+use crate::embedded::names::{StreamName, is_identifier};
 use crate::embedded::transaction::Transaction;
 
 const MAX_INDEXES: usize = 64;
@@ -147,9 +147,9 @@ impl IndexDefinition {
 }
 
 impl NewTable {
-    /// Creates the table if it is not there, and gives it its indexes.
+    /// Creates the table if it is not there, and gives it its indexes. Errors: 400 `TooManyTables`, `InvalidTableName`.
     pub fn create(self, transaction: &mut Transaction) -> Result<(), RequestError> {
-        let tablet = transaction.table(ROOT, &self.name)?;
+        let tablet = transaction.stream_table(&StreamName::new(&self.name)?)?;
         for (name, fields) in self.indexes {
             transaction.add_index(tablet, &name, fields);
         }

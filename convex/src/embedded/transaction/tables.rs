@@ -3,7 +3,7 @@
 use super::Transaction;
 use crate::embedded::catalog::{FieldPath, Index, ROOT, Tablet, TabletId, built_in_indexes};
 use crate::embedded::error::RequestError;
-use crate::embedded::names::StreamName;
+use crate::embedded::names::{FieldOrigins, StreamName};
 
 const MAX_TABLES: usize = 10_000;
 
@@ -24,19 +24,34 @@ impl Transaction<'_> {
         Ok(self.create_tablet(component, name, number, indexes))
     }
 
-    /// The tablet of the table that a stream goes into, created if there is none. The first stream whose name is repaired to the
-    /// table's has it to itself. Errors: 400 `TooManyTables`, `InvalidTableName`.
+    /// The tablet of the table that a stream goes into, created if there is none. A stream whose name was repaired to the table's has
+    /// the table to itself, and gets none that is there by that very name. Errors: 400 `TooManyTables`, `InvalidTableName`.
     pub fn stream_table(&mut self, stream: &StreamName) -> Result<TabletId, RequestError> {
+        if let Some(tablet) = self.catalog().table(ROOT, &stream.table) {
+            stream.check(tablet.stream.as_ref().unwrap_or(&tablet.name))?;
+            return Ok(tablet.id);
+        }
         let id = self.table(ROOT, &stream.table)?;
-        if let Some(name) = stream.repaired_from()
-            && let Some(tablet) = self.state.catalog.tablet_mut(id)
-        {
-            match &tablet.stream {
-                Some(other) => stream.check(other)?,
-                None => tablet.stream = Some(name.to_owned()),
-            }
+        if let Some(tablet) = self.state.catalog.tablet_mut(id) {
+            tablet.stream = stream.repaired_from().map(str::to_owned);
         }
         Ok(id)
+    }
+
+    /// Notes what the names of a table's fields were. Error: 400 `InvalidFieldName` when two would be one, or there are too many.
+    pub fn note_origins(
+        &mut self,
+        tablet: TabletId,
+        origins: &FieldOrigins,
+    ) -> Result<(), RequestError> {
+        let known = self.catalog().tablets.get(&tablet);
+        if known.is_some_and(|tablet| tablet.origins.contains(origins)) {
+            return Ok(());
+        }
+        match self.state.catalog.tablet_mut(tablet) {
+            Some(tablet) => tablet.origins.note_all(origins),
+            None => Ok(()),
+        }
     }
 
     /// Puts an empty tablet in the place of the table that a stream goes into. Errors: as above.
@@ -139,6 +154,7 @@ impl Transaction<'_> {
             created: self.state.ts,
             dropped: None,
             stream: None,
+            origins: FieldOrigins::default(),
             indexes: indexes.collect(),
             shape: Default::default(),
         };
