@@ -4,9 +4,13 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use common::{Server, sizes, values};
+use common::{KEY, Server, sizes, values};
+use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 fn numbered(count: usize) -> impl Iterator<Item = Value> {
     (0..count).map(|n| json!({ "n": n }))
@@ -306,4 +310,57 @@ async fn formats_differ_only_where_the_values_do() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn readers_that_stall_hold_no_thread_and_get_the_whole_page_in_the_end() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::start().await;
+        server.import("small", None, [json!({})]).await;
+        // More than sockets keep for a reader.
+        let text = "x".repeat(900_000);
+        let large = (0..12).map(|n| json!({ "n": n, "text": text }));
+        server.import("large", None, large).await;
+        let (_, page) = server.get("/api/list_snapshot?tableName=small").await;
+        let path = format!(
+            "/api/list_snapshot?tableName=large&snapshot={}",
+            page["snapshot"]
+        );
+        let page = server.request(Method::GET, &path).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        assert!(page.len() > 12 * text.len());
+
+        let mut readers = Vec::new();
+        for _ in 0..5 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(16 * 1024).unwrap();
+            let address = server.url.strip_prefix("http://").unwrap();
+            let mut reader = socket.connect(address.parse().unwrap()).await.unwrap();
+            let head = format!("GET {path} HTTP/1.0\r\nAuthorization: Convex {KEY}\r\n\r\n");
+            reader.write_all(head.as_bytes()).await.unwrap();
+            readers.push(reader);
+        }
+        // A thread that waited for its reader would do so for longer.
+        let others = timeout(Duration::from_secs(10), async {
+            for reader in &mut readers {
+                let mut begin = [0; 15];
+                reader.read_exact(&mut begin).await.unwrap();
+                assert_eq!(&begin, b"HTTP/1.0 200 OK");
+            }
+            server.documents("small").await
+        });
+        assert_eq!(others.await.unwrap().len(), 1);
+        for mut reader in readers {
+            let mut rest = String::new();
+            reader.read_to_string(&mut rest).await.unwrap();
+            let (_, body) = rest.split_once("\r\n\r\n").unwrap();
+            assert!(body == page, "{} of {} bytes", body.len(), page.len());
+        }
+    });
 }

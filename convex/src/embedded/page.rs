@@ -1,17 +1,24 @@
 //! Pages of documents on their way out: written by a blocking thread while the response is already being sent.
 
-use std::io::Write;
-use std::time::Duration;
+use std::fs::File;
+use std::future::ready;
+use std::io::{Seek, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tempfile::tempfile_in;
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use super::Embedded;
 use super::catalog::Tablet;
 use super::document;
 use super::error::RequestError;
@@ -22,16 +29,18 @@ use super::value::{Format, Value, write_string};
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks written ahead of the client.
 const CHUNKS_AHEAD: usize = 4;
-/// How long a client may take to receive a page, and how long it may receive nothing of it. It holds a thread and a view of the
-/// database for that long.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(300);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the thread that writes a page waits for its client in all. What the client has not taken then goes into a file, so that
+/// it holds neither a thread nor a view of the database.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where a page is written to.
 pub(super) struct PageSink {
     buffer: Vec<u8>,
-    chunks: mpsc::Sender<Result<Bytes, RequestError>>,
-    deadline: Instant,
+    chunks: mpsc::Sender<Bytes>,
+    patience: Duration,
+    /// The rest of the page once the client proved slow, and where the file is made.
+    rest: Option<File>,
+    folder: PathBuf,
     runtime: Handle,
 }
 
@@ -39,14 +48,16 @@ impl PageSink {
     /// A sink whose pages go nowhere: its text stays to be looked at, as long as it is less than a chunk.
     #[cfg(test)]
     pub fn detached() -> PageSink {
-        PageSink::new(mpsc::channel(1).0)
+        PageSink::new(mpsc::channel(1).0, PathBuf::new())
     }
 
-    fn new(chunks: mpsc::Sender<Result<Bytes, RequestError>>) -> PageSink {
+    fn new(chunks: mpsc::Sender<Bytes>, folder: PathBuf) -> PageSink {
         PageSink {
             buffer: Vec::with_capacity(16 * 1024),
             chunks,
-            deadline: Instant::now() + PAGE_TIMEOUT,
+            patience: PATIENCE,
+            rest: None,
+            folder,
             runtime: Handle::current(),
         }
     }
@@ -60,54 +71,107 @@ impl PageSink {
         self.buffer.extend_from_slice(text.as_bytes());
     }
 
-    /// Sends what was written once it is a chunk's worth. Error: the client is gone or too slow.
+    /// Passes on what was written once it is a chunk's worth. Errors: the client is gone; the disk is full.
     pub fn flush_full(&mut self) -> Result<(), RequestError> {
         if self.buffer.len() < CHUNK_BYTES {
             return Ok(());
         }
         let next = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
         let chunk = std::mem::replace(&mut self.buffer, next);
-        self.send(Ok(chunk.into()))
+        self.pass(chunk)
     }
 
-    fn send(&self, chunk: Result<Bytes, RequestError>) -> Result<(), RequestError> {
-        let deadline = self.deadline.min(Instant::now() + PATIENCE);
-        let sent = self
-            .runtime
-            .block_on(timeout_at(deadline, self.chunks.send(chunk)));
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(RequestError::internal("The client did not take the page.")),
+    fn pass(&mut self, chunk: Vec<u8>) -> Result<(), RequestError> {
+        let gone = || RequestError::internal("The client did not take the page.");
+        if let Some(rest) = &mut self.rest {
+            if self.chunks.is_closed() {
+                return Err(gone());
+            }
+            return Ok(rest.write_all(&chunk)?);
         }
+        let room = match self.chunks.try_reserve() {
+            Err(TrySendError::Full(())) => {
+                let began = Instant::now();
+                let room = timeout(self.patience, self.chunks.reserve());
+                let room = self.runtime.block_on(room);
+                self.patience = self.patience.saturating_sub(began.elapsed());
+                room.ok().transpose().map_err(|_| gone())?
+            }
+            room => Some(room.map_err(|_| gone())?),
+        };
+        match room {
+            Some(room) => room.send(chunk.into()),
+            None => {
+                let mut rest = tempfile_in(&self.folder)?;
+                rest.write_all(&chunk)?;
+                self.rest = Some(rest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what is left. Returns the file with what was not sent, if there is one.
+    fn finish(mut self) -> Result<Option<File>, RequestError> {
+        let last = std::mem::take(&mut self.buffer);
+        self.pass(last)?;
+        if let Some(rest) = &mut self.rest {
+            rest.rewind()?;
+        }
+        Ok(self.rest)
+    }
+}
+
+/// What of a page is still to be sent.
+enum Unsent {
+    /// Chunks as they are written, and then the end: perhaps a file with the rest.
+    Chunks(
+        mpsc::Receiver<Bytes>,
+        oneshot::Receiver<Result<Option<File>, RequestError>>,
+    ),
+    Rest(tokio::fs::File),
+}
+
+impl Unsent {
+    /// The next piece of the page. `None`: that was all.
+    async fn next(self) -> Result<Option<(Bytes, Unsent)>, RequestError> {
+        let mut rest = match self {
+            Unsent::Chunks(mut chunks, end) => match chunks.recv().await {
+                Some(chunk) => return Ok(Some((chunk, Unsent::Chunks(chunks, end)))),
+                None => {
+                    let unwritten = |_| RequestError::internal("The page could not be written.");
+                    match end.await.map_err(unwritten)?? {
+                        Some(rest) => tokio::fs::File::from_std(rest),
+                        None => return Ok(None),
+                    }
+                }
+            },
+            Unsent::Rest(rest) => rest,
+        };
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        let read = rest.read_buf(&mut chunk).await?;
+        Ok((read > 0).then(|| (chunk.freeze(), Unsent::Rest(rest))))
     }
 }
 
 /// Answers 200 with the JSON that `produce` writes, which runs on a blocking thread. An error before the first chunk becomes the
 /// response; a later one breaks the connection off, so that the client cannot take a part for the whole.
 pub(super) async fn stream(
+    embedded: &Embedded,
     produce: impl FnOnce(&mut PageSink) -> Result<(), RequestError> + Send + 'static,
 ) -> Result<Response, RequestError> {
-    let (chunks, mut received) = mpsc::channel(CHUNKS_AHEAD);
-    let mut sink = PageSink::new(chunks);
+    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
+    let (end, ended) = oneshot::channel();
+    let mut sink = PageSink::new(chunks, embedded.inner.config.data_dir.clone());
     tokio::task::spawn_blocking(move || {
-        let last = produce(&mut sink).map(|()| Bytes::from(std::mem::take(&mut sink.buffer)));
+        let written = produce(&mut sink).and_then(|()| sink.finish());
         // When the client is gone there is nobody to tell.
-        let _ = sink.send(last);
+        let _ = end.send(written);
     });
-    let first = match received.recv().await {
-        Some(first) => first?,
-        None => return Err(RequestError::internal("The page could not be written.")),
-    };
-    let chunks = stream::unfold(
-        (Some(first), received),
-        |(first, mut received)| async move {
-            let chunk = match first {
-                Some(first) => Ok(first),
-                None => received.recv().await?,
-            };
-            Some((chunk, (None, received)))
-        },
-    );
+    let first = Unsent::Chunks(received, ended).next().await?;
+    let (first, unsent) =
+        first.ok_or_else(|| RequestError::internal("The page could not be written."))?;
+    let first = stream::once(ready(Ok(first)));
+    let chunks = first.chain(stream::try_unfold(unsent, Unsent::next));
     let body = Body::from_stream(chunks);
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }

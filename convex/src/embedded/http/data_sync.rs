@@ -51,7 +51,7 @@ pub(super) async fn sync(mut request: Incoming) -> Answer {
     };
     let embedded = request.embedded;
     embedded.latest().await?;
-    page::stream(move |sink| {
+    page::stream(&embedded.clone(), move |sink| {
         let reader = embedded.inner.store.reader()?;
         let progress = page.write(&reader, sink)?;
         record(&embedded, &reader, &progress)?;

@@ -115,7 +115,7 @@ async fn list_snapshot(embedded: Embedded, parameters: SnapshotParameters) -> An
         format: Format::parse(parameters.format.as_deref())?,
     };
     let store = embedded.inner.store.clone();
-    page::stream(move |sink| page.write(&store.reader()?, sink)).await
+    page::stream(&embedded, move |sink| page.write(&store.reader()?, sink)).await
 }
 
 async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Answer {
@@ -143,7 +143,7 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
         format: Format::parse(parameters.format.as_deref())?,
     };
     let store = embedded.inner.store.clone();
-    page::stream(move |sink| page.write(&store.reader()?, sink)).await
+    page::stream(&embedded, move |sink| page.write(&store.reader()?, sink)).await
 }
 
 impl Embedded {

@@ -111,7 +111,7 @@ async fn run_query(caller: Caller, request: Incoming, call: Call) -> Answer {
     };
     caller.may(Permission::RunInternalQueries)?;
     let store = request.embedded.inner.store.clone();
-    page::stream(move |sink| {
+    page::stream(&request.embedded, move |sink| {
         sink.push(SUCCESS);
         match query.run(&store.reader()?, format, sink) {
             Ok(()) => sink.push(LOG_LINES),
