@@ -28,23 +28,33 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(invalid("content-type: must be application/json"));
-        }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    ApiError::BodyTooLarge
-                } else {
-                    invalid("body: could not be read to its end")
-                }
-            })?;
+        Self::parse(&json_text(request, state).await?)
+    }
+}
+
+/// The text of a body that says that it is JSON.
+pub(crate) async fn json_text<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Bytes, ApiError> {
+    if !is_json(request.headers()) {
+        return Err(invalid("content-type: must be application/json"));
+    }
+    let text = Bytes::from_request(request, state).await;
+    text.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge,
+        _ => invalid("body: could not be read to its end"),
+    })
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads the text of a body.
+    pub(crate) fn parse(bytes: &Bytes) -> Result<Self, ApiError> {
         // Deserialize would take an array of the right values for an object.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(invalid("body: must be a JSON object"));
         }
-        match Json::<T>::from_bytes(&bytes) {
+        match Json::<T>::from_bytes(bytes) {
             Ok(Json(body)) => Ok(Self(body)),
             Err(JsonRejection::JsonDataError(rejection)) => Err(invalid(&cause(&rejection))),
             Err(rejection) => Err(invalid(&format!(

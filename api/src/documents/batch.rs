@@ -107,7 +107,7 @@ impl BatchWrite {
         })
     }
 
-    fn asked(mut self, state: &AppState, writing: &Writing) -> Result<Asked, ApiError> {
+    async fn asked(mut self, state: &AppState, writing: &Writing) -> Result<Asked, ApiError> {
         let change = self.change()?;
         let key = self.idempotency_key.as_deref();
         let key = key.map(|key| writing.key_of_item(key)).transpose()?;
@@ -119,7 +119,7 @@ impl BatchWrite {
         check_name("id", &id)?;
         let conditions = Conditions::default();
         let write = Writing::write_under(key, change, self.expected_revision, conditions)?;
-        state.documents.check_write(&write)?;
+        state.documents.check_write(&write).await?;
         Ok(Asked { id, write })
     }
 }
@@ -202,16 +202,12 @@ pub(crate) async fn batch(
         return Err(invalid("writes", &rule));
     }
     let ops: Vec<Op> = body.writes.iter().map(|write| write.op).collect();
-    let asked: Result<Vec<Asked>, ApiError> = body
-        .writes
-        .into_iter()
-        .enumerate()
-        .map(|(index, write)| {
-            let asked = write.asked(&state, &writing);
-            asked.map_err(|error| error.of_write(index))
-        })
-        .collect();
-    let jobs = enqueue(&state, &writing, asked?).await?;
+    let mut asked = Vec::with_capacity(ops.len());
+    for (index, write) in body.writes.into_iter().enumerate() {
+        let write = write.asked(&state, &writing).await;
+        asked.push(write.map_err(|error| error.of_write(index))?);
+    }
+    let jobs = enqueue(&state, &writing, asked).await?;
 
     let longest = state.config.request_wait;
     let patience = writing.prefer.patience(longest);

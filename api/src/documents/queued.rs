@@ -62,7 +62,7 @@ pub(super) async fn make(
         }
     }
 
-    state.documents.check_write(&asked.write)?;
+    state.documents.check_write(&asked.write).await?;
     let (id, longest) = (asked.id.clone(), state.config.request_wait);
     let job = enqueue(state, writing, vec![asked]).await?.pop();
     let job = job.unwrap_or(Err(ApiError::Internal))?;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::conditions::conditions;
 use super::longest_body;
 use crate::auth::{Caller, Scope};
-use crate::body::Body;
+use crate::body::{Body, json_text};
 use crate::call::{check_key, digest, idempotency_key, traceparent};
 use crate::openapi::schemas;
 use crate::prefer::Prefer;
@@ -191,14 +191,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        match Body::from_request(request, state).await {
-            Ok(Body(body)) => Ok(Self(body)),
-            Err(ApiError::BodyTooLarge) => {
-                let limit = longest_body(state.documents.config());
-                Err(ApiError::DocumentBodyTooLarge { limit })
-            }
-            Err(error) => Err(error),
-        }
+        let text = json_text(request, state).await;
+        let text = text.map_err(|error| match error {
+            ApiError::BodyTooLarge => ApiError::DocumentBodyTooLarge {
+                limit: longest_body(state.documents.config()),
+            },
+            error => error,
+        })?;
+        let parse = || Body::parse(&text);
+        let Body(body) = state.documents.work(text.len(), parse).await?;
+        Ok(Self(body))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use super::change::{Change, Write};
 use super::envelope::render;
 use super::keys::{ACCEPTED_TTL, Keys};
+use super::work::load;
 use super::write::token;
 use super::{Document, DocumentError, Documents, Version};
 use crate::{Script, StoreError};
@@ -17,7 +18,7 @@ static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_accept",
         concat!(
-            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/need.lua"),
             include_str!("../../../lua/documents/accept.lua")
         ),
     )
@@ -26,7 +27,7 @@ static LET_GO: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_let_go",
         concat!(
-            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/need.lua"),
             include_str!("../../../lua/documents/let_go.lua")
         ),
     )
@@ -50,7 +51,12 @@ impl Documents {
     /// # Errors
     /// [`DocumentError::TooManyMutations`], [`DocumentError::Mutation`] for a path that is none,
     /// [`DocumentError::TooDeep`], [`DocumentError::TooLarge`].
-    pub fn check_write(&self, write: &Write) -> Result<(), DocumentError> {
+    pub async fn check_write(&self, write: &Write) -> Result<(), DocumentError> {
+        let load = load(&write.change, 0);
+        self.work(load, || self.check_rules(write)).await
+    }
+
+    fn check_rules(&self, write: &Write) -> Result<(), DocumentError> {
         self.check_count(write)?;
         match &write.change {
             Change::Create(data, _) | Change::Replace(data, _) => {

@@ -17,6 +17,7 @@ mod number;
 mod pointer;
 mod purge;
 mod version;
+mod work;
 mod write;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct Documents {
     config: DocumentsConfig,
     has_module: Arc<OnceCell<()>>,
     turns: Arc<[Mutex<()>]>,
+    work_turns: work::Turns,
     hub: Arc<events::Hub>,
 }
 
@@ -86,6 +88,7 @@ impl Documents {
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            work_turns: work::Turns::default(),
             hub: Arc::default(),
         }
     }

@@ -8,6 +8,8 @@ use super::budget::object_fits;
 use super::change::{Base, Change, ExpiryTime, Idempotency, Write};
 use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
 use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL, index};
+use super::number::Correction;
+use super::work::load;
 use super::{Data, Document, DocumentError, Documents};
 use crate::Script;
 
@@ -21,7 +23,7 @@ static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "document_write",
         concat!(
-            include_str!("../../../lua/documents/need.lua"),
+            include_str!("../../../lua/need.lua"),
             include_str!("../../../lua/documents/write.lua")
         ),
     )
@@ -40,9 +42,33 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// What there is before an attempt to write.
 enum Look {
-    Base(Base),
+    Found(Found),
     /// This very write has been made.
     Made(Document),
+}
+
+/// What a write is computed from.
+struct Found {
+    /// The server's time, in milliseconds since 1970.
+    now: u64,
+    /// The document; empty when there is none.
+    json: String,
+    /// Behind which revision a new document begins.
+    begins_behind: u64,
+}
+
+/// A write as the script takes it.
+struct Plan {
+    former: Former,
+    revision: u64,
+    deleted: bool,
+    /// The new document's JSON up to its times, and what follows them.
+    head: String,
+    tail: String,
+    /// When its keys are to go, in milliseconds since 1970.
+    gone_at: Option<u64>,
+    is_as_kept: bool,
+    corrections: Vec<Correction>,
 }
 
 /// What became of an attempt to write.
@@ -122,29 +148,28 @@ impl Documents {
         keys: &Keys,
         record: &Record,
     ) -> Result<Outcome, DocumentError> {
-        let base = match self.look(service, id, keys, record).await? {
-            Look::Base(base) => base,
+        let found = match self.look(service, id, keys, record).await? {
+            Look::Found(found) => found,
             Look::Made(document) => return Ok(Outcome::Written(document)),
         };
-        let now = base.now;
-        let former = Former::of(&base);
-        let next = base.next(write, &self.config)?;
-        let Rendered {
-            json: data,
+        let load = load(&write.change, found.json.len());
+        let planned = self.work(load, || self.plan(service, id, write, found));
+        let Plan {
+            former,
+            revision,
+            deleted,
+            head,
+            tail,
+            gone_at,
             is_as_kept,
             corrections,
-        } = render(&next.data)?;
-        if write.change.is_of_data() {
-            self.check(&next.data, &data)?;
-        }
+        } = planned.await?;
         if former.created_at.is_empty() {
             let mut cmd = ANNOUNCE.command(&[&index(service)]);
             cmd.arg(id);
             ANNOUNCE.run::<u8>(&self.valkey, &cmd).await?;
         }
 
-        let (head, tail) = (next.head(service, id, &data), next.tail());
-        let gone_at = self.gone_at(&next, now);
         let mut cmd = WRITE.command_with_capacity(
             &[
                 &keys.document,
@@ -176,9 +201,9 @@ impl Documents {
         match status {
             1 if !kept.is_empty() => Ok(Outcome::Written(Document::parse(kept)?)),
             1 => Ok(Outcome::Written(Document {
-                revision: next.revision,
+                revision,
                 created_at,
-                deleted: next.deleted,
+                deleted,
                 json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
             })),
             2 => Err(DocumentError::IdempotencyKeyReused),
@@ -223,15 +248,50 @@ impl Documents {
             let kept = kept.filter(|kept| kept.version() == made.version());
             return Ok(Look::Made(kept.unwrap_or(made)));
         }
-        Ok(Look::Base(Base {
+        Ok(Look::Found(Found {
             now,
-            bytes: json.len(),
+            json,
             begins_behind: if past > 0 { past + 1 } else { 0 },
-            current: match json.is_empty() {
-                true => None,
-                false => Some(serde_json::from_str(&json)?),
-            },
         }))
+    }
+
+    /// Computes a write from what there is.
+    fn plan(
+        &self,
+        service: &str,
+        id: &str,
+        write: &Write,
+        found: Found,
+    ) -> Result<Plan, DocumentError> {
+        let base = Base {
+            now: found.now,
+            bytes: found.json.len(),
+            begins_behind: found.begins_behind,
+            current: match found.json.is_empty() {
+                true => None,
+                false => Some(serde_json::from_str(&found.json)?),
+            },
+        };
+        let former = Former::of(&base);
+        let next = base.next(write, &self.config)?;
+        let Rendered {
+            json: data,
+            is_as_kept,
+            corrections,
+        } = render(&next.data)?;
+        if write.change.is_of_data() {
+            self.check(&next.data, &data)?;
+        }
+        Ok(Plan {
+            former,
+            revision: next.revision,
+            deleted: next.deleted,
+            head: next.head(service, id, &data),
+            tail: next.tail(),
+            gone_at: self.gone_at(&next, found.now),
+            is_as_kept,
+            corrections,
+        })
     }
 
     /// When the document's keys are to go, in milliseconds since 1970; none for never.
