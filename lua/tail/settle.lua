@@ -9,6 +9,10 @@
 local call = redis.call
 local state = call('HMGET', KEYS[1], 'token', 'settled')
 if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return -1 end
+-- A change that is recorded and not told of would never be told of.
+need('HDEL', KEYS[2], '')
+need('HSET', KEYS[2], '', '')
+need('PUBLISH', ARGV[3], '')
 local deltas, settled = ARGV[2] == '1', state[2]
 
 -- A text comparison would depend on the server's locale, and the numbers are too long for Lua's.

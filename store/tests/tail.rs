@@ -234,6 +234,39 @@ async fn among_many_names_each_is_found() {
 }
 
 #[tokio::test]
+async fn a_user_that_may_not_nudge_settles_nothing() {
+    let valkey = TestValkey::start();
+    let allow = |right: &str| {
+        let mut cmd = redis::cmd("ACL");
+        cmd.arg(&[
+            "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", right,
+        ]);
+        cmd.exec(&mut valkey.connection()).unwrap();
+    };
+    allow("-publish");
+    let tail = tail_at(&format!(
+        "redis://limited:secret@127.0.0.1:{}",
+        valkey.port()
+    ));
+    let lead = lead(&tail).await;
+    let settlements = [settlement("a", 1, Some(known("a")))];
+    let refused = lead.settle(&settlements, 1, true).await.unwrap_err();
+    let fault = refused.fault().map(|fault| fault.name());
+    assert_eq!(fault, Some("access_denied"), "{refused}");
+    allow("+publish");
+    let mut nudges = listen(&valkey).await;
+    assert_eq!(lead.settle(&settlements, 1, true).await.unwrap(), 1);
+    let nudge: String = nudges
+        .on_message()
+        .next()
+        .await
+        .unwrap()
+        .get_payload()
+        .unwrap();
+    assert!(nudge.contains("\"a\""), "{nudge}");
+}
+
+#[tokio::test]
 async fn nudges_of_one_id_come_in_the_order_of_the_settlements_whatever_their_documents() {
     let valkey = TestValkey::start();
     let lead = lead(&tail_at(&valkey.url())).await;

@@ -13,8 +13,13 @@ use crate::{Script, StoreError};
 
 static LOOK: LazyLock<Script> =
     LazyLock::new(|| Script::new("tail_look", include_str!("../../../lua/tail/look.lua")));
-static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_settle", include_str!("../../../lua/tail/settle.lua")));
+static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    let source = concat!(
+        include_str!("../../../lua/need.lua"),
+        include_str!("../../../lua/tail/settle.lua")
+    );
+    Script::new("tail_settle", source)
+});
 static SWEEP: LazyLock<Script> =
     LazyLock::new(|| Script::new("tail_sweep", include_str!("../../../lua/tail/sweep.lua")));
 
