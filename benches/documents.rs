@@ -26,7 +26,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const READ: &str = include_str!("../lua/documents/read.lua");
-const WRITE: &str = include_str!("../lua/documents/write.lua");
+const WRITE: &str = concat!(
+    include_str!("../lua/need.lua"),
+    include_str!("../lua/documents/write.lua")
+);
 const PATH: &str = "/api/sync/bench/documents";
 const MUTATE: &str = r#"{"mutations":[{"op":"increment","path":"/n","value":1}]}"#;
 

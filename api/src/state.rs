@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +48,21 @@ impl Default for ApiConfig {
     }
 }
 
-/// The parts the handlers work with. Cheap to clone.
+/// The parts the handlers work with. Every layer and handler of a request has a clone, so it is one shared pointer.
 #[derive(Clone)]
-pub struct AppState {
-    pub(crate) config: Arc<ApiConfig>,
+pub struct AppState(Arc<Parts>);
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What an [`AppState`] shares.
+pub struct Parts {
+    pub(crate) config: ApiConfig,
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
@@ -77,13 +89,13 @@ impl AppState {
         metrics: PrometheusHandle,
         shutdown: CancellationToken,
     ) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             // All of it is kept where the cache is.
             documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
             tail: Tail::new(cache.valkey().clone()),
             sessions: Sessions::new(cache.valkey().clone()),
             streams: Streams::new(config.streams),
-            config: Arc::new(config),
+            config,
             queues,
             cache,
             files,
@@ -92,7 +104,7 @@ impl AppState {
             fetches: Fetches::default(),
             shutdown,
             sockets: TaskTracker::new(),
-        }
+        }))
     }
 
     /// The WebSockets that are open. They say farewell on a shutdown, which the server that they came through does not

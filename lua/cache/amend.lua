@@ -13,19 +13,23 @@
 -- Cost  O(changes * log singles); O(changes) where nothing is cached. Documents that meet at one id are parsed.
 
 -- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
-for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
+if call('EXISTS', unpack(KEYS, 9)) > 0 then
+  for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
+end
 local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', 'as_of', 'parts')
-local live = info[6] and call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == tonumber(info[6])
-local singles = call('EXISTS', KEYS[6], KEYS[7], KEYS[8]) == 3
+local parts, single_parts = call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]), call('EXISTS', KEYS[6], KEYS[7], KEYS[8])
+local live, singles = info[6] and parts == tonumber(info[6]), single_parts == 3
 -- A set with a part missing (evicted) cannot be kept up to date.
-if not live then call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
-if not singles then call('UNLINK', KEYS[6], KEYS[7], KEYS[8]) end
+if not live and (info[2] or parts > 0) then call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
+if not singles and single_parts > 0 then call('UNLINK', KEYS[6], KEYS[7], KEYS[8]) end
 if not live and not singles then return {0} end
 
 local complete, limit, as_of = info[1] == '1', tonumber(ARGV[1]), info[5] or '0'
 local entries, skipped, bytes = tonumber(info[2] or 0), tonumber(info[3] or 0), tonumber(info[4] or 0)
 local succeeds = ARGV[2] == '1'
 local touched, left = 0, {}
+-- Whether the set may have got a part that does not expire yet.
+local is_new_part = false
 
 -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
 local function after(one, other) return #one > #other or (#one == #other and one > other) end
@@ -60,7 +64,12 @@ local function put_in(doc, id, json)
     skipped = skipped + 1
     complete = false
   end
-  if doc == id then call('HDEL', KEYS[4], doc) else call('HSET', KEYS[4], doc, id) end
+  if doc == id then
+    call('HDEL', KEYS[4], doc)
+  else
+    call('HSET', KEYS[4], doc, id)
+    is_new_part = true
+  end
 end
 
 local function amend_live(doc, id, json, ts)
@@ -77,7 +86,10 @@ local function amend_live(doc, id, json, ts)
   local is_changed = known
   if there and not stays then left[held] = true end
   local gives, is_taken = false, false
-  if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[2], KEYS[4], id, doc, json) end
+  if json ~= '' and not stays then
+    gives, is_taken = gives_way(KEYS[2], KEYS[4], id, doc, json)
+    is_new_part = is_new_part or is_taken
+  end
   if json == '' then
     call('HDEL', KEYS[4], doc)
   elseif gives then
@@ -105,11 +117,14 @@ end
 
 local answer = {touched}
 if live then
+  local now = call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-    'parts', call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
-  -- A part that this call brought into being expires with the others.
-  local ttl = call('PTTL', KEYS[1])
-  for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end
+    'parts', now)
+  if is_new_part or now ~= parts then
+    -- It expires with the others.
+    local ttl = call('PTTL', KEYS[1])
+    for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end
+  end
   for id in pairs(left) do answer[#answer + 1] = id end
 end
 return answer

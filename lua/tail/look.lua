@@ -3,10 +3,10 @@
 --
 -- KEYS  1 state of the bucket  2 its documents
 -- ARGV  1 token  2 generation of the walk (2 bytes); '' for deltas
---       then for each document: _id, time (8 bytes, most significant first)
+--       then for each document, 4,000 at most: _id, time (8 bytes, most significant first)
 -- Returns {0} when the bucket is closed to this token; else {1, time up to which its deltas are settled ('' for none),
 --       then for each document: nil when it is settled, '' when it is unknown, else its record}.
--- Cost  O(documents). May be repeated.
+-- Cost  O(documents), of two commands. May be repeated.
 local call = redis.call
 local state = call('HMGET', KEYS[1], 'token', 'settled')
 if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return {0} end
@@ -19,19 +19,23 @@ local function before(one, other)
   return high < other_high or (high == other_high and low < other_low)
 end
 
-local found = {1, settled or ''}
-for at = 3, #ARGV, 2 do
-  local doc, time = ARGV[at], ARGV[at + 1]
-  local record = call('HGET', KEYS[2], doc)
+local docs = {}
+for at = 3, #ARGV, 2 do docs[#docs + 1] = ARGV[at] end
+local records = call('HMGET', KEYS[2], unpack(docs))
+local found, marks = {1, settled or ''}, {}
+for place = 1, #docs do
+  local time, record = ARGV[2 * place + 2], records[place]
   local answer = record or ''
   if generation == '' and settled and before(time, settled) then
     answer = false
   elseif record and not before(record, time) then
     answer = false
     if generation ~= '' and string.sub(record, 9, 10) ~= generation then
-      call('HSET', KEYS[2], doc, string.sub(record, 1, 8) .. generation .. string.sub(record, 11))
+      marks[#marks + 1] = docs[place]
+      marks[#marks + 1] = string.sub(record, 1, 8) .. generation .. string.sub(record, 11)
     end
   end
-  found[#found + 1] = answer
+  found[place + 2] = answer
 end
+if #marks > 0 then call('HSET', KEYS[2], unpack(marks)) end
 return found

@@ -2,19 +2,26 @@
 --
 -- KEYS  1 state of the bucket  2 its names
 -- ARGV  1 token
---       then for each step, in the order of the log: field, digest (6 bytes), document (4 bytes), the document has the name
---       from now on: 1, or no longer: 0
+--       then for each step, 4,000 at most, in the order of the log: field, digest (6 bytes), document (4 bytes), the document
+--       has the name from now on: 1, or no longer: 0
 -- Returns {0} when the bucket is closed to this token; else {1, then for each step 1 when another document has the name,
 --       else 0}.
--- Cost  O(steps * documents in a field). May be repeated; then each answer takes all steps before and after into account.
+-- Cost  O(steps * documents in a field), of three commands. May be repeated; then each answer takes all steps before and
+--       after into account.
 local call = redis.call
 if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return {0} end
+local fields = {}
+for at = 2, #ARGV, 4 do fields[#fields + 1] = ARGV[at] end
+local kept = call('HMGET', KEYS[2], unpack(fields))
+-- By field: what is there by now, and whether that is yet to be kept.
+local now, changed = {}, {}
 local answer = {1}
-for at = 2, #ARGV, 4 do
-  local field, digest, doc = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local packed = call('HGET', KEYS[2], field) or ''
+for step = 1, #fields do
+  local at, field = 4 * step - 2, fields[step]
+  local digest, doc = ARGV[at + 1], ARGV[at + 2]
+  local packed = now[field] or kept[step] or ''
   local others, own = 0, nil
-  local found = string.find(packed, digest, 1, true)
+  local found = packed ~= '' and string.find(packed, digest, 1, true)
   while found do
     local is_digest = (found - 1) % 10 == 0
     if is_digest and string.sub(packed, found + 6, found + 9) == doc then
@@ -25,11 +32,23 @@ for at = 2, #ARGV, 4 do
     found = string.find(packed, digest, found + (is_digest and 10 or 1), true)
   end
   if ARGV[at + 3] == '1' then
-    if not own then call('HSET', KEYS[2], field, packed .. digest .. doc) end
+    if not own then now[field], changed[field] = packed .. digest .. doc, true end
   elseif own then
-    local rest = string.sub(packed, 1, own - 1) .. string.sub(packed, own + 10)
-    if rest == '' then call('HDEL', KEYS[2], field) else call('HSET', KEYS[2], field, rest) end
+    now[field] = string.sub(packed, 1, own - 1) .. string.sub(packed, own + 10)
+    changed[field] = true
   end
-  answer[#answer + 1] = others
+  answer[step + 1] = others
 end
+
+local set, del = {}, {}
+for field in pairs(changed) do
+  if now[field] == '' then
+    del[#del + 1] = field
+  else
+    set[#set + 1] = field
+    set[#set + 1] = now[field]
+  end
+end
+if #set > 0 then call('HSET', KEYS[2], unpack(set)) end
+if #del > 0 then call('HDEL', KEYS[2], unpack(del)) end
 return answer

@@ -2,10 +2,10 @@
 --
 -- KEYS  1 state of the bucket  2 its documents
 -- ARGV  1 token  2 the changes are deltas, which come in the order of time: 0 | 1  3 channel of the nudges
---       then for each change: _id, time (8 bytes, most significant first), record ('' when the document is gone),
+--       then for each change, 2,000 at most: _id, time (8 bytes, most significant first), record ('' when the document is gone),
 --       nudges, a line each
 -- Returns the number of changes that were not settled before; -1 when the bucket is closed to this token.
--- Cost  O(changes), and a PUBLISH for each. A repeated call changes and tells nothing.
+-- Cost  O(changes), of three commands and a PUBLISH for each. A repeated call changes and tells nothing.
 local call = redis.call
 local state = call('HMGET', KEYS[1], 'token', 'settled')
 if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return -1 end
@@ -22,18 +22,37 @@ local function before(one, other)
   return high < other_high or (high == other_high and low < other_low)
 end
 
+local docs = {}
+for at = 4, #ARGV, 4 do docs[#docs + 1] = ARGV[at] end
+local kept = call('HMGET', KEYS[2], unpack(docs))
+-- By document: its record by now, '' for none.
+local now, told = {}, {}
 local done, last = 0, settled
-for at = 4, #ARGV, 4 do
-  local doc, time, record, nudges = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local known = call('HGET', KEYS[2], doc)
+for place = 1, #docs do
+  local at, doc = 4 * place, docs[place]
+  local time, record, nudges = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local known = now[doc] or kept[place] or ''
   -- Of the last time settled, some changes may not be: a transaction can be divided between calls.
-  local is_settled = (deltas and settled and before(time, settled)) or (known and not before(known, time))
-  if not is_settled and (known or record ~= '') then
-    if record == '' then call('HDEL', KEYS[2], doc) else call('HSET', KEYS[2], doc, record) end
-    for nudge in string.gmatch(nudges, '[^\n]+') do call('PUBLISH', ARGV[3], nudge) end
+  local is_settled = (deltas and settled and before(time, settled)) or (known ~= '' and not before(known, time))
+  if not is_settled and (known ~= '' or record ~= '') then
+    now[doc] = record
+    for nudge in string.gmatch(nudges, '[^\n]+') do told[#told + 1] = nudge end
     done = done + 1
   end
   if not last or before(last, time) then last = time end
 end
+
+local set, del = {}, {}
+for doc, record in pairs(now) do
+  if record == '' then
+    del[#del + 1] = doc
+  else
+    set[#set + 1] = doc
+    set[#set + 1] = record
+  end
+end
+if #set > 0 then call('HSET', KEYS[2], unpack(set)) end
+if #del > 0 then call('HDEL', KEYS[2], unpack(del)) end
 if deltas and last then call('HSET', KEYS[1], 'settled', last) end
+for _, nudge in ipairs(told) do call('PUBLISH', ARGV[3], nudge) end
 return done

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Valkey {
     pool: Pool,
-    client: Client,
+    client: Arc<Client>,
     /// Shared connections, once [`Valkey::shared`] was asked for.
     lanes: Option<Arc<Lanes>>,
 }
@@ -78,7 +78,7 @@ impl Valkey {
             .map_err(|error| StoreError::Config(format!("the Valkey pool: {error}")))?;
         Ok(Valkey {
             pool,
-            client,
+            client: Arc::new(client),
             lanes: None,
         })
     }

@@ -96,13 +96,15 @@ async fn another_worker_takes_over_within_ten_seconds() {
 
 #[tokio::test]
 async fn a_log_out_after_a_killed_sync_leaves_nothing_of_the_user() {
+    /// Bytes that Convex has answered in the midst of the second page: pages have 4,000 files, of some 250 bytes each.
+    const BEYOND_A_PAGE: u64 = 1_200_000;
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();
-    client.import(&files("ann", 2000)).await;
+    client.import(&files("ann", 6000)).await;
     let proxy = sluice_test_support::Proxy::start(deployment.convex_address()).await;
     let mut doomed =
         deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
-    proxy.hold_after(400_000);
+    proxy.hold_after(BEYOND_A_PAGE);
     for kind in ["OUT", "DEL"] {
         let sync = json!({"user": "ann", "type": "allOne"});
         let job = client.enqueue("sync", &sync).await;
@@ -114,15 +116,15 @@ async fn a_log_out_after_a_killed_sync_leaves_nothing_of_the_user() {
         doomed.kill();
 
         deployment.add_worker();
-        assert_eq!(client.finished(&job).await["result"]["synced"], 2000);
+        assert_eq!(client.finished(&job).await["result"]["synced"], 6000);
         let (status, body) = client.invalidate("ann", kind).await;
         assert_eq!(
             (status, &body["invalidated"]),
-            (StatusCode::OK, &json!(2000))
+            (StatusCode::OK, &json!(6000))
         );
         assert_eq!(deployment.cached_keys("ann"), [] as [String; 0], "{kind}");
         deployment.workers.clear();
-        proxy.hold_after(400_000);
+        proxy.hold_after(BEYOND_A_PAGE);
         doomed =
             deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     }
