@@ -49,7 +49,7 @@ install-browser: ## a browser for the tests, unless there is one
 install-bullmq: ## BullMQ, which the queue is compared with
 	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \
 	    "(Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	@cd queue/benches/bullmq && npm install --no-save --ignore-scripts --loglevel=error
+	@cd crates/queue/benches/bullmq && npm install --no-save --ignore-scripts --loglevel=error
 
 install-schemathesis: ## schemathesis into .schemathesis/, unless it is there
 	@scripts/install-schemathesis

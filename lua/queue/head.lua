@@ -1,8 +1,8 @@
--- The beginning of the library, behind the constants that queue/src/keys.rs defines (KEEP, PRIORITY, MAX_ATTEMPTS, SEATS,
+-- The beginning of the library, behind the constants that crates/queue/src/keys.rs defines (KEEP, PRIORITY, MAX_ATTEMPTS, SEATS,
 -- IDEMPOTENCY_MS, ERRORS_BYTES, CHUNK, WORKER_MS…). What the functions share is built once, when the server loads it.
 --
 -- KEYS[1] of each function is the queue's root, "sq1:{queue}:". Every key a function touches starts with it and so lies in
--- the same slot. The keys are described in queue/src/keys.rs, the states in queue/src/lib.rs.
+-- the same slot. The keys are described in crates/queue/src/keys.rs, the states in crates/queue/src/lib.rs.
 
 local NEVER = 9007199254740992 -- 2^53, as a time
 

@@ -270,18 +270,18 @@ async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
         Ok(Err(ConvexError::FunctionMissing { .. })) if via == FilesVia::Auto => findings.warn(
             "files",
             "read through the streaming export, which reads the whole table",
-            "deploy convex/functions",
+            "deploy crates/convex/functions",
         ),
         Ok(Err(error @ ConvexError::ForeignFunction { .. })) if via == FilesVia::Auto => findings
             .warn(
                 "files",
                 &format!("read through the streaming export: {}", chain(&error)),
-                "deploy convex/functions, or set SLUICE_FILES_VIA to export",
+                "deploy crates/convex/functions, or set SLUICE_FILES_VIA to export",
             ),
         Ok(Err(error)) => findings.fail(
             "files",
             &chain(&error),
-            "deploy convex/functions, or set SLUICE_FILES_VIA to export",
+            "deploy crates/convex/functions, or set SLUICE_FILES_VIA to export",
         ),
         Err(_) => findings.fail("files", "no answer within 10 s", "check the deployment"),
     }

@@ -189,7 +189,7 @@ impl FilesSettings {
 enum FilesViaSetting {
     /// Ask the deployment once.
     Auto,
-    /// The functions of convex/functions, by index.
+    /// The functions of crates/convex/functions, by index.
     Functions,
     /// The streaming export: works everywhere, reads the whole table.
     Export,

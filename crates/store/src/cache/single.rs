@@ -1,0 +1,255 @@
+//! Single entries, cached on access or by prefetch.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::keys::FETCH_LEASE;
+use super::{Cache, Entry, chunks, millis};
+use crate::{Script, StoreError};
+
+static READ: LazyLock<Script> =
+    LazyLock::new(|| Script::new("read", include_str!("../../../../lua/cache/read.lua")));
+static FILL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "fill",
+        concat!(
+            include_str!("../../../../lua/cache/rivals.lua"),
+            include_str!("../../../../lua/cache/fill.lua")
+        ),
+    )
+});
+static EXTEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "extend_fetch",
+        include_str!("../../../../lua/cache/extend_fetch.lua"),
+    )
+});
+static HAS_ANY: LazyLock<Script> =
+    LazyLock::new(|| Script::new("has_any", include_str!("../../../../lua/cache/has_any.lua")));
+
+/// The answer to a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The entry and where it was, if it was cached.
+    pub hit: Option<(Source, Bytes)>,
+    /// On a miss: given to the one caller that should fetch the entry.
+    pub fetch_lease: Option<FetchLease>,
+    /// On a miss: another caller has the lease. Look again shortly.
+    pub fetched_elsewhere: bool,
+    /// The user's epoch, to record the access in.
+    pub epoch: u64,
+}
+
+/// The right to fetch an entry and to cache it: for [`FetchLease::LIFE`], then as often as [`Cache::extend_fetch`] renews it.
+/// What is fetched without it is good for an answer, but may be a former revision by the time it would be cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLease {
+    epoch: u64,
+    nonce: u64,
+}
+
+impl FetchLease {
+    /// How long a lease is good for.
+    pub const LIFE: Duration = FETCH_LEASE;
+}
+
+/// Where a cached entry was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the set that a sync wrote.
+    Bulk,
+    /// Among the entries cached one by one.
+    Single,
+}
+
+/// What the script returns: epoch, where the entry is, and its JSON or whether the lease was granted.
+fn lookup((epoch, source, rest): (u64, u8, Value), nonce: u64) -> Lookup {
+    let (hit, granted) = match (source, rest) {
+        (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), false),
+        (2, Value::BulkString(json)) => (Some((Source::Single, json.into())), false),
+        (_, rest) => (None, rest == Value::Int(1)),
+    };
+    Lookup {
+        fetched_elsewhere: hit.is_none() && !granted,
+        hit,
+        fetch_lease: granted.then_some(FetchLease { epoch, nonce }),
+        epoch,
+    }
+}
+
+/// How far what was fetched can be relied on.
+#[derive(Clone, Copy)]
+enum Fetched {
+    /// It is as new as the lease with this nonce, if that still holds.
+    Under(u64),
+    /// Later changes than this (ns) may be missing, and follow.
+    Since(i64),
+}
+
+impl Cache {
+    /// Looks up the entry `id`, first in the bulk set, then among the single ones. What is cached is found in one round trip
+    /// that writes nothing. On a miss one caller gets the lease for fetching it, until [`Cache::fill`] or
+    /// [`Cache::release_fetch`] ends it; where Valkey cannot be written, nobody does.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn read(&self, user: &str, id: &str) -> Result<Lookup, StoreError> {
+        let keys = self.keys(user);
+        let lease = keys.lease(id);
+        let mut all_keys = vec![&*keys.epoch];
+        all_keys.extend(keys.readable());
+        all_keys.push(&lease);
+
+        let mut cmd = READ.read_only_command(&all_keys);
+        cmd.arg(id).arg("").arg(0);
+        let found = lookup(READ.run(&self.lookups, &cmd).await?, 0);
+        if found.hit.is_some() {
+            return Ok(found);
+        }
+        let nonce = rand::random();
+        let mut cmd = READ.command(&all_keys);
+        cmd.arg(id).arg(nonce).arg(millis(FETCH_LEASE));
+        Ok(match READ.run_if_writable(&self.lookups, &cmd).await? {
+            Some(reply) => lookup(reply, nonce),
+            None => Lookup {
+                fetched_elsewhere: false,
+                ..found
+            },
+        })
+    }
+
+    /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when the user was invalidated
+    /// since the lease was granted, when [`Cache::amend`] saw a change of the entry during the fetch, or when the lease ran
+    /// out, so that it might have. Where a sync has cached the id meanwhile, its entry stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn fill(
+        &self,
+        user: &str,
+        lease: FetchLease,
+        entry: &Entry,
+    ) -> Result<bool, StoreError> {
+        let fetched = Fetched::Under(lease.nonce);
+        let written = self
+            .write(user, lease.epoch, std::slice::from_ref(entry), fetched)
+            .await?;
+        Ok(written == Some(1))
+    }
+
+    /// Renews the lease for a fetch that takes long; `false` when it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn extend_fetch(
+        &self,
+        user: &str,
+        id: &str,
+        lease: FetchLease,
+    ) -> Result<bool, StoreError> {
+        let mut cmd = EXTEND.command(&[&self.keys(user).lease(id)]);
+        cmd.arg(lease.nonce).arg(millis(FetchLease::LIFE));
+        EXTEND.run(&self.valkey, &cmd).await
+    }
+
+    /// Gives up the lease that [`Cache::read`] granted, when there is nothing to fill in.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn release_fetch(&self, user: &str, id: &str) -> Result<(), StoreError> {
+        let mut cmd = redis::cmd("DEL");
+        cmd.arg(self.keys(user).lease(id));
+        self.valkey.query("release_fetch", &cmd, None).await
+    }
+
+    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead,
+    /// unless that set expires earlier: then the entry leaves it. `since` (ns) is a time before they were fetched: what the
+    /// bulk set has of a later one stays. Changes after it are to be given to [`Cache::amend`] when this is done.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when the user was invalidated since `epoch`.
+    pub async fn prefetch(
+        &self,
+        user: &str,
+        epoch: u64,
+        since: i64,
+        entries: &[Entry],
+    ) -> Result<u64, StoreError> {
+        let mut written = 0;
+        for chunk in chunks(entries, |entry| entry.id.len() + entry.json.len()) {
+            let of_chunk = self
+                .write(user, epoch, chunk, Fetched::Since(since))
+                .await?;
+            written += of_chunk.ok_or(StoreError::Superseded)?;
+        }
+        Ok(written)
+    }
+
+    /// Writes one chunk. `None` when the epoch moved.
+    async fn write(
+        &self,
+        user: &str,
+        epoch: u64,
+        entries: &[Entry],
+        fetched: Fetched,
+    ) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(user);
+        let leases: Vec<String> = entries.iter().map(|entry| keys.lease(&entry.id)).collect();
+        let mut all_keys = vec![&*keys.epoch];
+        all_keys.extend(keys.readable());
+        all_keys.extend(leases.iter().map(String::as_str));
+        let bytes = entries
+            .iter()
+            .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
+            .sum();
+        let mut cmd = FILL.command_with_capacity(&all_keys, 5 + 3 * entries.len(), bytes);
+        cmd.arg(epoch)
+            .arg(millis(self.config.entry_ttl) * 1_000)
+            .arg(self.config.limit_bytes);
+        match fetched {
+            Fetched::Under(nonce) => cmd.arg(nonce).arg(""),
+            Fetched::Since(since) => cmd.arg("").arg(since),
+        };
+        for entry in entries {
+            cmd.arg(&*entry.id)
+                .arg(entry.doc_id_if_different())
+                .arg(&entry.json[..]);
+        }
+        let reply: Vec<u64> = match fetched {
+            // The caller has an answer to give, whether or not it can be kept.
+            Fetched::Under(_) => match FILL.run_if_writable(&self.valkey, &cmd).await? {
+                Some(reply) => reply,
+                None => return Ok(Some(0)),
+            },
+            Fetched::Since(_) => FILL.run(&self.valkey, &cmd).await?,
+        };
+        match reply[..] {
+            [0, written] => Ok(Some(written)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The user's epoch: it moves with each invalidate. 0 when there was none of late.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn epoch(&self, user: &str) -> Result<u64, StoreError> {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(self.keys(user).epoch).arg("value");
+        let epoch: Option<u64> = self.valkey.query("epoch", &cmd, None).await?;
+        Ok(epoch.unwrap_or(0))
+    }
+
+    /// Whether anything at all is cached for the user.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn has_any(&self, user: &str) -> Result<bool, StoreError> {
+        let keys = self.keys(user);
+        let cmd = HAS_ANY.read_only_command(&[&keys.live.info, &keys.single_expiry]);
+        HAS_ANY.run(&self.valkey, &cmd).await
+    }
+}

@@ -1,0 +1,272 @@
+//! Bulk sync: entries are staged in chunks that nobody reads, then take the place of the live set in one step.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, FromRedisValue, Value};
+
+use super::amend::text;
+use super::keys::{Keys, STAGING_TTL};
+use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
+use crate::{Script, StoreError, Valkey};
+
+static OPEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_open",
+        include_str!("../../../../lua/cache/stage_open.lua"),
+    )
+});
+static PUSH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_push",
+        include_str!("../../../../lua/cache/stage_push.lua"),
+    )
+});
+static AMEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_amend",
+        concat!(
+            include_str!("../../../../lua/cache/rivals.lua"),
+            include_str!("../../../../lua/cache/stage_amend.lua")
+        ),
+    )
+});
+static ABANDON: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_abandon",
+        include_str!("../../../../lua/cache/stage_abandon.lua"),
+    )
+});
+static COMMIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "stage_commit",
+        include_str!("../../../../lua/cache/stage_commit.lua"),
+    )
+});
+
+/// A set of entries on its way into the cache. A user has one: it ends when another attempt opens its own, or the user is
+/// invalidated. Dropped without commit, it expires by itself after 15 minutes.
+pub struct Staging {
+    valkey: Valkey,
+    keys: Keys,
+    token: String,
+    epoch: u64,
+    limit: u64,
+    sync_ttl_ms: u64,
+    chunks_sent: u64,
+    totals: Pushed,
+}
+
+/// Running totals of a staging set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Entries admitted.
+    pub entries: u64,
+    /// Entries left out because they did not fit.
+    pub skipped: u64,
+    /// Bytes of ids and serialized entries admitted.
+    pub bytes: u64,
+}
+
+/// What a commit put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Entries in the set.
+    pub entries: u64,
+    /// Entries left out because they did not fit.
+    pub skipped: u64,
+    /// Bytes of ids and serialized entries.
+    pub bytes: u64,
+    /// Names this state of the set; later ones are greater.
+    pub generation: u64,
+}
+
+impl Cache {
+    /// Starts a staging set for `user`, in place of what a former attempt may have left. It is bound to the user's epoch:
+    /// after an invalidate nothing more is written to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when the user is being invalidated; [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn stage(&self, user: &str, policy: Overflow) -> Result<Staging, StoreError> {
+        let staging = Staging {
+            valkey: self.valkey.clone(),
+            keys: self.keys(user),
+            token: format!("{:032x}", rand::random::<u128>()),
+            epoch: self.epoch(user).await?,
+            limit: self.config.limit_bytes,
+            sync_ttl_ms: millis(self.config.sync_ttl),
+            chunks_sent: 0,
+            totals: Pushed::default(),
+        };
+        let mut cmd = staging.command(&OPEN, 3, 32);
+        cmd.arg(staging.limit)
+            .arg(match policy {
+                Overflow::Refuse => "refuse",
+                Overflow::Skip => "skip",
+            })
+            .arg(millis(STAGING_TTL));
+        accepted(&OPEN.run::<Vec<Value>>(&self.valkey, &cmd).await?)?;
+        Ok(staging)
+    }
+}
+
+impl Staging {
+    /// Admits entries in order. The bytes are counted, and the limit kept, inside Valkey; an id that is staged already, or
+    /// was removed by [`Staging::amend`], is ignored. Returns the running totals.
+    ///
+    /// # Errors
+    /// [`StoreError::LimitExceeded`] under [`Overflow::Refuse`] when an entry does not fit; what was staged is gone then.
+    /// [`StoreError::Superseded`] when the user's cache was invalidated; [`StoreError::StagingLost`] when the staging set
+    /// expired, was evicted, or made room for that of another attempt.
+    pub async fn push(&mut self, entries: &[Entry]) -> Result<Pushed, StoreError> {
+        for chunk in chunks(entries, |entry| entry.id.len() + entry.json.len()) {
+            let bytes = chunk
+                .iter()
+                .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
+                .sum();
+            let mut cmd = self.command(&PUSH, 3 * chunk.len(), bytes);
+            cmd.arg(self.chunks_sent + 1).arg(millis(STAGING_TTL));
+            for entry in chunk {
+                // What cannot fit is announced without its content: beyond the limit nothing needs to travel.
+                let fits = self.totals.bytes + entry.size() <= self.limit;
+                cmd.arg(&*entry.id)
+                    .arg(entry.doc_id_if_different())
+                    .arg(if fits { &entry.json[..] } else { b"" });
+            }
+            self.run(&PUSH, &cmd).await?;
+            self.chunks_sent += 1;
+        }
+        Ok(self.totals)
+    }
+
+    /// Applies revisions and removals that were seen while staging. One that grew and no longer fits is refused, or leaves the
+    /// set and is counted as skipped. A file that is not staged is added (if it fits) only when `add_new`. Of two documents
+    /// with one id the newer is staged.
+    ///
+    /// Returns the ids that the document left which was staged: another one may be the newest now. It is added by a call of
+    /// this with `add_new`.
+    ///
+    /// # Errors
+    /// As [`Staging::push`].
+    pub async fn amend(
+        &mut self,
+        changes: &[Change],
+        add_new: bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut left = Vec::new();
+        for chunk in chunks(changes, Change::bytes) {
+            let bytes = chunk.iter().map(Change::bytes).sum();
+            let mut cmd = self.command(&AMEND, 3 * chunk.len(), bytes);
+            cmd.arg(u8::from(add_new)).arg(millis(STAGING_TTL));
+            for change in chunk {
+                let (id, json) = match &change.kind {
+                    ChangeKind::Put(entry) => (&*entry.id, &entry.json[..]),
+                    ChangeKind::Remove { .. } => ("", &b""[..]),
+                };
+                cmd.arg(&*change.doc_id).arg(id).arg(json);
+            }
+            left.extend(self.run(&AMEND, &cmd).await?);
+        }
+        Ok(left)
+    }
+
+    /// Puts the set in the place of the live one, for all readers at once, and drops the user's single entries. `kind` is the
+    /// name of the sync type; `allOne` and `allTwo` make a set that later files are added to, as long as nothing is skipped.
+    /// `as_of` (ns) is the time up to which the set holds every change: [`Cache::amend`] passes over those until then.
+    ///
+    /// # Errors
+    /// As [`Staging::push`]. Nothing readers see has changed then.
+    pub async fn commit(self, kind: &str, as_of: i64) -> Result<Committed, StoreError> {
+        let keys = &self.keys;
+        let mut all_keys = self.set_keys().to_vec();
+        all_keys.extend([
+            &*keys.live.info,
+            &keys.live.entries,
+            &keys.live.order,
+            &keys.live.docs,
+            &keys.single_entries,
+            &keys.single_expiry,
+            &keys.single_docs,
+            &keys.live_stamps,
+        ]);
+        let mut cmd = COMMIT.command(&all_keys);
+        cmd.arg(&self.token)
+            .arg(self.epoch)
+            .arg(kind)
+            .arg(u8::from(matches!(kind, "allOne" | "allTwo")))
+            .arg(self.sync_ttl_ms)
+            .arg(as_of);
+        let reply = COMMIT.run::<Vec<Value>>(&self.valkey, &cmd).await?;
+        let numbers = accepted(&reply)?.iter().map(u64::from_redis_value_ref);
+        let numbers: Result<Vec<u64>, _> = numbers.collect();
+        match numbers.as_deref() {
+            Ok(&[entries, skipped, bytes, generation]) => Ok(Committed {
+                entries,
+                skipped,
+                bytes,
+                generation,
+            }),
+            _ => Err(StoreError::Corrupt("a staging set")),
+        }
+    }
+
+    /// Drops what was staged, unless another attempt has taken its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`]; the set then expires by itself.
+    pub async fn abandon(self) -> Result<(), StoreError> {
+        let mut cmd = ABANDON.command(&self.keys.staging());
+        cmd.arg(&self.token);
+        ABANDON.run(&self.valkey, &cmd).await
+    }
+
+    /// The running totals as last reported by Valkey.
+    pub fn totals(&self) -> Pushed {
+        self.totals
+    }
+
+    /// The keys of the staging scripts, in their order.
+    fn set_keys(&self) -> [&str; 6] {
+        let [info, entries, order, docs, skipped] = self.keys.staging();
+        [&self.keys.epoch, info, entries, order, docs, skipped]
+    }
+
+    /// A call of one of the staging scripts, all of which are fenced by the token and the epoch.
+    fn command(&self, script: &Script, args: usize, bytes: usize) -> Cmd {
+        let mut cmd = script.command_with_capacity(&self.set_keys(), 4 + args, 96 + bytes);
+        cmd.arg(&self.token).arg(self.epoch);
+        cmd
+    }
+
+    /// Runs a script and takes over the totals. Returns the ids behind them in its answer.
+    async fn run(&mut self, script: &Script, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
+        let answer: Vec<Value> = script.run(&self.valkey, cmd).await?;
+        match accepted(&answer)? {
+            [
+                Value::Int(entries),
+                Value::Int(skipped),
+                Value::Int(bytes),
+                ..,
+            ] => {
+                self.totals = Pushed {
+                    entries: entries.unsigned_abs(),
+                    skipped: skipped.unsigned_abs(),
+                    bytes: bytes.unsigned_abs(),
+                };
+                Ok(answer.into_iter().skip(4).filter_map(text).collect())
+            }
+            _ => Err(StoreError::Corrupt("a staging set")),
+        }
+    }
+}
+
+/// What follows the status in the answer of a staging script, when that is good.
+fn accepted(answer: &[Value]) -> Result<&[Value], StoreError> {
+    match answer {
+        [Value::Int(0), rest @ ..] => Ok(rest),
+        [Value::Int(2), Value::Int(limit)] => Err(StoreError::LimitExceeded {
+            limit: limit.unsigned_abs(),
+        }),
+        [Value::Int(3)] => Err(StoreError::StagingLost),
+        _ => Err(StoreError::Superseded),
+    }
+}

@@ -1,0 +1,126 @@
+//! The right to tail, and what its holder keeps.
+
+use std::sync::LazyLock;
+use std::sync::Mutex;
+
+use redis::Pipeline;
+
+use super::keys::{self, BUCKETS, key};
+use super::{Health, LEASE, Progress, parse, print};
+use crate::{Script, StoreError, Valkey};
+
+static EXTEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new("tail_extend", include_str!("../../../../lua/tail/extend.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "tail_release",
+        include_str!("../../../../lua/tail/release.lua"),
+    )
+});
+static SAVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("tail_save", include_str!("../../../../lua/tail/save.lua")));
+static FENCE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("tail_fence", include_str!("../../../../lua/tail/fence.lua")));
+
+/// The lease on the tail. It ends by itself if it is not extended; whatever is written with it after somebody else got it is
+/// refused.
+pub struct Lead {
+    pub(super) valkey: Valkey,
+    pub(super) token: u64,
+    /// What this lead kept last, as text.
+    kept: Mutex<String>,
+    /// Up to which time each bucket's deltas are settled, as this lead saw it last.
+    pub(super) settled: Mutex<[Option<Vec<u8>>; BUCKETS]>,
+    progress: Progress,
+}
+
+impl Lead {
+    pub(super) fn new(valkey: Valkey, token: u64, kept: String) -> Result<Lead, StoreError> {
+        let progress = match kept.as_str() {
+            "" => Progress::default(),
+            text => parse(text)?,
+        };
+        Ok(Lead {
+            valkey,
+            token,
+            kept: Mutex::new(kept),
+            settled: Mutex::default(),
+            progress,
+        })
+    }
+
+    /// How far the tail had come when this lease was granted.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Extends the lease; `false` when it ran out, or somebody else has it.
+    ///
+    /// # Errors
+    /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out; [`StoreError::Valkey`] and
+    /// [`StoreError::Pool`].
+    pub async fn extend(&self) -> Result<bool, StoreError> {
+        let mut cmd = EXTEND.command(&[keys::LEASE, keys::STATE]);
+        cmd.arg(self.token).arg(LEASE.as_millis() as u64);
+        match EXTEND.run(&self.valkey, &cmd).await? {
+            -1 => Err(StoreError::DataLost),
+            extended => Ok(extended == 1),
+        }
+    }
+
+    /// Gives the lease back, so that the next worker need not wait until it runs out.
+    ///
+    /// # Errors
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    pub async fn release(&self) -> Result<(), StoreError> {
+        let mut cmd = RELEASE.command(&[keys::LEASE]);
+        cmd.arg(self.token);
+        RELEASE.run(&self.valkey, &cmd).await
+    }
+
+    /// Closes the ledger to whoever held the lease before. To be done before anything is read from it.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    pub async fn fence(&self) -> Result<(), StoreError> {
+        let mut pipeline = Pipeline::new();
+        for number in 0..BUCKETS {
+            let mut cmd = FENCE.command(&[&key(number, "state")]);
+            cmd.arg(self.token);
+            pipeline.add_command(cmd);
+        }
+        let closed: Vec<bool> = FENCE.run_all(&self.valkey, &pipeline).await?;
+        if closed.contains(&false) {
+            return Err(StoreError::Superseded);
+        }
+        Ok(())
+    }
+
+    /// Keeps how far the tail has come and how it is doing. Everything up to there has to be settled before.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when somebody else has the lease by now. [`StoreError::DataLost`] when Valkey does not have
+    /// what was kept last: the tail has to go on from what is there.
+    pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
+        let text = print(progress)?;
+        let mut cmd = SAVE.command(&[keys::STATE]);
+        cmd.arg(self.token)
+            .arg(&*lock(&self.kept))
+            .arg(&text)
+            .arg(print(health)?);
+        match SAVE.run(&self.valkey, &cmd).await? {
+            1 => {
+                *lock(&self.kept) = text;
+                Ok(())
+            }
+            -1 => Err(StoreError::DataLost),
+            _ => Err(StoreError::Superseded),
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
