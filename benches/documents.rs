@@ -1,9 +1,11 @@
-//! Documents over HTTP against what they cannot be faster than: the same scripts called by a bare client, and a bare axum
-//! route that reads the body and answers as many bytes; in the same run, on the same machine.
+//! Documents over HTTP against what they cannot be faster than: the same scripts called by a bare
+//! client, and a bare axum route that reads the body and answers as many bytes; in the same run, on
+//! the same machine.
 //!
-//! `get` reads a document, `mutate` increments a number in it. Each connection has a document of its own and sends its next
-//! request when it has the answer to the last. The three take turns; of the rounds the median counts.
-//! `SLUICE_BENCH_ROUNDS` sets how many there are (5), `SLUICE_BENCH_SECONDS` how long each is (1).
+//! `get` reads a document, `mutate` increments a number in it. Each connection has a document of
+//! its own and sends its next request when it has the answer to the last. The three take turns; of
+//! the rounds the median counts. `SLUICE_BENCH_ROUNDS` sets how many there are (5),
+//! `SLUICE_BENCH_SECONDS` how long each is (1).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../tests/e2e/harness.rs"]

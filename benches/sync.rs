@@ -1,10 +1,12 @@
-//! How long a user's metadata takes from the Convex-compatible store until it is visible in Valkey, against a bare
-//! client that writes the same bytes with pipelined `SET … EX`, in the same run and on the same server.
+//! How long a user's metadata takes from the Convex-compatible store until it is visible in Valkey,
+//! against a bare client that writes the same bytes with pipelined `SET … EX`, in the same run and
+//! on the same server.
 //!
-//! Also: the longest time that another client's PING took meanwhile, and in the second after the user was logged out, which
-//! frees the set, beside an idle second; and the worker's peak memory above idle. The
-//! parts run as processes of their own, as deployed. Valkey keeps its append-only file, but does not rewrite it by
-//! itself meanwhile: a rewrite stalls clients by as much as 150 ms, whoever wrote the data. `SLUICE_BENCH_ROUNDS` sets how often each size is measured (3).
+//! Also: the longest time that another client's PING took meanwhile, and in the second after the
+//! user was logged out, which frees the set, beside an idle second; and the worker's peak memory
+//! above idle. The parts run as processes of their own, as deployed. Valkey keeps its append-only
+//! file, but does not rewrite it by itself meanwhile: a rewrite stalls clients by as much as 150
+//! ms, whoever wrote the data. `SLUICE_BENCH_ROUNDS` sets how often each size is measured (3).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../tests/e2e/harness.rs"]
@@ -62,7 +64,8 @@ async fn measure(name: &str, size: u64, rounds: usize) {
         deployment.workers.clear();
         deployment.add_worker();
         let pid = deployment.workers[0].pid();
-        // The flush took away what the worker knew of Convex: let it walk over all files first, as it does once.
+        // The flush took away what the worker knew of Convex: let it walk over all files first, as
+        // it does once.
         deployment.wait_until_tailed().await;
         // The first, tiny job loads scripts and opens connections.
         client.sync("warm-up", "allOne").await;

@@ -1,9 +1,10 @@
-//! How many changes a second the tail takes in, against a bare walk over the same deltas that does nothing with them, in
-//! the same run and from the same Convex-compatible store.
+//! How many changes a second the tail takes in, against a bare walk over the same deltas that does
+//! nothing with them, in the same run and from the same Convex-compatible store.
 //!
-//! Once with nothing cached of the users whose files change, and once with a complete set of each, which gains every file.
-//! The worker and the store run as processes of their own, as deployed. `SLUICE_BENCH_CHANGES` sets how many changes there
-//! are (100,000), `SLUICE_BENCH_ROUNDS` how often each is measured (3).
+//! Once with nothing cached of the users whose files change, and once with a complete set of each,
+//! which gains every file. The worker and the store run as processes of their own, as deployed.
+//! `SLUICE_BENCH_CHANGES` sets how many changes there are (100,000), `SLUICE_BENCH_ROUNDS` how
+//! often each is measured (3).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../tests/e2e/harness.rs"]

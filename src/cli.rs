@@ -37,7 +37,8 @@ pub struct Cli {
     pub log: LogSettings,
 }
 
-/// Which file [`file::apply`] reads. It is here for the help; the value is taken before the rest is parsed.
+/// Which file [`file::apply`] reads. It is here for the help; the value is taken before the rest is
+/// parsed.
 #[derive(Args, Debug)]
 pub struct ConfigFile {
     /// The file with settings [default: sluice.toml, if there is one]
@@ -84,7 +85,8 @@ impl Command {
         }
     }
 
-    /// What is logged when nothing is set: everything of note by what runs for long, only trouble by the rest.
+    /// What is logged when nothing is set: everything of note by what runs for long, only trouble
+    /// by the rest.
     pub fn default_log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) | Self::Work(_) | Self::Convex(_) => "info",
@@ -94,7 +96,8 @@ impl Command {
 }
 
 impl Cli {
-    /// Reads the arguments, the environment and the file. On an error it has been told on standard error.
+    /// Reads the arguments, the environment and the file. On an error it has been told on standard
+    /// error.
     pub fn read(arguments: Vec<OsString>) -> Result<Self, ExitCode> {
         let command = file::apply(Self::command(), &arguments).map_err(|error| {
             eprintln!("error: {error}");
@@ -122,7 +125,8 @@ impl Cli {
     }
 }
 
-/// One line for what is wrong with a setting, naming it in each of its forms. Values stay out of it: some are secret.
+/// One line for what is wrong with a setting, naming it in each of its forms. Values stay out of
+/// it: some are secret.
 fn explain(error: &Error) -> Option<String> {
     let ContextValue::String(flag) = error.get(ContextKind::InvalidArg)? else {
         return None;

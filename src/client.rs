@@ -42,11 +42,13 @@ const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings")]
 pub struct ClientSettings {
-    /// The API's address [default: that of the `sluice dev` in the data folder, else http://127.0.0.1:8080]
+    /// The API's address
+    /// [default: that of the `sluice dev` in the data folder, else http://127.0.0.1:8080]
     #[arg(long, value_name = "URL", env = "SLUICE_API")]
     api: Option<Url>,
 
-    /// A token with the scopes meta:write and meta:read; minted with the development secret when not set
+    /// A token with the scopes meta:write and meta:read; minted with the development secret when
+    /// not set
     #[arg(
         long,
         value_name = "TOKEN",
@@ -130,7 +132,8 @@ impl ApiClient {
         body: &Value,
     ) -> Result<Box<RawValue>, Failure> {
         let url = self.url(path)?;
-        // The same key in each attempt: a request that arrived though its answer was lost is not run twice.
+        // The same key in each attempt: a request that arrived though its answer was lost is not
+        // run twice.
         let key = format!("cli-{:032x}", rand::random::<u128>());
         let body = body.to_string();
         let response = self
@@ -200,7 +203,8 @@ impl ApiClient {
             .hint(format!("`sluice jobs {id}` shows what became of it")))
     }
 
-    /// Sends a request until it is answered by more than "come again". An answer that says no is a failure.
+    /// Sends a request until it is answered by more than "come again". An answer that says no is a
+    /// failure.
     async fn send(
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,

@@ -21,7 +21,8 @@ pub struct DataFolder(PathBuf);
 /// Held as long as a process uses the folder; the system lets go of it however the process ends.
 pub struct FolderLock(#[expect(dead_code, reason = "held, not used")] File);
 
-/// Where the parts of a running `sluice dev` are: addresses, with Convex's deploy key and, in Valkey's, its password.
+/// Where the parts of a running `sluice dev` are: addresses, with Convex's deploy key and, in
+/// Valkey's, its password.
 #[derive(Deserialize, Serialize)]
 pub struct Addresses {
     pub api: String,
@@ -178,7 +179,8 @@ pub fn private_folder(path: &Path) -> Result<(), Failure> {
         .context(format!("cannot make the folder {}", path.display()))
 }
 
-/// Writes a file that only its owner may read. Readers see the old content or the new, never a part.
+/// Writes a file that only its owner may read. Readers see the old content or the new, never a
+/// part.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let part = path.with_extension("part");
     let write = || {

@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use crate::one_line::OneLine;
 
-/// One line for standard error and, where there is one, what to do about it. The process then ends with code 1.
+/// One line for standard error and, where there is one, what to do about it. The process then ends
+/// with code 1.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -50,7 +51,8 @@ impl<T, E: std::error::Error> Context<T> for Result<T, E> {
     }
 }
 
-/// An error with its causes on one line; a cause that its parent's text already contains is not said twice.
+/// An error with its causes on one line; a cause that its parent's text already contains is not
+/// said twice.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

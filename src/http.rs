@@ -1,7 +1,7 @@
 //! Listening and serving: the one way that all servers of a process are served.
 //!
-//! A server speaks HTTP/1.1. It takes so many connections and no more ([`gate`]), ends those on which nothing moves
-//! ([`connection`]), and refuses requests that do not name one host ([`host`]).
+//! A server speaks HTTP/1.1. It takes so many connections and no more ([`gate`]), ends those on
+//! which nothing moves ([`connection`]), and refuses requests that do not name one host ([`host`]).
 
 mod connection;
 mod gate;
@@ -55,9 +55,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one address at a time, if that is limited.
     pub connections_per_address: Option<usize>,
-    /// How long the head of a request may take, from its first byte on; that of the first one from the connection on.
+    /// How long the head of a request may take, from its first byte on; that of the first one from
+    /// the connection on.
     pub head: Duration,
-    /// How long nothing may move: between two requests, in a request's body, in an answer that the client does not read.
+    /// How long nothing may move: between two requests, in a request's body, in an answer that the
+    /// client does not read.
     pub idle: Duration,
 }
 
@@ -101,8 +103,8 @@ impl Server {
         self.stop.cancel();
     }
 
-    /// Ends: requests under way have `limit` to finish, then they are cut off (streams of events never end by
-    /// themselves).
+    /// Ends: requests under way have `limit` to finish, then they are cut off (streams of events
+    /// never end by themselves).
     pub async fn stop(self, limit: Duration) {
         self.stop.cancel();
         shutdown::finish(self.task, limit).await;

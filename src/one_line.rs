@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
-/// Shows a text with its control characters escaped: one from outside can neither begin a line of its own nor speak to the
-/// terminal.
+/// Shows a text with its control characters escaped: one from outside can neither begin a line of
+/// its own nor speak to the terminal.
 pub struct OneLine<'a>(pub &'a str);
 
 impl Display for OneLine<'_> {

@@ -1,8 +1,9 @@
 //! What can be set, one struct per concern.
 //!
-//! Each field is a flag of the commands that need it; its doc comment is the flag's help and its `env` names the
-//! variable. `file.rs` says how the values of `sluice.toml` come in. Values are checked when they are parsed, so a
-//! command that starts has valid settings; an error names the setting and the rule.
+//! Each field is a flag of the commands that need it; its doc comment is the flag's help and its
+//! `env` names the variable. `file.rs` says how the values of `sluice.toml` come in. Values are
+//! checked when they are parsed, so a command that starts has valid settings; an error names the
+//! setting and the rule.
 
 mod api;
 mod connections;
@@ -52,7 +53,8 @@ pub struct DataSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct LogSettings {
-    /// What to log: a level, or directives such as `info,sluice_queue=debug`. RUST_LOG is the next best source
+    /// What to log: a level, or directives such as `info,sluice_queue=debug`. RUST_LOG is the next
+    /// best source
     #[arg(long, global = true, value_name = "FILTER", env = "SLUICE_LOG")]
     pub log: Option<String>,
 
@@ -173,7 +175,8 @@ pub struct JobSettings {
     )]
     pub concurrency: usize,
 
-    /// How many leases in a row a job may lose with its workers before it is dead, whatever its attempts (1 to 100)
+    /// How many leases in a row a job may lose with its workers before it is dead, whatever its
+    /// attempts (1 to 100)
     #[arg(
         long,
         value_name = "N",
@@ -193,7 +196,8 @@ pub struct JobSettings {
     )]
     pub prefetch_schedule: String,
 
-    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC, or `off`
+    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC,
+    /// or `off`
     #[arg(
         long,
         value_name = "CRON",

@@ -27,7 +27,8 @@ const INTERRUPTED: i32 = 130;
 
 /// The one decision to end, shared by every part of the process.
 ///
-/// The first SIGINT or SIGTERM cancels the token that every part watches; the second ends the process on the spot.
+/// The first SIGINT or SIGTERM cancels the token that every part watches; the second ends the
+/// process on the spot.
 #[derive(Clone)]
 pub struct Shutdown(CancellationToken);
 
@@ -91,7 +92,8 @@ pub async fn finish<T>(mut part: JoinHandle<T>, limit: Duration) -> Option<T> {
     }
 }
 
-/// Lets open WebSockets tell their clients that the server ends, which a server that stops does not wait for.
+/// Lets open WebSockets tell their clients that the server ends, which a server that stops does not
+/// wait for.
 pub async fn say_farewell(sockets: &TaskTracker) {
     sockets.close();
     let _ = tokio::time::timeout(FAREWELL, sockets.wait()).await;

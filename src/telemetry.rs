@@ -29,7 +29,8 @@ const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1
 /// How often histograms are tidied up, so that they stay small between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Sends log lines to standard error. `RUST_LOG` decides when the setting does not, then `default_filter`.
+/// Sends log lines to standard error. `RUST_LOG` decides when the setting does not, then
+/// `default_filter`.
 pub fn start_logging(settings: &LogSettings, default_filter: &str) -> Result<(), Failure> {
     let filter = settings
         .log

@@ -96,7 +96,8 @@ pub struct Document {
     /// Its id within the service.
     #[schema(example = "doc_5b0c51d6c1f74f0e9c4b6a52f3d8e711")]
     pub id: String,
-    /// From 1; every write counts it up by one. Behind a former document of this id it goes on for a day after that one's end.
+    /// From 1; every write counts it up by one. Behind a former document of this id it goes on for
+    /// a day after that one's end.
     pub revision: u64,
     /// Its content.
     #[schema(value_type = Option<BTreeMap<String, Value>>)]
@@ -106,8 +107,8 @@ pub struct Document {
     pub created_at: u64,
     /// When it was last written.
     pub updated_at: u64,
-    /// True in the answer to a write that is sent again once its content is not kept any more: `data` is left out then, and only
-    /// then.
+    /// True in the answer to a write that is sent again once its content is not kept any more:
+    /// `data` is left out then, and only then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub data_omitted: bool,
     /// True when it is deleted and can be restored; else left out.
@@ -202,7 +203,8 @@ pub struct Job {
     /// How long it waits between its attempts, if it says so itself.
     #[schema(required = true)]
     pub backoff: Option<Value>,
-    /// Leases in a row that were lost with the worker; left out when 0. After a few the job is dead, whatever its attempts.
+    /// Leases in a row that were lost with the worker; left out when 0. After a few the job is
+    /// dead, whatever its attempts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
     /// When it was enqueued.
@@ -274,15 +276,15 @@ pub struct Readiness {
     /// `ok` when all are.
     #[schema(example = "ok")]
     pub status: String,
-    /// Valkey: `ok`, or why not: `unavailable`, `busy`, `not_writable`, `out_of_memory`, `access_denied`. Entries that are
-    /// cached are served also when it cannot be written.
+    /// Valkey: `ok`, or why not: `unavailable`, `busy`, `not_writable`, `out_of_memory`,
+    /// `access_denied`. Entries that are cached are served also when it cannot be written.
     #[schema(example = "ok")]
     pub valkey: String,
     /// Convex: `ok` or `unavailable`.
     #[schema(example = "ok")]
     pub convex: String,
-    /// How the worker that follows Convex is doing: `ok`, `loading`, `behind`, `failing`, `unattended`, or `unavailable` when that
-    /// is not known. The API is ready without it.
+    /// How the worker that follows Convex is doing: `ok`, `loading`, `behind`, `failing`,
+    /// `unattended`, or `unavailable` when that is not known. The API is ready without it.
     #[schema(example = "ok")]
     pub tail: String,
 }

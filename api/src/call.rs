@@ -1,4 +1,5 @@
-//! A request that is a job: enqueue it, wait for it as long as the caller likes, answer with what came of it.
+//! A request that is a job: enqueue it, wait for it as long as the caller likes, answer with what
+//! came of it.
 
 use std::time::Duration;
 
@@ -23,16 +24,16 @@ use crate::prefer::Prefer;
 use crate::{ApiError, AppState};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// How long enqueueing may take at least, however short the caller's patience. The job may be there all the same: a
-/// repeated request finds it by its idempotency key.
+/// How long enqueueing may take at least, however short the caller's patience. The job may be there
+/// all the same: a repeated request finds it by its idempotency key.
 const ENQUEUE_PATIENCE: Duration = Duration::from_secs(5);
 const PREFERENCE_APPLIED: &str = "preference-applied";
 /// `00-`, 32 digits of trace, 16 of span, 2 of flags.
 const TRACEPARENT_BYTES: usize = 55;
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// Everything about a job request but its body. Extracting it checks the token for `meta:write` first, so that callers
-/// without it learn nothing about their bodies.
+/// Everything about a job request but its body. Extracting it checks the token for `meta:write`
+/// first, so that callers without it learn nothing about their bodies.
 pub(crate) struct Call {
     prefer: Prefer,
     idempotency_key: Option<String>,
@@ -66,7 +67,8 @@ impl FromRequestParts<AppState> for Call {
 }
 
 impl Call {
-    /// Enqueues `request`, whose body was `body`, and answers with the job's result, or 202 when the wait runs out first.
+    /// Enqueues `request`, whose body was `body`, and answers with the job's result, or 202 when
+    /// the wait runs out first.
     pub(crate) async fn run(
         self,
         state: &AppState,
@@ -133,7 +135,8 @@ pub(crate) async fn wait(
     }
     tokio::select! {
         finished = state.queues.wait(job, patience) => match finished {
-            // It was there a moment ago: Valkey lost it, and no caller is to take that for an answer about the user.
+            // It was there a moment ago: Valkey lost it, and no caller is to take that for an
+            // answer about the user.
             Err(QueueError::NotFound(_)) => Err(ApiError::Unavailable("the queue")),
             finished => Ok(finished?),
         },

@@ -1,4 +1,5 @@
-//! Every answer that is not a success, with its status and its one JSON shape `{"error", "message"}`.
+//! Every answer that is not a success, with its status and its one JSON shape
+//! `{"error", "message"}`.
 
 use std::fmt::Display;
 
@@ -61,7 +62,8 @@ pub enum ApiError {
     /// | 503 | `json_module_missing`, `unavailable` |
     #[error("{0}")]
     Document(DocumentError),
-    /// A write of a batch that is wrong in itself; has the status and code of `error`, and names the write's place.
+    /// A write of a batch that is wrong in itself; has the status and code of `error`, and names
+    /// the write's place.
     #[error("writes[{index}]: {error}")]
     Write {
         /// Its place in the list, from 0.
@@ -78,13 +80,15 @@ pub enum ApiError {
     /// 409 `job_cancelled`: an operator cancelled the job.
     #[error("the job was cancelled")]
     JobCancelled(JobId),
-    /// 409 `cursor_expired`: the set that the cursor points into was replaced; begin again without it.
+    /// 409 `cursor_expired`: the set that the cursor points into was replaced; begin again without
+    /// it.
     #[error("cursor: the listed set was replaced meanwhile; list again without a cursor")]
     CursorExpired,
     /// 413 `invalid_request`: the body is longer than [`MAX_BODY_BYTES`].
     #[error("body: must not be longer than {MAX_BODY_BYTES} bytes")]
     BodyTooLarge,
-    /// 413 `document_too_large`: the body of a request about documents is longer than any that a document needs.
+    /// 413 `document_too_large`: the body of a request about documents is longer than any that a
+    /// document needs.
     #[error("body: must not be longer than {limit} bytes")]
     DocumentBodyTooLarge {
         /// The most bytes.
@@ -93,13 +97,15 @@ pub enum ApiError {
     /// 422 `idempotency_key_reused`: the key came with another body before.
     #[error("idempotency-key: was used with another request body")]
     IdempotencyKeyReused,
-    /// 429 `too_many_streams`: the user has as many WebSockets and event streams open as one may have.
+    /// 429 `too_many_streams`: the user has as many WebSockets and event streams open as one may
+    /// have.
     #[error("the user has {limit} WebSockets and event streams open, more are not allowed")]
     TooManyStreams {
         /// How many one may have.
         limit: usize,
     },
-    /// 503 `too_many_streams`: there are as many WebSockets and event streams open here as there may be.
+    /// 503 `too_many_streams`: there are as many WebSockets and event streams open here as there
+    /// may be.
     #[error("there are too many WebSockets and event streams open")]
     NoStreamLeft,
     /// 500 `job_failed`: the job is among the dead letters.
@@ -116,11 +122,12 @@ pub enum ApiError {
     /// 502 `upstream_failed`: Convex answered, and trying again will not help.
     #[error("Convex refused the request")]
     UpstreamFailed,
-    /// 503 `unavailable`: a part behind the API does not answer; names it. Comes with `Retry-After`.
+    /// 503 `unavailable`: a part behind the API does not answer; names it. Comes with
+    /// `Retry-After`.
     #[error("{0} does not answer")]
     Unavailable(&'static str),
-    /// 503: Valkey does not do what it was asked, for now; names the part behind the API, and why. `out_of_memory` when its
-    /// memory is full, else `unavailable`. Comes with `Retry-After`.
+    /// 503: Valkey does not do what it was asked, for now; names the part behind the API, and why.
+    /// `out_of_memory` when its memory is full, else `unavailable`. Comes with `Retry-After`.
     #[error("{part} {}", .fault.as_str())]
     Valkey {
         /// What of Sluice is concerned: "the cache".

@@ -55,11 +55,13 @@ struct JobPath {
 
 /// Look at a job, or watch it
 ///
-/// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present state: `state` when the
-/// job's state has changed, `progress` when anything else has. The data of each is the whole job as JSON. After the final state
-/// comes `end`; a client that comes again with its id as `Last-Event-ID` gets 204, on which an `EventSource` stops. The stream
-/// also ends with the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and `admin`; a write to a document by
-/// its user, with `docs:read` and `admin`, and, when it is nobody's, by those who may write documents of that service.
+/// With `Accept: text/event-stream` the answer is a stream of server-sent events, first the present
+/// state: `state` when the job's state has changed, `progress` when anything else has. The data of
+/// each is the whole job as JSON. After the final state comes `end`; a client that comes again with
+/// its id as `Last-Event-ID` gets 204, on which an `EventSource` stops. The stream also ends with
+/// the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and
+/// `admin`; a write to a document by its user, with `docs:read` and `admin`, and, when it is
+/// nobody's, by those who may write documents of that service.
 #[utoipa::path(
     get,
     path = "/api/v1/jobs/{id}",
@@ -126,7 +128,8 @@ pub(crate) async fn find(state: &AppState, id: &str) -> Result<JobView, ApiError
     state.queues.get(&id).await?.ok_or(ApiError::NotFound)
 }
 
-/// The job now and whenever it changes, until it is over, it cannot be watched any more, or the API shuts down.
+/// The job now and whenever it changes, until it is over, it cannot be watched any more, or the API
+/// shuts down.
 pub(crate) fn changes(state: &AppState, id: &JobId) -> impl Stream<Item = JobView> + Send + use<> {
     let shutdown = state.shutdown.clone();
     state
@@ -167,7 +170,8 @@ fn events(
     })
 }
 
-/// Whether the caller asks for events by name, and for nothing that is served here more (RFC 9110, section 12.5.1).
+/// Whether the caller asks for events by name, and for nothing that is served here more (RFC 9110,
+/// section 12.5.1).
 fn wants_events(headers: &HeaderMap) -> bool {
     let (mut events, mut json, mut subtypes, mut any) = (None, None, None, None);
     let ranges = headers

@@ -1,9 +1,11 @@
-//! The HTTP front of Sluice: it validates, authorises, enqueues and reads, and holds no business rule.
+//! The HTTP front of Sluice: it validates, authorises, enqueues and reads, and holds no business
+//! rule.
 //!
-//! One module per surface: `meta` (the metadata cache), `documents`, `jobs` (what became of a job), `board` (the queue board for
-//! operators), `health` (probes and metrics), `openapi` (the document and its page). What they share is beside them:
-//! [`auth`] (who calls), [`ApiError`] (every answer that is not a success), `body`, `call`, `prefer` (what a request
-//! asks for), [`answers`] (what it gets) and `middleware` (what happens to every request).
+//! One module per surface: `meta` (the metadata cache), `documents`, `jobs` (what became of a job),
+//! `board` (the queue board for operators), `health` (probes and metrics), `openapi` (the document
+//! and its page). What they share is beside them: [`auth`] (who calls), [`ApiError`] (every answer
+//! that is not a success), `body`, `call`, `prefer` (what a request asks for), [`answers`] (what it
+//! gets) and `middleware` (what happens to every request).
 //!
 //! [`router`] puts them together; the caller serves it.
 

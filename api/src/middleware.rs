@@ -1,4 +1,5 @@
-//! What happens to every request: an id, a span, metrics, a time limit, and JSON even when a handler panics.
+//! What happens to every request: an id, a span, metrics, a time limit, and JSON even when a
+//! handler panics.
 
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -72,7 +73,8 @@ async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
-/// The method as metrics name it: callers can invent others, each of which would be a series for ever.
+/// The method as metrics name it: callers can invent others, each of which would be a series for
+/// ever.
 fn known(method: &Method) -> &str {
     const KNOWN: [Method; 9] = [
         Method::GET,

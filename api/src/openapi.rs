@@ -94,7 +94,8 @@ pub(crate) struct CallHeaders {
     /// `respond-async`: answer 202 at once. `wait=N`: wait at most N seconds. (RFC 7240)
     #[param(rename = "Prefer", nullable = false, example = "wait=5")]
     prefer: Option<String>,
-    /// 1 to 255 printable characters. For 24 hours, the same key with the same body gets the first request's job.
+    /// 1 to 255 printable characters. For 24 hours, the same key with the same body gets the first
+    /// request's job.
     #[param(rename = "Idempotency-Key", value_type = Option<schemas::IdempotencyHeader>, nullable = false)]
     idempotency_key: Option<String>,
 }

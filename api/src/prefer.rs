@@ -12,8 +12,8 @@ pub(crate) struct Prefer {
 }
 
 impl Prefer {
-    /// Reads all `Prefer` headers. Of a preference given twice the first counts; unknown and malformed ones are ignored,
-    /// as the RFC asks.
+    /// Reads all `Prefer` headers. Of a preference given twice the first counts; unknown and
+    /// malformed ones are ignored, as the RFC asks.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
         let preferences = headers
@@ -40,7 +40,8 @@ impl Prefer {
 
     /// How long to wait when the server would wait at most `longest`.
     ///
-    /// `wait` beside `respond-async` is the time to try before answering asynchronously (RFC 7240, section 4.3).
+    /// `wait` beside `respond-async` is the time to try before answering asynchronously (RFC 7240,
+    /// section 4.3).
     pub(crate) fn patience(self, longest: Duration) -> Duration {
         match self.wait {
             Some(seconds) => Duration::from_secs(seconds).min(longest),

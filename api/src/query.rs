@@ -1,4 +1,5 @@
-//! Query strings and path segments: as [`crate::body`], whatever is wrong is told by field and rule.
+//! Query strings and path segments: as [`crate::body`], whatever is wrong is told by field and
+//! rule.
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -46,7 +47,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// Whose entries a read is about: `user_id` if given, else the caller itself. Anybody else's need `meta:read`.
+/// Whose entries a read is about: `user_id` if given, else the caller itself. Anybody else's need
+/// `meta:read`.
 pub(crate) fn reader(caller: &Caller, user_id: Option<String>) -> Result<String, ApiError> {
     let user = match (user_id, caller.subject()) {
         (Some(user), _) => user,

@@ -24,8 +24,8 @@ use crate::streams::{StreamLimits, Streams};
 pub struct ApiConfig {
     /// How long a request waits for its job before it is answered 202 (`SLUICE_REQUEST_WAIT_SECS`).
     pub request_wait: Duration,
-    /// Origins whose pages may call the API (CORS), such as `https://app.example.com` (`SLUICE_CORS_ORIGINS`).
-    /// None by default.
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`
+    /// (`SLUICE_CORS_ORIGINS`). None by default.
     pub cors_origins: Vec<HeaderValue>,
     /// How many WebSockets and event streams may be open.
     pub streams: StreamLimits,
@@ -48,7 +48,8 @@ impl Default for ApiConfig {
     }
 }
 
-/// The parts the handlers work with. Every layer and handler of a request has a clone, so it is one shared pointer.
+/// The parts the handlers work with. Every layer and handler of a request has a clone, so it is one
+/// shared pointer.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
 
@@ -78,8 +79,8 @@ pub struct Parts {
 }
 
 impl AppState {
-    /// `shutdown` ends what would otherwise outlive a drain: event streams close, and requests that wait for a job are
-    /// answered 202 at once.
+    /// `shutdown` ends what would otherwise outlive a drain: event streams close, and requests that
+    /// wait for a job are answered 202 at once.
     pub fn new(
         config: ApiConfig,
         queues: Queues,
@@ -107,8 +108,8 @@ impl AppState {
         }))
     }
 
-    /// The WebSockets that are open. They say farewell on a shutdown, which the server that they came through does not
-    /// wait for.
+    /// The WebSockets that are open. They say farewell on a shutdown, which the server that they
+    /// came through does not wait for.
     pub fn sockets(&self) -> TaskTracker {
         self.sockets.clone()
     }

@@ -1,5 +1,5 @@
-//! WebSockets and event streams that are open in this process: of one user and in all so many and no more, for each holds
-//! memory for as long as it pleases its client.
+//! WebSockets and event streams that are open in this process: of one user and in all so many and
+//! no more, for each holds memory for as long as it pleases its client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,8 @@ use crate::ApiError;
 pub struct StreamLimits {
     /// In all (`SLUICE_STREAMS`).
     pub all: usize,
-    /// Of one user (`SLUICE_STREAMS_PER_USER`). Tokens without a subject are nobody's: only the other limit holds for them.
+    /// Of one user (`SLUICE_STREAMS_PER_USER`). Tokens without a subject are nobody's: only the
+    /// other limit holds for them.
     pub of_user: usize,
 }
 

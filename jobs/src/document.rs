@@ -1,8 +1,8 @@
 //! `documents`: makes one accepted write to a document.
 //!
-//! The jobs of a document are a group, so they run one after the other in the order in which they were accepted. The
-//! script that makes the write takes it from the accepted ones in the same step, so that a second run finds what the
-//! first one did.
+//! The jobs of a document are a group, so they run one after the other in the order in which they
+//! were accepted. The script that makes the write takes it from the accepted ones in the same step,
+//! so that a second run finds what the first one did.
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
@@ -40,7 +40,8 @@ pub struct DocumentAnswer {
 
 impl Job for WriteDocument {
     const QUEUE: &'static str = "documents";
-    /// An accepted write must not be given up over an outage: with the queue's backoff these span about an hour.
+    /// An accepted write must not be given up over an outage: with the queue's backoff these span
+    /// about an hour.
     const MAX_ATTEMPTS: u32 = 25;
     type Request = DocumentRequest;
     type Answer = DocumentAnswer;

@@ -31,7 +31,8 @@ pub(crate) enum Failure {
 }
 
 impl From<StoreError> for Failure {
-    /// A moved epoch means that an invalidate came in between, and an exceeded limit is an answer; all else is a fault.
+    /// A moved epoch means that an invalidate came in between, and an exceeded limit is an answer;
+    /// all else is a fault.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Superseded => Self::Refused(Refusal::Invalidated),
@@ -69,7 +70,8 @@ impl From<Failure> for JobError {
             // The next attempt stages anew.
             Failure::Store(StoreError::StagingLost) => true,
             Failure::Store(error) => error.is_retryable(),
-            // A refused key is the operator's to mend, and no reason to give up a deletion meanwhile.
+            // A refused key is the operator's to mend, and no reason to give up a deletion
+            // meanwhile.
             Failure::Convex(ConvexError::Unauthorized { .. } | ConvexError::Forbidden { .. }) => {
                 true
             }

@@ -1,9 +1,10 @@
-//! `invalidate`: drops a user's entries from Valkey and, when the account was deleted, the documents from Convex.
+//! `invalidate`: drops a user's entries from Valkey and, when the account was deleted, the
+//! documents from Convex.
 //!
-//! The first step moves the user's epoch, so that syncs, prefetches and fills which began before it are refused. It does
-//! not need Convex, which then only says whether a user of whom nothing was cached is known at all. A
-//! deletion drops the entries once more at its end: a sync that began in between may have read files which were deleted
-//! a moment later.
+//! The first step moves the user's epoch, so that syncs, prefetches and fills which began before it
+//! are refused. It does not need Convex, which then only says whether a user of whom nothing was
+//! cached is known at all. A deletion drops the entries once more at its end: a sync that began in
+//! between may have read files which were deleted a moment later.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ use crate::requests::{InvalidateRequest, InvalidateType, Refusal};
 /// How many documents one call to Convex deletes.
 const DOCUMENTS_PER_STEP: usize = 500;
 
-/// How long a deletion goes on before it lets others go first: log-outs, which users wait for, and other deletions.
+/// How long a deletion goes on before it lets others go first: log-outs, which users wait for, and
+/// other deletions.
 const TURN: Duration = Duration::from_millis(500);
 
 /// How long Convex has for saying whether it knows a user of whom nothing is cached.
@@ -43,7 +45,8 @@ pub(crate) struct InvalidateAnswer {
     pub deleted: Option<u64>,
 }
 
-/// What an attempt leaves for the next one, so that a crash half-way changes neither the outcome nor the counts.
+/// What an attempt leaves for the next one, so that a crash half-way changes neither the outcome
+/// nor the counts.
 #[derive(Default, Serialize, Deserialize)]
 struct Checkpoint {
     /// Whether there was anything of this user, in the cache or in Convex.
@@ -51,7 +54,8 @@ struct Checkpoint {
     known: bool,
     invalidated: u64,
     deleted: u64,
-    /// Documents whose deletion was under way. Deleting them again is harmless, and they are counted then.
+    /// Documents whose deletion was under way. Deleting them again is harmless, and they are
+    /// counted then.
     pending: Vec<String>,
 }
 
@@ -68,7 +72,8 @@ struct Progress {
 
 impl Job for Invalidate {
     const QUEUE: &'static str = "invalidate";
-    /// Of a log-out: with the queue's backoff these span about an hour. A deletion is tried until it succeeds.
+    /// Of a log-out: with the queue's backoff these span about an hour. A deletion is tried until
+    /// it succeeds.
     const MAX_ATTEMPTS: u32 = 25;
     type Request = InvalidateRequest;
     type Answer = InvalidateAnswer;
@@ -83,7 +88,8 @@ impl Job for Invalidate {
         let mut checkpoint = match running.checkpoint::<Checkpoint>() {
             Some(checkpoint) => checkpoint,
             None => {
-                // Saved before anything is dropped: a later attempt finds nothing left of a user who was known.
+                // Saved before anything is dropped: a later attempt finds nothing left of a user
+                // who was known.
                 let checkpoint = Checkpoint {
                     known: context.cache.has_any(user).await?,
                     ..Checkpoint::default()

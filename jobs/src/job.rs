@@ -48,7 +48,8 @@ pub(crate) async fn handle<J: Job>(context: Context, running: Running) -> Handle
     Ok(J::run(&context, request, &running).await?)
 }
 
-/// Ends the job when the operator cancelled it, its lease was lost, or the process is shutting down.
+/// Ends the job when the operator cancelled it, its lease was lost, or the process is shutting
+/// down.
 pub(crate) fn stop_if_cancelled(running: &Running) -> Result<(), Failure> {
     if running.cancelled().is_cancelled() {
         return Err(Failure::Cancelled);

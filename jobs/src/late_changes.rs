@@ -1,8 +1,9 @@
 //! Changes that Convex accepts while a job copies a user's files.
 //!
-//! Pages of a user's files are read one after the other, not at one instant, so a file may change after its page was
-//! read. Each job notes Convex's time before it reads and afterwards applies what the change feed has since then. Where a
-//! document left an id, Convex is asked for the next one that has it.
+//! Pages of a user's files are read one after the other, not at one instant, so a file may change
+//! after its page was read. Each job notes Convex's time before it reads and afterwards applies
+//! what the change feed has since then. Where a document left an id, Convex is asked for the next
+//! one that has it.
 
 use std::collections::HashSet;
 
@@ -34,15 +35,18 @@ impl<'a> LateChanges<'a> {
         })
     }
 
-    /// The time (ns) up to which every change has been given. Whatever was read since this was made is as new as that.
+    /// The time (ns) up to which every change has been given. Whatever was read since this was made
+    /// is as new as that.
     pub(crate) fn as_of(&self) -> i64 {
         self.cursor
     }
 
-    /// The next changes in the order of their happening; `None` when the feed is exhausted. May be called again then.
+    /// The next changes in the order of their happening; `None` when the feed is exhausted. May be
+    /// called again then.
     ///
-    /// A file that now belongs to somebody else counts as removed, as does a deleted one. Removals of files which the
-    /// user never had are among them: a tombstone does not say whose file it was.
+    /// A file that now belongs to somebody else counts as removed, as does a deleted one. Removals
+    /// of files which the user never had are among them: a tombstone does not say whose file it
+    /// was.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, ConvexError> {
         let batches = self
             .batches
@@ -84,8 +88,9 @@ impl<'a> LateChanges<'a> {
     }
 }
 
-/// The user's documents that have these ids now, in the revisions that hold since `since` (ns) or later. A tombstone says
-/// nothing of other documents with the id of the one that went, of which the newest is to be shown in its place.
+/// The user's documents that have these ids now, in the revisions that hold since `since` (ns) or
+/// later. A tombstone says nothing of other documents with the id of the one that went, of which
+/// the newest is to be shown in its place.
 pub(crate) fn successors<'a>(
     files: &'a dyn Files,
     user: &'a str,

@@ -1,12 +1,14 @@
 //! What Sluice's workers do.
 //!
-//! One file per job: `sync`, `prefetch`, `invalidate`, `document`, `purge`. A job is a small type with constants (its queue,
-//! attempts and payload version) and a `run`; the registry that turns them into workers is [`run_workers`]. Beside them runs
-//! the `tail`, which is no job: it never ends. Retries, leases and dead letters belong to the queue; a job only says of each
-//! failure whether trying again can help.
+//! One file per job: `sync`, `prefetch`, `invalidate`, `document`, `purge`. A job is a small type
+//! with constants (its queue, attempts and payload version) and a `run`; the registry that turns
+//! them into workers is [`run_workers`]. Beside them runs the `tail`, which is no job: it never
+//! ends. Retries, leases and dead letters belong to the queue; a job only says of each failure
+//! whether trying again can help.
 //!
-//! Every job may run twice and may be killed at any line. Its effects are therefore scripts that either happened or did
-//! not, and what must survive from one attempt to the next is saved as the job's checkpoint.
+//! Every job may run twice and may be killed at any line. Its effects are therefore scripts that
+//! either happened or did not, and what must survive from one attempt to the next is saved as the
+//! job's checkpoint.
 
 mod context;
 mod document;

@@ -22,8 +22,8 @@ pub(crate) struct Prefetch;
 pub(crate) struct PrefetchWork {
     #[serde(flatten)]
     pub request: PrefetchRequest,
-    /// The second, since 1970, of the access for which the user's entries are kept warm; nothing is done after a log-out
-    /// since then. None for a caller, who wants it whatever was before.
+    /// The second, since 1970, of the access for which the user's entries are kept warm; nothing is
+    /// done after a log-out since then. None for a caller, who wants it whatever was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<u64>,
 }
@@ -56,7 +56,8 @@ impl Job for Prefetch {
         let Context { cache, files, .. } = context;
         let user = request.user.as_str();
         let epoch = cache.epoch(user).await?;
-        // So that the epoch is one of this job's time: a log-out after its end refuses what follows.
+        // So that the epoch is one of this job's time: a log-out after its end refuses what
+        // follows.
         running.confirm().await?;
         if read_at.is_some_and(|second| epoch >= second.saturating_mul(1_000_000)) {
             return Ok(PrefetchAnswer {

@@ -13,8 +13,9 @@ use crate::failure::Failure;
 /// How many files are asked for at once.
 const IDS_PER_FETCH: usize = 200;
 
-/// The files with an access score as Convex holds them now, in batches, best first. Scores of files that no longer exist
-/// are forgotten on the way, so that others move up. The ranking is read as far as the batches are taken.
+/// The files with an access score as Convex holds them now, in batches, best first. Scores of files
+/// that no longer exist are forgotten on the way, so that others move up. The ranking is read as
+/// far as the batches are taken.
 pub(crate) fn most_active<'a>(
     context: &'a Context,
     user: &'a str,

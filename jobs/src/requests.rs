@@ -91,7 +91,8 @@ pub struct InvalidateRequest {
 /// Where work stands in line that no caller waits for: behind what callers ask for.
 pub(crate) const BATCH_PRIORITY: u8 = 9;
 
-/// Where deletions of accounts stand in line: behind log-outs, which are quick, and before batch work.
+/// Where deletions of accounts stand in line: behind log-outs, which are quick, and before batch
+/// work.
 const DELETION_PRIORITY: u8 = 7;
 
 /// The queue of accepted writes to documents.
@@ -131,9 +132,11 @@ impl DocumentRequest {
     }
 }
 
-/// A job's answer when the answer is "no": final, not worth a retry, and not the operator's concern.
+/// A job's answer when the answer is "no": final, not worth a retry, and not the operator's
+/// concern.
 ///
-/// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the `error` names.
+/// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the
+/// `error` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum Refusal {
@@ -165,9 +168,9 @@ pub enum Request {
 impl Request {
     /// The job that serves this request.
     ///
-    /// Requests that may share one run carry a unique key: syncs of one user and type, prefetches of one user and
-    /// limit, deletions of one user. A log-out never shares: an earlier one that still runs may already have passed
-    /// the entries that this caller wants gone.
+    /// Requests that may share one run carry a unique key: syncs of one user and type, prefetches
+    /// of one user and limit, deletions of one user. A log-out never shares: an earlier one that
+    /// still runs may already have passed the entries that this caller wants gone.
     ///
     /// # Errors
     /// When the request cannot be written as JSON.

@@ -1,7 +1,8 @@
 //! What happens by the clock.
 //!
-//! Every worker process ticks, and every tick enqueues its job under a key made of its time, so that of all workers one
-//! runs it: the purge of what expired documents leave behind, or the sweep. The sweep enqueues a prefetch for each user who read something lately.
+//! Every worker process ticks, and every tick enqueues its job under a key made of its time, so
+//! that of all workers one runs it: the purge of what expired documents leave behind, or the sweep.
+//! The sweep enqueues a prefetch for each user who read something lately.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

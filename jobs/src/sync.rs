@@ -1,8 +1,9 @@
 //! `sync`: replaces a user's scattered entries by one bulk set.
 //!
-//! Files stream from Convex into a staging set, in the order in which they may claim room: the most active first, then
-//! the newest. Valkey counts the bytes and admits what fits. Then whatever changed in Convex meanwhile is applied, and
-//! one script puts the staging set in the place of the live one. Readers see the old set until then.
+//! Files stream from Convex into a staging set, in the order in which they may claim room: the most
+//! active first, then the newest. Valkey counts the bytes and admits what fits. Then whatever
+//! changed in Convex meanwhile is applied, and one script puts the staging set in the place of the
+//! live one. Readers see the old set until then.
 
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
@@ -96,7 +97,8 @@ async fn load_and_commit(
             return Err(Refusal::UserNotFound.into());
         }
         Err(failure) => {
-            // The failure is what matters. What stays behind goes with the next attempt or an invalidate.
+            // The failure is what matters. What stays behind goes with the next attempt or an
+            // invalidate.
             if let Err(error) = load.staging.abandon().await {
                 tracing::debug!(user, %error, "a staging set stays until it expires");
             }
@@ -118,9 +120,11 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Fills the staging set and brings it up to date. `false` when Convex has no file of this user.
+    /// Fills the staging set and brings it up to date. `false` when Convex has no file of this
+    /// user.
     async fn fill(&mut self, whole: bool, late: &mut LateChanges<'_>) -> Result<bool, Failure> {
-        // So that the epoch to which the set is bound is one of this job's time: a log-out after its end ends this, too.
+        // So that the epoch to which the set is bound is one of this job's time: a log-out after
+        // its end ends this, too.
         self.running.confirm().await?;
         let limit = if whole {
             usize::MAX

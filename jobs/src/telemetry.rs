@@ -2,7 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-/// Describes this crate's metrics and begins its counters and gauges at 0. Call it once a recorder is installed.
+/// Describes this crate's metrics and begins its counters and gauges at 0. Call it once a recorder
+/// is installed.
 pub fn describe_metrics() {
     describe_tail();
     for (name, help) in [

@@ -46,8 +46,8 @@ pub struct JobsConfig {
     pub purge_schedule: Option<String>,
     /// Limits of documents, and how long deleted ones are kept; as the API has them.
     pub documents: DocumentsConfig,
-    /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop and goes back to the
-    /// queue, which takes up to 4 s more.
+    /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop
+    /// and goes back to the queue, which takes up to 4 s more.
     pub drain: Duration,
     /// How Convex is followed; `None`: not by this process.
     pub tail: Option<TailConfig>,

@@ -333,7 +333,8 @@ async fn a_table_that_is_emptied_without_tombstones_is_noticed() {
     eventually(async || world.told().len() == 1500).await;
     world.forget_told();
 
-    // Emptied and filled anew, as a sync in overwrite mode does; with a change that is seen by itself before.
+    // Emptied and filled anew, as a sync in overwrite mode does; with a change that is seen by
+    // itself before.
     world.convex.clear_tables(&["files"]).await.unwrap();
     world.import(&[file("f1", 100), file("new", 1)]).await;
     let expected = versions([("f1", 100), ("new", 1)]);
@@ -343,7 +344,8 @@ async fn a_table_that_is_emptied_without_tombstones_is_noticed() {
     let told = world.told();
     assert_eq!(told.len(), 1501);
     assert_eq!(told["new"], [NudgeKind::Created]);
-    // It is another document under the same id, which came before it was seen that the first had gone.
+    // It is another document under the same id, which came before it was seen that the first had
+    // gone.
     assert_eq!(told["f1"], [NudgeKind::Updated, NudgeKind::Updated]);
     let rest = told.iter().filter(|(id, _)| *id != "f1" && *id != "new");
     assert!(

@@ -257,7 +257,8 @@ async fn check_convex(findings: &mut Findings, client: &Client, via: FilesVia) {
     check_reader(findings, client, via).await;
 }
 
-/// Which way a user's files are read. Tells it for the setting `auto`; the other two are what they say.
+/// Which way a user's files are read. Tells it for the setting `auto`; the other two are what they
+/// say.
 async fn check_reader(findings: &mut Findings, client: &Client, via: FilesVia) {
     if via == FilesVia::Export {
         return findings.ok(

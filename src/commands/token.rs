@@ -22,8 +22,8 @@ pub struct Token {
     #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
-    /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>` or admin; may be given several
-    /// times
+    /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>` or
+    /// admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 

@@ -8,7 +8,8 @@ use crate::failure::Failure;
 use crate::import::{files_below, import};
 use crate::output;
 
-/// A user, how many files at most, and where they are looked for: folders further on count when the first have too few.
+/// A user, how many files at most, and where they are looked for: folders further on count when the
+/// first have too few.
 struct DemoUser {
     name: &'static str,
     files: usize,

@@ -13,7 +13,8 @@ const OLDEST_MAJOR: u32 = 8;
 const INSTALLED_SERVER: &str = ".valkey/bin/valkey-server";
 const INSTALLED_MODULE: &str = ".valkey/lib/rejson.so";
 
-/// The server to run: the one that is set, else a recent enough one on PATH, else what `make install` put there.
+/// The server to run: the one that is set, else a recent enough one on PATH, else what
+/// `make install` put there.
 pub fn find_server(set: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = set {
         return match major_version(path) {
@@ -40,7 +41,8 @@ pub fn find_server(set: Option<&Path>) -> Result<PathBuf, Failure> {
         })
 }
 
-/// The JSON module: the one that is set, else what `make install` put there. Sluice's core works without it.
+/// The JSON module: the one that is set, else what `make install` put there. Sluice's core works
+/// without it.
 pub fn find_json_module(set: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     match set {
         Some(path) if path.is_file() => Ok(Some(path.to_owned())),

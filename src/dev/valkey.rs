@@ -1,4 +1,5 @@
-//! A Valkey server that belongs to this process: found or refused at once, restarted when it dies, never left behind.
+//! A Valkey server that belongs to this process: found or refused at once, restarted when it dies,
+//! never left behind.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
@@ -21,9 +22,10 @@ use crate::failure::{Context, Failure};
 
 /// Runs the server so that it ends with this process, even one that is killed.
 ///
-/// Standard input is a pipe from this process. Beside the server, a reader waits for it: a line means that the server
-/// has ended and there is nothing to do; the pipe's end, that this process is gone or wants the server to stop.
-/// The server takes the shell's place and so keeps its process id, `$$`.
+/// Standard input is a pipe from this process. Beside the server, a reader waits for it: a line
+/// means that the server has ended and there is nothing to do; the pipe's end, that this process is
+/// gone or wants the server to stop. The server takes the shell's place and so keeps its process
+/// id, `$$`.
 const LEASH: &str = r#"
 exec 3<&0
 ( read -r _ <&3 || kill -TERM $$ ) >/dev/null 2>&1 &
@@ -191,7 +193,8 @@ impl Plan {
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(stderr)
-            // Ctrl-C in a terminal goes to its foreground process group: the server must outlive the drain.
+            // Ctrl-C in a terminal goes to its foreground process group: the server must outlive
+            // the drain.
             .process_group(0)
             .spawn()
             .context("cannot start /bin/sh")?;
@@ -224,8 +227,9 @@ impl Plan {
 
     /// Opens the log, which is the server's standard output, and locks it.
     ///
-    /// The lock goes to the server with the file and is the system's to release. So a server that a killed process left
-    /// behind, and that is still writing its files, is waited for and never met by a second one.
+    /// The lock goes to the server with the file and is the system's to release. So a server that a
+    /// killed process left behind, and that is still writing its files, is waited for and never met
+    /// by a second one.
     async fn lock_log(&self) -> Result<File, Failure> {
         let path = self.log_path();
         let doing = || format!("cannot use {}", path.display());
@@ -281,7 +285,8 @@ impl Plan {
 
     /// The password is in here rather than among the arguments, which other users can see.
     ///
-    /// The append-only file is on from the very first start: switched on later by a restart, it would begin empty.
+    /// The append-only file is on from the very first start: switched on later by a restart, it
+    /// would begin empty.
     fn configuration(&self) -> String {
         let folder = quote(&self.folder);
         let Self { password, port, .. } = self;
@@ -316,7 +321,8 @@ impl Running {
         }
     }
 
-    /// Tells the reader beside a server that has ended not to signal its process id, which may soon be another's.
+    /// Tells the reader beside a server that has ended not to signal its process id, which may soon
+    /// be another's.
     async fn let_go(mut self) {
         // It fails when the reader is gone as well.
         let _ = self.leash.write_all(b"ended\n").await;

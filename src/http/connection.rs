@@ -53,7 +53,8 @@ impl Activity {
 pub(super) struct Busy(Arc<Activity>);
 
 impl Busy {
-    /// Goes on until the answer has been sent, or for good when the connection is handed over by it.
+    /// Goes on until the answer has been sent, or for good when the connection is handed over by
+    /// it.
     pub fn until_sent(self, response: Response) -> Response {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.0.set(Phase::HandedOver);
@@ -102,7 +103,8 @@ impl HttpBody for Sending {
     }
 }
 
-/// A client's connection with its place. Fails with [`ErrorKind::TimedOut`] when it has done nothing for too long.
+/// A client's connection with its place. Fails with [`ErrorKind::TimedOut`] when it has done
+/// nothing for too long.
 pub(super) struct Connection {
     stream: TcpStream,
     activity: Arc<Activity>,

@@ -1,6 +1,7 @@
 //! Metadata of files on this machine, into Convex through its streaming import.
 //!
-//! Records are replaced by their `id`, so that importing the same folder again changes nothing but what changed.
+//! Records are replaced by their `id`, so that importing the same folder again changes nothing but
+//! what changed.
 
 mod record;
 
@@ -21,7 +22,8 @@ const TABLE: &str = "files";
 /// By which field a record replaces an earlier one.
 const PRIMARY_KEY: &str = "id";
 
-/// The most that one request carries. Convex takes 16 MiB in one transaction, and one request is read whole.
+/// The most that one request carries. Convex takes 16 MiB in one transaction, and one request is
+/// read whole.
 const BATCH_BYTES: usize = 3_500_000;
 
 /// One transaction of Convex takes at most 16,000 documents.
@@ -62,7 +64,8 @@ struct Batch {
     bytes: usize,
 }
 
-/// The regular files below `root`, in a stable order, and an error for each folder that cannot be read; links are not followed.
+/// The regular files below `root`, in a stable order, and an error for each folder that cannot be
+/// read; links are not followed.
 pub fn files_below(root: &Path) -> impl Iterator<Item = walkdir::Result<PathBuf>> + Send + use<> {
     WalkDir::new(root)
         .sort_by_file_name()

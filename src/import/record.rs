@@ -1,7 +1,7 @@
 //! What is said of one file.
 //!
-//! A client of the real thing encrypts names and keys before they leave it. Here they only have the right shape: the
-//! name is in Base64, the key is derived from the path, and neither is secret.
+//! A client of the real thing encrypts names and keys before they leave it. Here they only have the
+//! right shape: the name is in Base64, the key is derived from the path, and neither is secret.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

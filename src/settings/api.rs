@@ -39,7 +39,8 @@ pub struct ApiSettings {
     )]
     pub request_wait_secs: u64,
 
-    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`, with commas between [default: none]
+    /// Origins whose pages may call the API (CORS), such as `https://app.example.com`, with commas
+    /// between [default: none]
     #[arg(
         long,
         value_name = "ORIGINS",
@@ -72,7 +73,8 @@ pub struct ApiSettings {
     #[command(flatten)]
     pub documents: DocumentSettings,
 
-    /// Services whose every write to a document is a job that the caller waits for, with commas between [default: none]
+    /// Services whose every write to a document is a job that the caller waits for, with commas
+    /// between [default: none]
     #[arg(
         long,
         value_name = "SERVICES",
@@ -120,8 +122,8 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// What checks tokens in production: those of an issuer or, for development, of a secret, never both. Who knows the secret
-    /// could make themselves anybody beside the issuer.
+    /// What checks tokens in production: those of an issuer or, for development, of a secret, never
+    /// both. Who knows the secret could make themselves anybody beside the issuer.
     pub fn auth_of_one_source(&self) -> Result<Auth, Failure> {
         if self.jwks_url.is_some() && self.dev.dev_secret.is_some() {
             return Err(Failure::new(
@@ -132,7 +134,8 @@ impl AuthSettings {
         self.auth()
     }
 
-    /// What checks tokens. Without any source of keys nobody could call the API, so that is refused.
+    /// What checks tokens. Without any source of keys nobody could call the API, so that is
+    /// refused.
     pub fn auth(&self) -> Result<Auth, Failure> {
         if self.jwks_url.is_none() && self.dev.dev_secret.is_none() {
             return Err(Failure::new("no source of keys for tokens")
@@ -152,7 +155,8 @@ impl AuthSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct DevSecretSettings {
-    /// The shared secret of development tokens, 32 bytes or more. Prefer the variable: flags are visible to other users
+    /// The shared secret of development tokens, 32 bytes or more. Prefer the variable: flags are
+    /// visible to other users
     #[arg(
         long,
         value_name = "SECRET",

@@ -31,7 +31,8 @@ pub struct ValkeySettings {
     )]
     pub valkey_url: Option<ValkeyUrl>,
 
-    /// The file with the certificates (PEM) of the CAs that may have issued Valkey's, for rediss:// [default: the system's]
+    /// The file with the certificates (PEM) of the CAs that may have issued Valkey's, for rediss://
+    /// [default: the system's]
     #[arg(long, value_name = "FILE", env = "SLUICE_VALKEY_CA")]
     pub valkey_ca: Option<PathBuf>,
 
@@ -163,7 +164,8 @@ impl ConvexSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct FilesSettings {
-    /// Through the deployed functions, through the streaming export, or whichever the deployment has
+    /// Through the deployed functions, through the streaming export, or whichever the deployment
+    /// has
     #[arg(
         long,
         value_enum,

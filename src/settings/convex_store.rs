@@ -14,7 +14,8 @@ use crate::failure::{Context, Failure};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct ConvexStoreSettings {
-    /// Deploy keys that permit only some operations, each as KEY=PERMISSION,PERMISSION and separated by semicolons
+    /// Deploy keys that permit only some operations, each as KEY=PERMISSION,PERMISSION and
+    /// separated by semicolons
     #[arg(
         long,
         value_name = "KEYS",

@@ -55,7 +55,8 @@ pub struct DocumentSettings {
 }
 
 impl DocumentSettings {
-    /// The largest job that a write may become, in bytes: as long as a body may be, and what goes with it.
+    /// The largest job that a write may become, in bytes: as long as a body may be, and what goes
+    /// with it.
     pub fn payload_limit(&self) -> usize {
         PAYLOAD_LIMIT.max(3 * self.document_limit_bytes + 64 * 1024)
     }

@@ -1,9 +1,9 @@
 //! `sluice.toml`: values that take the place of the built-in defaults.
 //!
-//! Every setting is a flag with a variable (`--valkey-url`, `SLUICE_VALKEY_URL`); its key in the file is the variable's
-//! name without the prefix, in lower case (`valkey_url`). The file's values become the defaults of the flags, so that
-//! one parser decides what is valid and which source wins: flags, then the environment, then the file, then what is
-//! built in.
+//! Every setting is a flag with a variable (`--valkey-url`, `SLUICE_VALKEY_URL`); its key in the
+//! file is the variable's name without the prefix, in lower case (`valkey_url`). The file's values
+//! become the defaults of the flags, so that one parser decides what is valid and which source
+//! wins: flags, then the environment, then the file, then what is built in.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,7 +48,8 @@ pub fn apply(command: Command, arguments: &[OsString]) -> Result<Command, FileEr
     }
 }
 
-/// The file that `--config` or `SLUICE_CONFIG` names. Read before the other arguments, whose defaults depend on it.
+/// The file that `--config` or `SLUICE_CONFIG` names. Read before the other arguments, whose
+/// defaults depend on it.
 fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -123,7 +124,8 @@ pub fn unknown_variables(command: &Command) -> Vec<String> {
     unknown
 }
 
-/// Empty variables are as good as none: so they come from files and deployments that name all and set some.
+/// Empty variables are as good as none: so they come from files and deployments that name all and
+/// set some.
 pub fn without_empty_variables(command: Command) -> Command {
     command
         .mut_args(|argument| {

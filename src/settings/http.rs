@@ -8,7 +8,8 @@ use super::HEADING;
 use super::values::between;
 use crate::http::Limits;
 
-/// Limits of connections, for each server: the API, a worker's metrics, the Convex-compatible store.
+/// Limits of connections, for each server: the API, a worker's metrics, the Convex-compatible
+/// store.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct HttpSettings {
@@ -42,7 +43,8 @@ pub struct HttpSettings {
     )]
     http_head_secs: u64,
 
-    /// How long a connection may be idle between requests, or stuck within one, in seconds (1 to 3600)
+    /// How long a connection may be idle between requests, or stuck within one, in seconds (1 to
+    /// 3600)
     #[arg(
         long,
         value_name = "SECONDS",

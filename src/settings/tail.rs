@@ -32,7 +32,8 @@ pub struct TailSettings {
     )]
     tail_interval_ms: u64,
 
-    /// How often all files are compared with what is known of them, in seconds; 0: only when there is a reason
+    /// How often all files are compared with what is known of them, in seconds; 0: only when there
+    /// is a reason
     #[arg(
         long,
         value_name = "SECONDS",

@@ -48,7 +48,8 @@ pub(super) fn origin(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(origin).map_err(|error| error.to_string())
 }
 
-/// Where to listen: an address or a name, with a port. Of a name's addresses one of IPv4 is taken before one of IPv6.
+/// Where to listen: an address or a name, with a port. Of a name's addresses one of IPv4 is taken
+/// before one of IPv6.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -69,7 +70,8 @@ pub(super) fn schedule(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at once".
+/// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at
+/// once".
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     between::<1, 31_536_000, u64>(text)
 }

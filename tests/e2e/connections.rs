@@ -1,4 +1,5 @@
-//! Connections on which nothing moves, too many of them, and requests without a host, on every server of Sluice.
+//! Connections on which nothing moves, too many of them, and requests without a host, on every
+//! server of Sluice.
 
 use std::time::Duration;
 

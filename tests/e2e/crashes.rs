@@ -96,7 +96,8 @@ async fn another_worker_takes_over_within_ten_seconds() {
 
 #[tokio::test]
 async fn a_log_out_after_a_killed_sync_leaves_nothing_of_the_user() {
-    /// Bytes that Convex has answered in the midst of the second page: pages have 4,000 files, of some 250 bytes each.
+    /// Bytes that Convex has answered in the midst of the second page: pages have 4,000 files, of
+    /// some 250 bytes each.
     const BEYOND_A_PAGE: u64 = 1_200_000;
     let mut deployment = Deployment::without_workers(&[]).await;
     let client = deployment.client.clone();

@@ -59,7 +59,8 @@ async fn a_write_under_a_key_is_made_once_however_often_the_api_is_killed() {
                 let key = format!("{writer}-{round}");
                 let written = persist(&client, "POST", &path, &key, &mutate).await;
                 acknowledged.fetch_max(written["revision"].as_u64().unwrap(), Ordering::SeqCst);
-                // Nobody reads what is older than a write that was acknowledged before, to whomever.
+                // Nobody reads what is older than a write that was acknowledged before, to
+                // whomever.
                 let oldest = acknowledged.load(Ordering::SeqCst);
                 let read = persist(&client, "GET", &format!("{PATH}/a"), "read", &json!({})).await;
                 assert!(
@@ -121,7 +122,8 @@ async fn limits_are_settings() {
     );
 }
 
-/// Writers who each send the next write when the last one was acknowledged, some of them asynchronously.
+/// Writers who each send the next write when the last one was acknowledged, some of them
+/// asynchronously.
 async fn append_all(client: &Client, writer: usize) -> Vec<String> {
     let mut jobs = Vec::new();
     for round in 0..25 {

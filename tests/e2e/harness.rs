@@ -79,7 +79,8 @@ impl Drop for Process {
     }
 }
 
-/// Sluice as it is deployed: Valkey, a Convex-compatible store, an API node and workers, each a process of its own.
+/// Sluice as it is deployed: Valkey, a Convex-compatible store, an API node and workers, each a
+/// process of its own.
 pub struct Deployment {
     pub valkey: TestValkey,
     pub convex: Process,
@@ -270,8 +271,8 @@ impl Deployment {
     }
 }
 
-/// A Valkey, its address as the user that `deploy/valkey.acl` describes, and the file of its users. The test itself may do
-/// anything.
+/// A Valkey, its address as the user that `deploy/valkey.acl` describes, and the file of its users.
+/// The test itself may do anything.
 fn start_valkey() -> (TestValkey, String, NamedTempFile) {
     let shipped = include_str!("../../deploy/valkey.acl");
     let users = shipped.replace("user default off", "user default on nopass ~* &* +@all");
@@ -491,7 +492,8 @@ impl Client {
         answer.headers()["x-cache"].to_str().unwrap().to_owned()
     }
 
-    /// All cached entries of a user, walked page by page. `Err` when the set was replaced during the walk.
+    /// All cached entries of a user, walked page by page. `Err` when the set was replaced during
+    /// the walk.
     pub async fn list(&self, user: &str) -> Result<Vec<Value>, Value> {
         let mut entries = Vec::new();
         let mut cursor = String::new();

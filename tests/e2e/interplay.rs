@@ -53,7 +53,8 @@ async fn a_reader_never_sees_a_mixed_set_during_fifty_syncs() {
         (looks, seen)
     });
     for version in 1..=50 {
-        // The change feed must not repair the live set between two syncs, so both are of one version each.
+        // The change feed must not repair the live set between two syncs, so both are of one
+        // version each.
         client.import(&versions(version)).await;
         let (status, body) = client.sync("ann", "allOne").await;
         assert_eq!((status, &body["synced"]), (StatusCode::OK, &json!(400)));

@@ -1,7 +1,7 @@
 //! End to end: real processes of the `sluice` binary, a real Valkey, real HTTP, a real browser.
 //!
-//! Every test has its own processes on free ports and its own data folder, so that all run side by side and leave
-//! nothing behind.
+//! Every test has its own processes on free ports and its own data folder, so that all run side by
+//! side and leave nothing behind.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod faults;

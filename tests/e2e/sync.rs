@@ -125,7 +125,8 @@ async fn what_does_not_fit_is_skipped_while_smaller_files_after_it_still_go_in()
 
     deployment.wait_until_ranked("ann", "ann-0").await;
     set_limit(&mut deployment, small);
-    // The reads above made all five small files active; the big one is the only one without a score.
+    // The reads above made all five small files active; the big one is the only one without a
+    // score.
     for kind in ["allTwo", "mostTwo"] {
         let (status, body) = client.sync("ann", kind).await;
         let skipped = u64::from(kind == "allTwo");

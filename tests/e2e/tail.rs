@@ -145,7 +145,8 @@ async fn of_two_workers_one_tails_and_the_other_takes_over_when_it_is_killed() {
     assert_ne!(leader(&deployment), Some(first));
     assert_eq!(cached(&deployment, "ann").await[0], ("ann-0".to_owned(), 7));
 
-    // One that ends in an orderly way leaves the lease to the next at once: sooner than it would run out.
+    // One that ends in an orderly way leaves the lease to the next at once: sooner than it would
+    // run out.
     deployment.workers.remove(first);
     deployment.add_worker();
     let second = wait_for_leader(&deployment).await;

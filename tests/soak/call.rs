@@ -30,7 +30,8 @@ pub enum Call {
     },
     /// A document is read.
     Read { document: String },
-    /// The next write of a document that one writer has for himself, which leaves it at this revision.
+    /// The next write of a document that one writer has for himself, which leaves it at this
+    /// revision.
     Step {
         document: String,
         revision: u64,

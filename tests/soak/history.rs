@@ -1,4 +1,5 @@
-//! What happened in a round, in order, as JSON lines: what was asked and answered, what was seen, what broke.
+//! What happened in a round, in order, as JSON lines: what was asked and answered, what was seen,
+//! what broke.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,7 +52,8 @@ pub enum Event {
         user: String,
         id: String,
     },
-    /// The keys of a user who left, without those that are to stay, and his documents in Convex where they were counted.
+    /// The keys of a user who left, without those that are to stay, and his documents in Convex
+    /// where they were counted.
     Left {
         user: String,
         kind: String,
@@ -62,7 +64,8 @@ pub enum Event {
     Document { document: String, body: Value },
     /// A job at the end; null when it is not there.
     Job { job: String, view: Value },
-    /// How many unfinished jobs the lines of the queues still hold at the end; empty ones are left out.
+    /// How many unfinished jobs the lines of the queues still hold at the end; empty ones are left
+    /// out.
     Lines { left: BTreeMap<String, u64> },
     /// The files of a user at the end, each with its version.
     Files {

@@ -1,8 +1,9 @@
-//! All parts of Sluice as processes under a mixed load, while a nemesis kills, stops and fills them; then a checker reads what was
-//! recorded and says which promise was broken.
+//! All parts of Sluice as processes under a mixed load, while a nemesis kills, stops and fills
+//! them; then a checker reads what was recorded and says which promise was broken.
 //!
-//! `SLUICE_SOAK_SECS` is after how long no further round begins (one short round by default, `make soak`: 30 minutes); rounds
-//! share the processes. `SLUICE_SOAK_SEED` repeats the faults of another run. The histories of a run that fails are kept.
+//! `SLUICE_SOAK_SECS` is after how long no further round begins (one short round by default,
+//! `make soak`: 30 minutes); rounds share the processes. `SLUICE_SOAK_SEED` repeats the faults of
+//! another run. The histories of a run that fails are kept.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod call;
@@ -38,7 +39,8 @@ async fn what_is_promised_holds_while_parts_are_killed_stopped_and_filled() {
     let mut round = 0_usize;
     while Instant::now() < end {
         if round.is_multiple_of(2) {
-            // Nothing of earlier rounds is asked for any more; the processes go on with what is gone.
+            // Nothing of earlier rounds is asked for any more; the processes go on with what is
+            // gone.
             cluster.empty();
         }
         let load = Duration::from_secs(ROUND_SECS).min(end - Instant::now());

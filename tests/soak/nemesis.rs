@@ -28,7 +28,8 @@ enum Fault {
     Restart,
     /// SIGSTOP, and SIGCONT.
     Stop,
-    /// As [`Fault::Stop`], for longer than a lease: the worker is taken for dead and wakes up again.
+    /// As [`Fault::Stop`], for longer than a lease: the worker is taken for dead and wakes up
+    /// again.
     StopLong,
     /// No memory for any write, and enough again.
     Fill,
@@ -55,7 +56,8 @@ const ALL: [(Part, Fault); 13] = [
 /// Longer than a job's lease.
 const BEYOND_LEASE: Duration = Duration::from_secs(7);
 
-/// Breaks parts until `end`; each is whole again when this returns. Every kind comes before one comes again.
+/// Breaks parts until `end`; each is whole again when this returns. Every kind comes before one
+/// comes again.
 pub async fn rage(cluster: &mut Cluster, history: &History, seed: u64, end: Instant) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut deck = Vec::new();

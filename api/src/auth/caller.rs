@@ -123,7 +123,8 @@ impl Caller {
         }
     }
 
-    /// When the token expires, in seconds since 1970; none when that is so late that it is as good as never.
+    /// When the token expires, in seconds since 1970; none when that is so late that it is as good
+    /// as never.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         Some(self.expires_at).filter(|&at| at < FAR)
     }

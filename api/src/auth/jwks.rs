@@ -21,7 +21,8 @@ use crate::ApiError;
 /// Time-out of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
-/// Keys older than this are fetched again, so that revoked ones go. Until that works the old ones stay in use.
+/// Keys older than this are fetched again, so that revoked ones go. Until that works the old ones
+/// stay in use.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(3600);
 /// Least time between two fetches, whatever unknown key ids come in.
 pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -96,10 +97,11 @@ impl Jwks {
         })))
     }
 
-    /// What `check` says with the keys that a token of this key id and algorithm may be signed with; `None` when the issuer has no
-    /// such key.
+    /// What `check` says with the keys that a token of this key id and algorithm may be signed
+    /// with; `None` when the issuer has no such key.
     ///
-    /// Old keys serve while new ones are fetched. Only a token that none of the kept keys has signed waits for that.
+    /// Old keys serve while new ones are fetched. Only a token that none of the kept keys has
+    /// signed waits for that.
     pub(super) async fn verify<T>(
         &self,
         kid: Option<&str>,
@@ -143,8 +145,8 @@ impl Jwks {
         });
     }
 
-    /// Returns once the keys have been fetched, unless that was done or tried a moment ago. Callers at the same time share one
-    /// fetch.
+    /// Returns once the keys have been fetched, unless that was done or tried a moment ago. Callers
+    /// at the same time share one fetch.
     async fn renewed(&self) {
         self.renew();
         drop(self.0.last_fetch.lock().await);
@@ -211,9 +213,11 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// What the first key says that has signed it, else what the last one says; `None` when no key fits.
+/// What the first key says that has signed it, else what the last one says; `None` when no key
+/// fits.
 ///
-/// Of a token that names a key those of that id fit, or those without one when there are none; of one that does not, all.
+/// Of a token that names a key those of that id fit, or those without one when there are none; of
+/// one that does not, all.
 fn try_all<T>(
     keys: &[Jwk],
     kid: Option<&str>,
@@ -237,7 +241,8 @@ fn try_all<T>(
     outcome
 }
 
-/// Whether a key that is not kept yet may have signed a token that was refused so: none of the kept ones has its name.
+/// Whether a key that is not kept yet may have signed a token that was refused so: none of the kept
+/// ones has its name.
 fn is_of_another_key(error: &jsonwebtoken::errors::Error, keys: &[Jwk], kid: Option<&str>) -> bool {
     *error.kind() == ErrorKind::InvalidSignature && !has_kid(keys, kid)
 }

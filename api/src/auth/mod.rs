@@ -1,8 +1,9 @@
 //! Who calls: bearer tokens (JWT), the scopes they carry, and extractors that ask for them.
 //!
-//! A token is signed either with the development secret (HS256) or with a key from a JWKS address (RS256, ES256). Which of
-//! the two checks it follows from its algorithm, and each source has its own fixed algorithms, so that a public key can
-//! never be used as a shared secret. `exp` is required; `iss` and `aud` are when they are configured.
+//! A token is signed either with the development secret (HS256) or with a key from a JWKS address
+//! (RS256, ES256). Which of the two checks it follows from its algorithm, and each source has its
+//! own fixed algorithms, so that a public key can never be used as a shared secret. `exp` is
+//! required; `iss` and `aud` are when they are configured.
 
 mod caller;
 mod jwks;
@@ -66,7 +67,8 @@ struct Sources {
 }
 
 impl Auth {
-    /// Checks the configuration. The JWKS address is not called before the first token that needs it.
+    /// Checks the configuration. The JWKS address is not called before the first token that needs
+    /// it.
     pub fn new(config: AuthConfig) -> Result<Self, AuthError> {
         let secret = config
             .dev_secret
@@ -81,12 +83,13 @@ impl Auth {
         })))
     }
 
-    /// Who holds `token`. Errors: [`ApiError::Unauthorized`], or [`ApiError::Unavailable`] when the issuer's keys cannot
-    /// be fetched.
+    /// Who holds `token`. Errors: [`ApiError::Unauthorized`], or [`ApiError::Unavailable`] when the
+    /// issuer's keys cannot be fetched.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
         let header =
             decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
-        // Whoever does not understand an extension that the issuer calls critical has to refuse (RFC 7515, 4.1.11).
+        // Whoever does not understand an extension that the issuer calls critical has to refuse
+        // (RFC 7515, 4.1.11).
         if header.crit.is_some() {
             return Err(ApiError::Unauthorized(
                 "the token has critical extensions, which are not known here",

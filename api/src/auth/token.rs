@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{AuthError, Scope, check_secret};
 
-/// The claims that matter here. Others are ignored, but for `iss`, `aud` and `nbf`, which are checked while decoding.
+/// The claims that matter here. Others are ignored, but for `iss`, `aud` and `nbf`, which are
+/// checked while decoding.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     /// The user, when the token is one's.
@@ -42,7 +43,8 @@ impl Claims {
     }
 }
 
-/// A development token: HS256, signed with `secret`, good for `ttl`, for one user, with these scopes.
+/// A development token: HS256, signed with `secret`, good for `ttl`, for one user, with these
+/// scopes.
 ///
 /// Errors when the secret is too short, see [`AuthError::WeakSecret`].
 pub fn mint(

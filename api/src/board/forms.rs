@@ -40,7 +40,8 @@ pub(super) fn done(operation: Operation, count: u64, taken: u64) -> Markup {
     }
 }
 
-/// The forms below a queue. They stand outside of what is kept fresh, so that nothing that is typed gets lost.
+/// The forms below a queue. They stand outside of what is kept fresh, so that nothing that is typed
+/// gets lost.
 pub(super) fn all(queue: &QueueStats, shown: JobState) -> Markup {
     let address = format!("/board/queues/{}", queue.name);
     html! {

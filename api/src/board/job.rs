@@ -27,8 +27,9 @@ pub(super) async fn show(
     Ok(job_page(&job, batch.as_ref(), None))
 }
 
-/// The changing part of the page, as server-sent events, until the job is over; then one named `end`. With the session it ends,
-/// too, and the browser, which comes again, is sent to the login page.
+/// The changing part of the page, as server-sent events, until the job is over; then one named
+/// `end`. With the session it ends, too, and the browser, which comes again, is sent to the login
+/// page.
 pub(super) async fn live(
     operator: Operator,
     State(state): State<AppState>,

@@ -1,10 +1,11 @@
 //! The queue board, for operators: `/board`.
 //!
-//! Pages are rendered here and work without scripts. The few lines of `board.js` keep what is marked `data-live` fresh. An
-//! operator logs in with a token that has the scope `admin`; see [`session`].
+//! Pages are rendered here and work without scripts. The few lines of `board.js` keep what is
+//! marked `data-live` fresh. An operator logs in with a token that has the scope `admin`; see
+//! [`session`].
 //!
-//! To add a page: a handler that takes an [`session::Operator`] and answers with [`page`]; to add an action: a handler that also
-//! takes [`session::SameOrigin`].
+//! To add a page: a handler that takes an [`session::Operator`] and answers with [`page`]; to add
+//! an action: a handler that also takes [`session::SameOrigin`].
 
 mod forms;
 mod job;
@@ -80,8 +81,8 @@ enum Live<'a> {
     Streamed(&'a str, Markup),
 }
 
-/// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview on; `below` stays as it
-/// is while the rest is kept fresh.
+/// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview
+/// on; `below` stays as it is while the rest is kept fresh.
 fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> Response {
     let content = html! {
         header.top {

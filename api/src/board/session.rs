@@ -1,9 +1,10 @@
 //! Logging in to the board.
 //!
-//! An operator shows a token of scope `admin` once. It is verified and forgotten: what stays is a session in Valkey, which ends
-//! with the token, or after [`LONGEST_SECS`], or when the operator logs out, and then at once for whoever has the cookie. The
-//! cookie holds the session's id. It is `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from
-//! a page of the board, so other sites cannot use it.
+//! An operator shows a token of scope `admin` once. It is verified and forgotten: what stays is a
+//! session in Valkey, which ends with the token, or after [`LONGEST_SECS`], or when the operator
+//! logs out, and then at once for whoever has the cookie. The cookie holds the session's id. It is
+//! `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from a page
+//! of the board, so other sites cannot use it.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ const COOKIE_NAME: &str = "sluice_board";
 const BOARD_PATH: &str = "/board";
 const LOGIN_PATH: &str = "/board/login";
 
-/// A session ends by then, however long its token is good: one whose key the issuer has withdrawn does not stay for ever.
+/// A session ends by then, however long its token is good: one whose key the issuer has withdrawn
+/// does not stay for ever.
 const LONGEST_SECS: u64 = 24 * 3600;
 
 /// Room for the form around any token that a request's head could carry, in bytes.
@@ -107,7 +109,8 @@ impl Reason {
     }
 }
 
-/// To the login page, which leads back to the page that was asked for. An action is not repeated: after one comes the overview.
+/// To the login page, which leads back to the page that was asked for. An action is not repeated:
+/// after one comes the overview.
 fn to_login(parts: &Parts, reason: Option<Reason>) -> Response {
     let next = match parts.method {
         Method::GET => parts
@@ -124,7 +127,8 @@ fn to_login(parts: &Parts, reason: Option<Reason>) -> Response {
     Redirect::to(&format!("{LOGIN_PATH}?{}", query.finish())).into_response()
 }
 
-/// A page of the board. An address elsewhere is none, so that nobody is led astray by a link to the login page.
+/// A page of the board. An address elsewhere is none, so that nobody is led astray by a link to the
+/// login page.
 fn board_page(next: Option<&str>) -> &str {
     next.filter(|next| {
         let rest = next.strip_prefix(BOARD_PATH);
@@ -150,7 +154,8 @@ impl<S: Sync> FromRequestParts<S> for SameOrigin {
     }
 }
 
-/// `Sec-Fetch-Site` says it outright; where a browser does not send that, `Origin` must name this host. Pages can forge neither.
+/// `Sec-Fetch-Site` says it outright; where a browser does not send that, `Origin` must name this
+/// host. Pages can forge neither.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
@@ -242,7 +247,8 @@ async fn login(
     }
 }
 
-/// A session for the holder of `token`, instead of the `former` one of this browser: its id, and its lifetime in seconds.
+/// A session for the holder of `token`, instead of the `former` one of this browser: its id, and
+/// its lifetime in seconds.
 async fn begin(
     state: &AppState,
     token: &str,
@@ -280,7 +286,8 @@ pub(super) async fn logout(
     Ok((cookie, Redirect::to(LOGIN_PATH)).into_response())
 }
 
-/// `Secure` is left out where the browser came by plain HTTP, as some would not keep such a cookie even for 127.0.0.1.
+/// `Secure` is left out where the browser came by plain HTTP, as some would not keep such a cookie
+/// even for 127.0.0.1.
 fn set_cookie(id: &str, lifetime_secs: u64, headers: &HeaderMap) -> String {
     let secure = headers
         .get(ORIGIN)

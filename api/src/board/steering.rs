@@ -1,4 +1,5 @@
-//! What operators do to a whole queue: pause it, bound what runs and starts, retry, cancel and delete many jobs.
+//! What operators do to a whole queue: pause it, bound what runs and starts, retry, cancel and
+//! delete many jobs.
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ pub(super) fn answer(status: StatusCode, document: Document) -> Response {
     (status, headers, document.json).into_response()
 }
 
-/// A strong entity tag: every write makes another revision, and every document of an id has another time of creation.
+/// A strong entity tag: every write makes another revision, and every document of an id has another
+/// time of creation.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{version}\"")
 }

@@ -47,10 +47,12 @@ pub(crate) struct BatchWrite {
     mutations: Option<Vec<Mutation>>,
     /// The revision that the document must be at; not for `create`.
     expected_revision: Option<Version>,
-    /// From when on it will be gone, in milliseconds since 1970; null for never. Not for `delete` and `restore`.
+    /// From when on it will be gone, in milliseconds since 1970; null for never. Not for `delete`
+    /// and `restore`.
     #[serde(default, deserialize_with = "expiry")]
     expires_at: Expiry,
-    /// 1 to 255 characters. For 24 hours, the same key with the same write of this document gets the first one's job.
+    /// 1 to 255 characters. For 24 hours, the same key with the same write of this document gets
+    /// the first one's job.
     idempotency_key: Option<String>,
 }
 
@@ -138,7 +140,8 @@ pub(crate) struct Outcomes {
 /// What became of one write.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Outcome {
-    /// The status that the call by itself would have been answered with: 201 and 200, an error's, or 202 while the job goes on.
+    /// The status that the call by itself would have been answered with: 201 and 200, an error's,
+    /// or 202 while the job goes on.
     #[schema(example = 200)]
     status: u16,
     /// The job that makes it; found at `/api/v1/jobs/{id}`.
@@ -175,9 +178,10 @@ impl Outcome {
 
 /// Write many documents
 ///
-/// All writes are checked first: one that is wrong in itself is answered 400 or 413 with its place in `write`, and nothing is
-/// done. Then each is a job, and those to one document are made in the order given; it is not a transaction. The answer is 200
-/// once all have ended, 202 when some go on. As for the body, its limit is that of one document.
+/// All writes are checked first: one that is wrong in itself is answered 400 or 413 with its place
+/// in `write`, and nothing is done. Then each is a job, and those to one document are made in the
+/// order given; it is not a transaction. The answer is 200 once all have ended, 202 when some go
+/// on. As for the body, its limit is that of one document.
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents/batch",

@@ -1,4 +1,5 @@
-//! `If-Match` and `If-None-Match` (RFC 9110, section 13.1), as they come with requests about documents.
+//! `If-Match` and `If-None-Match` (RFC 9110, section 13.1), as they come with requests about
+//! documents.
 
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName};
@@ -9,14 +10,17 @@ use crate::ApiError;
 /// The conditions of a request.
 ///
 /// # Errors
-/// [`ApiError::InvalidRequest`] for a header that is no list of entity tags: it must not count as none.
+/// [`ApiError::InvalidRequest`] for a header that is no list of entity tags: it must not count as
+/// none.
 pub(super) fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     let if_match = tags(headers, IF_MATCH, |tag| {
-        // Compared strongly, so that a weak tag matches nothing. A revision alone is taken as in `expectedRevision`.
+        // Compared strongly, so that a weak tag matches nothing. A revision alone is taken as in
+        // `expectedRevision`.
         (!tag.is_weak).then(|| tag.version())?
     })?;
     let if_none_match = tags(headers, IF_NONE_MATCH, |tag| {
-        // Compared weakly. A revision alone could be that of a former document: who sends it gets the whole answer.
+        // Compared weakly. A revision alone could be that of a former document: who sends it gets
+        // the whole answer.
         tag.version().filter(|it| it.created_at.is_some())
     })?;
     Ok(Conditions {
@@ -59,7 +63,8 @@ struct Tag<'a> {
 }
 
 impl Tag<'_> {
-    /// What it names; tags are compared by their characters, and these are all that a document ever has.
+    /// What it names; tags are compared by their characters, and these are all that a document ever
+    /// has.
     fn version(&self) -> Option<Version> {
         std::str::from_utf8(self.opaque).ok()?.parse().ok()
     }

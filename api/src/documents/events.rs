@@ -26,10 +26,12 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Watch a document
 ///
-/// Server-sent events, whose `id` is the document's version, as in its `ETag`, and whose data is the whole envelope: first `present`, as the document is, then
-/// `change` for every write, in order and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from
-/// that version; when the changes kept do not reach back to it, or another document of this id is there since, `reset` has the
-/// document as it is. `gone` is the last event, some seconds after the document has expired or is deleted for good. The stream ends with the token's time.
+/// Server-sent events, whose `id` is the document's version, as in its `ETag`, and whose data is
+/// the whole envelope: first `present`, as the document is, then `change` for every write, in order
+/// and without gaps, deletes and restores too. With `Last-Event-ID` the stream goes on from that
+/// version; when the changes kept do not reach back to it, or another document of this id is there
+/// since, `reset` has the document as it is. `gone` is the last event, some seconds after the
+/// document has expired or is deleted for good. The stream ends with the token's time.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}/events",

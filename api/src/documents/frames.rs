@@ -1,4 +1,5 @@
-//! What is said on a WebSocket of documents: JSON objects told apart by `type`, each in a text frame.
+//! What is said on a WebSocket of documents: JSON objects told apart by `type`, each in a text
+//! frame.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -11,7 +12,8 @@ use crate::error::ErrorBody;
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum Asked {
-    /// Who it is: first of all, unless the request's headers said so, and again before the token expires.
+    /// Who it is: first of all, unless the request's headers said so, and again before the token
+    /// expires.
     Auth { token: Token },
     /// Watch a document: from the revision that the client has, or as it is.
     Subscribe {

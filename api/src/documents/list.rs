@@ -27,9 +27,9 @@ pub(crate) struct ListParams {
 
 /// List a service's documents
 ///
-/// In the order of their creation, without deleted ones. Cursors do not expire: a document that is there all along is on exactly
-/// one page, and new ones come last. A page ends early, even empty, when its documents are large or many ids led nowhere; the
-/// last page is the one without a cursor.
+/// In the order of their creation, without deleted ones. Cursors do not expire: a document that is
+/// there all along is on exactly one page, and new ones come last. A page ends early, even empty,
+/// when its documents are large or many ids led nowhere; the last page is the one without a cursor.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents",

@@ -43,8 +43,8 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .layer(DefaultBodyLimit::max(longest_body(&config.documents)))
 }
 
-/// Most bytes of a body. The limit of a document counts no spaces and escapes; encoders that escape all but ASCII write
-/// three bytes for one.
+/// Most bytes of a body. The limit of a document counts no spaces and escapes; encoders that escape
+/// all but ASCII write three bytes for one.
 fn longest_body(config: &DocumentsConfig) -> usize {
     3 * config.max_bytes + MAX_BODY_BYTES
 }

@@ -33,8 +33,8 @@ pub(crate) struct DocumentPath {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 pub(crate) struct PreferHeader {
-    /// `respond-async`: the write becomes a job, and the answer is 202 at once. `wait=N`: where a job is waited for, wait at most
-    /// N seconds. (RFC 7240)
+    /// `respond-async`: the write becomes a job, and the answer is 202 at once. `wait=N`: where a
+    /// job is waited for, wait at most N seconds. (RFC 7240)
     #[param(rename = "Prefer", nullable = false, example = "respond-async")]
     prefer: Option<String>,
 }
@@ -44,7 +44,8 @@ pub(crate) struct PreferHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 struct IdempotencyHeader {
-    /// 1 to 255 printable characters. For 24 hours, the same key with the same request gets the first one's answer.
+    /// 1 to 255 printable characters. For 24 hours, the same key with the same request gets the
+    /// first one's answer.
     #[param(rename = "Idempotency-Key", value_type = Option<schemas::IdempotencyHeader>, nullable = false)]
     idempotency_key: Option<String>,
 }
@@ -54,7 +55,8 @@ struct IdempotencyHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header, which is read by name")]
 struct IfMatchHeader {
-    /// The `ETag` that the document must have, or several with commas between, or `*`; otherwise the answer is 412.
+    /// The `ETag` that the document must have, or several with commas between, or `*`; otherwise
+    /// the answer is 412.
     #[param(rename = "If-Match", value_type = Option<schemas::Precondition>, nullable = false, example = "\"7-1795289394786\"")]
     if_match: Option<String>,
 }

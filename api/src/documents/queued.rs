@@ -1,4 +1,5 @@
-//! Writes, made at once or by jobs: accepted by the store, enqueued in the group of their document, and waited for.
+//! Writes, made at once or by jobs: accepted by the store, enqueued in the group of their document,
+//! and waited for.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::request::Writing;
 use crate::call::{accepted, in_time, preference_applied, wait};
 use crate::{ApiError, AppState};
 
-/// Longest that enqueueing may take: less than the minute after which the store lets others go before an accepted write.
+/// Longest that enqueueing may take: less than the minute after which the store lets others go
+/// before an accepted write.
 const ENQUEUE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A write to one document of a service.
@@ -41,7 +43,8 @@ impl Made {
     }
 }
 
-/// Makes a write at once; through the queue when the caller or the service prefers that, or when others wait there.
+/// Makes a write at once; through the queue when the caller or the service prefers that, or when
+/// others wait there.
 pub(super) async fn make(
     state: &AppState,
     writing: &Writing,
@@ -94,8 +97,8 @@ fn without_data(answer: &DocumentAnswer) -> Result<Document, ApiError> {
     })
 }
 
-/// Accepts and enqueues writes, those to one document in the order given. Answers with the job of each, or why there is
-/// none.
+/// Accepts and enqueues writes, those to one document in the order given. Answers with the job of
+/// each, or why there is none.
 pub(super) async fn enqueue(
     state: &AppState,
     writing: &Writing,
@@ -151,7 +154,8 @@ pub(super) async fn enqueue(
     Ok(join_all(answers).await)
 }
 
-/// Whether no job will make the write that was enqueued: its key led to one that has ended, or that is of another write.
+/// Whether no job will make the write that was enqueued: its key led to one that has ended, or that
+/// is of another write.
 async fn is_over(
     state: &AppState,
     enqueued: &Result<Enqueued, QueueError>,

@@ -16,7 +16,8 @@ use crate::{ApiError, AppState};
 
 /// Read a document
 ///
-/// The `ETag` names this state of the document; with `If-None-Match` the answer is 304 when the caller has it.
+/// The `ETag` names this state of the document; with `If-None-Match` the answer is 304 when the
+/// caller has it.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/{id}",

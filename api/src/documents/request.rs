@@ -42,7 +42,8 @@ impl Names {
             Some(WS) => names.id = Some("ws".to_owned()),
             _ => {}
         }
-        // Only a listing takes parameters; what another call would drop could have been a condition.
+        // Only a listing takes parameters; what another call would drop could have been a
+        // condition.
         if names.id.is_some() || !parts.method.is_safe() {
             Params::<NoParams>::from_request_parts(parts, state).await?;
         }
@@ -94,7 +95,8 @@ impl FromRequestParts<AppState> for Reading {
     }
 }
 
-/// What a writer names, with `docs:write` for the service. Without an id in the path, `id` is empty.
+/// What a writer names, with `docs:write` for the service. Without an id in the path, `id` is
+/// empty.
 pub(super) struct Writing {
     pub service: String,
     pub id: String,

@@ -1,8 +1,8 @@
 //! `GET /api/sync/{service}/documents/ws`: documents of a service watched over one WebSocket.
 //!
-//! Nothing is queued for a client: a nudge only says that a document is to be looked at, and what has changed is read and
-//! sent a few revisions at a time. So a connection holds no more than that, however slow its client is; one that does not
-//! take a frame for some seconds is closed.
+//! Nothing is queued for a client: a nudge only says that a document is to be looked at, and what
+//! has changed is read and sent a few revisions at a time. So a connection holds no more than that,
+//! however slow its client is; one that does not take a frame for some seconds is closed.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -68,15 +68,17 @@ fn close(code: u16, reason: &str) -> End {
 
 /// Watch documents over a WebSocket
 ///
-/// The token comes with the request, or in the first frame: `{"type":"auth","token"}`; sent again it takes the place of one that
-/// is about to expire. Then `{"type":"subscribe","id","revision"?}`, `{"type":"unsubscribe","id"}` and `{"type":"ping"}`, at
-/// most 100 documents at a time. What comes back has a `type`: `ready`, `subscribed`, `unsubscribed`, `pong`, `error`; and for
-/// a document `present` (as it is; without a revision only), `change` (each write after the revision, in order and without
-/// gaps), `reset` (as it is: the changes kept do not reach back to the revision, or it is of a former document), `gone`. A
-/// `revision` is best given as the `version` of the last frame, which tells documents of one id apart that follow one another.
-/// The connection is closed with 4401 when the token is wrong or expires, 4403 when it lacks the scope, 4408 when the client is
-/// too slow, 4429 when the user has too many streams open, 1001 when the
-/// server ends, 1013 when Valkey does not answer. A request without an upgrade reads the document `ws`.
+/// The token comes with the request, or in the first frame: `{"type":"auth","token"}`; sent again
+/// it takes the place of one that is about to expire. Then `{"type":"subscribe","id","revision"?}`,
+/// `{"type":"unsubscribe","id"}` and `{"type":"ping"}`, at most 100 documents at a time. What comes
+/// back has a `type`: `ready`, `subscribed`, `unsubscribed`, `pong`, `error`; and for a document
+/// `present` (as it is; without a revision only), `change` (each write after the revision, in order
+/// and without gaps), `reset` (as it is: the changes kept do not reach back to the revision, or it
+/// is of a former document), `gone`. A `revision` is best given as the `version` of the last frame,
+/// which tells documents of one id apart that follow one another. The connection is closed with
+/// 4401 when the token is wrong or expires, 4403 when it lacks the scope, 4408 when the client is
+/// too slow, 4429 when the user has too many streams open, 1001 when the server ends, 1013 when
+/// Valkey does not answer. A request without an upgrade reads the document `ws`.
 #[utoipa::path(
     get,
     path = "/api/sync/{service}/documents/ws",

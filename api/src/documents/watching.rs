@@ -2,11 +2,12 @@
 
 use sluice_store::documents::{Changes, Document, DocumentError, Documents, Version, Watcher};
 
-/// Begins to watch a document from a revision on: what wakes the watcher, and what there is to tell at first.
+/// Begins to watch a document from a revision on: what wakes the watcher, and what there is to tell
+/// at first.
 ///
 /// # Errors
-/// [`DocumentError::NotFound`], also for a deleted document of which nothing else is to be told; others as
-/// [`Documents::changes`] has them.
+/// [`DocumentError::NotFound`], also for a deleted document of which nothing else is to be told;
+/// others as [`Documents::changes`] has them.
 pub(super) async fn begin(
     documents: &Documents,
     service: &str,

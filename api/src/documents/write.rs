@@ -44,7 +44,8 @@ pub(crate) struct Update {
     #[serde(default)]
     #[schema(value_type = Option<schemas::Revision>)]
     expected_revision: Option<Version>,
-    /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
+    /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left
+    /// out.
     #[serde(default, deserialize_with = "expiry")]
     #[schema(value_type = Option<schemas::ExpiryTime>)]
     expires_at: Expiry,
@@ -54,8 +55,8 @@ pub(crate) struct Update {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Mutate {
-    /// At least one, each `{"op", "path", "value"}`, with `from` in place of `value` for `move` and `copy`. Paths are JSON
-    /// Pointers (RFC 6901) into `data`.
+    /// At least one, each `{"op", "path", "value"}`, with `from` in place of `value` for `move` and
+    /// `copy`. Paths are JSON Pointers (RFC 6901) into `data`.
     #[serde(deserialize_with = "some_mutations")]
     #[schema(value_type = schemas::Mutations, example = json!([{"op": "increment", "path": "/count", "value": 1}]))]
     mutations: Vec<Mutation>,
@@ -63,7 +64,8 @@ pub(crate) struct Mutate {
     #[serde(default)]
     #[schema(value_type = Option<schemas::Revision>)]
     expected_revision: Option<Version>,
-    /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left out.
+    /// From when on it will be gone, in milliseconds since 1970; null for never, as it is when left
+    /// out.
     #[serde(default, deserialize_with = "expiry")]
     #[schema(value_type = Option<schemas::ExpiryTime>)]
     expires_at: Expiry,
@@ -163,10 +165,10 @@ pub(crate) async fn merge(
 
 /// Mutate a document
 ///
-/// All mutations are made in order, as one revision, or none is. `set` puts a value at a place or into a new field, `unset` takes
-/// it away; `increment` adds to a number, `toggle` turns a boolean, `append` and `insert` (before an index, or `-`) add to an
-/// array, `merge` merges an object as RFC 7396 has it; `move` and `copy` take a value from `from`; `test` fails unless the value
-/// is there.
+/// All mutations are made in order, as one revision, or none is. `set` puts a value at a place or
+/// into a new field, `unset` takes it away; `increment` adds to a number, `toggle` turns a boolean,
+/// `append` and `insert` (before an index, or `-`) add to an array, `merge` merges an object as RFC
+/// 7396 has it; `move` and `copy` take a value from `from`; `test` fails unless the value is there.
 #[utoipa::path(
     post,
     path = "/api/sync/{service}/documents/{id}/mutate",

@@ -1,8 +1,9 @@
 //! Fetching one missing entry from Convex once, however many ask for it.
 //!
-//! Between processes, Valkey hands out a lease: the one caller that gets it fetches, the others look again until the entry
-//! is there. Inside a process, all that miss an entry share one [`Fetch`], so that they also share "there is no such file"
-//! and errors, which leave no trace in Valkey.
+//! Between processes, Valkey hands out a lease: the one caller that gets it fetches, the others
+//! look again until the entry is there. Inside a process, all that miss an entry share one
+//! [`Fetch`], so that they also share "there is no such file" and errors, which leave no trace in
+//! Valkey.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,8 @@ use crate::{ApiError, AppState};
 
 /// How often to look whether another process has fetched the entry.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How long to rely on another process. Longer than its lease, which passes to one of those who look again.
+/// How long to rely on another process. Longer than its lease, which passes to one of those who
+/// look again.
 const RELY_ON_OTHERS: Duration = Duration::from_secs(6);
 
 /// Which entry: user and file id.
@@ -33,7 +35,8 @@ type Fetch = Shared<BoxFuture<'static, Outcome>>;
 pub(crate) struct Fetches(Arc<Mutex<HashMap<Key, Fetch>>>);
 
 impl Fetches {
-    /// The entry's JSON from Convex, which is put into the cache on the way; `None` when the user has no such file.
+    /// The entry's JSON from Convex, which is put into the cache on the way; `None` when the user
+    /// has no such file.
     ///
     /// `missed` is the lookup that did not find it in the cache.
     pub(crate) async fn entry(
@@ -113,7 +116,8 @@ async fn fetch(
     let file = match fetch_holding(state, user, id, missed.fetch_lease).await {
         Ok(Some(file)) => file,
         nothing => {
-            // The others need not wait for what will not come. If this fails, the lease runs out by itself.
+            // The others need not wait for what will not come. If this fails, the lease runs out by
+            // itself.
             if missed.fetch_lease.is_some() {
                 let _ = state.cache.release_fetch(user, id).await;
             }
@@ -125,7 +129,8 @@ async fn fetch(
         doc_id: file.doc_id,
         json: file.json,
     };
-    // The answer is good whether or not it can be kept: the fill is refused when the user was invalidated meanwhile.
+    // The answer is good whether or not it can be kept: the fill is refused when the user was
+    // invalidated meanwhile.
     if let Some(lease) = missed.fetch_lease
         && let Err(error) = state.cache.fill(user, lease, &entry).await
     {
@@ -134,7 +139,8 @@ async fn fetch(
     Ok(Some(entry.json))
 }
 
-/// Reads the file from Convex, and keeps the lease, if this caller has one, for as long as that takes.
+/// Reads the file from Convex, and keeps the lease, if this caller has one, for as long as that
+/// takes.
 async fn fetch_holding(
     state: &AppState,
     user: &str,

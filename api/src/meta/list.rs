@@ -37,8 +37,8 @@ pub(crate) struct ListParams {
 
 /// List a user's cached entries
 ///
-/// Entries come without their `dekEnc`. When a sync replaces the listed set, its cursors expire with 409
-/// `cursor_expired`.
+/// Entries come without their `dekEnc`. When a sync replaces the listed set, its cursors expire
+/// with 409 `cursor_expired`.
 #[utoipa::path(
     get,
     path = "/api/v1/meta",
@@ -67,7 +67,8 @@ pub(crate) async fn list(
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// Writes the page straight from the cached bytes: entries are not parsed into values and printed again.
+/// Writes the page straight from the cached bytes: entries are not parsed into values and printed
+/// again.
 fn write_page(page: &ListPage) -> serde_json::Result<Vec<u8>> {
     let bytes: usize = page.entries.iter().map(|entry| entry.len() + 1).sum();
     let mut body = Vec::with_capacity(bytes + 256);
@@ -85,7 +86,8 @@ fn write_page(page: &ListPage) -> serde_json::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Appends the JSON object `object` less its top-level field `hidden`. Everything else keeps its order and its exact text.
+/// Appends the JSON object `object` less its top-level field `hidden`. Everything else keeps its
+/// order and its exact text.
 fn write_without(out: &mut Vec<u8>, object: &[u8], hidden: &str) -> serde_json::Result<()> {
     let Fields(fields) = serde_json::from_slice(object)?;
     let mut separator = b'{';

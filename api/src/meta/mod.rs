@@ -1,4 +1,5 @@
-//! The metadata cache: jobs that fill and drop it ([`requests`]), one entry ([`read`]), all of a user's ([`list`]).
+//! The metadata cache: jobs that fill and drop it ([`requests`]), one entry ([`read`]), all of a
+//! user's ([`list`]).
 
 mod fetch;
 mod list;

@@ -34,8 +34,8 @@ pub(crate) struct ReadParams {
 
 /// Read one entry
 ///
-/// What is not in the cache is fetched from Convex and cached. The header `x-cache` says where the entry came from: `bulk` (a
-/// synced set), `hit` (cached by itself) or `miss` (Convex).
+/// What is not in the cache is fetched from Convex and cached. The header `x-cache` says where the
+/// entry came from: `bulk` (a synced set), `hit` (cached by itself) or `miss` (Convex).
 #[utoipa::path(
     get,
     path = "/api/v1/meta/{fileId}",

@@ -22,7 +22,8 @@ pub(crate) struct SyncBody {
     #[serde(deserialize_with = "body::user")]
     #[schema(value_type = schemas::UserId)]
     user: String,
-    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those that do not fit.
+    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those
+    /// that do not fit.
     #[serde(rename = "type")]
     #[schema(value_type = schemas::SyncKind)]
     kind: SyncType,
@@ -58,8 +59,8 @@ pub(crate) struct InvalidateBody {
 
 /// Put a user's files into the cache as one set
 ///
-/// Readers see the complete old set or the complete new one. The set replaces the user's single entries and lives longer
-/// than they do.
+/// Readers see the complete old set or the complete new one. The set replaces the user's single
+/// entries and lives longer than they do.
 #[utoipa::path(
     post,
     path = "/api/v1/e/meta/sync",

@@ -1,7 +1,8 @@
-//! The shapes of what callers send that their Rust types do not tell: patterns, bounds, and which fields go together.
+//! The shapes of what callers send that their Rust types do not tell: patterns, bounds, and which
+//! fields go together.
 //!
-//! What a schema here allows, the API takes; what it does not allow, the API refuses by field and rule. The types only
-//! describe: values are of the types of the handlers.
+//! What a schema here allows, the API takes; what it does not allow, the API refuses by field and
+//! rule. The types only describe: values are of the types of the handlers.
 #![expect(dead_code, reason = "describes values, which are of other types")]
 
 mod writes;
@@ -19,7 +20,8 @@ pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
 )]
 pub(crate) struct Name(String);
 
-/// The last version that was seen of a document, as events have it as their `id`; or its revision alone.
+/// The last version that was seen of a document, as events have it as their `id`; or its revision
+/// alone.
 #[derive(ToSchema)]
 #[schema(
     pattern = "^(0|[1-9][0-9]*)(-(0|[1-9][0-9]*))?$",

@@ -296,7 +296,8 @@ pub fn token_of(user: &str, scopes: &[Scope]) -> String {
     mint(SECRET, user, scopes, Duration::from_secs(600)).unwrap()
 }
 
-/// A token of the user `u` that reads all, and is taken for `seconds` from now on, with the leeway that clocks are given.
+/// A token of the user `u` that reads all, and is taken for `seconds` from now on, with the leeway
+/// that clocks are given.
 pub fn brief_token(seconds: u64) -> String {
     let exp = jsonwebtoken::get_current_timestamp() + seconds - 30;
     let claims = json!({"sub": "u", "scope": "docs:read meta:read", "exp": exp});

@@ -268,7 +268,8 @@ async fn conditions_hold_as_the_rfc_says() {
     let put = json!({"data": {}});
     let (path, missing) = (at("a"), at("missing"));
     let mut revision = 1;
-    // What follows is the status of a read and of a write; `=` stands for the document's tag, `<` for an earlier one.
+    // What follows is the status of a read and of a write; `=` stands for the document's tag, `<`
+    // for an earlier one.
     for (name, value, read, write) in [
         ("if-match", "=", 200, 200),
         ("if-match", "*", 200, 200),

@@ -1,5 +1,5 @@
-//! The API over real parts: Valkey, the queue, the cache, and an embedded Convex behind HTTP. Where a test needs a job to end in
-//! some way, it runs the worker itself.
+//! The API over real parts: Valkey, the queue, the cache, and an embedded Convex behind HTTP. Where
+//! a test needs a job to end in some way, it runs the worker itself.
 #![allow(clippy::unwrap_used)]
 
 mod app;

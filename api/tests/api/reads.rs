@@ -58,7 +58,8 @@ async fn an_entry_of_a_synced_set_says_so() {
     assert_eq!(app.convex_requests.load(Ordering::SeqCst), 0);
 }
 
-/// Sends 25 reads of one file to each of the nodes at once, and gives the requests to Convex that came of it.
+/// Sends 25 reads of one file to each of the nodes at once, and gives the requests to Convex that
+/// came of it.
 async fn fetches_of_concurrent_reads(app: &App, nodes: &[Router], status: u16) -> usize {
     // Each node looks once for the functions that it reads through.
     for node in nodes {

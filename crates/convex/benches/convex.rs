@@ -1,8 +1,9 @@
-//! The Convex-compatible store over loopback HTTP, against what its parts could do at best: the same rows straight through SQLite, in
-//! the same schema and as durably, and the same bytes as static files from the same HTTP server, to the same client.
+//! The Convex-compatible store over loopback HTTP, against what its parts could do at best: the
+//! same rows straight through SQLite, in the same schema and as durably, and the same bytes as
+//! static files from the same HTTP server, to the same client.
 //!
-//! Rounds alternate between the contestants, and the medians are compared. `SLUICE_BENCH_ROUNDS` sets how many there are (5),
-//! `SLUICE_BENCH_MB` the size of the documents together (200).
+//! Rounds alternate between the contestants, and the medians are compared. `SLUICE_BENCH_ROUNDS`
+//! sets how many there are (5), `SLUICE_BENCH_MB` the size of the documents together (200).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;

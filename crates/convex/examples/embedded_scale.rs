@@ -1,8 +1,9 @@
-//! What the embedded store does with millions of documents: whether the cost of a page depends on how many there are, on their
-//! history, or on what is written meanwhile.
+//! What the embedded store does with millions of documents: whether the cost of a page depends on
+//! how many there are, on their history, or on what is written meanwhile.
 //!
-//! `cargo run --release -p sluice-convex --example embedded_scale -- DIR [DOCUMENTS]`; the folder has to be empty, takes about 1.1 kB a
-//! document, and is deleted at the end. It serves itself over loopback HTTP.
+//! `cargo run --release -p sluice-convex --example embedded_scale -- DIR [DOCUMENTS]`; the folder
+//! has to be empty, takes about 1.1 kB a document, and is deleted at the end. It serves itself over
+//! loopback HTTP.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;

@@ -10,7 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_convex::embedded::{DocumentId, FIRST_TABLE_NUMBER};
 
-/// A store with a table of the same name in the root, a component, and one that is nested in it; and one more in the root.
+/// A store with a table of the same name in the root, a component, and one that is nested in it;
+/// and one more in the root.
 async fn populated() -> Server {
     let server = Server::start().await;
     server.import("t", None, [json!({ "in": "root" })]).await;
@@ -364,7 +365,8 @@ async fn an_export_is_restored_with_its_ids_and_creation_times() {
         server.put(path, json!({ "tableNames": [table] })).await;
     };
 
-    // Where they came from, with tombstones of the same ids; and elsewhere, where an empty table has their number.
+    // Where they came from, with tombstones of the same ids; and elsewhere, where an empty table
+    // has their number.
     let ids: Vec<&Value> = exported.iter().map(|document| &document["_id"]).collect();
     let args = json!({ "user": "a", "docIds": ids });
     server.mutation("sluice:remove", args).await;

@@ -1,5 +1,5 @@
-//! Airbyte's own source connector for Convex, as its users install it, against the embedded store. `make test-connector` installs the
-//! connector and runs this.
+//! Airbyte's own source connector for Convex, as its users install it, against the embedded store.
+//! `make test-connector` installs the connector and runs this.
 #![allow(clippy::unwrap_used)]
 
 mod common;

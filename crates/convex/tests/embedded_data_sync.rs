@@ -152,7 +152,8 @@ async fn a_walked_documents_later_revisions_come_from_the_log() {
     let rest = values(&pages);
     let k = |value: &Value| value["value"]["k"].as_f64().unwrap() as u64;
     let of = |key: u64| rest.iter().filter(move |value| k(value) == key);
-    // The walk goes on at the snapshot; then the log brings both, each newer than what was given out before.
+    // The walk goes on at the snapshot; then the log brings both, each newer than what was given
+    // out before.
     assert_eq!(of(5).count(), 1);
     let revisions: Vec<bool> = of(19_000)
         .map(|value| value["value"]["new"] == json!(true))

@@ -105,7 +105,8 @@ fn a_folder_is_opened_once_at_a_time() {
     Embedded::open(config).unwrap();
 }
 
-/// The process that the tests below kill: serves the store in the folder that `EMBEDDED_STORE_FOLDER` names, and prints its URL.
+/// The process that the tests below kill: serves the store in the folder that
+/// `EMBEDDED_STORE_FOLDER` names, and prints its URL.
 #[tokio::test]
 #[ignore = "a part of the tests below, run by them"]
 async fn a_store_to_be_killed() {
@@ -145,7 +146,8 @@ async fn start_by(mut command: Command, dir: &Path) -> (Child, Server) {
     }
 }
 
-/// Writers that import at the same time, the records of a transaction, and the requests after which the process is killed.
+/// Writers that import at the same time, the records of a transaction, and the requests after which
+/// the process is killed.
 const WRITERS: usize = 4;
 const RECORDS: usize = 20;
 const REQUESTS: usize = 60;
@@ -245,7 +247,8 @@ async fn an_index_that_was_being_built_when_the_process_was_killed_is_finished_b
     assert_eq!(server.documents("t").await.len(), 30_001);
 }
 
-/// A file system of some MiB in memory. It goes with its process, and only those that enter that see it.
+/// A file system of some MiB in memory. It goes with its process, and only those that enter that
+/// see it.
 struct SmallDisk {
     holder: Child,
     /// Where it is mounted there.
@@ -255,7 +258,8 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where this user may not mount anything; what can be seen without is tested beside the code.
+    /// `None` where this user may not mount anything; what can be seen without is tested beside the
+    /// code.
     async fn mount(at: &Path) -> Option<SmallDisk> {
         let mut holder = Command::new("unshare")
             .args(["--map-root-user", "--mount", "sh", "-c"])

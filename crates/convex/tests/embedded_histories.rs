@@ -1,5 +1,5 @@
-//! Random histories of the embedded store, with clients that copy it meanwhile: whatever is written between their requests, they
-//! end up with what is there.
+//! Random histories of the embedded store, with clients that copy it meanwhile: whatever is written
+//! between their requests, they end up with what is there.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -7,7 +7,8 @@ use common::{IMPORT, KEY, Server, answer, import_body};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// All routes, with a body that each accepts, and the permission they need: export, import, none, or that of a function.
+/// All routes, with a body that each accepts, and the permission they need: export, import, none,
+/// or that of a function.
 fn routes() -> Vec<(Method, &'static str, Value, &'static str)> {
     const EXPORT: &str = "deployment:data:view";
     const TO_IMPORT: &str = "deployment:backups:import";
@@ -219,7 +220,8 @@ async fn an_export_that_is_switched_off_is_refused_before_the_permission_is_look
     }
 }
 
-/// Section 2's list of checks: each request is wrong in one more way than the one after it, and is refused for the first.
+/// Section 2's list of checks: each request is wrong in one more way than the one after it, and is
+/// refused for the first.
 #[tokio::test]
 async fn each_check_comes_before_the_ones_after_it() {
     let server = Server::with(|config| {

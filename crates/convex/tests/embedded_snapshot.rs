@@ -123,7 +123,8 @@ async fn a_snapshot_does_not_change_while_documents_do() {
         .await;
     let (_, first) = server.get("/api/list_snapshot?tableName=t").await;
 
-    // More revisions than a scan steps over, a deletion, an insertion, on both sides of the page's end.
+    // More revisions than a scan steps over, a deletion, an insertion, on both sides of the page's
+    // end.
     for version in 1..=20 {
         server
             .import("t", Some("k"), [record(0, version), record(1400, version)])

@@ -1,4 +1,5 @@
-//! Walks over the files of all users: resumed, broken, expired, and against a model of what was written.
+//! Walks over the files of all users: resumed, broken, expired, and against a model of what was
+//! written.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code)]

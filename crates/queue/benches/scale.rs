@@ -1,5 +1,6 @@
-//! What a very long queue costs: everyday operations with a million jobs due, a million scheduled and a hundred thousand
-//! dead letters, as multiples of what they take in a queue a thousandth of that size; and memory for each job.
+//! What a very long queue costs: everyday operations with a million jobs due, a million scheduled
+//! and a hundred thousand dead letters, as multiples of what they take in a queue a thousandth of
+//! that size; and memory for each job.
 //!
 //! `cargo bench -p sluice-queue --bench scale -- [due] [scheduled] [dead]`
 #![allow(clippy::unwrap_used, missing_docs)]

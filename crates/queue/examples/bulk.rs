@@ -1,5 +1,5 @@
-//! Many jobs at once: adding them in few round trips, with an answer for each, and cancelling all that a filter matches.
-//! `cargo run -p sluice-queue --example bulk -- redis://127.0.0.1:6379`
+//! Many jobs at once: adding them in few round trips, with an answer for each, and cancelling all
+//! that a filter matches. `cargo run -p sluice-queue --example bulk -- redis://127.0.0.1:6379`
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Cancelling: a job that waits, at once; one that runs, through its token; one that does not listen, by dropping it.
+//! Cancelling: a job that waits, at once; one that runs, through its token; one that does not
+//! listen, by dropping it.
 //! `cargo run -p sluice-queue --example cancelling -- redis://127.0.0.1:6379`
 
 mod common;

@@ -1,5 +1,5 @@
-//! Jobs that end as dead letters, and what operators do about them: look, retry and delete by a filter.
-//! `cargo run -p sluice-queue --example dead_letters -- redis://127.0.0.1:6379`
+//! Jobs that end as dead letters, and what operators do about them: look, retry and delete by a
+//! filter. `cargo run -p sluice-queue --example dead_letters -- redis://127.0.0.1:6379`
 
 mod common;
 

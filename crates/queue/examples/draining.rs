@@ -1,4 +1,5 @@
-//! Ending a process in good order: running jobs get a while to end, the others go to another process, no attempt counted.
+//! Ending a process in good order: running jobs get a while to end, the others go to another
+//! process, no attempt counted.
 //! `cargo run -p sluice-queue --example draining -- redis://127.0.0.1:6379`
 
 mod common;
@@ -33,7 +34,8 @@ pub(crate) async fn run(url: &str) -> Done {
     let long = old.enqueue(NewJob::new("travel", &"long")?).await?.id;
     running(old, &long).await?;
 
-    // Nothing more is fetched. What still runs after a second is told to end, and goes back to its place in line.
+    // Nothing more is fetched. What still runs after a second is told to end, and goes back to its
+    // place in line.
     old.drain(Duration::from_secs(1)).await;
     println!("{}", result::<String>(new, &short).await?);
     let job = new.get(&long).await?.ok_or("the job is gone")?;

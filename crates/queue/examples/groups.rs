@@ -1,5 +1,5 @@
-//! Groups: of each one job runs at a time, in the order of enqueueing, while other groups go on beside it.
-//! `cargo run -p sluice-queue --example groups -- redis://127.0.0.1:6379`
+//! Groups: of each one job runs at a time, in the order of enqueueing, while other groups go on
+//! beside it. `cargo run -p sluice-queue --example groups -- redis://127.0.0.1:6379`
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Requests that are sent twice, because their caller does not know whether the first one arrived: one job, one answer.
-//! `cargo run -p sluice-queue --example idempotency -- redis://127.0.0.1:6379`
+//! Requests that are sent twice, because their caller does not know whether the first one arrived:
+//! one job, one answer. `cargo run -p sluice-queue --example idempotency -- redis://127.0.0.1:6379`
 
 mod common;
 

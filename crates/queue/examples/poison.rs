@@ -1,4 +1,5 @@
-//! A job that takes its workers down with it. Each crash counts as an attempt and as a lost lease, so it ends as a dead letter and others live.
+//! A job that takes its workers down with it. Each crash counts as an attempt and as a lost lease,
+//! so it ends as a dead letter and others live.
 //! `cargo run -p sluice-queue --example poison -- redis://127.0.0.1:6379`
 
 mod common;
@@ -18,7 +19,8 @@ fn settings(name: &str) -> WorkerConfig {
     }
 }
 
-/// Stands for a process that dies in the middle of the first job it gets: nothing of it is left but the job's lease.
+/// Stands for a process that dies in the middle of the first job it gets: nothing of it is left but
+/// the job's lease.
 fn process_that_dies(url: &str, name: &str) -> std::io::Result<()> {
     let runtime = Runtime::new()?;
     runtime.block_on(async {

@@ -32,7 +32,8 @@ pub(crate) async fn run(url: &str) -> Done {
         report(queues, &queues.enqueue(job).await?.id).await?;
     }
 
-    // Later in a chain a delay is the pause behind the job before, and a time holds as well: not before it.
+    // Later in a chain a delay is the pause behind the job before, and a time holds as well: not
+    // before it.
     let soon = SystemTime::now() + Duration::from_millis(400);
     let chain = [NewJob::new("later", &"first")?, delayed, at(soon)?];
     for id in queues.enqueue_chain(&chain).await?.jobs {

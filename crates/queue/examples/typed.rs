@@ -1,5 +1,5 @@
-//! Payloads, results and refusals of types of one's own; a worker that `main` runs and that ends with its process's work.
-//! `cargo run -p sluice-queue --example typed -- redis://127.0.0.1:6379`
+//! Payloads, results and refusals of types of one's own; a worker that `main` runs and that ends
+//! with its process's work. `cargo run -p sluice-queue --example typed -- redis://127.0.0.1:6379`
 
 mod common;
 

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::QueueError;
 use crate::keys::{PAUSE_LIMIT, PAUSES_LIMIT};
 
-/// The pauses between the attempts of a job. A worker has one for all of its jobs, and a job may bring its own.
+/// The pauses between the attempts of a job. A worker has one for all of its jobs, and a job may
+/// bring its own.
 ///
-/// As JSON, which is how a job keeps it: `{"first_ms", "max_ms", "growth", "jitter"}` or `{"pauses_ms": […]}`.
+/// As JSON, which is how a job keeps it: `{"first_ms", "max_ms", "growth", "jitter"}` or
+/// `{"pauses_ms": […]}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Wire", into = "Wire")]
 pub enum Backoff {
@@ -21,12 +23,12 @@ pub enum Backoff {
         max: Duration,
         /// 1 (always the same) to 100. Default 2.
         growth: f64,
-        /// How much of the pause the random part is at most: 0 (none) to 1. Default 0.5. So jobs that failed together
-        /// do not come back together.
+        /// How much of the pause the random part is at most: 0 (none) to 1. Default 0.5. So jobs
+        /// that failed together do not come back together.
         jitter: f64,
     },
-    /// Exactly these, one after each attempt; the last one also after all further attempts. 1 to [`PAUSES_LIMIT`], each
-    /// at most [`PAUSE_LIMIT`].
+    /// Exactly these, one after each attempt; the last one also after all further attempts. 1 to
+    /// [`PAUSES_LIMIT`], each at most [`PAUSE_LIMIT`].
     Listed(Vec<Duration>),
 }
 

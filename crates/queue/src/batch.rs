@@ -12,15 +12,17 @@ use crate::QueueError;
 use crate::keys::{BATCH_BYTES, BATCH_LIMIT};
 use crate::queues::Shared;
 
-/// How many scripts of one queue are under way at a time: while the server works on one, the next one is prepared.
+/// How many scripts of one queue are under way at a time: while the server works on one, the next
+/// one is prepared.
 const UNDER_WAY: usize = 2;
 
 /// Something that can be asked for together with others of its kind.
 pub(crate) trait Request: Sized + Send + Sync + 'static {
     type Answer: Send;
 
-    /// Whether a request that finds nothing under way is sent by its caller. That is the quickest way for one of them: no other
-    /// task has to be woken first. Else a task sends it, and takes along what others ask until it runs.
+    /// Whether a request that finds nothing under way is sent by its caller. That is the quickest
+    /// way for one of them: no other task has to be woken first. Else a task sends it, and takes
+    /// along what others ask until it runs.
     fn at_once(shared: &Shared) -> bool;
 
     /// Where requests of this kind wait.
@@ -71,7 +73,8 @@ pub(crate) async fn ask<R: Request>(
     }
 }
 
-/// The right to send to a queue. Whoever has it passes it on to those who came meanwhile, also when dropped halfway.
+/// The right to send to a queue. Whoever has it passes it on to those who came meanwhile, also when
+/// dropped halfway.
 struct Turn<'a, R: Request>(&'a Arc<Shared>, &'a str, PhantomData<R>);
 
 impl<R: Request> Drop for Turn<'_, R> {
@@ -168,7 +171,8 @@ impl<R: Request> Batches<R> {
     }
 }
 
-/// What a script answers to several requests: 1 when the answer to all of them is the usual one, else one for each.
+/// What a script answers to several requests: 1 when the answer to all of them is the usual one,
+/// else one for each.
 pub(crate) enum Answers<A> {
     AllUsual,
     Each(Vec<A>),
@@ -193,7 +197,8 @@ impl<A> Answers<A> {
     }
 }
 
-/// How many requests of these sizes one script takes: a bounded number and size, so that it does not hold up the server.
+/// How many requests of these sizes one script takes: a bounded number and size, so that it does
+/// not hold up the server.
 pub(crate) fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
     let fitting = sizes.take(BATCH_LIMIT).take_while(|size| {

@@ -1,4 +1,5 @@
-//! Batches: many jobs that are counted together, and the jobs that are called back when all of them have ended.
+//! Batches: many jobs that are counted together, and the jobs that are called back when all of them
+//! have ended.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -57,14 +58,16 @@ impl FromStr for BatchId {
     }
 }
 
-/// The callbacks of a batch to open: at least one, and all in the queue of the batch. They are there from the start,
-/// [waiting](crate::State::Waiting), and have the batch's [`BatchCounts`] as their [input](crate::Running::input).
+/// The callbacks of a batch to open: at least one, and all in the queue of the batch. They are
+/// there from the start, [waiting](crate::State::Waiting), and have the batch's [`BatchCounts`] as
+/// their [input](crate::Running::input).
 #[derive(Debug, Clone, Default)]
 pub struct NewBatch {
     /// Is enqueued once, when all jobs have ended, whatever their ends.
     pub on_end: Option<NewJob>,
-    /// Is enqueued once, when all jobs have completed. When all have ended and some of them otherwise, it is cancelled;
-    /// should an operator retry those, and they complete, it is enqueued after all.
+    /// Is enqueued once, when all jobs have completed. When all have ended and some of them
+    /// otherwise, it is cancelled; should an operator retry those, and they complete, it is
+    /// enqueued after all.
     pub on_success: Option<NewJob>,
 }
 
@@ -115,12 +118,12 @@ pub struct BatchView {
 
 impl Queues {
     /// Opens a batch. Jobs join it by [`NewJob::batch`] until it has ended; it can end once it is
-    /// [closed](Queues::close_batch). A batch that is not closed is gone 14 days after the last job joined, and its
-    /// callbacks are cancelled; one that has ended is kept for 14 days.
+    /// [closed](Queues::close_batch). A batch that is not closed is gone 14 days after the last job
+    /// joined, and its callbacks are cancelled; one that has ended is kept for 14 days.
     ///
     /// # Errors
-    /// [`QueueError::Invalid`] for no callback, two queues, or a callback with a unique or idempotency key or a batch;
-    /// else as [`Queues::enqueue`].
+    /// [`QueueError::Invalid`] for no callback, two queues, or a callback with a unique or
+    /// idempotency key or a batch; else as [`Queues::enqueue`].
     pub async fn open_batch(&self, new: NewBatch) -> Result<BatchId, QueueError> {
         let refuse = |rule| {
             Err(QueueError::Invalid {
@@ -159,11 +162,13 @@ impl Queues {
         Ok(batch)
     }
 
-    /// Closes a batch: it ends, and calls back, when its jobs have; at once if they have already. False when it was
-    /// closed before. Until it has ended, its own jobs may still add others to it.
+    /// Closes a batch: it ends, and calls back, when its jobs have; at once if they have already.
+    /// False when it was closed before. Until it has ended, its own jobs may still add others to
+    /// it.
     ///
     /// # Errors
-    /// [`QueueError::BatchEnded`] when there is no such batch (any more), and when Valkey does not answer.
+    /// [`QueueError::BatchEnded`] when there is no such batch (any more), and when Valkey does not
+    /// answer.
     pub async fn close_batch(&self, batch: &BatchId) -> Result<bool, QueueError> {
         let closed: i64 = self
             .shared

@@ -15,17 +15,20 @@ pub struct Chained {
 }
 
 impl Queues {
-    /// Adds jobs of one queue that run one after the other: each begins when the one before it has completed, in the same
-    /// script, and has its result as its [input](crate::Running::input). All of them are there at once, the later ones
-    /// [waiting](crate::State::Waiting), so the last one can be waited for. A `delay` of a later one is the pause before
-    /// it, a `run_at` the earliest time for it.
+    /// Adds jobs of one queue that run one after the other: each begins when the one before it has
+    /// completed, in the same script, and has its result as its [input](crate::Running::input). All
+    /// of them are there at once, the later ones [waiting](crate::State::Waiting), so the last one
+    /// can be waited for. A `delay` of a later one is the pause before it, a `run_at` the earliest
+    /// time for it.
     ///
-    /// When a job is refused, cancelled, deleted or dead, those behind it are cancelled; when an operator retries it and it
-    /// completes, they go on. Only the first one may be unique or have an idempotency key: it stands for the chain.
+    /// When a job is refused, cancelled, deleted or dead, those behind it are cancelled; when an
+    /// operator retries it and it completes, they go on. Only the first one may be unique or have
+    /// an idempotency key: it stands for the chain.
     ///
     /// # Errors
-    /// As [`Queues::enqueue`]; [`QueueError::Invalid`] for no job, more than [`CHAIN_LIMIT`], several queues or batches, or
-    /// a later job with a key; [`QueueError::TooLarge`] for more than 1 MiB of payloads.
+    /// As [`Queues::enqueue`]; [`QueueError::Invalid`] for no job, more than [`CHAIN_LIMIT`],
+    /// several queues or batches, or a later job with a key; [`QueueError::TooLarge`] for more than
+    /// 1 MiB of payloads.
     pub async fn enqueue_chain(&self, jobs: &[NewJob]) -> Result<Chained, QueueError> {
         let refuse = |rule| {
             Err(QueueError::Invalid {

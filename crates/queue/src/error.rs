@@ -50,7 +50,8 @@ pub enum QueueError {
         /// What it must be.
         rule: &'static str,
     },
-    /// A queue name has other characters than `a-z`, `0-9` and `-`, is empty or longer than 64 characters.
+    /// A queue name has other characters than `a-z`, `0-9` and `-`, is empty or longer than 64
+    /// characters.
     #[error("invalid queue name {0:?}")]
     InvalidQueue(String),
     /// A job id has another shape than `<queue>_<ulid>`.

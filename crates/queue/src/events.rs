@@ -19,8 +19,8 @@ use crate::worker::lease::Leases;
 /// The mean pause before the first attempt to subscribe again, and before the later ones.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Hands events to those in this process who wait for them. An event says only that there is something to look at, so
-/// several may become one, and after a reconnect everybody looks.
+/// Hands events to those in this process who wait for them. An event says only that there is
+/// something to look at, so several may become one, and after a reconnect everybody looks.
 pub(crate) struct Hub {
     listeners: Mutex<Listeners>,
     leases: Arc<Leases>,

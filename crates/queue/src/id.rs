@@ -8,7 +8,8 @@ use ulid::{ULID_LEN, Ulid};
 
 use crate::QueueError;
 
-/// Names a job: `<queue>_<ulid>`, lower case. It knows its queue, so a job is found by its id alone.
+/// Names a job: `<queue>_<ulid>`, lower case. It knows its queue, so a job is found by its id
+/// alone.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct JobId(String);

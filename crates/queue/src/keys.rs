@@ -1,8 +1,8 @@
 //! Every key, structure and time-out of a queue.
 //!
-//! All keys of queue `q` start with its root `sq1:{q}:` (`1` is the version of this layout, the braces make every key of
-//! one queue lie in one cluster slot). `job` stands for the ULID part of a job id. Times are milliseconds of the server's
-//! clock since 1970.
+//! All keys of queue `q` start with its root `sq1:{q}:` (`1` is the version of this layout, the
+//! braces make every key of one queue lie in one cluster slot). `job` stands for the ULID part of a
+//! job id. Times are milliseconds of the server's clock since 1970.
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
@@ -31,16 +31,18 @@
 //! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`, `swept_list`, `swept_cursor`; `lease`: the longest that a worker asked for; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
 //! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
 //!
-//! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so that a score holds it exactly
-//! until 2054). Most jobs are added, started and completed, and their hash has no more than that takes: `created_at` is left out where
-//! the seat says it, and `state` on this way. A job without it is completed when it has a `finished_at`, running when it has a
-//! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by letters which
-//! of the rarer fields a job has, or `*`: any.
+//! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so
+//! that a score holds it exactly until 2054). Most jobs are added, started and completed, and their
+//! hash has no more than that takes: `created_at` is left out where the seat says it, and `state`
+//! on this way. A job without it is completed when it has a `finished_at`, running when it has a
+//! `run`, and else available. `attempts` counts those that did not complete the job. `has` says by
+//! letters which of the rarer fields a job has, or `*`: any.
 //!
-//! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used, and `sq1:probe`, a string that
-//! shows whether the server takes writes.
+//! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used, and
+//! `sq1:probe`, a string that shows whether the server takes writes.
 //!
-//! A job's hash goes when retention drops it, or when the last idempotency key that leads to it runs out, if that is later.
+//! A job's hash goes when retention drops it, or when the last idempotency key that leads to it
+//! runs out, if that is later.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,7 +56,8 @@ pub(crate) const PROBE: &str = "sq1:probe";
 /// The pattern that matches the event channel of every queue.
 pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
 
-/// How many outages of Valkey a job outlasts without an attempt counted. More of them may be its own doing.
+/// How many outages of Valkey a job outlasts without an attempt counted. More of them may be its
+/// own doing.
 pub const OUTAGES: u32 = 100;
 
 /// Places in line for each priority: the tenth one still fits a double exactly.
@@ -63,7 +66,8 @@ const SEATS: u64 = 900_000_000_000_000;
 /// The time from which places count: the start of 2026, in ms since 1970.
 const SEATS_SINCE: u64 = 1_767_225_600_000;
 
-/// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's hash does without them.
+/// The payload version, priority and attempts that a job has unless it says otherwise. Such a job's
+/// hash does without them.
 pub(crate) const VERSION: u32 = 1;
 pub(crate) const PRIORITY: u8 = 5;
 pub(crate) const MAX_ATTEMPTS: u32 = 8;
@@ -71,7 +75,8 @@ pub(crate) const MAX_ATTEMPTS: u32 = 8;
 /// How long an idempotency key answers with its first job.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
-/// The largest payload of a job, in bytes, unless [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) says otherwise.
+/// The largest payload of a job, in bytes, unless
+/// [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) says otherwise.
 pub const PAYLOAD_LIMIT: usize = 256 * 1024;
 
 /// The largest result of a job, or error of a refused one, in bytes.
@@ -104,11 +109,12 @@ pub const CHAIN_LIMIT: usize = 100;
 /// How long a batch is kept after it has ended, or while it is open and no job joins.
 const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// The longest [delay](crate::NewJob::delay): the 1,000 years from 1970 to 2970, when the last [time to run
-/// at](crate::NewJob::run_at) ends. The scores of sorted sets hold such times exactly.
+/// The longest [delay](crate::NewJob::delay): the 1,000 years from 1970 to 2970, when the last
+/// [time to run at](crate::NewJob::run_at) ends. The scores of sorted sets hold such times exactly.
 pub const DELAY_LIMIT: Duration = Duration::from_secs(365_243 * 24 * 3600);
 
-/// How long changes are told after somebody who watches a job asked for it, which is done three times as often.
+/// How long changes are told after somebody who watches a job asked for it, which is done three
+/// times as often.
 pub(crate) const WATCH: Duration = Duration::from_secs(30);
 
 /// The longest pause between two attempts.
@@ -150,7 +156,8 @@ const SCAN_COUNT: usize = 500;
 /// How many jobs one script adds, or ends the runs of, at most.
 pub(crate) const BATCH_LIMIT: usize = 200;
 
-/// How many bytes of payload one script adds, or of results it takes, at most, unless a single job has more.
+/// How many bytes of payload one script adds, or of results it takes, at most, unless a single job
+/// has more.
 pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How many jobs one fetch leases at most.
@@ -177,10 +184,12 @@ pub(crate) const EVENTS_CHECK: Duration = Duration::from_secs(10);
 /// How long a worker tries to record the end of a run before it leaves the job to be rescued.
 pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a handler has, after its cancellation token fired, to end by itself. Then it is dropped.
+/// How long a handler has, after its cancellation token fired, to end by itself. Then it is
+/// dropped.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The least time between two progress updates of one job, and between two batches of lines of its log.
+/// The least time between two progress updates of one job, and between two batches of lines of its
+/// log.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many finished jobs of one state are kept, and for how long.
@@ -192,8 +201,8 @@ pub struct Keep {
     pub age: Duration,
 }
 
-/// How long finished jobs are kept, per queue. A job that an idempotency key leads to can still be read for as long as
-/// the key lives, but is not listed any more.
+/// How long finished jobs are kept, per queue. A job that an idempotency key leads to can still be
+/// read for as long as the key lives, but is not listed any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Completed (and refused) jobs: 10,000, 1 hour.

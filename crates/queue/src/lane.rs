@@ -1,4 +1,5 @@
-//! The way to the server: commands find the node that has their queue, and are sent again when that is safe.
+//! The way to the server: commands find the node that has their queue, and are sent again when that
+//! is safe.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,8 +26,9 @@ const REDIRECTIONS: usize = 5;
 
 /// One connection to each node that is needed, shared by all tasks of a process.
 ///
-/// Every key of a queue lies in one slot, and so at one node. Where is learned as a client of a cluster has to: by asking any
-/// node, which redirects to the right one. A server that is alone never does.
+/// Every key of a queue lies in one slot, and so at one node. Where is learned as a client of a
+/// cluster has to: by asking any node, which redirects to the right one. A server that is alone
+/// never does.
 pub(crate) struct Lane {
     address: Address,
     config: AsyncConnectionConfig,
@@ -67,8 +69,8 @@ impl Lane {
         self.evaluate(script, root, arguments, ATTEMPTS).await
     }
 
-    /// Runs a script that is safe to run twice when it is told that it was sent before. Until it is, whatever is sent to this
-    /// queue afterwards arrives behind it.
+    /// Runs a script that is safe to run twice when it is told that it was sent before. Until it
+    /// is, whatever is sent to this queue afterwards arrives behind it.
     pub async fn script_told<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -98,7 +100,8 @@ impl Lane {
         self.command_up_to(ATTEMPTS, name, command).await
     }
 
-    /// As [`Lane::command`], and fails soon if it fails: only a connection that was lost meanwhile is opened again.
+    /// As [`Lane::command`], and fails soon if it fails: only a connection that was lost meanwhile
+    /// is opened again.
     pub async fn command_soon<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -163,8 +166,8 @@ impl Lane {
         }
     }
 
-    /// Sends a command, and again after a pause when the connection broke or the server is still loading. `command` is told
-    /// whether it was sent before.
+    /// Sends a command, and again after a pause when the connection broke or the server is still
+    /// loading. `command` is told whether it was sent before.
     async fn send_up_to<'c, T: FromRedisValue>(
         &self,
         attempts: u32,

@@ -1,10 +1,12 @@
-//! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter matches.
+//! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter
+//! matches.
 
 use crate::id::check_queue;
 use crate::keys::root;
 use crate::{JobId, QueueError, Queues, State};
 
-/// Which jobs an operation is for. [`JobFilter::new`] matches all of a state; the fields are there to be set.
+/// Which jobs an operation is for. [`JobFilter::new`] matches all of a state; the fields are there
+/// to be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFilter {
     /// The queue.
@@ -47,7 +49,8 @@ pub enum Retried {
     NothingToRetry,
     /// Another job that counts has its unique key by now.
     KeyTaken,
-    /// It was cancelled because a job before it did not complete, and comes back with that one: retry that.
+    /// It was cancelled because a job before it did not complete, and comes back with that one:
+    /// retry that.
     Follows,
 }
 
@@ -61,7 +64,8 @@ pub struct RetriedAll {
 }
 
 impl Queues {
-    /// Puts a dead, cancelled or refused job back in line with all its attempts before it, or says why that cannot be.
+    /// Puts a dead, cancelled or refused job back in line with all its attempts before it, or says
+    /// why that cannot be.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
@@ -74,8 +78,8 @@ impl Queues {
         })
     }
 
-    /// Cancels a job: one that waits at once, one that runs through [`Running::cancelled`](crate::Running::cancelled).
-    /// False when it has ended before.
+    /// Cancels a job: one that waits at once, one that runs through
+    /// [`Running::cancelled`](crate::Running::cancelled). False when it has ended before.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
@@ -83,9 +87,10 @@ impl Queues {
         self.operate("cancel", id).await
     }
 
-    /// Removes a job with all that is known of it. Whoever waits for it gets [`QueueError::NotFound`]; its unique and
-    /// idempotency keys are free again; in its batch, and for those behind it in its chain, one that had not ended counts
-    /// as cancelled. False when it runs: cancel it first.
+    /// Removes a job with all that is known of it. Whoever waits for it gets
+    /// [`QueueError::NotFound`]; its unique and idempotency keys are free again; in its batch, and
+    /// for those behind it in its chain, one that had not ended counts as cancelled. False when it
+    /// runs: cancel it first.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
@@ -93,11 +98,12 @@ impl Queues {
         self.operate("delete", id).await
     }
 
-    /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line, and how many could not.
+    /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line,
+    /// and how many could not.
     ///
-    /// Works in bounded steps, between which workers get their turn. Jobs that were added or ended after the call began
-    /// are left alone, so a job that is retried and dies again is not retried twice. After an error some are done; the
-    /// same call does the others.
+    /// Works in bounded steps, between which workers get their turn. Jobs that were added or ended
+    /// after the call began are left alone, so a job that is retried and dies again is not retried
+    /// twice. After an error some are done; the same call does the others.
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
@@ -105,8 +111,8 @@ impl Queues {
         self.sweep("retry", filter).await
     }
 
-    /// [`Queues::cancel`] for all jobs that the filter matches. Returns how many are or will be cancelled.
-    /// Works as [`Queues::retry_all`] does.
+    /// [`Queues::cancel`] for all jobs that the filter matches. Returns how many are or will be
+    /// cancelled. Works as [`Queues::retry_all`] does.
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
@@ -123,8 +129,8 @@ impl Queues {
         Ok(self.sweep("delete", filter).await?.done)
     }
 
-    /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that run go on and may end,
-    /// delayed ones join the line, lost workers' jobs are rescued;
+    /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that
+    /// run go on and may end, delayed ones join the line, lost workers' jobs are rescued;
     /// [`QueueStats::paused_at`](crate::QueueStats::paused_at) shows it.
     ///
     /// # Errors
@@ -141,12 +147,13 @@ impl Queues {
         self.set_paused(queue, false).await
     }
 
-    /// Limits how many jobs run at a time, in all processes and until it is set again; [`QueueStats`](crate::QueueStats)
-    /// shows it. What runs goes on: a limit takes effect as jobs start and end.
+    /// Limits how many jobs run at a time, in all processes and until it is set again;
+    /// [`QueueStats`](crate::QueueStats) shows it. What runs goes on: a limit takes effect as jobs
+    /// start and end.
     ///
-    /// Under a limit per user, users take turns: no more jobs of a user than the limit says are in line at all, and each
-    /// that ends lets the next one join the line, at its end. So however many jobs a user has, others wait for no more of
-    /// them than the limit.
+    /// Under a limit per user, users take turns: no more jobs of a user than the limit says are in
+    /// line at all, and each that ends lets the next one join the line, at its end. So however many
+    /// jobs a user has, others wait for no more of them than the limit.
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.

@@ -25,8 +25,8 @@ pub struct QueueConfig {
     pub response_timeout: Duration,
     /// How long finished jobs are kept. All processes that share queues should agree.
     pub retention: Retention,
-    /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A worker gets several at
-    /// once, so keep it to a few MiB.
+    /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A
+    /// worker gets several at once, so keep it to a few MiB.
     pub payload_limit: usize,
 }
 
@@ -40,8 +40,9 @@ impl Default for QueueConfig {
     }
 }
 
-/// The queues in one Valkey. Cheap to clone; all clones share one connection for commands and one for events, which
-/// come back by themselves. Commands are tried again for about two seconds while Valkey restarts.
+/// The queues in one Valkey. Cheap to clone; all clones share one connection for commands and one
+/// for events, which come back by themselves. Commands are tried again for about two seconds while
+/// Valkey restarts.
 #[derive(Clone)]
 pub struct Queues {
     pub(crate) shared: Arc<Shared>,
@@ -66,8 +67,9 @@ pub(crate) struct Shared {
 }
 
 impl Queues {
-    /// Opens the queues of the Valkey at `url`, which has a form that [`Address::parse`] reads: a server, or some nodes of a
-    /// cluster. Waits shortly for the subscription; should Valkey be away, everything works as soon as it is there.
+    /// Opens the queues of the Valkey at `url`, which has a form that [`Address::parse`] reads: a
+    /// server, or some nodes of a cluster. Waits shortly for the subscription; should Valkey be
+    /// away, everything works as soon as it is there.
     ///
     /// # Errors
     /// [`QueueError::Address`] for a malformed URL.
@@ -78,7 +80,8 @@ impl Queues {
     /// As [`Queues::connect`], to an address that brings its own certificates.
     ///
     /// # Errors
-    /// [`QueueError::Valkey`] when the server is there and refuses the user, which waiting does not mend.
+    /// [`QueueError::Valkey`] when the server is there and refuses the user, which waiting does not
+    /// mend.
     pub async fn connect_to(address: Address, config: QueueConfig) -> Result<Self, QueueError> {
         let reads = Lane::new(address.clone(), config.response_timeout);
         if let Ok(Err(error)) = timeout(CONNECT_TIMEOUT, ping(&reads)).await

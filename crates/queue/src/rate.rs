@@ -31,14 +31,14 @@ enum Kind {
 }
 
 impl Rate {
-    /// So many in each window of this length; windows follow each other from 1970 on. The cheapest: a number. Around the
-    /// border of two windows twice as many may start.
+    /// So many in each window of this length; windows follow each other from 1970 on. The cheapest:
+    /// a number. Around the border of two windows twice as many may start.
     pub fn fixed_window(starts: u32, per: Duration) -> Self {
         Self::new(Kind::Fixed, starts, per, None)
     }
 
-    /// So many in any window of this length, wherever it begins. Keeps the time of each start, so at most
-    /// [`SLIDING_LIMIT`].
+    /// So many in any window of this length, wherever it begins. Keeps the time of each start, so
+    /// at most [`SLIDING_LIMIT`].
     pub fn sliding_window(starts: u32, per: Duration) -> Self {
         Self::new(Kind::Sliding, starts, per, None)
     }
@@ -130,11 +130,12 @@ pub struct Rates {
 }
 
 impl Queues {
-    /// Sets how fast a queue's jobs start, over all workers, in place of what was set before; a rate that is new counts
-    /// from now on. [`QueueStats`](crate::QueueStats) shows it.
+    /// Sets how fast a queue's jobs start, over all workers, in place of what was set before; a
+    /// rate that is new counts from now on. [`QueueStats`](crate::QueueStats) shows it.
     ///
-    /// What waits for a rate costs nothing: workers sleep until the next job may start. Under a rate per user the jobs of
-    /// a user who has used it up leave the line to the others, and join it again, at its end, as the rate lets them.
+    /// What waits for a rate costs nothing: workers sleep until the next job may start. Under a
+    /// rate per user the jobs of a user who has used it up leave the line to the others, and join
+    /// it again, at its end, as the rate lets them.
     ///
     /// # Errors
     /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer.

@@ -59,8 +59,9 @@ impl Queues {
         view(&self.shared.lane, id.clone()).await
     }
 
-    /// A job as it is now, then again at every change of its state, progress or log, until it has ended.
-    /// Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`] when there is no such job.
+    /// A job as it is now, then again at every change of its state, progress or log, until it has
+    /// ended. Changes in quick succession may be seen as one. Ends with [`QueueError::NotFound`]
+    /// when there is no such job.
     pub fn watch(
         &self,
         id: &JobId,
@@ -101,9 +102,10 @@ impl Queues {
         Ok(())
     }
 
-    /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to be taken. Of the
-    /// available ones those that wait for their group come first, then those that wait for a newer worker, then those that wait
-    /// for others of their user. At most [`PAGE_LIMIT`]; costs O(log n + page).
+    /// One page of a queue's jobs in a state, newest first: by when they ended, are due, or are to
+    /// be taken. Of the available ones those that wait for their group come first, then those that
+    /// wait for a newer worker, then those that wait for others of their user. At most
+    /// [`PAGE_LIMIT`]; costs O(log n + page).
     ///
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
@@ -145,7 +147,8 @@ impl Queues {
     }
 }
 
-/// A job as it is now. One whose key holds something else is shown as such, for it is listed all the same.
+/// A job as it is now. One whose key holds something else is shown as such, for it is listed all
+/// the same.
 async fn view(lane: &Lane, id: JobId) -> Result<Option<JobView>, QueueError> {
     let mut command = redis::cmd("HGETALL");
     command.arg(format!("{}job:{}", root(id.queue()), id.job()));

@@ -17,8 +17,8 @@ pub(crate) struct Script {
     pub library: Arc<str>,
 }
 
-/// What the functions share, in this order. The server builds it once, when it loads the library; scripts that are sent by
-/// their text would build it at each run.
+/// What the functions share, in this order. The server builds it once, when it loads the library;
+/// scripts that are sent by their text would build it at each run.
 const SHARED: [&str; 6] = [
     include_str!("../lua/head.lua"),
     include_str!("../lua/common.lua"),
@@ -30,7 +30,8 @@ const SHARED: [&str; 6] = [
 
 macro_rules! scripts {
     ($($name:ident),+ $(,)?) => {
-        /// The functions of a queue; each is headed by its KEYS, ARGV, return value and cost in `lua/queue/`.
+        /// The functions of a queue; each is headed by its KEYS, ARGV, return value and cost in
+        /// `lua/queue/`.
         pub(crate) struct Scripts {
             $(pub $name: Script,)+
             /// As `enqueue`, also while the server's memory is full.
@@ -63,8 +64,8 @@ scripts! {
     enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats, watch,
 }
 
-/// The text of the library, and its name, with which the names of its functions begin. It is named after what is in it, so
-/// that processes of different versions do not replace each other's.
+/// The text of the library, and its name, with which the names of its functions begin. It is named
+/// after what is in it, so that processes of different versions do not replace each other's.
 fn library(retention: &Retention, bodies: &[&str]) -> (String, Arc<str>) {
     let mut text = lua_constants(retention) + &SHARED.concat();
     for body in bodies {

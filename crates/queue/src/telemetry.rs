@@ -11,11 +11,12 @@ use crate::enqueue::Added;
 use crate::worker::OUTCOMES;
 use crate::{QueueStats, Queues, State};
 
-/// How often the gauges are read. Shorter than the intervals at which metrics are usually collected.
+/// How often the gauges are read. Shorter than the intervals at which metrics are usually
+/// collected.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Describes this crate's metrics, and begins those of `queues` at 0, so that the first error is an increase. Call it once
-/// a recorder is installed.
+/// Describes this crate's metrics, and begins those of `queues` at 0, so that the first error is an
+/// increase. Call it once a recorder is installed.
 pub fn describe_metrics(queues: &[&str]) {
     describe_gauge!(
         "sluice_queue_depth",
@@ -108,7 +109,8 @@ fn begin(queue: &str) {
 }
 
 impl Queues {
-    /// Keeps the gauges of all queues up to date, for as long as it is polled. Costs one script for each queue every 5 s.
+    /// Keeps the gauges of all queues up to date, for as long as it is polled. Costs one script for
+    /// each queue every 5 s.
     pub async fn keep_gauges(&self) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

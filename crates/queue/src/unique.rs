@@ -13,10 +13,11 @@ use crate::keys::{NAME_LIMIT, PERIOD_LIMIT};
 
 /// Makes a job unique in its queue: while one of its key counts, enqueueing answers with that one.
 ///
-/// What the key is: [`by_key`](Self::by_key), [`by_payload`](Self::by_payload) or [`by_fields`](Self::by_fields). When a job
-/// counts: by default while it waits or runs; also after it [completed](Self::or_completed) or ended [in any
-/// state](Self::in_any_state), for as long as the queue keeps it; [once in each period](Self::per). That is kept with
-/// the job that has the key, and so what the first one said holds.
+/// What the key is: [`by_key`](Self::by_key), [`by_payload`](Self::by_payload) or
+/// [`by_fields`](Self::by_fields). When a job counts: by default while it waits or runs; also after
+/// it [completed](Self::or_completed) or ended [in any state](Self::in_any_state), for as long as
+/// the queue keeps it; [once in each period](Self::per). That is kept with the job that has the
+/// key, and so what the first one said holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unique {
     by: By,
@@ -45,12 +46,14 @@ impl Unique {
         Self::by(By::Key(key.into()))
     }
 
-    /// By the whole payload, whatever the order of its fields. Numbers are the same when they are written the same.
+    /// By the whole payload, whatever the order of its fields. Numbers are the same when they are
+    /// written the same.
     pub fn by_payload() -> Self {
         Self::by(By::Payload)
     }
 
-    /// By these fields of the payload, which is an object. A field that is not there differs from any that is.
+    /// By these fields of the payload, which is an object. A field that is not there differs from
+    /// any that is.
     pub fn by_fields<F: Into<String>>(fields: impl IntoIterator<Item = F>) -> Self {
         Self::by(By::Fields(fields.into_iter().map(Into::into).collect()))
     }
@@ -70,17 +73,17 @@ impl Unique {
         self
     }
 
-    /// Counts also when it is completed, cancelled or dead, until [retention](crate::Retention) drops it. One that an
-    /// operator deletes does not count any more.
+    /// Counts also when it is completed, cancelled or dead, until [retention](crate::Retention)
+    /// drops it. One that an operator deletes does not count any more.
     #[must_use]
     pub fn in_any_state(mut self) -> Self {
         self.counts = Counts::Any;
         self
     }
 
-    /// Counts in the period in which it was enqueued, unfinished or completed, and no longer. Periods follow each other
-    /// from 1970 on by the server's clock: those of an hour begin with the hour in UTC. 1 s to [`PERIOD_LIMIT`]; the job is
-    /// kept as long.
+    /// Counts in the period in which it was enqueued, unfinished or completed, and no longer.
+    /// Periods follow each other from 1970 on by the server's clock: those of an hour begin with
+    /// the hour in UTC. 1 s to [`PERIOD_LIMIT`]; the job is kept as long.
     #[must_use]
     pub fn per(mut self, period: Duration) -> Self {
         self.per = Some(period);
@@ -138,7 +141,8 @@ impl Unique {
     }
 }
 
-/// Writes a value so that two are written the same exactly if they are, whatever the order of their fields.
+/// Writes a value so that two are written the same exactly if they are, whatever the order of their
+/// fields.
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,5 @@
-//! Batches with callbacks: counted once for each job, called back once, whatever happens in between.
+//! Batches with callbacks: counted once for each job, called back once, whatever happens in
+//! between.
 #![allow(clippy::unwrap_used)]
 
 mod common;

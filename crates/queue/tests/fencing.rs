@@ -1,4 +1,5 @@
-//! A worker process that was stopped for longer than its lease cannot harm whoever has its job by then.
+//! A worker process that was stopped for longer than its lease cannot harm whoever has its job by
+//! then.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,7 +27,8 @@ async fn stopped_process() {
             if running.payload::<String>().unwrap() == "next" {
                 return Ok(json(&"next"));
             }
-            // Over by the time or shortly after the process wakes up: it writes whether or not it has heard of its loss.
+            // Over by the time or shortly after the process wakes up: it writes whether or not it
+            // has heard of its loss.
             sleep(Duration::from_millis(1500)).await;
             let answers = [
                 running.confirm().await,
@@ -66,7 +68,8 @@ async fn a_process_stopped_beyond_its_lease_cannot_complete_a_job_that_is_now_an
     let taken = until(&queues, &id, |job| job.attempts == 2).await;
     assert_eq!(taken.worker.as_deref(), Some("heir"));
 
-    // The heir is busy, so the process that woke up is the one to run this, after the end of its stale run.
+    // The heir is busy, so the process that woke up is the one to run this, after the end of its
+    // stale run.
     process.signal("CONT");
     let next = queues.enqueue(job(&"next")).await.unwrap().id;
     assert_eq!(result(&queues, &next).await, "\"next\"");

@@ -1,4 +1,5 @@
-//! Worker processes that are killed and stopped at random while they work off a queue, of one Valkey and of a cluster.
+//! Worker processes that are killed and stopped at random while they work off a queue, of one
+//! Valkey and of a cluster.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -112,7 +113,8 @@ async fn kill_and_stop_workers(url: &str, history: &TestValkey) {
         let end = finished(&queues, id).await;
         let job = queues.get(id).await.unwrap().unwrap();
         match end {
-            // The run that completed it is the last one that began: nobody took it up again, and no stale run got through.
+            // The run that completed it is the last one that began: nobody took it up again, and no
+            // stale run got through.
             Finished::Completed(result) => {
                 assert_eq!(result.get(), job.attempts.to_string(), "{id}");
             }

@@ -37,7 +37,8 @@ async fn enqueue(queues: &Queues, user: &str, count: usize) -> Vec<JobId> {
     answers.into_iter().map(|it| it.unwrap().id).collect()
 }
 
-/// Two workers whose polls are too slow to have any part in it: they must know by themselves when to look again.
+/// Two workers whose polls are too slow to have any part in it: they must know by themselves when
+/// to look again.
 fn two_workers(queues: &Queues) -> [Worker; 2] {
     ["a", "b"].map(|name| {
         let config = WorkerConfig {

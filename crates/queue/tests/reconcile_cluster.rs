@@ -1,4 +1,5 @@
-//! Damage is mended on a cluster too: at each node, and while a slot moves. There a script sees the keys of one node only.
+//! Damage is mended on a cluster too: at each node, and while a slot moves. There a script sees the
+//! keys of one node only.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -94,7 +95,8 @@ async fn do_damage(queues: &Queues, queue: &str, node: &mut Connection) -> Damag
 
     damage(node, queue, "ZREM", "available", &[member(unlisted)]);
     lose_lease(node, unleased);
-    // Their entries stay behind: in the line, at the head of the group, among the places of the user.
+    // Their entries stay behind: in the line, at the head of the group, among the places of the
+    // user.
     for id in [lost, head, holder] {
         lose_job(node, id);
     }

@@ -30,7 +30,8 @@ fn soon() -> SystemTime {
     SystemTime::now() + Duration::from_secs(2)
 }
 
-/// A worker with a poll too slow to have any part in it: it must be woken, and know when jobs are due.
+/// A worker with a poll too slow to have any part in it: it must be woken, and know when jobs are
+/// due.
 fn woken(name: &str) -> WorkerConfig {
     WorkerConfig {
         poll: LONG * 2,

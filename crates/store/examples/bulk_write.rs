@@ -1,6 +1,6 @@
-//! How fast a sync's set is staged and committed, against the plainest way of writing the same entries: pipelined
-//! `SET key value EX ttl` straight into a socket. Both alternate on one private server; a third client measures how long it
-//! waits for a PING meanwhile.
+//! How fast a sync's set is staged and committed, against the plainest way of writing the same
+//! entries: pipelined `SET key value EX ttl` straight into a socket. Both alternate on one private
+//! server; a third client measures how long it waits for a PING meanwhile.
 //!
 //! `cargo run --release -p sluice-store --example bulk_write [megabytes]`
 #![allow(clippy::unwrap_used)]
@@ -83,7 +83,8 @@ fn median(mut ratios: Vec<f64>) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// Processor time of the server's main thread, which runs all commands, in seconds. Other load on the machine does not blur it.
+/// Processor time of the server's main thread, which runs all commands, in seconds. Other load on
+/// the machine does not blur it.
 fn server_busy(server: &TestValkey) -> f64 {
     let info: String = redis::cmd("INFO")
         .arg("cpu")

@@ -1,4 +1,5 @@
-//! How much memory the tail's ledger takes, by file: `cargo run --release -p sluice-store --example ledger_memory`.
+//! How much memory the tail's ledger takes, by file:
+//! `cargo run --release -p sluice-store --example ledger_memory`.
 #![allow(clippy::unwrap_used)]
 
 use sluice_store::Valkey;

@@ -11,7 +11,8 @@ pub enum StoreError {
     /// No connection could be had from the pool in time.
     #[error("Valkey connection pool: {0}")]
     Pool(#[from] PoolError),
-    /// An entry did not fit below the limit, and the policy was to refuse. Nothing readers see has changed.
+    /// An entry did not fit below the limit, and the policy was to refuse. Nothing readers see has
+    /// changed.
     #[error("the set would exceed {limit} bytes")]
     LimitExceeded {
         /// The limit in bytes of ids and serialized entries, summed.
@@ -20,12 +21,14 @@ pub enum StoreError {
     /// What this was begun with no longer holds: the user's cache was invalidated in the meantime.
     #[error("superseded in the meantime")]
     Superseded,
-    /// The staging set expired, was lost or evicted, or another attempt has put its own in its place.
+    /// The staging set expired, was lost or evicted, or another attempt has put its own in its
+    /// place.
     #[error(
         "the staging set is gone: another attempt took its place, or Valkey lost or evicted it"
     )]
     StagingLost,
-    /// Valkey has not what was written there before: it came back without its last writes, or without any.
+    /// Valkey has not what was written there before: it came back without its last writes, or
+    /// without any.
     #[error("Valkey lost data")]
     DataLost,
     /// The set which a list cursor belongs to has been replaced; the list must be begun anew.

@@ -3,13 +3,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use redis::{AsyncConnectionConfig, Client};
 use sluice_valkey::Node;
 
-/// How many connections a process shares. One that carries a large answer does not hold up the others.
+/// How many connections a process shares. One that carries a large answer does not hold up the
+/// others.
 const LANES: usize = 4;
 
-/// A few connections that all tasks of a process share, each opened when it is first needed, and anew after it broke.
+/// A few connections that all tasks of a process share, each opened when it is first needed, and
+/// anew after it broke.
 ///
-/// Taking one from a pool costs a PING each time, which is as much as a small command. Here commands of many tasks go out
-/// together, and nobody waits for a free connection.
+/// Taking one from a pool costs a PING each time, which is as much as a small command. Here
+/// commands of many tasks go out together, and nobody waits for a free connection.
 pub(crate) struct Lanes {
     config: AsyncConnectionConfig,
     lanes: [Node; LANES],

@@ -1,4 +1,5 @@
-//! Everything Sluice keeps in Valkey: one module per thing kept, its keys, and the scripts that change it in atomic steps.
+//! Everything Sluice keeps in Valkey: one module per thing kept, its keys, and the scripts that
+//! change it in atomic steps.
 //!
 //! No other crate but the queue knows a Valkey key or script.
 

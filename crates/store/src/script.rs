@@ -4,8 +4,9 @@ use crate::{StoreError, Valkey};
 
 /// A Lua script that Valkey runs as one atomic step, called by its hash.
 ///
-/// A server that does not know it (restarted, `SCRIPT FLUSH`) is taught it on the way. Every script of this crate may be
-/// repeated without changing the outcome, so that a call is sent again when the connection fails under it.
+/// A server that does not know it (restarted, `SCRIPT FLUSH`) is taught it on the way. Every script
+/// of this crate may be repeated without changing the outcome, so that a call is sent again when
+/// the connection fails under it.
 pub struct Script {
     name: &'static str,
     source: &'static str,
@@ -21,7 +22,8 @@ impl Script {
         Script { name, source, sha }
     }
 
-    /// The call of this script with its keys, to which the arguments are then appended with [`Cmd::arg`].
+    /// The call of this script with its keys, to which the arguments are then appended with
+    /// [`Cmd::arg`].
     pub fn command(&self, keys: &[&str]) -> Cmd {
         self.command_with_capacity(keys, 16, 256)
     }
@@ -31,7 +33,8 @@ impl Script {
         self.call("EVALSHA", keys, args, bytes)
     }
 
-    /// As [`Script::command`], for a call that writes nothing: it also runs where the server takes no writes.
+    /// As [`Script::command`], for a call that writes nothing: it also runs where the server takes
+    /// no writes.
     pub fn read_only_command(&self, keys: &[&str]) -> Cmd {
         self.call("EVALSHA_RO", keys, 16, 256)
     }
@@ -55,7 +58,8 @@ impl Script {
         valkey.query(self.name, cmd, Some(self.source)).await
     }
 
-    /// As [`Script::run`], of something that the caller can do without: `None`, at once, where the server takes no writes.
+    /// As [`Script::run`], of something that the caller can do without: `None`, at once, where the
+    /// server takes no writes.
     ///
     /// # Errors
     /// As [`Script::run`], of everything else.
@@ -83,7 +87,8 @@ impl Script {
             .await
     }
 
-    /// Runs many commands made by [`Script::command`] of this script in one round trip, each atomic by itself.
+    /// Runs many commands made by [`Script::command`] of this script in one round trip, each atomic
+    /// by itself.
     ///
     /// # Errors
     /// As [`Script::run`], when any of them fails; the others have happened then.

@@ -2,7 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_histogram};
 
-/// Describes this crate's metrics and begins its counters at 0. Call it once a recorder is installed.
+/// Describes this crate's metrics and begins its counters at 0. Call it once a recorder is
+/// installed.
 pub fn describe_metrics() {
     describe_histogram!(
         "sluice_store_script_seconds",

@@ -13,7 +13,8 @@ use sluice_valkey::{Address, Fault, reach};
 use crate::StoreError;
 use crate::lanes::Lanes;
 
-/// Longest wait for the answer to one command. No script runs for long; this is for a server that is gone or hangs.
+/// Longest wait for the answer to one command. No script runs for long; this is for a server that
+/// is gone or hangs.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a new connection, and for a free place in the pool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 7;
 /// … and not again once this much time has gone by since it was first sent.
 const RETRY_LIMIT: Duration = Duration::from_secs(15);
-/// The pause before the second attempt, which doubles from then on. Together they outlast a restart of the server.
+/// The pause before the second attempt, which doubles from then on. Together they outlast a restart
+/// of the server.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A pool of Valkey connections plus what every surface needs of it. Cheap to clone.
@@ -52,16 +54,18 @@ pub struct ServerInfo {
 }
 
 impl Valkey {
-    /// Prepares a pool of at most `pool_size` connections to `url`, which has a form that [`Address::parse`] reads; they are
-    /// opened as they are needed.
+    /// Prepares a pool of at most `pool_size` connections to `url`, which has a form that
+    /// [`Address::parse`] reads; they are opened as they are needed.
     ///
     /// # Errors
-    /// [`StoreError::Address`] when the URL is malformed. The message does not repeat it, since it may hold a password.
+    /// [`StoreError::Address`] when the URL is malformed. The message does not repeat it, since it
+    /// may hold a password.
     pub fn open(url: &str, pool_size: usize) -> Result<Valkey, StoreError> {
         Self::open_at(&Address::parse(url)?, pool_size)
     }
 
-    /// As [`Valkey::open`], at an address that brings its own certificates. Of a cluster's nodes the first one is used.
+    /// As [`Valkey::open`], at an address that brings its own certificates. Of a cluster's nodes
+    /// the first one is used.
     ///
     /// # Errors
     /// [`StoreError::Config`] for a pool of no connections.
@@ -83,8 +87,8 @@ impl Valkey {
         })
     }
 
-    /// The same server over a few connections that all tasks share, instead of one from the pool for each command: for many
-    /// small commands, not for bulk.
+    /// The same server over a few connections that all tasks share, instead of one from the pool
+    /// for each command: for many small commands, not for bulk.
     pub(crate) fn shared(mut self) -> Valkey {
         let lanes = Lanes::new(&self.client, config());
         self.lanes = Some(Arc::new(lanes));
@@ -127,8 +131,9 @@ impl Valkey {
         Ok(ServerInfo::parse(&info))
     }
 
-    /// Sends a command that may be repeated, and sends it again, up to [`ATTEMPTS`] and [`RETRY_LIMIT`], when the connection
-    /// fails or the server is not ready. `name` is what the metrics call it; `script` the text of what an `EVALSHA` calls.
+    /// Sends a command that may be repeated, and sends it again, up to [`ATTEMPTS`] and
+    /// [`RETRY_LIMIT`], when the connection fails or the server is not ready. `name` is what the
+    /// metrics call it; `script` the text of what an `EVALSHA` calls.
     pub(crate) async fn query<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -139,7 +144,8 @@ impl Valkey {
             .await
     }
 
-    /// As [`Valkey::query`], many commands in one round trip. Each may be repeated, also when another one failed.
+    /// As [`Valkey::query`], many commands in one round trip. Each may be repeated, also when
+    /// another one failed.
     pub(crate) async fn query_all<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -294,7 +300,8 @@ impl ServerInfo {
     }
 }
 
-/// The version in a line such as `module:name=ReJSON,ver=20810,…`; a module numbers it major * 10000 + minor * 100 + patch.
+/// The version in a line such as `module:name=ReJSON,ver=20810,…`; a module numbers it major *
+/// 10000 + minor * 100 + patch.
 fn json_module_version(line: &str) -> Option<String> {
     let fields = line.trim_end().strip_prefix("module:")?;
     let field = |name: &str| {

@@ -188,7 +188,8 @@ async fn the_ledger_tells_whether_others_have_a_name_however_often_it_is_asked()
     ];
     let first = lead.name(&steps).await.unwrap();
     assert_eq!(first, [false, true, false, true, true, true]);
-    // What others have is then as it is in the end; of the last step of a name it was so at first, too.
+    // What others have is then as it is in the end; of the last step of a name it was so at first,
+    // too.
     for _ in 0..2 {
         let again = lead.name(&steps).await.unwrap();
         assert_eq!(again, [true, true, false, true, true, true]);
@@ -460,7 +461,8 @@ fn a_history_that_comes_again_from_any_point_in_any_pieces_is_told_once() {
                         .collect();
                     lead.settle(&due, 1, true).await.unwrap();
                     if crash {
-                        // The checkpoint is that of an earlier moment; another worker goes on from there.
+                        // The checkpoint is that of an earlier moment; another worker goes on from
+                        // there.
                         lead.release().await.unwrap();
                         lead = self::lead(&tail).await;
                         at /= 2;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 
-/// A server, or some nodes of a cluster, whose other ones are found by redirections. Cheap to clone.
+/// A server, or some nodes of a cluster, whose other ones are found by redirections. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct Address(Arc<[Client]>);
 
@@ -135,7 +136,8 @@ fn read(path: &Path) -> Result<Vec<u8>, AddressError> {
     })
 }
 
-/// Names the cryptography of the process, unless something else has. The first connection over TLS needs it.
+/// Names the cryptography of the process, unless something else has. The first connection over TLS
+/// needs it.
 fn use_crypto() {
     // An error says that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

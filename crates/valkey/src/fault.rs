@@ -4,14 +4,18 @@ use redis::{ErrorKind, RedisError};
 
 /// Why Valkey did not do what it was asked, and so whether the same call may succeed later.
 ///
-/// Only what is known to be final is [`Fault::Final`]. An error that this list does not know may pass.
+/// Only what is known to be final is [`Fault::Final`]. An error that this list does not know may
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// No answer: the connection failed or broke, or the answer took too long. The call may have happened.
+    /// No answer: the connection failed or broke, or the answer took too long. The call may have
+    /// happened.
     Outage,
-    /// The server is starting, busy with a long script, out of connections, or a cluster is not whole.
+    /// The server is starting, busy with a long script, out of connections, or a cluster is not
+    /// whole.
     Busy,
-    /// The server takes no writes: it is a replica, has too few replicas, or cannot save to its disk.
+    /// The server takes no writes: it is a replica, has too few replicas, or cannot save to its
+    /// disk.
     NotWritable,
     /// The server's memory is full (`maxmemory`).
     OutOfMemory,
@@ -19,11 +23,13 @@ pub enum Fault {
     AccessDenied,
     /// Another error, which this version does not know.
     Unknown,
-    /// The call itself is at fault and fails each time: a wrong type, a number out of range, a malformed command.
+    /// The call itself is at fault and fails each time: a wrong type, a number out of range, a
+    /// malformed command.
     Final,
 }
 
-/// Codes of error replies, the first word of each, that mean something else than [`Fault::Unknown`].
+/// Codes of error replies, the first word of each, that mean something else than
+/// [`Fault::Unknown`].
 const CODES: [(&str, Fault); 17] = [
     ("LOADING", Fault::Busy),
     ("BUSY", Fault::Busy),
@@ -44,7 +50,8 @@ const CODES: [(&str, Fault); 17] = [
     ("CROSSSLOT", Fault::Final),
 ];
 
-/// Beginnings of error replies with the code `ERR` that mean something else than [`Fault::Unknown`].
+/// Beginnings of error replies with the code `ERR` that mean something else than
+/// [`Fault::Unknown`].
 const TEXTS: [(&str, Fault); 12] = [
     // A script's user, as Valkey and as Redis 7.0 tell of it.
     ("ACL failure in script", Fault::AccessDenied),
@@ -88,7 +95,8 @@ impl Fault {
         if let Some((_, fault)) = CODES.iter().find(|(known, _)| *known == code) {
             return *fault;
         }
-        // A script that fails wraps the reply of its command: "ERR value is not an integer … script: <sha>, …".
+        // A script that fails wraps the reply of its command: "ERR value is not an integer …
+        // script: <sha>, …".
         let known = TEXTS.iter().find(|(text, _)| detail.starts_with(text));
         known.map_or(Self::Unknown, |(_, fault)| *fault)
     }
@@ -98,7 +106,8 @@ impl Fault {
         self == Self::Final
     }
 
-    /// Whether to make the same call again at once, after a moment: what usually passes within seconds.
+    /// Whether to make the same call again at once, after a moment: what usually passes within
+    /// seconds.
     pub fn is_brief(self) -> bool {
         matches!(self, Self::Outage | Self::Busy | Self::NotWritable)
     }

@@ -1,4 +1,5 @@
-//! The way to Valkey: where it is, the connections that tasks share, and what an error of the server means.
+//! The way to Valkey: where it is, the connections that tasks share, and what an error of the
+//! server means.
 
 mod address;
 mod fault;

@@ -5,8 +5,8 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnec
 use redis::{RedisError, RedisResult};
 use tokio::sync::Mutex;
 
-/// A connection to one server that all tasks share: their commands are pipelined without anybody waiting for anybody.
-/// After an error of the connection the next command opens another one.
+/// A connection to one server that all tasks share: their commands are pipelined without anybody
+/// waiting for anybody. After an error of the connection the next command opens another one.
 pub struct Node {
     client: Client,
     open: Mutex<Open>,
@@ -32,7 +32,8 @@ impl Node {
         self.client.get_connection_info().addr().to_string()
     }
 
-    /// The node at `host:port`, to which this one redirected, and which takes the same user and settings.
+    /// The node at `host:port`, to which this one redirected, and which takes the same user and
+    /// settings.
     ///
     /// # Errors
     /// When the address is malformed.

@@ -1,4 +1,5 @@
-//! One line in the log when Valkey goes away, and one when it is back, whoever in the process notices.
+//! One line in the log when Valkey goes away, and one when it is back, whoever in the process
+//! notices.
 
 use std::fmt::Display;
 use std::sync::LazyLock;

@@ -1,9 +1,10 @@
 //! What a change in Convex comes to here.
 //!
-//! Convex's log speaks of documents; readers and listeners know a file by its name, a user and an id, which several
-//! documents may have. Of these the newest is shown. So first the ledger notes which documents come to a name and leave it,
-//! and tells whether others have it, too. Then the cache is brought up to date. Both may be done any number of times. Last of
-//! all the ledger settles the change and makes it known once. A crash in between brings the change again.
+//! Convex's log speaks of documents; readers and listeners know a file by its name, a user and an
+//! id, which several documents may have. Of these the newest is shown. So first the ledger notes
+//! which documents come to a name and leave it, and tells whether others have it, too. Then the
+//! cache is brought up to date. Both may be done any number of times. Last of all the ledger
+//! settles the change and makes it known once. A crash in between brings the change again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -49,7 +50,8 @@ struct Step {
     known: Option<Known>,
 }
 
-/// Brings a batch of changes about, and settles them. `generation` is that of the present or last walk.
+/// Brings a batch of changes about, and settles them. `generation` is that of the present or last
+/// walk.
 pub(super) async fn bring_about(
     reach: Reach<'_>,
     changes: Vec<FileChange>,
@@ -244,7 +246,8 @@ impl Effects {
     fn leave(&mut self, former: &Known, known: Option<&Known>, doc_id: &str, ts: i64) {
         let ts = match known {
             Some(known) if known == former => return,
-            // It has another id: what was cached or is being fetched under the former one goes, the new revision stays.
+            // It has another id: what was cached or is being fetched under the former one goes, the
+            // new revision stays.
             Some(known) if known.user == former.user => ts - 1,
             _ => ts,
         };
@@ -293,8 +296,8 @@ impl Effects {
     }
 }
 
-/// Has other documents shown under the ids that those shown there left, by user. The ledger knows that there are others; what
-/// is in them only Convex does.
+/// Has other documents shown under the ids that those shown there left, by user. The ledger knows
+/// that there are others; what is in them only Convex does.
 async fn succeed(
     Reach { cache, files, .. }: Reach<'_>,
     left: HashMap<Box<str>, Vec<String>>,

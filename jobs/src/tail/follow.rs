@@ -13,7 +13,8 @@ use super::effects::{Reach, Source, bring_about, name_all};
 use super::lease::Held;
 use super::{TailConfig, Trouble, jittered, report};
 
-/// How often a tail that has nothing to do looks whether the table was emptied, and says that it is well.
+/// How often a tail that has nothing to do looks whether the table was emptied, and says that it is
+/// well.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How often it says how it is doing, at least.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -110,7 +111,8 @@ impl<'a> Follower<'a> {
                     None => Purpose::Restart,
                 };
                 self.begin_walk(purpose, "expired").await?;
-                // A second time, with no delta in between, it is a failure like others, with a pause after it.
+                // A second time, with no delta in between, it is a failure like others, with a
+                // pause after it.
                 if std::mem::replace(&mut self.is_restarted, true) {
                     return Err(error.into());
                 }
@@ -200,8 +202,9 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Looks whether the log still tells of a change that it told of before those since `first`. If so, no table was emptied or
-    /// replaced up to now, and the `last` change becomes the next witness.
+    /// Looks whether the log still tells of a change that it told of before those since `first`. If
+    /// so, no table was emptied or replaced up to now, and the `last` change becomes the next
+    /// witness.
     async fn check_witness(
         &mut self,
         first: Option<i64>,
@@ -258,7 +261,8 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Whether Convex no longer has, or never had, what was asked for, so that only a walk at a new time can help.
+/// Whether Convex no longer has, or never had, what was asked for, so that only a walk at a new
+/// time can help.
 fn needs_new_snapshot(error: &ConvexError) -> bool {
     matches!(
         error,

@@ -14,7 +14,8 @@ const EXTEND_EVERY: Duration = Duration::from_secs(2);
 /// How long giving the lease back may take; it runs out by itself.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A lease that is extended from a task of its own, however long a step of the tail takes, until this is dropped.
+/// A lease that is extended from a task of its own, however long a step of the tail takes, until
+/// this is dropped.
 pub(super) struct Held {
     pub lead: Arc<Lead>,
     _stop: DropGuard,

@@ -1,9 +1,10 @@
 //! The tail: follows the files of a Convex deployment for as long as workers live.
 //!
-//! Every worker process runs one; the one that holds the lease in Valkey tails, the others wait for it to be free
-//! ([`lease`]). The holder walks over all documents once ([`walk`]) and then follows the deltas ([`follow`]). What each change means is
-//! worked out and brought about in `effects`: the cache is amended, and then the change is settled in the ledger, which tells
-//! whoever listens. `docs/tail.md` says what is guaranteed and why that holds.
+//! Every worker process runs one; the one that holds the lease in Valkey tails, the others wait for
+//! it to be free ([`lease`]). The holder walks over all documents once ([`walk`]) and then follows
+//! the deltas ([`follow`]). What each change means is worked out and brought about in `effects`:
+//! the cache is amended, and then the change is settled in the ledger, which tells whoever listens.
+//! `docs/tail.md` says what is guaranteed and why that holds.
 
 mod effects;
 mod follow;
@@ -40,7 +41,8 @@ pub struct TailConfig {
     pub history: History,
     /// How long it waits, when it knows all there is, before it asks again.
     pub interval: Duration,
-    /// How often the ledger is compared with the whole table, to find what went unsaid; `None`: only when there is a reason.
+    /// How often the ledger is compared with the whole table, to find what went unsaid; `None`:
+    /// only when there is a reason.
     pub compare_every: Option<Duration>,
 }
 
@@ -53,8 +55,8 @@ enum Trouble {
     Store(#[from] StoreError),
 }
 
-/// Tails whenever nobody else does, until `shutdown`. Never gives up: after a failure another worker gets its chance, and
-/// this one pauses.
+/// Tails whenever nobody else does, until `shutdown`. Never gives up: after a failure another
+/// worker gets its chance, and this one pauses.
 pub(crate) async fn run(
     cache: Cache,
     files: Arc<dyn Files>,
@@ -84,7 +86,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Tails until the shutdown, a failure or the loss of the lease. Returns how long to keep from trying again.
+/// Tails until the shutdown, a failure or the loss of the lease. Returns how long to keep from
+/// trying again.
 async fn lead_until(
     mut follower: Follower<'_>,
     on_loss: oneshot::Receiver<StoreError>,

@@ -1,7 +1,8 @@
 //! What listeners are told of a change.
 //!
-//! They know a file by its user and id. Whoever follows the nudges of one of these ends with what Convex holds: each change
-//! of a document is told to those of the name that it left and to those of the name that it has.
+//! They know a file by its user and id. Whoever follows the nudges of one of these ends with what
+//! Convex holds: each change of a document is told to those of the name that it left and to those
+//! of the name that it has.
 
 use sluice_store::tail::{Known, Nudge, NudgeKind};
 
@@ -44,7 +45,8 @@ pub(super) fn nudges(
         (Some(former), Some(known)) if former == known => {
             vec![nudge(NudgeKind::Updated, known, None)]
         }
-        // One nudge tells both users, since the id is the same and no other document of the former one has it.
+        // One nudge tells both users, since the id is the same and no other document of the former
+        // one has it.
         (Some(former), Some(known)) if former.id == known.id && !names.leaves_shared => {
             vec![nudge(NudgeKind::Updated, known, Some(former))]
         }

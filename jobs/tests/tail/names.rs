@@ -1,4 +1,5 @@
-//! Several documents with one user and id, and ids that change: what is cached and told is what a fresh sync shows.
+//! Several documents with one user and id, and ids that change: what is cached and told is what a
+//! fresh sync shows.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,8 @@ use sluice_convex::Files;
 
 use super::*;
 
-/// A world whose documents are known by a field of their own, so that an id can be in several and can change.
+/// A world whose documents are known by a field of their own, so that an id can be in several and
+/// can change.
 struct Documents {
     world: World,
     files: Arc<dyn Files>,
@@ -182,7 +184,8 @@ async fn files_that_are_deleted_and_made_again_are_told_in_that_order() {
     documents.world.caught_up().await;
     worker.stop().await;
 
-    // All of it is one batch of the tail's: two rounds one after another, then both halves in one transaction.
+    // All of it is one batch of the tail's: two rounds one after another, then both halves in one
+    // transaction.
     for _ in 0..2 {
         for (n, record) in records.iter().enumerate() {
             documents.write(&[deletion(&format!("k{n}"))]).await;

@@ -1,4 +1,5 @@
-//! Every answer is one that is documented: no server error but 503 with `Retry-After`, no error without its shape.
+//! Every answer is one that is documented: no server error but 503 with `Retry-After`, no error
+//! without its shape.
 
 use serde_json::Value;
 

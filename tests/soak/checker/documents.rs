@@ -1,5 +1,5 @@
-//! Documents that all write. Each write leaves one mark, so the list of marks is the order in which writes were made: the mark
-//! at place `n`, from 0, made revision `n + 2`.
+//! Documents that all write. Each write leaves one mark, so the list of marks is the order in which
+//! writes were made: the mark at place `n`, from 0, made revision `n + 2`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -168,7 +168,8 @@ fn of_document(body: &Value, marks: &[&str], writes: &Writes) -> Vec<String> {
         if write.acknowledged.is_some() && made_at.is_none() {
             found.push(format!("mark {mark} was acknowledged, but is lost"));
         }
-        // A repetition is answered as the first was, and what was refused is on no later revision the expected one.
+        // A repetition is answered as the first was, and what was refused is on no later revision
+        // the expected one.
         if write.is_refused && made_at.is_some() {
             found.push(format!("mark {mark} was refused, but made"));
         }

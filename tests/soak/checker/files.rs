@@ -1,4 +1,5 @@
-//! Files: imports last, the cache is what Convex holds, nudges come once and in order, and of those who left nothing stays.
+//! Files: imports last, the cache is what Convex holds, nudges come once and in order, and of those
+//! who left nothing stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,8 @@ use super::Op;
 use crate::call::Call;
 use crate::history::{Entry, Event};
 
-/// What may be the version of a file: more than one when an import is not known to have been made; `None` for a deleted one.
+/// What may be the version of a file: more than one when an import is not known to have been made;
+/// `None` for a deleted one.
 type Versions<'a> = BTreeMap<&'a str, BTreeSet<Option<u64>>>;
 
 pub(super) fn check(history: &[Entry], ops: &[Op]) -> Vec<String> {

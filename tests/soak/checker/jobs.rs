@@ -1,4 +1,5 @@
-//! Every job ends, is there as long as its caller may ask for it, and is not given up while it has attempts left.
+//! Every job ends, is there as long as its caller may ask for it, and is not given up while it has
+//! attempts left.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Reads a history and says what in it breaks a promise. Pure: the same history gives the same findings.
+//! Reads a history and says what in it breaks a promise. Pure: the same history gives the same
+//! findings.
 
 mod answers;
 mod documents;

@@ -1,4 +1,5 @@
-//! Documents that have one writer: each write leaves the revision that it should, and the end is what the last write left.
+//! Documents that have one writer: each write leaves the revision that it should, and the end is
+//! what the last write left.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ pub(super) fn check(history: &[Entry], ops: &[Op]) -> Vec<String> {
     found
 }
 
-/// The states that a document may be in: after all that was acknowledged, and after the last write if that is not known.
+/// The states that a document may be in: after all that was acknowledged, and after the last write
+/// if that is not known.
 fn possible(steps: &BTreeMap<u64, (Step, bool)>) -> Vec<Option<State>> {
     let mut state = None;
     let mut states = vec![None];

@@ -1,4 +1,5 @@
-//! Watchers saw every revision once and in order, up to the last one, and never took one life of a document for another.
+//! Watchers saw every revision once and in order, up to the last one, and never took one life of a
+//! document for another.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -127,7 +127,8 @@ pub async fn read(caller: Caller, documents: Vec<String>) {
     }
 }
 
-/// Creates the document for a short time, writes to it, and creates it again soon after it has expired.
+/// Creates the document for a short time, writes to it, and creates it again soon after it has
+/// expired.
 pub async fn live(caller: Caller, document: String) {
     for n in 0.. {
         if caller.is_over() {

@@ -1,4 +1,5 @@
-//! Users who come, are cached in all ways at once, and leave in the midst of it. Nothing of them may stay.
+//! Users who come, are cached in all ways at once, and leave in the midst of it. Nothing of them
+//! may stay.
 
 use super::files::{first_import, id, invalidate, sync_call};
 use super::{Leaver, one_in, pause};
@@ -38,7 +39,8 @@ pub async fn come_and_leave(caller: Caller, prefix: String, valkey: String) -> V
     left
 }
 
-/// One life up to a first leave amid syncs and reads. Whether all that was asked has come to a known end.
+/// One life up to a first leave amid syncs and reads. Whether all that was asked has come to a
+/// known end.
 async fn live(caller: &Caller, user: &str, kind: &str) -> bool {
     if caller.persist(&first_import(user, FILES)).await.is_none() {
         return false;
@@ -79,8 +81,9 @@ async fn live(caller: &Caller, user: &str, kind: &str) -> bool {
     synced.is_some() && prefetched.is_some() && read && left
 }
 
-/// All keys of a user but those that are to stay: when he left, and after a log-out what he reads most; and who reads him at
-/// this moment, which is nothing of his. `None` when Valkey does not answer.
+/// All keys of a user but those that are to stay: when he left, and after a log-out what he reads
+/// most; and who reads him at this moment, which is nothing of his. `None` when Valkey does not
+/// answer.
 pub async fn keys_of(valkey: &str, user: &str, kind: &str) -> Option<Vec<String>> {
     let client = redis::Client::open(valkey).ok()?;
     let mut connection = client.get_multiplexed_async_connection().await.ok()?;

@@ -1,4 +1,5 @@
-//! Watchers of documents by server-sent events and over WebSockets, who come back with what they saw last.
+//! Watchers of documents by server-sent events and over WebSockets, who come back with what they
+//! saw last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-/// What an OpenAPI document (3.1) says of answers. A field that it does not name is a fault, unless it says that there may be
-/// others.
+/// What an OpenAPI document (3.1) says of answers. A field that it does not name is a fault, unless
+/// it says that there may be others.
 pub struct Contract {
     paths: Map<String, Value>,
     components: Value,
@@ -27,8 +27,8 @@ impl Contract {
         }
     }
 
-    /// Panics when the document does not promise such an answer. What it says nothing of at all, such as pages for people, may
-    /// be as it likes. Without a method, any of the address is good.
+    /// Panics when the document does not promise such an answer. What it says nothing of at all,
+    /// such as pages for people, may be as it likes. Without a method, any of the address is good.
     pub fn check(
         &self,
         method: Option<&str>,
@@ -61,7 +61,8 @@ impl Contract {
         self.validator(&schema).is_valid(value)
     }
 
-    /// Those that answer there: of the addresses that fit, the one with the fewest variables that has the method.
+    /// Those that answer there: of the addresses that fit, the one with the fewest variables that
+    /// has the method.
     fn operations(&self, method: Option<&str>, path: &str) -> Vec<&Value> {
         let path = path.split('?').next().unwrap_or_default();
         let mut fitting: Vec<_> = self

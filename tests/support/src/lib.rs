@@ -1,5 +1,6 @@
-//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a transfer back half-way,
-//! a way on which answers get lost, one that is encrypted; and what answers are held against.
+//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a
+//! transfer back half-way, a way on which answers get lost, one that is encrypted; and what answers
+//! are held against.
 
 mod cluster;
 mod contract;
@@ -25,10 +26,12 @@ pub fn project_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Ports below those that systems give to outgoing connections, any of which could take a free one away.
+/// Ports below those that systems give to outgoing connections, any of which could take a free one
+/// away.
 const PORTS: std::ops::Range<u32> = 10_000..32_000;
 
-/// A port of 127.0.0.1 that nothing listens on at this moment, and that this process has not given out of late.
+/// A port of 127.0.0.1 that nothing listens on at this moment, and that this process has not given
+/// out of late.
 ///
 /// # Panics
 /// When the system has no free port.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// When told to, passes a script call on to Valkey and breaks the connection instead of passing its answer back. Ends with
-/// the runtime that it was started on.
+/// When told to, passes a script call on to Valkey and breaks the connection instead of passing its
+/// answer back. Ends with the runtime that it was started on.
 pub struct LossyWay {
     port: u16,
     to_lose: Arc<AtomicUsize>,

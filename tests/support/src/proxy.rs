@@ -60,7 +60,8 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Lets `bytes` more of the answers pass, then holds the connection that is answering back until [`Proxy::open`].
+    /// Lets `bytes` more of the answers pass, then holds the connection that is answering back
+    /// until [`Proxy::open`].
     pub fn hold_after(&self, bytes: u64) {
         let limit = self.flow.answered.load(Ordering::SeqCst) + bytes;
         self.limit.send_replace(limit);

@@ -12,8 +12,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// Listens with TLS on a free port, takes only clients that show a certificate of its CA, and forwards what they say. Ends with
-/// the runtime that it was started on.
+/// Listens with TLS on a free port, takes only clients that show a certificate of its CA, and
+/// forwards what they say. Ends with the runtime that it was started on.
 pub struct TlsFront {
     port: u16,
     files: TempDir,

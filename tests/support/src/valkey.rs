@@ -14,7 +14,8 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// Names another server than the one under `.valkey/`, also one of Redis.
 const SERVER: &str = "SLUICE_TEST_VALKEY_SERVER";
 
-/// A running valkey-server that belongs to one test. Dropping it ends the process and removes its folder.
+/// A running valkey-server that belongs to one test. Dropping it ends the process and removes its
+/// folder.
 pub struct TestValkey {
     child: Child,
     port: u16,
@@ -41,7 +42,8 @@ impl TestValkey {
         Self::start_with(&["--loadmodule", module])
     }
 
-    /// As [`TestValkey::start`], with further command-line options such as `["--maxmemory", "100mb"]`.
+    /// As [`TestValkey::start`], with further command-line options such as
+    /// `["--maxmemory", "100mb"]`.
     ///
     /// # Panics
     /// As [`TestValkey::start`].
@@ -123,8 +125,9 @@ impl TestValkey {
         let _ = self.child.wait();
     }
 
-    /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of the running one, which
-    /// may write out what it has answered for: under load, an fsync each second lets that wait.
+    /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of
+    /// the running one, which may write out what it has answered for: under load, an fsync each
+    /// second lets that wait.
     ///
     /// # Panics
     /// When it does not come up.

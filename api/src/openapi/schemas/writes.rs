@@ -126,8 +126,8 @@ impl PartialSchema for ExpiryTime {
     }
 }
 
-/// A revision that a document must be at: by number, or as in its `ETag`, which also says which of the documents that had its id
-/// one after another.
+/// A revision that a document must be at: by number, or as in its `ETag`, which also says which of
+/// the documents that had its id one after another.
 pub(crate) struct Revision;
 
 impl ToSchema for Revision {

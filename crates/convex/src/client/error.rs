@@ -21,7 +21,8 @@ pub enum ConvexError {
         message: String,
     },
 
-    /// The deployment has no function of this name; `crates/convex/functions` was not deployed to it.
+    /// The deployment has no function of this name; `crates/convex/functions` was not deployed to
+    /// it.
     #[error(
         "the deployment has no function {path}: deploy crates/convex/functions, or set files_via to \
          \"export\""

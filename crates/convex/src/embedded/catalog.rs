@@ -1,7 +1,7 @@
 //! Which tables there are, and where their documents are.
 //!
-//! A table's documents live in a *tablet*. Clearing or replacing a table gives its name a new tablet: the old one is dropped as a
-//! whole, and snapshots from before still show it.
+//! A table's documents live in a *tablet*. Clearing or replacing a table gives its name a new
+//! tablet: the old one is dropped as a whole, and snapshots from before still show it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub(super) struct Tablet {
     pub created: i64,
     /// When it ceased to be (ns since the epoch).
     pub dropped: Option<i64>,
-    /// The name of the stream that is imported into it, if that had to be repaired to be the table's.
+    /// The name of the stream that is imported into it, if that had to be repaired to be the
+    /// table's.
     #[serde(default)]
     pub stream: Option<String>,
     /// What the repaired names of its fields were.
@@ -53,7 +54,8 @@ impl Tablet {
     }
 }
 
-/// An index on fields of a tablet's documents; every entry ends with the document's creation time and id.
+/// An index on fields of a tablet's documents; every entry ends with the document's creation time
+/// and id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Index {
     /// The number its entries start with.
@@ -171,7 +173,8 @@ impl Catalog {
         of_component.filter_map(|(_, id)| self.tablets.get(id))
     }
 
-    /// The paths of all components: the root, those with tables, and those that these are nested in.
+    /// The paths of all components: the root, those with tables, and those that these are nested
+    /// in.
     pub fn components(&self) -> BTreeSet<&str> {
         let mut paths = BTreeSet::from([ROOT]);
         for (path, _) in self.names.keys() {

@@ -14,8 +14,8 @@ const UNSUPPORTED: [(&str, [u64; 3]); 6] = [
     ("rust", [0, 0, 1]),
 ];
 
-/// Checks the optional `Convex-Client: <client>-<version>` header. Errors: 400 `InvalidClientVersion` or
-/// `ClientVersionUnsupported`.
+/// Checks the optional `Convex-Client: <client>-<version>` header. Errors: 400
+/// `InvalidClientVersion` or `ClientVersionUnsupported`.
 pub(super) fn check_client(header: Option<&HeaderValue>) -> Result<(), RequestError> {
     let Some(header) = header else { return Ok(()) };
     let invalid = |value: &str| {

@@ -1,4 +1,5 @@
-//! `document_deltas`: the log after a timestamp, in whole transactions (section 8 of the wire contract).
+//! `document_deltas`: the log after a timestamp, in whole transactions (section 8 of the wire
+//! contract).
 
 use super::catalog::{Tablet, TabletId};
 use super::error::RequestError;

@@ -1,7 +1,8 @@
 //! Documents as they are stored: as text that can be served without being read.
 //!
-//! The text is one JSON object that starts with `_creationTime` and `_id`. A document whose values all formats write alike is
-//! *plain*: its text is the answer in any of them. Any other is kept in the tagged encoding, and is decoded to be served.
+//! The text is one JSON object that starts with `_creationTime` and `_id`. A document whose values
+//! all formats write alike is *plain*: its text is the answer in any of them. Any other is kept in
+//! the tagged encoding, and is decoded to be served.
 
 use super::error::RequestError;
 use super::value::{Format, Object, Value, write_field};
@@ -155,7 +156,8 @@ fn check(fields: &Object) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Checks the limits of values that are no document. Errors: 400 `TooManyFieldsError`, `ArrayTooLong`, `TooNestedError`.
+/// Checks the limits of values that are no document. Errors: 400 `TooManyFieldsError`,
+/// `ArrayTooLong`, `TooNestedError`.
 pub(super) fn check_values(fields: &Object) -> Result<(), RequestError> {
     check_object(fields, 1, &mut 1).map(|_| ())
 }

@@ -26,7 +26,8 @@ impl RequestError {
         }
     }
 
-    /// 500: also what Convex answers where its own checks carry no code (see section 4 of the wire contract).
+    /// 500: also what Convex answers where its own checks carry no code (see section 4 of the wire
+    /// contract).
     pub fn internal(message: impl Into<String>) -> RequestError {
         RequestError {
             status: StatusCode::INTERNAL_SERVER_ERROR,

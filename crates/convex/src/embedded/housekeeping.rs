@@ -1,8 +1,10 @@
-//! What is done a little at a time beside the requests: filling new indexes, deleting the entries of dropped ones, and forgetting
-//! what is too old to be asked for (superseded revisions, tombstones, and tablets that were dropped).
+//! What is done a little at a time beside the requests: filling new indexes, deleting the entries
+//! of dropped ones, and forgetting what is too old to be asked for (superseded revisions,
+//! tombstones, and tablets that were dropped).
 //!
-//! A share of it goes with each commit, in proportion to what that wrote, so that the work does not pile up and costs no flush of
-//! its own; the rest is done while no request waits, in steps short enough for one that arrives.
+//! A share of it goes with each commit, in proportion to what that wrote, so that the work does not
+//! pile up and costs no flush of its own; the rest is done while no request waits, in steps short
+//! enough for one that arrives.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,8 +15,8 @@ use super::index_key;
 use super::store::{State, id_bytes, read_id};
 use super::transaction::Current;
 
-/// Does a share of each kind of work, of about so many rows. `cutoff` is the earliest time that can still be read at (ns since the
-/// epoch). Returns whether there is more to do.
+/// Does a share of each kind of work, of about so many rows. `cutoff` is the earliest time that can
+/// still be read at (ns since the epoch). Returns whether there is more to do.
 pub(super) fn step(
     db: &Connection,
     state: &mut State,
@@ -36,8 +38,8 @@ pub(super) fn step(
     Ok(more)
 }
 
-/// Goes on filling an index, with the entries of at most so many documents. Those it has not come to are entered by whoever
-/// writes them, so that nothing is missing at the end.
+/// Goes on filling an index, with the entries of at most so many documents. Those it has not come
+/// to are entered by whoever writes them, so that nothing is missing at the end.
 pub(super) fn fill_index(
     db: &Connection,
     catalog: &mut Catalog,
@@ -55,7 +57,8 @@ pub(super) fn fill_index(
     let Some(start) = index.filled_to else {
         return Ok(());
     };
-    // With max(), SQLite takes the other columns from the row that has the maximum: the current revision.
+    // With max(), SQLite takes the other columns from the row that has the maximum: the current
+    // revision.
     let mut query = db.prepare_cached(
         "SELECT id, max(ts), seq FROM revisions WHERE tablet = ?1 AND id > ?2 GROUP BY id ORDER BY id LIMIT ?3",
     )?;
@@ -113,8 +116,8 @@ fn delete_entries(
     Ok(true)
 }
 
-/// Goes on through the log up to `cutoff`: each revision there supersedes those before it of its document, and a tombstone then
-/// stands for nothing.
+/// Goes on through the log up to `cutoff`: each revision there supersedes those before it of its
+/// document, and a tombstone then stands for nothing.
 fn prune_revisions(db: &Connection, cutoff: i64, rows: usize) -> Result<bool, RequestError> {
     let reached: Option<i64> = db
         .prepare_cached("SELECT seq FROM pruned")?

@@ -1,7 +1,8 @@
 //! Document ids as Convex writes them.
 //!
-//! An id is lowercase Crockford base32 (big-endian bit order, zero-filled tail) of: the table number as a little-endian base-128
-//! varint, the 16-byte internal id, and a Fletcher-16 footer over both. Decoding is strict: one text per id.
+//! An id is lowercase Crockford base32 (big-endian bit order, zero-filled tail) of: the table
+//! number as a little-endian base-128 varint, the 16-byte internal id, and a Fletcher-16 footer
+//! over both. Decoding is strict: one text per id.
 
 use std::fmt;
 

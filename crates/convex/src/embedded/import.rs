@@ -1,4 +1,5 @@
-//! The streaming import (section 13 of the wire contract): records come in, documents are appended, replaced or deleted.
+//! The streaming import (section 13 of the wire contract): records come in, documents are appended,
+//! replaced or deleted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -66,8 +67,9 @@ pub(super) struct Import {
 }
 
 impl Import {
-    /// Errors: 400 `MissingStream`, `MissingPrimaryKeyValue`, `EmptyPrimaryKey`, `InvalidTableName`, `InvalidFieldName` or one of
-    /// the document limits; 500 for data that is no object.
+    /// Errors: 400 `MissingStream`, `MissingPrimaryKeyValue`, `EmptyPrimaryKey`,
+    /// `InvalidTableName`, `InvalidFieldName` or one of the document limits; 500 for data that is
+    /// no object.
     pub fn new(body: ImportBody) -> Result<Import, RequestError> {
         let mut targets: BTreeMap<String, Arc<Target>> = BTreeMap::new();
         let mut tables: BTreeMap<String, String> = BTreeMap::new();
@@ -193,8 +195,8 @@ impl Chunk {
 }
 
 impl Target {
-    /// Checks that records can be written to it. Errors: 400 `IndexNotFoundError`, `IndexBackfillingError`, `TooManyTables`,
-    /// `InvalidTableName`, `InvalidFieldName`.
+    /// Checks that records can be written to it. Errors: 400 `IndexNotFoundError`,
+    /// `IndexBackfillingError`, `TooManyTables`, `InvalidTableName`, `InvalidFieldName`.
     fn check(
         &self,
         origins: &FieldOrigins,
@@ -229,8 +231,9 @@ impl Target {
 }
 
 impl Row {
-    /// Without a primary key the record is appended. With one it replaces the document with the same key, or deletes it when the
-    /// record says so; a record that meets no document is inserted either way.
+    /// Without a primary key the record is appended. With one it replaces the document with the
+    /// same key, or deletes it when the record says so; a record that meets no document is inserted
+    /// either way.
     fn apply(&self, transaction: &mut Transaction) -> Result<(), RequestError> {
         let Some(key) = &self.target.primary_key else {
             let tablet = transaction.table(ROOT, &self.target.name.table)?;

@@ -1,7 +1,8 @@
 //! Index entries as byte strings whose order is the order of the values in them.
 //!
-//! A key is the index's number, the indexed values, then the document's creation time and internal id. Each value ends itself, so
-//! the keys of all documents with the same leading values share a prefix that no other key has.
+//! A key is the index's number, the indexed values, then the document's creation time and internal
+//! id. Each value ends itself, so the keys of all documents with the same leading values share a
+//! prefix that no other key has.
 
 use sha2::{Digest, Sha256};
 
@@ -27,7 +28,8 @@ pub(super) fn key(
     key
 }
 
-/// What the keys of all documents with these leading values start with. `None` stands for a field that is missing.
+/// What the keys of all documents with these leading values start with. `None` stands for a field
+/// that is missing.
 pub(super) fn prefix<'a>(
     index: u32,
     values: impl IntoIterator<Item = Option<&'a Value>>,
@@ -49,7 +51,8 @@ pub(super) fn prefix<'a>(
     key
 }
 
-/// The first key after all those that start with `prefix`, which begins with a number below the largest.
+/// The first key after all those that start with `prefix`, which begins with a number below the
+/// largest.
 pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {

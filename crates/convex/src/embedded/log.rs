@@ -17,8 +17,8 @@ pub(super) struct Revision<'a> {
     pub body: Option<&'a [u8]>,
 }
 
-/// Walks the log after a timestamp until `visit` returns true, and then on to the end of that transaction. Returns the last
-/// timestamp it came to, unless the log ran out.
+/// Walks the log after a timestamp until `visit` returns true, and then on to the end of that
+/// transaction. Returns the last timestamp it came to, unless the log ran out.
 pub(super) fn walk(
     reader: &Reader,
     after: i64,

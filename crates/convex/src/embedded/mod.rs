@@ -1,17 +1,22 @@
-//! A Convex-compatible store in one file: documents and their log, served over Convex's own HTTP API.
+//! A Convex-compatible store in one file: documents and their log, served over Convex's own HTTP
+//! API.
 //!
-//! It answers the streaming export and import, the data sync, Fivetran's calls, and three functions (`sluice:byUser`,
-//! `sluice:getMany`, `sluice:remove`) exactly as a hosted Convex deployment does, so that one client reads from both
-//! (`docs/convex.md` lists what is covered, and what differs). What it guarantees:
+//! It answers the streaming export and import, the data sync, Fivetran's calls, and three functions
+//! (`sluice:byUser`, `sluice:getMany`, `sluice:remove`) exactly as a hosted Convex deployment does,
+//! so that one client reads from both (`docs/convex.md` lists what is covered, and what differs).
+//! What it guarantees:
 //!
 //! - A write that was answered is on the disk. Requests that arrive together share one flush.
-//! - Every transaction has a timestamp (ns since the epoch) later than all before it, across restarts and clock changes.
-//! - A snapshot shows one moment, however long its pages take to read and whatever is written meanwhile.
+//! - Every transaction has a timestamp (ns since the epoch) later than all before it, across
+//!   restarts and clock changes.
+//! - A snapshot shows one moment, however long its pages take to read and whatever is written
+//!   meanwhile.
 //!
-//! How a request flows: `http` checks it and hands reads to a blocking thread with a `store::Reader` of its own
-//! (`snapshot`, `deltas`, `data_sync`, `functions`), writes (`import`, `table_import`, `fivetran`, `functions`) to the one
-//! `writer` as a `transaction::Transaction`. Documents are stored as the text they are served as (`document`). What takes
-//! longer than a request may is done by `housekeeping`, a little at a time.
+//! How a request flows: `http` checks it and hands reads to a blocking thread with a
+//! `store::Reader` of its own (`snapshot`, `deltas`, `data_sync`, `functions`), writes (`import`,
+//! `table_import`, `fivetran`, `functions`) to the one `writer` as a `transaction::Transaction`.
+//! Documents are stored as the text they are served as (`document`). What takes longer than a
+//! request may is done by `housekeeping`, a little at a time.
 //!
 //! | metric | what |
 //! |---|---|
@@ -114,7 +119,8 @@ pub enum EmbeddedError {
     Database(#[from] rusqlite::Error),
 }
 
-/// The store. Cheap to clone; when the last clone (and the last router) is dropped, what was accepted is written first.
+/// The store. Cheap to clone; when the last clone (and the last router) is dropped, what was
+/// accepted is written first.
 #[derive(Clone)]
 pub struct Embedded {
     inner: Arc<Inner>,

@@ -1,4 +1,5 @@
-//! Which names tables and fields may have, and how the streaming import repairs those that may not be used.
+//! Which names tables and fields may have, and how the streaming import repairs those that may not
+//! be used.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ const MAX_REPAIRED_FIELDS: usize = 4096;
 /// What repaired names begin with.
 const REPAIRED: &str = "source_";
 
-/// Whether `name` may name a table (or a column of a primary key): `[A-Za-z_][A-Za-z0-9_]*`, at most 64 bytes, not only
-/// underscores.
+/// Whether `name` may name a table (or a column of a primary key): `[A-Za-z_][A-Za-z0-9_]*`, at
+/// most 64 bytes, not only underscores.
 pub(super) fn is_identifier(name: &str) -> bool {
     let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     starts_well
@@ -28,12 +29,14 @@ pub(super) fn is_identifier(name: &str) -> bool {
         && name.bytes().any(|byte| byte != b'_')
 }
 
-/// Whether this may be the path of a component: names of letters, digits and underscores, joined by slashes. The root's is empty.
+/// Whether this may be the path of a component: names of letters, digits and underscores, joined by
+/// slashes. The root's is empty.
 pub(super) fn is_component_path(path: &str) -> bool {
     path.is_empty() || path.split('/').all(is_identifier)
 }
 
-/// Checks the names of fields, at any depth, that are taken as they are. The error names the one that cannot be.
+/// Checks the names of fields, at any depth, that are taken as they are. The error names the one
+/// that cannot be.
 pub(super) fn check_field_names(fields: &Object) -> Result<(), String> {
     for (name, value) in fields {
         if !is_field_name(name) {
@@ -104,15 +107,15 @@ impl StreamName {
     }
 }
 
-/// What the names of a table's fields were that a repair may have made: two names are never one column, be it in one record or in
-/// different ones, at whatever depth.
+/// What the names of a table's fields were that a repair may have made: two names are never one
+/// column, be it in one record or in different ones, at whatever depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct FieldOrigins(BTreeMap<String, String>);
 
 impl FieldOrigins {
-    /// Notes what a field's name was. Error: 400 `InvalidFieldName` when another name has become the same, or a table has too many
-    /// such names.
+    /// Notes what a field's name was. Error: 400 `InvalidFieldName` when another name has become
+    /// the same, or a table has too many such names.
     fn note(&mut self, repaired: &str, name: &str) -> Result<(), RequestError> {
         let refuse = |message| Err(RequestError::bad_request("InvalidFieldName", message));
         match self.0.get(repaired) {
@@ -147,8 +150,9 @@ impl FieldOrigins {
     }
 }
 
-/// Repairs the names of an imported record's fields, at any depth. A repaired name depends on nothing but the name it was, so
-/// that a column is the same in every record. Error: 400 `InvalidFieldName` when no repair helps, or as `origins` says.
+/// Repairs the names of an imported record's fields, at any depth. A repaired name depends on
+/// nothing but the name it was, so that a column is the same in every record. Error: 400
+/// `InvalidFieldName` when no repair helps, or as `origins` says.
 pub(super) fn repair_field_names(
     fields: Object,
     origins: &mut FieldOrigins,
@@ -205,8 +209,8 @@ fn is_kept(name: &str, is_valid: fn(&str) -> bool) -> bool {
     is_valid(name) && !name.starts_with('_')
 }
 
-/// `source_` and the name in ASCII letters, digits and underscores, as Convex makes it. Of a name that has nothing to be
-/// written so, its digest. `None`: that is no valid name either.
+/// `source_` and the name in ASCII letters, digits and underscores, as Convex makes it. Of a name
+/// that has nothing to be written so, its digest. `None`: that is no valid name either.
 fn repair(name: &str, is_valid: fn(&str) -> bool) -> Option<String> {
     if is_kept(name, is_valid) {
         return Some(name.to_owned());

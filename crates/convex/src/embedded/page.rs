@@ -1,4 +1,5 @@
-//! Pages of documents on their way out: written by a blocking thread while the response is already being sent.
+//! Pages of documents on their way out: written by a blocking thread while the response is already
+//! being sent.
 
 use std::fs::File;
 use std::future::ready;
@@ -25,12 +26,13 @@ use super::error::RequestError;
 use super::selection::Columns;
 use super::value::{Format, Value, write_string};
 
-/// Large enough that sending costs little per byte, small enough that a response holds little memory.
+/// Large enough that sending costs little per byte, small enough that a response holds little
+/// memory.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks written ahead of the client.
 const CHUNKS_AHEAD: usize = 4;
-/// How long the thread that writes a page waits for its client in all. What the client has not taken then goes into a file, so that
-/// it holds neither a thread nor a view of the database.
+/// How long the thread that writes a page waits for its client in all. What the client has not
+/// taken then goes into a file, so that it holds neither a thread nor a view of the database.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where a page is written to.
@@ -45,7 +47,8 @@ pub(super) struct PageSink {
 }
 
 impl PageSink {
-    /// A sink whose pages go nowhere: its text stays to be looked at, as long as it is less than a chunk.
+    /// A sink whose pages go nowhere: its text stays to be looked at, as long as it is less than a
+    /// chunk.
     #[cfg(test)]
     pub fn detached() -> PageSink {
         PageSink::new(mpsc::channel(1).0, PathBuf::new())
@@ -62,7 +65,8 @@ impl PageSink {
         }
     }
 
-    /// The text so far. Call [`flush_full`](PageSink::flush_full) after each document appended to it.
+    /// The text so far. Call [`flush_full`](PageSink::flush_full) after each document appended to
+    /// it.
     pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
@@ -71,7 +75,8 @@ impl PageSink {
         self.buffer.extend_from_slice(text.as_bytes());
     }
 
-    /// Passes on what was written once it is a chunk's worth. Errors: the client is gone; the disk is full.
+    /// Passes on what was written once it is a chunk's worth. Errors: the client is gone; the disk
+    /// is full.
     pub fn flush_full(&mut self) -> Result<(), RequestError> {
         if self.buffer.len() < CHUNK_BYTES {
             return Ok(());
@@ -153,8 +158,9 @@ impl Unsent {
     }
 }
 
-/// Answers 200 with the JSON that `produce` writes, which runs on a blocking thread. An error before the first chunk becomes the
-/// response; a later one breaks the connection off, so that the client cannot take a part for the whole.
+/// Answers 200 with the JSON that `produce` writes, which runs on a blocking thread. An error
+/// before the first chunk becomes the response; a later one breaks the connection off, so that the
+/// client cannot take a part for the whole.
 pub(super) async fn stream(
     embedded: &Embedded,
     produce: impl FnOnce(&mut PageSink) -> Result<(), RequestError> + Send + 'static,

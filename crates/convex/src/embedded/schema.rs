@@ -7,7 +7,8 @@ use super::error::RequestError;
 use super::shape::{ObjectShape, Shape};
 use super::value::Format;
 
-/// The schema of one table. Error: 400 `NoSchemaForExport` when its documents have too many different fields.
+/// The schema of one table. Error: 400 `NoSchemaForExport` when its documents have too many
+/// different fields.
 pub(super) fn table_schema(
     tablet: &Tablet,
     catalog: &Catalog,
@@ -118,7 +119,8 @@ impl SchemaWriter<'_> {
         }
     }
 
-    /// Ids are strings too: seen beside ordinary strings, or naming no table that is there, they count as such.
+    /// Ids are strings too: seen beside ordinary strings, or naming no table that is there, they
+    /// count as such.
     fn push_strings(&self, shape: &Shape, kinds: &mut Vec<Json>) {
         let tables: Option<Vec<&str>> = shape
             .ids

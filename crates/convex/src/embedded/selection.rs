@@ -96,8 +96,9 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Reads the selection from the parameters of a request. The first form that is well-formed is taken, as Convex does, down to
-    /// everything. Errors: 500 for a table that cannot exist and for leaving out `_id`.
+    /// Reads the selection from the parameters of a request. The first form that is well-formed is
+    /// taken, as Convex does, down to everything. Errors: 500 for a table that cannot exist and for
+    /// leaving out `_id`.
     pub fn from_parameters(parameters: &Map<String, Json>) -> Result<Selection, RequestError> {
         if let Some(json) = parameters.get("selection")
             && let Ok(selection) = Selection::deserialize(json)

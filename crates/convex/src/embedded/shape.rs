@@ -1,7 +1,7 @@
 //! What a table's documents look like, counted as they are written.
 //!
-//! A shape counts how often each kind of value was seen. Documents that go are counted off again, so the shape always describes
-//! the documents that are there.
+//! A shape counts how often each kind of value was seen. Documents that go are counted off again,
+//! so the shape always describes the documents that are there.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use super::id::DocumentId;
 use super::names::is_identifier;
 use super::value::{Object, Value, is_special};
 
-/// A nested object with more distinct fields than this, or with one whose name is no identifier, is taken for a record (a map with
-/// arbitrary keys), as in Convex: its fields are not counted.
+/// A nested object with more distinct fields than this, or with one whose name is no identifier, is
+/// taken for a record (a map with arbitrary keys), as in Convex: its fields are not counted.
 const MAX_OBJECT_FIELDS: usize = 64;
 /// So are documents, but only for more fields than one of them can have.
 const MAX_DOCUMENT_FIELDS: usize = 1024;

@@ -1,4 +1,5 @@
-//! `list_snapshot`: all documents as they were at one timestamp, page by page (section 7 of the wire contract).
+//! `list_snapshot`: all documents as they were at one timestamp, page by page (section 7 of the
+//! wire contract).
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use super::value::{Format, write_string};
 const PAGE_DOCUMENTS: usize = 1024;
 /// Work on a page.
 const PAGE_TIME: Duration = Duration::from_secs(60);
-/// Earlier revisions of one document that are stepped over before the scan jumps instead, so that a page's cost does not depend on
-/// how often its documents were changed.
+/// Earlier revisions of one document that are stepped over before the scan jumps instead, so that a
+/// page's cost does not depend on how often its documents were changed.
 const STEPS_BEFORE_JUMP: usize = 4;
 
 /// Where a page starts: after this document of this tablet.
@@ -176,11 +177,11 @@ pub(super) struct SnapshotRow<'a> {
     pub body: Option<&'a [u8]>,
 }
 
-/// Walks a tablet's documents after one of them, in the order of their ids, until `visit` returns true. Returns the last one's
-/// internal id then, and `None` when the tablet ran out.
+/// Walks a tablet's documents after one of them, in the order of their ids, until `visit` returns
+/// true. Returns the last one's internal id then, and `None` when the tablet ran out.
 ///
-/// Along the index this costs a step a revision, and a look into the log for each document. Revisions later than the snapshot are
-/// passed over in the index.
+/// Along the index this costs a step a revision, and a look into the log for each document.
+/// Revisions later than the snapshot are passed over in the index.
 pub(super) fn scan(
     reader: &Reader,
     tablet: TabletId,

@@ -11,8 +11,9 @@
 //! | `clock` | the last timestamp and creation time given out | one row |
 //! | `pruned` | how far the log was gone through to forget what is too old | one row |
 //!
-//! The file is in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of the process and of power, readers
-//! never wait for the writer, and each reader sees one state for as long as it reads.
+//! The file is in WAL mode with `synchronous=FULL`: a commit that returned survives the loss of the
+//! process and of power, readers never wait for the writer, and each reader sees one state for as
+//! long as it reads.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,8 @@ impl Store {
     /// Opens or creates the file at `path`. Also returns the one connection that writes.
     pub fn open(path: &Path) -> Result<(Arc<Store>, Connection), rusqlite::Error> {
         let writer = Connection::open(path)?;
-        // A page holds a handful of documents, which keeps nearly all bodies out of overflow chains.
+        // A page holds a handful of documents, which keeps nearly all bodies out of overflow
+        // chains.
         writer.pragma_update(None, "page_size", 16_384)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
         writer.pragma_update(None, "synchronous", "FULL")?;
@@ -142,7 +144,8 @@ impl Store {
                 db
             }
         };
-        // The state first: the database may then be newer than it, and rows above its timestamp are left out.
+        // The state first: the database may then be newer than it, and rows above its timestamp are
+        // left out.
         let state = self.state();
         db.execute_batch("BEGIN")?;
         Ok(Reader {
@@ -157,7 +160,8 @@ impl Store {
 fn configure(db: &Connection) -> Result<(), rusqlite::Error> {
     db.busy_timeout(Duration::from_secs(10))?;
     db.set_prepared_statement_cache_capacity(32);
-    // Reading through the page cache of the system instead of copying pages: most of the speed of large scans.
+    // Reading through the page cache of the system instead of copying pages: most of the speed of
+    // large scans.
     db.pragma_update(None, "mmap_size", 1i64 << 40)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)
 }
@@ -243,7 +247,8 @@ pub(super) fn read_id(row: &rusqlite::Row, column: usize) -> Result<u128, rusqli
     row.get(column).map(u128::from_be_bytes)
 }
 
-/// The revision of a document that is current in `db`: its text and whether it is tagged. `None` when it is not there.
+/// The revision of a document that is current in `db`: its text and whether it is tagged. `None`
+/// when it is not there.
 pub(super) fn current_revision(
     db: &Connection,
     tablet: TabletId,

@@ -1,5 +1,6 @@
-//! `POST /api/import`: documents for one table of any component, as JSON lines or as one JSON array. The way to write into components,
-//! which the streaming import does not reach, and to restore what was exported with its ids and creation times.
+//! `POST /api/import`: documents for one table of any component, as JSON lines or as one JSON
+//! array. The way to write into components, which the streaming import does not reach, and to
+//! restore what was exported with its ids and creation times.
 
 mod ids;
 
@@ -49,7 +50,8 @@ enum Mode {
 }
 
 impl TableImport {
-    /// Errors: 400 `BadQueryArgs`, `InvalidName`, `ImportInvalidName` or `ImportFormatNotSupported`.
+    /// Errors: 400 `BadQueryArgs`, `InvalidName`, `ImportInvalidName` or
+    /// `ImportFormatNotSupported`.
     pub fn new(
         table: Option<String>,
         component: Option<String>,
@@ -117,8 +119,9 @@ impl TableImport {
         Ok(())
     }
 
-    /// Makes the table ready for the documents, in the first transaction of the import. `number` is the table number of their ids,
-    /// if they have any. Errors: as above; 400 `ImportConflict` or `TableConflict` when the table cannot have documents of these ids.
+    /// Makes the table ready for the documents, in the first transaction of the import. `number` is
+    /// the table number of their ids, if they have any. Errors: as above; 400 `ImportConflict` or
+    /// `TableConflict` when the table cannot have documents of these ids.
     pub fn begin(
         &self,
         number: Option<u32>,
@@ -157,7 +160,8 @@ impl TableImport {
         Ok(())
     }
 
-    /// Whether the table has one of these documents already. `reader` may be older than the transaction that writes them.
+    /// Whether the table has one of these documents already. `reader` may be older than the
+    /// transaction that writes them.
     pub fn check_absent(
         &self,
         documents: &[Document],
@@ -219,8 +223,8 @@ impl Documents {
         Ok(())
     }
 
-    /// The documents of the next transaction. `None`: there are no more. Errors: 400 `ImportFailed`, `InvalidId`, or one of the
-    /// document limits.
+    /// The documents of the next transaction. `None`: there are no more. Errors: 400
+    /// `ImportFailed`, `InvalidId`, or one of the document limits.
     pub fn next(&mut self) -> Result<Option<Vec<Document>>, RequestError> {
         match self.format {
             ImportFormat::JsonLines => self.next_lines(),

@@ -105,8 +105,8 @@ impl Value {
         }
     }
 
-    /// Turns the tags of `convex_encoded_json` into the values they stand for: an object is a tag only when it has exactly one
-    /// key. `None` when a tag holds what it may not.
+    /// Turns the tags of `convex_encoded_json` into the values they stand for: an object is a tag
+    /// only when it has exactly one key. `None` when a tag holds what it may not.
     pub fn untag(self) -> Option<Value> {
         match self {
             Value::Array(items) => {
@@ -156,8 +156,8 @@ pub(super) fn write_field(name: &str, value: &Value, format: Format, out: &mut V
 
 /// Appends a JSON string.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
-    // Most text has nothing to escape. Looked at in blocks and without a way out of them, the search is a few vector
-    // instructions per block.
+    // Most text has nothing to escape. Looked at in blocks and without a way out of them, the
+    // search is a few vector instructions per block.
     let is_plain = |block: &[u8]| {
         !block.iter().fold(false, |found, byte| {
             found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\')
@@ -268,7 +268,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reads numbers as `export_json` means them: those without a point or an exponent are integers.
+    /// Reads numbers as `export_json` means them: those without a point or an exponent are
+    /// integers.
     fn numbers_by_form(json: serde_json::Value) -> Value {
         match json {
             serde_json::Value::Null => Value::Null,

@@ -1,7 +1,8 @@
 //! The one thread that writes.
 //!
-//! Requests that arrive while a commit is on its way to the disk wait together, and share the next one: each is a transaction
-//! with a timestamp of its own, and all of them are durable by one flush. Housekeeping goes along, and goes on while nobody asks.
+//! Requests that arrive while a commit is on its way to the disk wait together, and share the next
+//! one: each is a transaction with a timestamp of its own, and all of them are durable by one
+//! flush. Housekeeping goes along, and goes on while nobody asks.
 
 use std::iter;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ const IDLE_PAUSE: Duration = Duration::from_secs(60);
 type Job = Box<dyn FnOnce(&mut Batch) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), RequestError>) + Send>;
 
-/// Hands requests to the writing thread. Dropping it lets the thread finish what was handed over, and waits for that.
+/// Hands requests to the writing thread. Dropping it lets the thread finish what was handed over,
+/// and waits for that.
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +59,8 @@ impl Writer {
         })
     }
 
-    /// Runs `operation` as a transaction. When this returns `Ok`, it is on the disk and visible; after an error, nothing changed.
+    /// Runs `operation` as a transaction. When this returns `Ok`, it is on the disk and visible;
+    /// after an error, nothing changed.
     pub async fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Transaction) -> Result<T, RequestError> + Send + 'static,
@@ -66,7 +69,8 @@ impl Writer {
         let job: Job = Box::new(move |batch| {
             let outcome = batch.transact(operation);
             Box::new(move |committed| {
-                // Nobody listens any more when the client went away; what it asked for is done all the same.
+                // Nobody listens any more when the client went away; what it asked for is done all
+                // the same.
                 let _ = reply.send(committed.and(outcome));
             })
         });
@@ -109,8 +113,8 @@ impl Batch<'_> {
         Ok(value)
     }
 
-    /// Whether the commit can still come about. SQLite rolls back everything when the disk fails or is full: what is written
-    /// afterwards would be on the disk at once, and by itself.
+    /// Whether the commit can still come about. SQLite rolls back everything when the disk fails or
+    /// is full: what is written afterwards would be on the disk at once, and by itself.
     fn check(&mut self) -> Result<(), RequestError> {
         if self.broken.is_none() && self.db.is_autocommit() {
             self.broken = Some(RequestError::unusable());

@@ -28,8 +28,8 @@ impl ExportFiles {
         ExportFiles { client }
     }
 
-    /// Those of the user's files that have these ids, each at the places where it is asked for. The whole table is walked:
-    /// of several files with one `id` the newest may come last.
+    /// Those of the user's files that have these ids, each at the places where it is asked for. The
+    /// whole table is walked: of several files with one `id` the newest may come last.
     async fn spool_by_place(&self, user: &str, ids: &[String]) -> Result<Spool, ConvexError> {
         let mut asked: HashMap<&str, Asked> = HashMap::new();
         for (place, id) in ids.iter().enumerate() {

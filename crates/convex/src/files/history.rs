@@ -1,10 +1,10 @@
 //! The files of all users through time: as they were at one moment, and what was changed after it.
 //!
-//! A copy that is kept up to date walks the table once at a snapshot ([`FullWalk`]) and from then on
-//! the deltas after it ([`DeltaWalk`]). Both stream: a walk holds one batch at most, however large
-//! its pages are. Both can be resumed after a crash from what the last finished page said, which is
-//! the checkpoint to keep. Whatever comes between two checkpoints comes again then, and also when a
-//! connection breaks, so effects have to be idempotent by `_id` and `_ts`.
+//! A copy that is kept up to date walks the table once at a snapshot ([`FullWalk`]) and from then
+//! on the deltas after it ([`DeltaWalk`]). Both stream: a walk holds one batch at most, however
+//! large its pages are. Both can be resumed after a crash from what the last finished page said,
+//! which is the checkpoint to keep. Whatever comes between two checkpoints comes again then, and
+//! also when a connection breaks, so effects have to be idempotent by `_id` and `_ts`.
 
 use async_stream::try_stream;
 use bytes::Bytes;
@@ -37,8 +37,8 @@ impl History {
         self.client.now().await
     }
 
-    /// All documents as they were at `snapshot` (ns), from the page at `cursor` on; `None`: from the
-    /// first.
+    /// All documents as they were at `snapshot` (ns), from the page at `cursor` on; `None`: from
+    /// the first.
     pub fn walk(&self, snapshot: i64, cursor: Option<String>) -> FullWalk {
         FullWalk {
             client: self.client.clone(),
@@ -60,9 +60,10 @@ impl History {
 
     /// Whether the log still tells of a change that it once told of, at `ts`.
     ///
-    /// Emptying or replacing a table leaves no tombstones; the documents that went, and all that was
-    /// ever said of them, just vanish from the log. A change that is not there any more therefore
-    /// means that others went with it unsaid. [`ConvexError::CursorExpired`] when it is too old.
+    /// Emptying or replacing a table leaves no tombstones; the documents that went, and all that
+    /// was ever said of them, just vanish from the log. A change that is not there any more
+    /// therefore means that others went with it unsaid. [`ConvexError::CursorExpired`] when it is
+    /// too old.
     pub async fn remembers(&self, ts: i64) -> Result<bool, ConvexError> {
         let mut walk = self.deltas(ts - 1);
         loop {
@@ -76,8 +77,8 @@ impl History {
     }
 }
 
-/// A walk over all documents at one time, in no useful order. Documents that have no owner are among
-/// them, without a file.
+/// A walk over all documents at one time, in no useful order. Documents that have no owner are
+/// among them, without a file.
 pub struct FullWalk {
     client: Client,
     walk: Walk,
@@ -153,8 +154,9 @@ impl FullWalk {
     }
 }
 
-/// A walk over the changes after a time, in the order of commits. Every revision comes, not only the
-/// last one of a document. It has no end: where nothing more is known, it can be asked again later.
+/// A walk over the changes after a time, in the order of commits. Every revision comes, not only
+/// the last one of a document. It has no end: where nothing more is known, it can be asked again
+/// later.
 pub struct DeltaWalk {
     client: Client,
     /// Where the present page began.

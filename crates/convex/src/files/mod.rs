@@ -85,8 +85,9 @@ pub trait Files: Send + Sync {
 
     /// Deletes those of these documents that are the user's; tells how many were there. Idempotent.
     /// Through the import, documents without an `id` stay, and where the table's primary key index
-    /// is by `id` alone, those whose `id` another user's document has: [`ConvexError::NeedsFunctions`]
-    /// when only such are left, or when that index is by other fields.
+    /// is by `id` alone, those whose `id` another user's document has:
+    /// [`ConvexError::NeedsFunctions`] when only such are left, or when that index is by other
+    /// fields.
     fn delete<'a>(
         &'a self,
         user: &'a str,
@@ -123,8 +124,8 @@ pub fn files(client: Client, via: FilesVia) -> Arc<dyn Files> {
     }
 }
 
-/// Whether the deployment has the functions of `crates/convex/functions`. [`ConvexError::FunctionMissing`]
-/// or [`ConvexError::ForeignFunction`] when it has not.
+/// Whether the deployment has the functions of `crates/convex/functions`.
+/// [`ConvexError::FunctionMissing`] or [`ConvexError::ForeignFunction`] when it has not.
 pub async fn find_functions(client: &Client) -> Result<(), ConvexError> {
     FunctionFiles::find(client).await.map(drop)
 }

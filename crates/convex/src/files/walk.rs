@@ -8,7 +8,8 @@ use crate::{
 pub(super) const PAGE_RETRIES: u32 = 4;
 
 /// A walk over documents as the table was at one time, in no useful order. A page whose connection
-/// breaks is asked for again from its beginning, so a document may come twice, in the same revision.
+/// breaks is asked for again from its beginning, so a document may come twice, in the same
+/// revision.
 pub(super) struct Walk {
     client: Client,
     /// Whose documents to give; `None`: all.

@@ -1,4 +1,5 @@
-//! A client that copies tables by following the protocol, and by nothing else: list_snapshot to its end, then document_deltas.
+//! A client that copies tables by following the protocol, and by nothing else: list_snapshot to its
+//! end, then document_deltas.
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -144,7 +145,8 @@ impl Follower {
         let before = self.last;
         for row in rows(page) {
             let ts = row["_ts"].as_i64().unwrap();
-            // Later than the page before, too: no page goes on with a transaction that another began.
+            // Later than the page before, too: no page goes on with a transaction that another
+            // began.
             assert!(ts > before && ts >= self.last);
             self.last = ts;
             if row["_deleted"] == json!(true) {

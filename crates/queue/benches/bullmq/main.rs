@@ -1,13 +1,17 @@
-//! The queue against [BullMQ](https://docs.bullmq.io) on the same Valkey, in the same run: no-op jobs a second, the time from
-//! adding a job to its start and to its result, and memory. Needs Node.js; `make bench` installs BullMQ beside this file.
+//! The queue against [BullMQ](https://docs.bullmq.io) on the same Valkey, in the same run: no-op
+//! jobs a second, the time from adding a job to its start and to its result, and memory. Needs
+//! Node.js; `make bench` installs BullMQ beside this file.
 //!
-//! Each side is a process of its own that takes the same commands: `ours.rs` and `side.mjs`. Each is warmed up. The settings that
-//! each leaves open are tried first, and those that suit it best are used: the concurrency of a worker, and for BullMQ the jobs
-//! per `addBulk` and the automatic pipelining of its client. Then the sides take turns, and the first one to go changes from round to round. Valkey
-//! keeps its append-only file (`everysec`) and does not rewrite it meanwhile, for that stalls whoever comes next.
+//! Each side is a process of its own that takes the same commands: `ours.rs` and `side.mjs`. Each
+//! is warmed up. The settings that each leaves open are tried first, and those that suit it best
+//! are used: the concurrency of a worker, and for BullMQ the jobs per `addBulk` and the automatic
+//! pipelining of its client. Then the sides take turns, and the first one to go changes from round
+//! to round. Valkey keeps its append-only file (`everysec`) and does not rewrite it meanwhile, for
+//! that stalls whoever comes next.
 //!
 //! What is printed is the median of the rounds for each side, and the median of the rounds' ratios.
-//! `SLUICE_BENCH_ROUNDS` sets how many there are (5), `SLUICE_BENCH_WAITING` how many jobs wait in the full queue (1,000,000).
+//! `SLUICE_BENCH_ROUNDS` sets how many there are (5), `SLUICE_BENCH_WAITING` how many jobs wait in
+//! the full queue (1,000,000).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod ours;
@@ -37,7 +41,8 @@ const CALLERS: u64 = 100;
 /// Jobs that a draining worker runs at a time; the one that suits a side best is used.
 const CONCURRENCY: [u64; 5] = [25, 50, 100, 200, 400];
 
-/// Jobs that a worker runs at a time where latency is measured, on both sides: a job waits for those that a busy worker has.
+/// Jobs that a worker runs at a time where latency is measured, on both sides: a job waits for
+/// those that a busy worker has.
 const AT_HAND: u64 = 100;
 
 /// A day, in ms: not due while this runs.
@@ -106,7 +111,8 @@ fn compare(valkey: &TestValkey, sides: &mut [Side; 2], waiting: u64, rounds: u64
                 added,
                 json!({ "do": "drain", "queue": line, "jobs": added }),
             );
-            // One caller waits for one answer after the other, and so for as many round trips, which a PING is the least of.
+            // One caller waits for one answer after the other, and so for as many round trips,
+            // which a PING is the least of.
             let each = |seconds: f64| seconds * 1e6 / ALONE as f64;
             let ping = side.seconds(json!({ "do": "ping", "count": ALONE }));
             table.add(number, "PING, by one caller, µs each", each(ping));
@@ -313,7 +319,8 @@ impl Side {
         serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no answer to {command}"))
     }
 
-    /// The choice with which the command is fastest. What is drained is filled before, by what `fill` says for a queue.
+    /// The choice with which the command is fastest. What is drained is filled before, by what
+    /// `fill` says for a queue.
     fn best(
         &mut self,
         command: &Value,

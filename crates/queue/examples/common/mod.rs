@@ -1,4 +1,5 @@
-//! What the examples share: the queues of the Valkey that the command line names, workers, and waiting for jobs.
+//! What the examples share: the queues of the Valkey that the command line names, workers, and
+//! waiting for jobs.
 #![allow(dead_code)]
 
 use std::error::Error;

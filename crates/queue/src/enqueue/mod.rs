@@ -23,7 +23,8 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::TooLarge`],
-    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then the job may have been added all the same.
+    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then
+    /// the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let details = Details::of(&job, self.shared.payload_limit)?;
         let id = details.id.clone();
@@ -32,15 +33,17 @@ impl Queues {
         added.of(&id)
     }
 
-    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the jobs; the only errors
-    /// among them are [`QueueError::IdempotencyKeyReused`] and [`QueueError::BatchEnded`].
+    /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the
+    /// jobs; the only errors among them are [`QueueError::IdempotencyKeyReused`] and
+    /// [`QueueError::BatchEnded`].
     ///
-    /// Not a transaction: a worker may start the first jobs before the last ones are added. Those of one queue get their
-    /// places in line in the order given, unless Valkey goes away meanwhile.
+    /// Not a transaction: a worker may start the first jobs before the last ones are added. Those
+    /// of one queue get their places in line in the order given, unless Valkey goes away meanwhile.
     ///
     /// # Errors
-    /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any of the jobs; then none was added. When Valkey
-    /// does not answer, any of them may have been added.
+    /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any
+    /// of the jobs; then none was added. When Valkey does not answer, any of them may have been
+    /// added.
     pub async fn enqueue_all(
         &self,
         jobs: &[NewJob],

@@ -16,38 +16,45 @@ pub struct NewJob {
     /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
     /// [`WorkerConfig::version`](crate::WorkerConfig::version).
     pub version: u32,
-    /// What the handler gets, at most [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) bytes.
+    /// What the handler gets, at most
+    /// [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) bytes.
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
-    /// Who takes turns with others, if not the user: users, and whoever this names, take turns. See [`NewJob::priority`].
+    /// Who takes turns with others, if not the user: users, and whoever this names, take turns. See
+    /// [`NewJob::priority`].
     pub turn: Option<String>,
     /// Enqueueing answers with the job that counts as the same, if there is one.
     pub unique: Option<Unique>,
     /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
     pub idempotency: Option<Idempotency>,
-    /// The [batch](crate::Queues::open_batch) that the job is counted in, in the same queue. A job that is there already
-    /// does not join it.
+    /// The [batch](crate::Queues::open_batch) that the job is counted in, in the same queue. A job
+    /// that is there already does not join it.
     pub batch: Option<BatchId>,
-    /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried keeps its place, so
-    /// the next ones wait until it succeeds or its attempts are used up. A delayed job joins the line when it is due.
+    /// At most one job of a group runs at a time, in the order of enqueueing. A job that is retried
+    /// keeps its place, so the next ones wait until it succeeds or its attempts are used up. A
+    /// delayed job joins the line when it is due.
     pub group: Option<String>,
-    /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of enqueueing counts, not
-    /// the priority. Of the jobs of the default priority, those of different users take turns: each user has one in line, and
-    /// the next one joins it, at the end, when that starts.
+    /// 0 (first) to 9 (last; larger numbers count as 9). Default 5. Within a group the order of
+    /// enqueueing counts, not the priority. Of the jobs of the default priority, those of different
+    /// users take turns: each user has one in line, and the next one joins it, at the end, when
+    /// that starts.
     pub priority: u8,
-    /// How often the job may be started, crashes of its worker included, before it is dead. At least 1, default 8. None:
-    /// until it succeeds, however often that takes. One that kills its workers is dead [sooner](crate::WorkerConfig::losses).
+    /// How often the job may be started, crashes of its worker included, before it is dead. At
+    /// least 1, default 8. None: until it succeeds, however often that takes. One that kills its
+    /// workers is dead [sooner](crate::WorkerConfig::losses).
     pub max_attempts: Option<u32>,
-    /// How long it waits between its attempts. Default: as its worker [says](crate::WorkerConfig::backoff).
+    /// How long it waits between its attempts. Default: as its worker
+    /// [says](crate::WorkerConfig::backoff).
     pub backoff: Option<Backoff>,
     /// How long the job waits at least, in whole milliseconds, at most [`DELAY_LIMIT`]. One that is
-    /// [later in a chain](crate::Queues::enqueue_chain), or a [callback](crate::NewBatch), does so once what it waits for
-    /// has ended.
+    /// [later in a chain](crate::Queues::enqueue_chain), or a [callback](crate::NewBatch), does so
+    /// once what it waits for has ended.
     pub delay: Option<Duration>,
-    /// When the job may start at the earliest, to the millisecond and by the server's clock; a time in the past means at
-    /// once. Not together with `delay`; before the year 2970. For one that is later in a chain, or a callback: not before
-    /// that time either, once what it waits for has ended.
+    /// When the job may start at the earliest, to the millisecond and by the server's clock; a time
+    /// in the past means at once. Not together with `delay`; before the year 2970. For one that is
+    /// later in a chain, or a callback: not before that time either, once what it waits for has
+    /// ended.
     pub run_at: Option<SystemTime>,
     /// The job frees memory of the server, so it is added also while that is full. Default false.
     pub frees_memory: bool,

@@ -14,8 +14,8 @@ pub enum State {
     Waiting,
     /// Waits for its time.
     Scheduled,
-    /// Waits for a worker (that knows its version), for another job of its group or user to end, or for
-    /// the rate of its user.
+    /// Waits for a worker (that knows its version), for another job of its group or user to end, or
+    /// for the rate of its user.
     Available,
     /// A worker has it.
     Running,
@@ -56,8 +56,8 @@ impl State {
         }
     }
 
-    /// Reads it from a job's hash as [`crate::keys`] describes it: the field, if there is one, else by which others there are.
-    /// None when there is no job.
+    /// Reads it from a job's hash as [`crate::keys`] describes it: the field, if there is one, else
+    /// by which others there are. None when there is no job.
     pub(crate) fn read(
         state: Option<String>,
         has_finished_at: bool,
@@ -72,7 +72,8 @@ impl State {
         })
     }
 
-    /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the earlier to the later ones.
+    /// The keys, after the queue's root, that hold the jobs in this state. Jobs move from the
+    /// earlier to the later ones.
     pub(crate) fn sets(&self) -> &[&'static str] {
         match self {
             Self::Waiting => &["waiting"],

@@ -98,7 +98,8 @@ pub struct AttemptError {
     pub message: String,
 }
 
-/// How a job ended: with a result `T`, or refused for a reason `R`; as JSON until it is [read](Finished::parse).
+/// How a job ended: with a result `T`, or refused for a reason `R`; as JSON until it is
+/// [read](Finished::parse).
 #[derive(Debug, Clone)]
 pub enum Finished<T = Box<RawValue>, R = Box<RawValue>> {
     /// With this result.
@@ -183,8 +184,9 @@ impl JobView {
         Ok(result.map(serde_json::from_str).transpose()?)
     }
 
-    /// Reads a job's hash as [`crate::keys`] describes it. None when there is none. What cannot be read is left out, and
-    /// [noted](JobView::damage): it hides neither the rest of the job nor other jobs.
+    /// Reads a job's hash as [`crate::keys`] describes it. None when there is none. What cannot be
+    /// read is left out, and [noted](JobView::damage): it hides neither the rest of the job nor
+    /// other jobs.
     pub(crate) fn read(id: JobId, hash: HashMap<String, Vec<u8>>) -> Option<Self> {
         let mut fields = Fields::new(hash);
         let (state, seat) = (fields.text("state"), fields.number("seat"));

@@ -81,8 +81,8 @@ impl Twins {
         arguments
     }
 
-    /// Runs the script, now and then twice, as after a lost answer. The outcomes and ids that it answers with, those of new
-    /// jobs spelt out.
+    /// Runs the script, now and then twice, as after a lost answer. The outcomes and ids that it
+    /// answers with, those of new jobs spelt out.
     fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
         let mut arguments = [&[String::new()], arguments].concat();
         let mut answers: redis::Value = self.eval(|it| &it.enqueue, &arguments);

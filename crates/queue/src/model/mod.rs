@@ -1,7 +1,9 @@
-//! Random operations on a queue in a real Valkey and on a reference in memory, which must agree after each of them.
+//! Random operations on a queue in a real Valkey and on a reference in memory, which must agree
+//! after each of them.
 //!
-//! The scripts are called directly, with tokens and ids that the test gives out, so that a seed always does the same. Time
-//! passes by moving a job's due time or the end of its lease into the past.
+//! The scripts are called directly, with tokens and ids that the test gives out, so that a seed
+//! always does the same. Time passes by moving a job's due time or the end of its lease into the
+//! past.
 #![allow(clippy::unwrap_used)]
 
 mod adding;
@@ -159,7 +161,8 @@ impl Twins {
         }
     }
 
-    /// Whatever happened before: workers that know everything complete all that is left, and no trace of it stays.
+    /// Whatever happened before: workers that know everything complete all that is left, and no
+    /// trace of it stays.
     fn finish_everything(&mut self) {
         self.set_paused(false);
         self.set_limits(None, None);

@@ -72,7 +72,8 @@ impl Twins {
         did
     }
 
-    /// For one job: the next fetch finds it due, or its lease run out because its worker was killed.
+    /// For one job: the next fetch finds it due, or its lease run out because its worker was
+    /// killed.
     pub fn time_passes(&mut self) -> String {
         let waits = |state: &str| matches!(state, "scheduled" | "retrying" | "running");
         let Some(id) = self.any_job(waits) else {

@@ -25,10 +25,12 @@ use super::record::{Ending, record};
 use super::running::Running;
 use crate::Queues;
 
-/// Feeds an apalis worker with the jobs of one queue. It never fails: while Valkey is away it waits.
+/// Feeds an apalis worker with the jobs of one queue. It never fails: while Valkey is away it
+/// waits.
 ///
-/// apalis polls a backend only from its worker's task, and not at all while jobs end during a shutdown. So fetching and
-/// heartbeats are tasks of their own, and the worker merely takes what they bring.
+/// apalis polls a backend only from its worker's task, and not at all while jobs end during a
+/// shutdown. So fetching and heartbeats are tasks of their own, and the worker merely takes what
+/// they bring.
 pub struct ValkeyBackend {
     queues: Queues,
     queue: String,

@@ -26,7 +26,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How often a worker shows that it is alive; much less than after which it counts as gone.
 const SHOW: Duration = Duration::from_secs(1);
 
-/// While there is more to fetch, a fetch waits at most this long for that part of the places to be free.
+/// While there is more to fetch, a fetch waits at most this long for that part of the places to be
+/// free.
 const GATHERING: Duration = Duration::from_millis(1);
 const GATHERED_SHARE: usize = 8;
 
@@ -41,8 +42,8 @@ pub(super) struct Fetcher {
     pub stop: CancellationToken,
 }
 
-/// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that the script finds what
-/// a lost one leased.
+/// The token of the runs that a fetch begins. It stays the same until an answer arrives, so that
+/// the script finds what a lost one leased.
 struct Token {
     text: String,
     lost: bool,
@@ -58,8 +59,8 @@ impl Token {
 }
 
 impl Fetcher {
-    /// Runs until the backend is closed or the process drains. Between fetches it waits for an event, for the time when
-    /// the next job is due, or for the slow poll, whichever is first.
+    /// Runs until the backend is closed or the process drains. Between fetches it waits for an
+    /// event, for the time when the next job is due, or for the slow poll, whichever is first.
     pub async fn run(self) {
         let shared = self.queues.shared.clone();
         let mut events = shared.hub.queue(&self.queue);
@@ -78,7 +79,8 @@ impl Fetcher {
         let mut owes = false;
         loop {
             let free = self.free_slots();
-            // Without a free place there is only the housekeeping to do, and that at the pace of the slow poll.
+            // Without a free place there is only the housekeeping to do, and that at the pace of
+            // the slow poll.
             if let (None, Some(fetched_at)) = (&free, fetched_at) {
                 tokio::select! {
                     () = stopped() => break,
@@ -157,7 +159,8 @@ impl Fetcher {
         self.slots.clone().try_acquire_many_owned(free).ok()
     }
 
-    /// While there is more to fetch: waits a moment for more free places, so that jobs which end together are replaced together.
+    /// While there is more to fetch: waits a moment for more free places, so that jobs which end
+    /// together are replaced together.
     async fn gather(&self) {
         let share = self.config.concurrency.div_ceil(GATHERED_SHARE);
         let share = u32::try_from(share).unwrap_or(u32::MAX);

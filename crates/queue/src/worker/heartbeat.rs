@@ -1,5 +1,5 @@
-//! Extends the leases of a process from a thread of its own, with a connection of its own: whatever the handlers do to
-//! the threads they run on, the process stays alive in the eyes of the others.
+//! Extends the leases of a process from a thread of its own, with a connection of its own: whatever
+//! the handlers do to the threads they run on, the process stays alive in the eyes of the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// How many leases one script extends.
 const BATCH: usize = 500;
 
-/// Starts the thread. It beats at the interval that the returned sender holds, and ends when that is dropped.
+/// Starts the thread. It beats at the interval that the returned sender holds, and ends when that
+/// is dropped.
 pub(super) fn start(
     address: Address,
     scripts: Arc<Scripts>,

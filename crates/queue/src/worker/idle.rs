@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// By queue. A job that is added by this process reaches a worker that waits here without an event: it is woken at once, and
-/// its fetch arrives behind the job, on the same connection.
+/// By queue. A job that is added by this process reaches a worker that waits here without an event:
+/// it is woken at once, and its fetch arrives behind the job, on the same connection.
 #[derive(Default)]
 pub(crate) struct Idle(Mutex<HashMap<String, Waiting>>);
 

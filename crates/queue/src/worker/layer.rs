@@ -45,8 +45,8 @@ impl<S> Layer<S> for LeaseLayer {
     }
 }
 
-/// Runs each job in a task of its own, so that one that blocks or panics harms no other, and turns what comes of it into
-/// the script that ends the run. Answers when that is recorded.
+/// Runs each job in a task of its own, so that one that blocks or panics harms no other, and turns
+/// what comes of it into the script that ends the run. Answers when that is recorded.
 pub struct LeaseService<S> {
     layer: LeaseLayer,
     handler: S,
@@ -131,7 +131,8 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// What a handler's answer (none if it was dropped) means, given that it may have been asked to end.
+/// What a handler's answer (none if it was dropped) means, given that it may have been asked to
+/// end.
 fn ending(
     result: Option<Result<Box<RawValue>, JobError>>,
     stop: Option<Stop>,

@@ -11,8 +11,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::JobId;
 
-/// The right to run a job, until somebody else gets it. `run` names the run as its job's hash does: what is written by an
-/// older one is refused.
+/// The right to run a job, until somebody else gets it. `run` names the run as its job's hash does:
+/// what is written by an older one is refused.
 pub(crate) struct Lease {
     pub id: JobId,
     pub run: Arc<str>,
@@ -58,7 +58,8 @@ impl Lease {
     }
 }
 
-/// All leases of the process. One job may be in it twice, when this process got it again after it had lost it.
+/// All leases of the process. One job may be in it twice, when this process got it again after it
+/// had lost it.
 #[derive(Default)]
 pub(crate) struct Leases {
     held: Mutex<Held>,
@@ -120,8 +121,8 @@ impl Leases {
     }
 }
 
-/// One of a worker's places, taken by a job. While it lives the job's lease is extended; when it is dropped without the
-/// run having been recorded, the lease runs out and others take the job.
+/// One of a worker's places, taken by a job. While it lives the job's lease is extended; when it is
+/// dropped without the run having been recorded, the lease runs out and others take the job.
 pub(crate) struct Slot {
     leases: Arc<Leases>,
     number: u64,

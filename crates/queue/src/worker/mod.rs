@@ -40,17 +40,19 @@ pub struct WorkerConfig {
     pub name: String,
     /// How many jobs run at a time; no more are fetched.
     pub concurrency: usize,
-    /// After this long without a heartbeat others take the worker's jobs. Default 6 s; extended three times as often.
+    /// After this long without a heartbeat others take the worker's jobs. Default 6 s; extended
+    /// three times as often.
     pub lease: Duration,
     /// How often a worker looks without being woken. Default 4 s.
     pub poll: Duration,
-    /// How long failed jobs wait for their next attempt, unless they [say it themselves](crate::NewJob::backoff).
+    /// How long failed jobs wait for their next attempt, unless they
+    /// [say it themselves](crate::NewJob::backoff).
     pub backoff: Backoff,
-    /// The highest payload version that the handler knows. Jobs of newer ones are set aside, at no cost of an attempt,
-    /// until a worker that knows them fetches. Default: all versions.
+    /// The highest payload version that the handler knows. Jobs of newer ones are set aside, at no
+    /// cost of an attempt, until a worker that knows them fetches. Default: all versions.
     pub version: u32,
-    /// How many leases in a row a job may lose before it is dead, however many attempts it has left: it probably ends
-    /// the processes that run it. At least 1, default 3.
+    /// How many leases in a row a job may lose before it is dead, however many attempts it has
+    /// left: it probably ends the processes that run it. At least 1, default 3.
     pub losses: u32,
 }
 
@@ -116,23 +118,27 @@ impl Shared {
 }
 
 impl Queues {
-    /// The backend for an apalis worker on `queue`. Handlers get a [`Running`] and return a [`HandlerResult`]; the
-    /// backend's middleware records how the run ended. Each run is a task of its own.
+    /// The backend for an apalis worker on `queue`. Handlers get a [`Running`] and return a
+    /// [`HandlerResult`]; the backend's middleware records how the run ended. Each run is a task of
+    /// its own.
     ///
     /// `concurrency` bounds how many run at a time; apalis' own `concurrency` layer is not needed.
     ///
     /// # Panics
-    /// When the queue's name has other characters than `a-z`, `0-9` and `-`: it is a constant of the program.
+    /// When the queue's name has other characters than `a-z`, `0-9` and `-`: it is a constant of
+    /// the program.
     pub fn backend(&self, queue: &str, config: WorkerConfig) -> ValkeyBackend {
         assert!(check_queue(queue).is_ok(), "invalid queue name {queue:?}");
         ValkeyBackend::new(self.clone(), queue.to_owned(), config)
     }
 
-    /// Ends this process's work in good order: nothing more is fetched; jobs that were fetched but not started go back
-    /// at once, their attempt not counted; running ones have `grace` to end. Then their tokens fire, and after
-    /// [`STOP_GRACE`] they are dropped and go back to their place in line, the attempt not counted either.
+    /// Ends this process's work in good order: nothing more is fetched; jobs that were fetched but
+    /// not started go back at once, their attempt not counted; running ones have `grace` to end.
+    /// Then their tokens fire, and after [`STOP_GRACE`] they are dropped and go back to their place
+    /// in line, the attempt not counted either.
     ///
-    /// Afterwards the apalis workers have nothing left to do and end as soon as their monitor is shut down.
+    /// Afterwards the apalis workers have nothing left to do and end as soon as their monitor is
+    /// shut down.
     pub async fn drain(&self, grace: Duration) {
         let workers = &self.shared.workers;
         workers.draining.cancel();

@@ -18,7 +18,8 @@ use crate::queues::Shared;
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
-/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey could not be told.
+/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey
+/// could not be told.
 pub(crate) const OUTCOMES: [&str; 10] = [
     "completed",
     "refused",
@@ -69,7 +70,8 @@ impl Ending {
     }
 }
 
-/// Ends a run in the queue. Tries for as long as Valkey may be away; should it be in vain, the lease runs out.
+/// Ends a run in the queue. Tries for as long as Valkey may be away; should it be in vain, the
+/// lease runs out.
 pub(super) async fn record(
     queues: &Queues,
     lease: &Arc<Lease>,

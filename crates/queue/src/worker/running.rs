@@ -23,21 +23,23 @@ pub type HandlerResult<T = Box<RawValue>> = Result<T, JobError>;
 /// How a run may end without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Something went wrong that may be better next time: the job is tried again after a pause, as often as it may.
+    /// Something went wrong that may be better next time: the job is tried again after a pause, as
+    /// often as it may.
     #[error("{0}")]
     Retry(String),
-    /// Valkey was away or busy: the job is tried again after a pause, and the attempt does not count, for the first
-    /// [`OUTAGES`](crate::keys::OUTAGES) times.
+    /// Valkey was away or busy: the job is tried again after a pause, and the attempt does not
+    /// count, for the first [`OUTAGES`](crate::keys::OUTAGES) times.
     #[error("{0}")]
     Outage(String),
-    /// The job ran and its answer is "no", for the given reason: it is completed and never tried again.
+    /// The job ran and its answer is "no", for the given reason: it is completed and never tried
+    /// again.
     #[error("refused: {0}")]
     Refuse(Box<RawValue>),
     /// It cannot ever succeed: straight to the dead letters.
     #[error("{0}")]
     Fatal(String),
-    /// It has done a part and lets others go first: it joins the end of its line, and the attempt does not count. What the
-    /// next run has to know is [saved](Running::save_checkpoint) before.
+    /// It has done a part and lets others go first: it joins the end of its line, and the attempt
+    /// does not count. What the next run has to know is [saved](Running::save_checkpoint) before.
     #[error("to be continued")]
     Yield,
     /// It ended because it was asked to.
@@ -58,8 +60,8 @@ impl JobError {
     }
 }
 
-/// What a run's own calls of the queue fail with: [`JobError::Fatal`] what is kept of the job in another shape,
-/// [`JobError::Outage`] a Valkey that is away or busy, [`JobError::Retry`] all else.
+/// What a run's own calls of the queue fail with: [`JobError::Fatal`] what is kept of the job in
+/// another shape, [`JobError::Outage`] a Valkey that is away or busy, [`JobError::Retry`] all else.
 impl From<QueueError> for JobError {
     fn from(error: QueueError) -> Self {
         let message = error.to_string();
@@ -152,8 +154,9 @@ impl Running {
         Ok(serde_json::from_slice(&self.job.payload)?)
     }
 
-    /// What came before leaves this job: for one of a [chain](Queues::enqueue_chain) the result of the job before it, for a
-    /// callback of a [batch](Queues::open_batch) the batch's [`BatchCounts`](crate::BatchCounts). None for all others.
+    /// What came before leaves this job: for one of a [chain](Queues::enqueue_chain) the result of
+    /// the job before it, for a callback of a [batch](Queues::open_batch) the batch's
+    /// [`BatchCounts`](crate::BatchCounts). None for all others.
     ///
     /// # Errors
     /// [`QueueError::Json`] when it has another shape.
@@ -187,8 +190,9 @@ impl Running {
         self.job.trace.as_deref()
     }
 
-    /// Fires when the run shall end: an operator cancelled the job, somebody else has it, or the process ends and its
-    /// grace period is over. The handler is dropped [`STOP_GRACE`](crate::STOP_GRACE) later.
+    /// Fires when the run shall end: an operator cancelled the job, somebody else has it, or the
+    /// process ends and its grace period is over. The handler is dropped
+    /// [`STOP_GRACE`](crate::STOP_GRACE) later.
     pub fn cancelled(&self) -> CancellationToken {
         self.lease.stopped.clone()
     }
@@ -218,8 +222,9 @@ impl Running {
         save(&self.queues, &self.lease, Some(("progress", &value))).await
     }
 
-    /// Asks Valkey whether this run still has its job. A process that stood still may wake up after the job was run by
-    /// another and ended, and what it reads from then on, it reads too late: what a handler relies on, it reads before this.
+    /// Asks Valkey whether this run still has its job. A process that stood still may wake up after
+    /// the job was run by another and ended, and what it reads from then on, it reads too late:
+    /// what a handler relies on, it reads before this.
     ///
     /// # Errors
     /// [`QueueError::LeaseLost`] when not, and when Valkey does not answer.
@@ -227,10 +232,11 @@ impl Running {
         save(&self.queues, &self.lease, None).await
     }
 
-    /// Adds a line to the job's log, which operators see with the job and which goes with it. Costs no waiting: lines are
-    /// sent together each [`PROGRESS_INTERVAL`] and before the run ends. Of a job's lines the last
-    /// [`LOG_LINES`](crate::LOG_LINES) are kept, up to [`LOG_LIMIT`](crate::LOG_LIMIT) bytes; what has more than
-    /// [`LINE_LIMIT`](crate::LINE_LIMIT) bytes is cut. Lines of a run that has lost its lease are dropped.
+    /// Adds a line to the job's log, which operators see with the job and which goes with it. Costs
+    /// no waiting: lines are sent together each [`PROGRESS_INTERVAL`] and before the run ends. Of a
+    /// job's lines the last [`LOG_LINES`](crate::LOG_LINES) are kept, up to
+    /// [`LOG_LIMIT`](crate::LOG_LIMIT) bytes; what has more than [`LINE_LIMIT`](crate::LINE_LIMIT)
+    /// bytes is cut. Lines of a run that has lost its lease are dropped.
     pub fn log(&self, level: LogLevel, text: impl AsRef<str>) {
         self.log
             .add(&self.queues, &self.lease, level, text.as_ref());
@@ -241,7 +247,8 @@ impl Running {
         serde_json::from_slice(self.job.checkpoint.as_deref()?).ok()
     }
 
-    /// Keeps something for the next attempt, should this one fail. At most [`CHECKPOINT_LIMIT`] bytes.
+    /// Keeps something for the next attempt, should this one fail. At most [`CHECKPOINT_LIMIT`]
+    /// bytes.
     ///
     /// # Errors
     /// [`QueueError::LeaseLost`], [`QueueError::TooLarge`], and when Valkey does not answer.

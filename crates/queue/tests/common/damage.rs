@@ -3,7 +3,8 @@
 use redis::{Connection, Value};
 use sluice_queue::JobId;
 
-/// Sends a command whose key is the first argument, below the root of a queue, to the node that has it.
+/// Sends a command whose key is the first argument, below the root of a queue, to the node that has
+/// it.
 pub fn damage(node: &mut Connection, queue: &str, command: &str, key: &str, arguments: &[&str]) {
     let _: Value = redis::cmd(command)
         .arg(format!("sq1:{{{queue}}}:{key}"))

@@ -1,4 +1,5 @@
-//! What the tests of the queue share: a Valkey, a handle to its queues, and apalis workers that can be stopped.
+//! What the tests of the queue share: a Valkey, a handle to its queues, and apalis workers that can
+//! be stopped.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod damage;

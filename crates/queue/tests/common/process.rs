@@ -1,4 +1,5 @@
-//! A worker in a process of its own: the test binary itself, started again to run one of its ignored tests.
+//! A worker in a process of its own: the test binary itself, started again to run one of its
+//! ignored tests.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -19,7 +20,8 @@ impl Process {
         Self::start_at(&valkey.url(), role, &[])
     }
 
-    /// As [`Process::start`], on the Valkey or cluster at `url`, with further variables in its environment.
+    /// As [`Process::start`], on the Valkey or cluster at `url`, with further variables in its
+    /// environment.
     pub fn start_at(url: &str, role: &str, environment: &[(&str, &str)]) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", role])

@@ -5,8 +5,8 @@
 //! | `sb1:{board}:session:<digest>` | string: a [`Session`](super::Session) as JSON | the lifetime of the session |
 //! | `sb1:{board}:operator:<digest>` | sorted set: the keys of an operator's sessions by when they began, ms; at most [`super::MOST_SESSIONS`], some of which may be over | the longest of their lifetimes |
 //!
-//! Digests are SHA-256, of the session's id and of the operator's name. Who sees the keys cannot tell the id, which alone lets
-//! its holder in.
+//! Digests are SHA-256, of the session's id and of the operator's name. Who sees the keys cannot
+//! tell the id, which alone lets its holder in.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,8 @@
 //! Who is logged in to the queue board.
 //!
-//! A session is what is left of a token once it was verified: whose it is, and until when. The token itself is not kept. Its
-//! id is a secret that its holder's cookie carries; [`keys`] lists what Valkey has instead.
+//! A session is what is left of a token once it was verified: whose it is, and until when. The
+//! token itself is not kept. Its id is a secret that its holder's cookie carries; [`keys`] lists
+//! what Valkey has instead.
 
 pub mod keys;
 
@@ -39,7 +40,8 @@ impl Sessions {
         Sessions { valkey }
     }
 
-    /// Begins a session, which Valkey drops after `lifetime`, and returns its id: 64 hexadecimal digits that nobody can guess.
+    /// Begins a session, which Valkey drops after `lifetime`, and returns its id: 64 hexadecimal
+    /// digits that nobody can guess.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -62,7 +64,8 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The session with this id, while it lasts. One that another version of Sluice keeps in another way is none.
+    /// The session with this id, while it lasts. One that another version of Sluice keeps in
+    /// another way is none.
     ///
     /// # Errors
     /// As [`Sessions::open`].

@@ -1,7 +1,8 @@
 //! The ranking of what is accessed most.
 //!
-//! A read writes nothing. Its access is gathered in the process, and all that were gathered within [`GATHER`] are recorded
-//! together. A process that is killed, and a Valkey that takes no writes, lose those: they are statistics.
+//! A read writes nothing. Its access is gathered in the process, and all that were gathered within
+//! [`GATHER`] are recorded together. A process that is killed, and a Valkey that takes no writes,
+//! lose those: they are statistics.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError};
@@ -67,8 +68,8 @@ impl Gathered {
 }
 
 impl Cache {
-    /// Notes that `user` was given the entry `id`, which a lookup found, or missed, in `epoch`. It ranks within about a
-    /// second, or when [`Cache::record_accesses`] is called.
+    /// Notes that `user` was given the entry `id`, which a lookup found, or missed, in `epoch`. It
+    /// ranks within about a second, or when [`Cache::record_accesses`] is called.
     pub fn note_access(&self, user: &str, id: &str, epoch: u64) {
         let is_first = {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,8 +148,8 @@ impl Cache {
         cmd
     }
 
-    /// The ids with the highest access score, best first, from the place `from` (0 is the best) on, `limit` at most; none for
-    /// a user without recorded activity.
+    /// The ids with the highest access score, best first, from the place `from` (0 is the best) on,
+    /// `limit` at most; none for a user without recorded activity.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].

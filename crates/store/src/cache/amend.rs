@@ -22,21 +22,22 @@ static AMEND: LazyLock<Script> = LazyLock::new(|| {
 pub struct Amended {
     /// How many cached entries were refreshed, added or removed.
     pub touched: u64,
-    /// User and id of what the document left that a bulk set showed under it: another one may be the newest now, which is
-    /// for [`Cache::succeed`].
+    /// User and id of what the document left that a bulk set showed under it: another one may be
+    /// the newest now, which is for [`Cache::succeed`].
     pub left: Vec<(Box<str>, String)>,
 }
 
 impl Cache {
-    /// Brings whatever is cached of `user` up to date with changes in Convex, in whichever order and however often they
-    /// arrive. In the bulk set the later of two changes of one document holds, and of two documents with one id the newer is
-    /// shown; a single entry is dropped, and fetched anew when it is read, unless it is just the revision that a change
-    /// brought. What is not cached stays so, except that a complete set (`allOne` or `allTwo` without skips) gains
-    /// new files, at the end of its order. A revision that would take the set above the limit leaves it and is read through
-    /// from then on.
+    /// Brings whatever is cached of `user` up to date with changes in Convex, in whichever order
+    /// and however often they arrive. In the bulk set the later of two changes of one document
+    /// holds, and of two documents with one id the newer is shown; a single entry is dropped, and
+    /// fetched anew when it is read, unless it is just the revision that a change brought. What is
+    /// not cached stays so, except that a complete set (`allOne` or `allTwo` without skips) gains
+    /// new files, at the end of its order. A revision that would take the set above the limit
+    /// leaves it and is read through from then on.
     ///
-    /// Returns the ids that the document left which the bulk set showed: another one may be the newest now, which is for
-    /// [`Cache::succeed`].
+    /// Returns the ids that the document left which the bulk set showed: another one may be the
+    /// newest now, which is for [`Cache::succeed`].
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -49,8 +50,9 @@ impl Cache {
         Ok(left)
     }
 
-    /// As [`Cache::amend`], for documents that were found to have ids which others left: they take their places also in a
-    /// set that is not complete. The time of each change is one since which the revision holds.
+    /// As [`Cache::amend`], for documents that were found to have ids which others left: they take
+    /// their places also in a set that is not complete. The time of each change is one since which
+    /// the revision holds.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].

@@ -14,8 +14,9 @@ static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 impl Cache {
-    /// Drops all entries of `user`, staged ones too, in one step, and with `activity` the ranking as well. The epoch moves with it, so that syncs,
-    /// prefetches and fetches begun before are refused. Returns the distinct ids that were cached.
+    /// Drops all entries of `user`, staged ones too, in one step, and with `activity` the ranking
+    /// as well. The epoch moves with it, so that syncs, prefetches and fetches begun before are
+    /// refused. Returns the distinct ids that were cached.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].

@@ -17,9 +17,11 @@
 //! | `activity:<half-life in ms>` | sorted set: id by log2 of its decayed access weight | 32 half-lives after the last access |
 //! | `lease:<id>` | string: nonce of the caller that fetches this id, or `stale` once a later revision was seen | 5 s |
 //!
-//! Outside of any user's slot: [`RECENT_USERS`], a sorted set of users by the second of their last access, the last 100,000.
+//! Outside of any user's slot: [`RECENT_USERS`], a sorted set of users by the second of their last
+//! access, the last 100,000.
 //!
-//! The half-life is in the name of the ranking because scores of different half-lives cannot be compared.
+//! The half-life is in the name of the ranking because scores of different half-lives cannot be
+//! compared.
 
 use std::time::Duration;
 
@@ -31,7 +33,8 @@ pub(super) const STAGING_TTL: Duration = Duration::from_secs(15 * 60);
 pub(super) const EPOCH_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long one caller has for fetching an entry before another may.
 pub(super) const FETCH_LEASE: Duration = Duration::from_secs(5);
-/// After so many half-lives without an access a ranking is forgotten: a weight is down to 2^-32 by then.
+/// After so many half-lives without an access a ranking is forgotten: a weight is down to 2^-32 by
+/// then.
 pub(super) const ACTIVITY_HALF_LIVES: u32 = 32;
 
 /// The keys of one user that do not depend on anything else.

@@ -27,12 +27,14 @@ pub struct ListPage {
     pub generation: u64,
 }
 
-/// Where a list goes on, and the state of the cache it belongs to. As text: `<phase>-<epoch>-<generation>-<position>`.
+/// Where a list goes on, and the state of the cache it belongs to. As text:
+/// `<phase>-<epoch>-<generation>-<position>`.
 struct Cursor {
     phase: Phase,
     epoch: u64,
     generation: u64,
-    /// In the bulk set an index of its order; among single entries the expiry of the last one seen, in µs.
+    /// In the bulk set an index of its order; among single entries the expiry of the last one seen,
+    /// in µs.
     position: u64,
 }
 
@@ -43,15 +45,16 @@ enum Phase {
 }
 
 impl Cache {
-    /// One page of at most `limit` (1 to 1,000) entries: the bulk set in rank order as of its sync, then the single entries by
-    /// expiry. All pages of a list show one state of the bulk set. Single entries come and go meanwhile, and one that is
-    /// written anew may appear again.
+    /// One page of at most `limit` (1 to 1,000) entries: the bulk set in rank order as of its sync,
+    /// then the single entries by expiry. All pages of a list show one state of the bulk set.
+    /// Single entries come and go meanwhile, and one that is written anew may appear again.
     ///
-    /// A page is short of `limit`, rarely, where many entries in a row were removed from the set; only a missing cursor ends
-    /// the list.
+    /// A page is short of `limit`, rarely, where many entries in a row were removed from the set;
+    /// only a missing cursor ends the list.
     ///
     /// # Errors
-    /// [`StoreError::CursorExpired`] when a sync or an invalidate has replaced that state; [`StoreError::InvalidCursor`].
+    /// [`StoreError::CursorExpired`] when a sync or an invalidate has replaced that state;
+    /// [`StoreError::InvalidCursor`].
     pub async fn list(
         &self,
         user: &str,

@@ -1,5 +1,5 @@
-//! The metadata cache: per user one bulk set that a sync replaces as a whole, single entries cached on access, and the
-//! ranking of what is read most.
+//! The metadata cache: per user one bulk set that a sync replaces as a whole, single entries cached
+//! on access, and the ranking of what is read most.
 //!
 //! Each step that must be atomic is one script under `lua/cache/`; `keys` lists what they work on.
 
@@ -29,7 +29,8 @@ pub use staging::{Committed, Pushed, Staging};
 /// The highest limit of a bulk set: 450 MB of ids and serialized entries, summed.
 pub const MAX_LIMIT_BYTES: u64 = 450_000_000;
 
-/// Payload of one script call: long enough that its fixed cost vanishes, short enough that others wait for milliseconds only.
+/// Payload of one script call: long enough that its fixed cost vanishes, short enough that others
+/// wait for milliseconds only.
 const CHUNK_BYTES: usize = 512 * 1024;
 /// Entries of one script call. Lua's `unpack` takes at most 7,999 values, and an entry is two.
 const CHUNK_ENTRIES: usize = 1_000;
@@ -77,7 +78,8 @@ impl Default for CacheConfig {
 pub enum Overflow {
     /// The whole set is refused (`allOne`, `mostOne`).
     Refuse,
-    /// The entry is left out and counted; smaller ones after it may still go in (`allTwo`, `mostTwo`).
+    /// The entry is left out and counted; smaller ones after it may still go in (`allTwo`,
+    /// `mostTwo`).
     Skip,
 }
 
@@ -88,14 +90,16 @@ pub struct Entry {
     pub id: Box<str>,
     /// The document's `_id` in Convex; often the same.
     pub doc_id: Box<str>,
-    /// The serialized entry, an object with `id`; never empty. `id.len() + json.len()` bytes count against the limit.
+    /// The serialized entry, an object with `id`; never empty. `id.len() + json.len()` bytes count
+    /// against the limit.
     pub json: Bytes,
 }
 
 /// What a transaction in Convex did to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// When it was committed, ns. Of two changes of one document the later holds, in whichever order they arrive.
+    /// When it was committed, ns. Of two changes of one document the later holds, in whichever
+    /// order they arrive.
     pub ts: i64,
     /// The document's `_id` in Convex.
     pub doc_id: Box<str>,
@@ -124,7 +128,8 @@ impl Cache {
     /// A cache kept in `valkey`.
     ///
     /// # Errors
-    /// [`StoreError::Config`] when the limit is above [`MAX_LIMIT_BYTES`], or a duration is below a millisecond.
+    /// [`StoreError::Config`] when the limit is above [`MAX_LIMIT_BYTES`], or a duration is below a
+    /// millisecond.
     pub fn new(valkey: Valkey, config: CacheConfig) -> Result<Cache, StoreError> {
         if config.limit_bytes > MAX_LIMIT_BYTES {
             return Err(StoreError::Config(format!(
@@ -177,7 +182,8 @@ impl Entry {
     }
 }
 
-/// Cuts `items` into runs of at most [`CHUNK_ENTRIES`] and [`CHUNK_BYTES`], though never an item apart.
+/// Cuts `items` into runs of at most [`CHUNK_ENTRIES`] and [`CHUNK_BYTES`], though never an item
+/// apart.
 fn chunks<'a, T>(
     mut items: &'a [T],
     bytes: impl Fn(&T) -> usize + 'a,

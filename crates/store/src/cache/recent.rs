@@ -44,9 +44,10 @@ impl Noted {
 }
 
 impl Cache {
-    /// Users who had an access recorded within the entry TTL and were not invalidated since, those who read last first, from the
-    /// place `from` (0 is the last reader) on, `limit` at most. Each comes with the second of an access of at most about a
-    /// minute before the last one. An invalidate that is going on may have left a user here: an epoch of that second or later
+    /// Users who had an access recorded within the entry TTL and were not invalidated since, those
+    /// who read last first, from the place `from` (0 is the last reader) on, `limit` at most. Each
+    /// comes with the second of an access of at most about a minute before the last one. An
+    /// invalidate that is going on may have left a user here: an epoch of that second or later
     /// shows it.
     ///
     /// # Errors
@@ -70,8 +71,8 @@ impl Cache {
         Ok(users)
     }
 
-    /// Notes when these users read, in seconds, and in which epoch, and returns those who were not noted of late. It lies in another slot than
-    /// their keys, so no script of theirs can do it.
+    /// Notes when these users read, in seconds, and in which epoch, and returns those who were not
+    /// noted of late. It lies in another slot than their keys, so no script of theirs can do it.
     pub(super) async fn note_readers<'a>(
         &self,
         readers: impl Iterator<Item = (&'a str, u64, u64)>,

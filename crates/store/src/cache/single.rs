@@ -43,8 +43,9 @@ pub struct Lookup {
     pub epoch: u64,
 }
 
-/// The right to fetch an entry and to cache it: for [`FetchLease::LIFE`], then as often as [`Cache::extend_fetch`] renews it.
-/// What is fetched without it is good for an answer, but may be a former revision by the time it would be cached.
+/// The right to fetch an entry and to cache it: for [`FetchLease::LIFE`], then as often as
+/// [`Cache::extend_fetch`] renews it. What is fetched without it is good for an answer, but may be
+/// a former revision by the time it would be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLease {
     epoch: u64,
@@ -65,7 +66,8 @@ pub enum Source {
     Single,
 }
 
-/// What the script returns: epoch, where the entry is, and its JSON or whether the lease was granted.
+/// What the script returns: epoch, where the entry is, and its JSON or whether the lease was
+/// granted.
 fn lookup((epoch, source, rest): (u64, u8, Value), nonce: u64) -> Lookup {
     let (hit, granted) = match (source, rest) {
         (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), false),
@@ -90,9 +92,10 @@ enum Fetched {
 }
 
 impl Cache {
-    /// Looks up the entry `id`, first in the bulk set, then among the single ones. What is cached is found in one round trip
-    /// that writes nothing. On a miss one caller gets the lease for fetching it, until [`Cache::fill`] or
-    /// [`Cache::release_fetch`] ends it; where Valkey cannot be written, nobody does.
+    /// Looks up the entry `id`, first in the bulk set, then among the single ones. What is cached
+    /// is found in one round trip that writes nothing. On a miss one caller gets the lease for
+    /// fetching it, until [`Cache::fill`] or [`Cache::release_fetch`] ends it; where Valkey cannot
+    /// be written, nobody does.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -121,9 +124,10 @@ impl Cache {
         })
     }
 
-    /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when the user was invalidated
-    /// since the lease was granted, when [`Cache::amend`] saw a change of the entry during the fetch, or when the lease ran
-    /// out, so that it might have. Where a sync has cached the id meanwhile, its entry stays.
+    /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when
+    /// the user was invalidated since the lease was granted, when [`Cache::amend`] saw a change of
+    /// the entry during the fetch, or when the lease ran out, so that it might have. Where a sync
+    /// has cached the id meanwhile, its entry stays.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -165,9 +169,10 @@ impl Cache {
         self.valkey.query("release_fetch", &cmd, None).await
     }
 
-    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is refreshed there instead,
-    /// unless that set expires earlier: then the entry leaves it. `since` (ns) is a time before they were fetched: what the
-    /// bulk set has of a later one stays. Changes after it are to be given to [`Cache::amend`] when this is done.
+    /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is
+    /// refreshed there instead, unless that set expires earlier: then the entry leaves it. `since`
+    /// (ns) is a time before they were fetched: what the bulk set has of a later one stays. Changes
+    /// after it are to be given to [`Cache::amend`] when this is done.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when the user was invalidated since `epoch`.

@@ -1,4 +1,5 @@
-//! Bulk sync: entries are staged in chunks that nobody reads, then take the place of the live set in one step.
+//! Bulk sync: entries are staged in chunks that nobody reads, then take the place of the live set
+//! in one step.
 
 use std::sync::LazyLock;
 
@@ -43,8 +44,9 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// A set of entries on its way into the cache. A user has one: it ends when another attempt opens its own, or the user is
-/// invalidated. Dropped without commit, it expires by itself after 15 minutes.
+/// A set of entries on its way into the cache. A user has one: it ends when another attempt opens
+/// its own, or the user is invalidated. Dropped without commit, it expires by itself after 15
+/// minutes.
 pub struct Staging {
     valkey: Valkey,
     keys: Keys,
@@ -81,11 +83,12 @@ pub struct Committed {
 }
 
 impl Cache {
-    /// Starts a staging set for `user`, in place of what a former attempt may have left. It is bound to the user's epoch:
-    /// after an invalidate nothing more is written to it.
+    /// Starts a staging set for `user`, in place of what a former attempt may have left. It is
+    /// bound to the user's epoch: after an invalidate nothing more is written to it.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when the user is being invalidated; [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Superseded`] when the user is being invalidated; [`StoreError::Valkey`] and
+    /// [`StoreError::Pool`].
     pub async fn stage(&self, user: &str, policy: Overflow) -> Result<Staging, StoreError> {
         let staging = Staging {
             valkey: self.valkey.clone(),
@@ -110,13 +113,15 @@ impl Cache {
 }
 
 impl Staging {
-    /// Admits entries in order. The bytes are counted, and the limit kept, inside Valkey; an id that is staged already, or
-    /// was removed by [`Staging::amend`], is ignored. Returns the running totals.
+    /// Admits entries in order. The bytes are counted, and the limit kept, inside Valkey; an id
+    /// that is staged already, or was removed by [`Staging::amend`], is ignored. Returns the
+    /// running totals.
     ///
     /// # Errors
-    /// [`StoreError::LimitExceeded`] under [`Overflow::Refuse`] when an entry does not fit; what was staged is gone then.
-    /// [`StoreError::Superseded`] when the user's cache was invalidated; [`StoreError::StagingLost`] when the staging set
-    /// expired, was evicted, or made room for that of another attempt.
+    /// [`StoreError::LimitExceeded`] under [`Overflow::Refuse`] when an entry does not fit; what
+    /// was staged is gone then. [`StoreError::Superseded`] when the user's cache was invalidated;
+    /// [`StoreError::StagingLost`] when the staging set expired, was evicted, or made room for that
+    /// of another attempt.
     pub async fn push(&mut self, entries: &[Entry]) -> Result<Pushed, StoreError> {
         for chunk in chunks(entries, |entry| entry.id.len() + entry.json.len()) {
             let bytes = chunk
@@ -126,7 +131,8 @@ impl Staging {
             let mut cmd = self.command(&PUSH, 3 * chunk.len(), bytes);
             cmd.arg(self.chunks_sent + 1).arg(millis(STAGING_TTL));
             for entry in chunk {
-                // What cannot fit is announced without its content: beyond the limit nothing needs to travel.
+                // What cannot fit is announced without its content: beyond the limit nothing needs
+                // to travel.
                 let fits = self.totals.bytes + entry.size() <= self.limit;
                 cmd.arg(&*entry.id)
                     .arg(entry.doc_id_if_different())
@@ -138,12 +144,12 @@ impl Staging {
         Ok(self.totals)
     }
 
-    /// Applies revisions and removals that were seen while staging. One that grew and no longer fits is refused, or leaves the
-    /// set and is counted as skipped. A file that is not staged is added (if it fits) only when `add_new`. Of two documents
-    /// with one id the newer is staged.
+    /// Applies revisions and removals that were seen while staging. One that grew and no longer
+    /// fits is refused, or leaves the set and is counted as skipped. A file that is not staged is
+    /// added (if it fits) only when `add_new`. Of two documents with one id the newer is staged.
     ///
-    /// Returns the ids that the document left which was staged: another one may be the newest now. It is added by a call of
-    /// this with `add_new`.
+    /// Returns the ids that the document left which was staged: another one may be the newest now.
+    /// It is added by a call of this with `add_new`.
     ///
     /// # Errors
     /// As [`Staging::push`].
@@ -169,9 +175,10 @@ impl Staging {
         Ok(left)
     }
 
-    /// Puts the set in the place of the live one, for all readers at once, and drops the user's single entries. `kind` is the
-    /// name of the sync type; `allOne` and `allTwo` make a set that later files are added to, as long as nothing is skipped.
-    /// `as_of` (ns) is the time up to which the set holds every change: [`Cache::amend`] passes over those until then.
+    /// Puts the set in the place of the live one, for all readers at once, and drops the user's
+    /// single entries. `kind` is the name of the sync type; `allOne` and `allTwo` make a set that
+    /// later files are added to, as long as nothing is skipped. `as_of` (ns) is the time up to
+    /// which the set holds every change: [`Cache::amend`] passes over those until then.
     ///
     /// # Errors
     /// As [`Staging::push`]. Nothing readers see has changed then.

@@ -1,4 +1,5 @@
-//! Whether bulk sets are whole. One of which a key was evicted or deleted is no set to readers; operators are to know.
+//! Whether bulk sets are whole. One of which a key was evicted or deleted is no set to readers;
+//! operators are to know.
 
 use redis::Pipeline;
 

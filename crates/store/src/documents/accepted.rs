@@ -1,8 +1,9 @@
 //! Writes that are accepted now and made by a job later.
 //!
-//! While one of them waits, a write that would be made at once is refused with [`DocumentError::Waiting`] and has to
-//! queue up behind it. An accepted write is made by [`Documents::write_accepted`], in one step with its leaving the set
-//! of accepted ones, so that it is made once however often its job is run.
+//! While one of them waits, a write that would be made at once is refused with
+//! [`DocumentError::Waiting`] and has to queue up behind it. An accepted write is made by
+//! [`Documents::write_accepted`], in one step with its leaving the set of accepted ones, so that it
+//! is made once however often its job is run.
 
 use std::sync::LazyLock;
 
@@ -33,7 +34,8 @@ static LET_GO: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// How many writes of a document that were accepted and not made can still be made by retrying their jobs.
+/// How many writes of a document that were accepted and not made can still be made by retrying
+/// their jobs.
 const LET_GO_LIMIT: usize = 100;
 
 /// A write that others wait for.
@@ -74,11 +76,12 @@ impl Documents {
         }
     }
 
-    /// Accepts a write, from when on no other may be made before it but those accepted earlier. Enqueue its job next, in
-    /// the group of its document, within a minute.
+    /// Accepts a write, from when on no other may be made before it but those accepted earlier.
+    /// Enqueue its job next, in the group of its document, within a minute.
     ///
     /// # Errors
-    /// [`DocumentError::IdempotencyKeyReused`], [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
+    /// [`DocumentError::IdempotencyKeyReused`], [`DocumentError::NoJsonModule`],
+    /// [`DocumentError::Store`].
     pub async fn accept(
         &self,
         service: &str,

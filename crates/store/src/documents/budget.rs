@@ -1,7 +1,8 @@
 //! What a change may still add to a document, drawn on while the document is being built.
 //!
-//! A few bytes of mutations can copy a document into itself again and again. So each of them draws on the budget before it
-//! adds anything: no state in between is larger or deeper than a document may be, and all copies together stay small.
+//! A few bytes of mutations can copy a document into itself again and again. So each of them draws
+//! on the budget before it adds anything: no state in between is larger or deeper than a document
+//! may be, and all copies together stay small.
 
 use serde::Serialize;
 use serde_json::{Serializer, Value};
@@ -73,8 +74,8 @@ impl Budget {
         }
     }
 
-    /// Makes a change, again if it was refused by an estimate only. A change that is refused must have left what is there as it
-    /// was, or be the same when it is made twice.
+    /// Makes a change, again if it was refused by an estimate only. A change that is refused must
+    /// have left what is there as it was, or be the same when it is made twice.
     pub fn spend<T>(
         &mut self,
         target: &mut T,
@@ -100,7 +101,8 @@ impl Budget {
         Ok(())
     }
 
-    /// Before a change of at most so many bytes that cannot be made twice: none of it is refused by an estimate.
+    /// Before a change of at most so many bytes that cannot be made twice: none of it is refused by
+    /// an estimate.
     pub fn ensure_estimate(&self, added: usize) -> Result<(), Refusal> {
         if !self.is_counted && self.bytes.saturating_add(added) > self.max_bytes {
             return Err(Refusal::TooLarge);
@@ -159,7 +161,8 @@ pub(super) fn size_of_name(name: &str, has_others: bool) -> usize {
     size(&name) + 1 + usize::from(has_others)
 }
 
-/// Whether a value is nested at most `limit` levels deep, itself being the first when it is an object or array.
+/// Whether a value is nested at most `limit` levels deep, itself being the first when it is an
+/// object or array.
 pub(super) fn fits_depth(value: &Value, limit: usize) -> bool {
     match value {
         Value::Object(fields) => object_fits(fields, limit),

@@ -15,7 +15,8 @@ pub type Data = Map<String, Value>;
 pub struct Document {
     /// Its revision, from 1.
     pub revision: u64,
-    /// When it was created, in milliseconds since 1970: tells it from others of its id that were there before.
+    /// When it was created, in milliseconds since 1970: tells it from others of its id that were
+    /// there before.
     pub created_at: u64,
     /// Whether it is deleted, and can be restored.
     pub deleted: bool,
@@ -60,8 +61,8 @@ struct Ends {
     deleted: bool,
 }
 
-/// The revision, and whether it is deleted, from an envelope's beginning and end, whatever the size of its data; none when
-/// these do not look as [`Envelope`] writes them.
+/// The revision, and whether it is deleted, from an envelope's beginning and end, whatever the size
+/// of its data; none when these do not look as [`Envelope`] writes them.
 fn ends(json: &str) -> Option<Ends> {
     // Names hold no quotes.
     let (_, rest) = json.strip_prefix(r#"{"service":""#)?.split_once('"')?;

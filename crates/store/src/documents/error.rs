@@ -5,7 +5,8 @@ use crate::StoreError;
 
 /// Why a document could not be read or written. Nothing has changed then.
 ///
-/// Those that are an answer, not a fault, can be written as JSON, `{"error":"revision_conflict",…}`, and read again.
+/// Those that are an answer, not a fault, can be written as JSON,
+/// `{"error":"revision_conflict",…}`, and read again.
 #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum DocumentError {
@@ -26,7 +27,8 @@ pub enum DocumentError {
         /// What the document is at; with its time of creation when the writer named one.
         current: Version,
     },
-    /// The document is in a state that the request's `If-Match` or `If-None-Match` rules out, or is not there.
+    /// The document is in a state that the request's `If-Match` or `If-None-Match` rules out, or is
+    /// not there.
     #[error(
         "the document {} the request's condition does not allow",
         current.map_or("is not there, which".to_owned(), |it| format!("is at revision {it}, which"))
@@ -113,7 +115,8 @@ pub enum DocumentError {
 }
 
 impl DocumentError {
-    /// Whether this is the answer to what was asked, rather than a fault that may be over the next time.
+    /// Whether this is the answer to what was asked, rather than a fault that may be over the next
+    /// time.
     pub fn is_answer(&self) -> bool {
         use DocumentError::*;
         match self {

@@ -39,7 +39,8 @@ pub enum Changes {
     Present(Document),
     /// As each write left it, oldest first; empty when there was none, not always all of them.
     Since(Vec<Document>),
-    /// As it is; what was in between is not known any more, or the revision is none of this document.
+    /// As it is; what was in between is not known any more, or the revision is none of this
+    /// document.
     Reset(Document),
 }
 
@@ -78,7 +79,8 @@ impl Documents {
         }
     }
 
-    /// Tells when to look for changes of a document. Begin to watch before the first look, so that nothing is missed.
+    /// Tells when to look for changes of a document. Begin to watch before the first look, so that
+    /// nothing is missed.
     pub fn watch(&self, service: &str, id: &str) -> Watcher {
         let hub = &self.hub;
         hub.listening.get_or_init(|| {
@@ -94,8 +96,8 @@ impl Documents {
     }
 }
 
-/// Hands nudges to those in this process who watch. A nudge says only that there is something to look at, so several may
-/// become one, and after a reconnect everybody looks.
+/// Hands nudges to those in this process who watch. A nudge says only that there is something to
+/// look at, so several may become one, and after a reconnect everybody looks.
 #[derive(Default)]
 pub(super) struct Hub {
     listening: OnceLock<()>,
@@ -128,8 +130,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Returns at the next nudge after the last call, or after `limit`: then it is time to look all the same, for a nudge may
-    /// get lost with the connection.
+    /// Returns at the next nudge after the last call, or after `limit`: then it is time to look all
+    /// the same, for a nudge may get lost with the connection.
     pub async fn nudged(&mut self, limit: Duration) {
         if let Some(receiver) = &mut self.receiver {
             let _ = timeout(limit, receiver.changed()).await;

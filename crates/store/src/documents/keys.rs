@@ -1,4 +1,5 @@
-//! Every key of the documents. All keys of a document lie in one slot: they begin `sd1:{<service>:<id>}:`.
+//! Every key of the documents. All keys of a document lie in one slot: they begin
+//! `sd1:{<service>:<id>}:`.
 //!
 //! | key after the tag | structure | TTL |
 //! |---|---|---|
@@ -9,18 +10,22 @@
 //! | `past` | string: the last revision of a document that ends some day or has ended; the next one of its id begins behind it | [`PAST_TTL`] after the end |
 //! | `events` | channel: the new revision, after every write | |
 //!
-//! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in µs at which they were
-//! announced, each another. It may hold ids that are not there (any more), never the other way round.
+//! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in
+//! µs at which they were announced, each another. It may hold ids that are not there (any more),
+//! never the other way round.
 //!
 //! Colons in the name of a service are written `%3A`, so that no two documents share a key.
 
 use std::time::Duration;
 
-/// How long a write is remembered, so that sending it again does not make it twice; longer than it is sent again.
+/// How long a write is remembered, so that sending it again does not make it twice; longer than it
+/// is sent again.
 pub(super) const WRITE_TTL: Duration = Duration::from_secs(60);
-/// How long an accepted write is remembered once it was made, so that its job can be run again and tell its outcome.
+/// How long an accepted write is remembered once it was made, so that its job can be run again and
+/// tell its outcome.
 pub(super) const MADE_TTL: Duration = Duration::from_secs(60 * 60);
-/// How long an accepted write may wait: longer than the queue keeps a dead letter that could be retried.
+/// How long an accepted write may wait: longer than the queue keeps a dead letter that could be
+/// retried.
 pub(super) const ACCEPTED_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a caller's idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);

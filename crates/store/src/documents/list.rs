@@ -19,7 +19,8 @@ const CHUNK: usize = 8;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A page ends early after this many ids that lead nowhere, for each document asked for.
 const MISSES: usize = 10;
-/// A document that is announced and not there after this long, in µs, will not be created by that call any more.
+/// A document that is announced and not there after this long, in µs, will not be created by that
+/// call any more.
 const ANNOUNCED: u64 = 60_000_000;
 
 /// One page of a service's documents.
@@ -32,9 +33,11 @@ pub struct DocumentPage {
 }
 
 impl Documents {
-    /// One page of at most `limit` documents; it may hold fewer, even none, and still have a cursor.
+    /// One page of at most `limit` documents; it may hold fewer, even none, and still have a
+    /// cursor.
     ///
-    /// A cursor never expires: a document that is there all along is on exactly one page, and new ones come last.
+    /// A cursor never expires: a document that is there all along is on exactly one page, and new
+    /// ones come last.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
@@ -125,7 +128,8 @@ impl Documents {
             .collect()
     }
 
-    /// Takes ids whose documents are missing out of the index, if they have been for long enough. Returns how many.
+    /// Takes ids whose documents are missing out of the index, if they have been for long enough.
+    /// Returns how many.
     pub(super) async fn forget(
         &self,
         service: &str,

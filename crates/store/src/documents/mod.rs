@@ -1,7 +1,8 @@
 //! Documents: JSON objects with revisions, kept in RedisJSON, one namespace per service.
 //!
-//! A write is computed here, from the document at one revision, and made by one script that refuses it when the document
-//! has moved on; then it is computed anew. `docs/decisions/documents.md` says why. `keys` lists what is kept.
+//! A write is computed here, from the document at one revision, and made by one script that refuses
+//! it when the document has moved on; then it is computed anew. `docs/decisions/documents.md` says
+//! why. `keys` lists what is kept.
 
 mod accepted;
 mod budget;
@@ -61,7 +62,8 @@ pub struct Documents {
 pub struct DocumentsConfig {
     /// Most bytes of a document's `data`, as compact JSON.
     pub max_bytes: usize,
-    /// Most levels of a document's `data`, which is the first one itself. RedisJSON takes no more than 127.
+    /// Most levels of a document's `data`, which is the first one itself. RedisJSON takes no more
+    /// than 127.
     pub max_depth: usize,
     /// Most mutations in one call.
     pub max_mutations: usize,
@@ -124,8 +126,8 @@ impl Documents {
     }
 }
 
-/// Whether this may be the name of a service, or an id: 1 to 128 of letters, digits, `_`, `-`, `.`, `:`, but neither `.` nor
-/// `..`, which clients and proxies take out of a path.
+/// Whether this may be the name of a service, or an id: 1 to 128 of letters, digits, `_`, `-`, `.`,
+/// `:`, but neither `.` nor `..`, which clients and proxies take out of a path.
 pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && !matches!(name, "." | "..")

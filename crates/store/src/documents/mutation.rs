@@ -82,7 +82,8 @@ pub enum Mutation {
 /// Applies all mutations in order.
 ///
 /// # Errors
-/// For the first that does not fit: [`DocumentError::Mutation`], [`DocumentError::TooLarge`], [`DocumentError::TooDeep`].
+/// For the first that does not fit: [`DocumentError::Mutation`], [`DocumentError::TooLarge`],
+/// [`DocumentError::TooDeep`].
 pub(super) fn apply(
     data: Data,
     mutations: &[Mutation],
@@ -355,7 +356,8 @@ fn put_field(
     Ok(())
 }
 
-/// Puts a value that will lie below `levels` others into an array, before the item of that index or at its end.
+/// Puts a value that will lie below `levels` others into an array, before the item of that index or
+/// at its end.
 fn put_item(
     items: &mut Vec<Value>,
     at: usize,

@@ -1,8 +1,9 @@
 //! Floats that survive a hurried reader.
 //!
-//! RedisJSON reads a float as its digits times a power of ten, both rounded, which is off by a unit in the last place for
-//! one float in ten. A float is therefore written with digits that such a reader and an exact one take for this very float.
-//! For one in five hundred there are none; those are set right where they are kept, by adding what is missing.
+//! RedisJSON reads a float as its digits times a power of ten, both rounded, which is off by a unit
+//! in the last place for one float in ten. A float is therefore written with digits that such a
+//! reader and an exact one take for this very float. For one in five hundred there are none; those
+//! are set right where they are kept, by adding what is missing.
 
 use std::io::{self, Write};
 
@@ -16,8 +17,8 @@ use super::Data;
 pub(super) struct ExactFloats {
     /// How many must be set right.
     pub stray: usize,
-    /// How many the JSON module may write otherwise: those with an exponent, which has more than one way to be written, and
-    /// negative zero.
+    /// How many the JSON module may write otherwise: those with an exponent, which has more than
+    /// one way to be written, and negative zero.
     pub unusual: usize,
 }
 
@@ -41,8 +42,9 @@ pub(super) struct Correction {
     pub missing: String,
 }
 
-/// A correction for each float that no digits keep right. RedisJSON cannot name fields with a backslash, or with both kinds
-/// of quotes; below those a float may stay off by a unit in its last place.
+/// A correction for each float that no digits keep right. RedisJSON cannot name fields with a
+/// backslash, or with both kinds of quotes; below those a float may stay off by a unit in its last
+/// place.
 pub(super) fn corrections(data: &Data) -> Vec<Correction> {
     let mut found = Vec::new();
     correct_fields(data, "$.data", &mut found);
@@ -96,8 +98,8 @@ fn text(value: f64) -> String {
         .unwrap_or(shortest)
 }
 
-/// Decimal numbers of one digit more than `decimals` around the float, the nearest first, `stride` units of the last digit
-/// apart.
+/// Decimal numbers of one digit more than `decimals` around the float, the nearest first, `stride`
+/// units of the last digit apart.
 fn neighbours(value: f64, decimals: usize, stride: u64) -> impl Iterator<Item = String> {
     let text = format!("{:.decimals$e}", value.abs());
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));

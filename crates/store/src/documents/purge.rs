@@ -1,7 +1,8 @@
 //! What the expiry of documents leaves behind.
 //!
-//! A document and its changes go by key expiry, and whatever else lies in its slot has a time of its own. Its place in the
-//! index of its service lies in another slot: it stays until somebody looks.
+//! A document and its changes go by key expiry, and whatever else lies in its slot has a time of
+//! its own. Its place in the index of its service lies in another slot: it stays until somebody
+//! looks.
 
 use super::keys::{INDEX_PATTERN, Keys, service_of_index};
 use super::{DocumentError, Documents};
@@ -22,8 +23,8 @@ pub struct Purged {
 }
 
 impl Documents {
-    /// Services that have an index, found by passing some of the server's keys; and where to go on, none after the last.
-    /// Begin with 0. A service may be found more than once.
+    /// Services that have an index, found by passing some of the server's keys; and where to go on,
+    /// none after the last. Begin with 0. A service may be found more than once.
     ///
     /// # Errors
     /// [`StoreError::Valkey`] and [`StoreError::Pool`].
@@ -40,7 +41,8 @@ impl Documents {
         Ok((services.collect(), Some(next).filter(|&next| next > 0)))
     }
 
-    /// Takes some of those ids out of the index of a service whose documents are gone. Begin with the place 0.
+    /// Takes some of those ids out of the index of a service whose documents are gone. Begin with
+    /// the place 0.
     ///
     /// # Errors
     /// [`DocumentError::Store`].

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A revision, and of which document it is: the one that was created at that time. Written `7-1795289394786`.
+/// A revision, and of which document it is: the one that was created at that time. Written
+/// `7-1795289394786`.
 ///
-/// Callers who know a revision alone write `7`. It is taken for one of the document that is there: for a day after the end
-/// of a document, the revisions of the next one of its id go on behind its own.
+/// Callers who know a revision alone write `7`. It is taken for one of the document that is there:
+/// for a day after the end of a document, the revisions of the next one of its id go on behind its
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// The revision, from 1.

@@ -10,7 +10,8 @@ use tokio::task::block_in_place;
 
 use super::{Change, Data, Documents, Mutation};
 
-/// So many bytes of JSON are read, changed and written in one or two milliseconds, which others can wait. To move work costs 20 µs.
+/// So many bytes of JSON are read, changed and written in one or two milliseconds, which others can
+/// wait. To move work costs 20 µs.
 const LARGE: usize = 64 * 1024;
 
 /// Whose turn it is to work on a large document: as many at a time as there are processors.
@@ -25,8 +26,8 @@ impl Default for Turns {
 }
 
 impl Documents {
-    /// Runs work that goes through about so many bytes of JSON. When they are many, the other tasks of this thread move to
-    /// another one first, unless the runtime has no other.
+    /// Runs work that goes through about so many bytes of JSON. When they are many, the other tasks
+    /// of this thread move to another one first, unless the runtime has no other.
     pub async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
         let may_move = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
         if bytes < LARGE || !may_move() {
@@ -37,7 +38,8 @@ impl Documents {
     }
 }
 
-/// About how many bytes of JSON are gone through to change a document of so many. Counting ends where that is large.
+/// About how many bytes of JSON are gone through to change a document of so many. Counting ends
+/// where that is large.
 pub(super) fn load(change: &Change, bytes: usize) -> usize {
     let mut load = Load(bytes);
     match change {

@@ -78,11 +78,12 @@ enum Outcome {
 }
 
 impl Documents {
-    /// Makes a write, or nothing of it. Without an expected revision, it is computed anew when another writer came first.
+    /// Makes a write, or nothing of it. Without an expected revision, it is computed anew when
+    /// another writer came first.
     ///
     /// # Errors
-    /// Any [`DocumentError`]; the document is unchanged then, unless it is [`DocumentError::Store`] for a connection that
-    /// failed until the end: then the write may have been made.
+    /// Any [`DocumentError`]; the document is unchanged then, unless it is [`DocumentError::Store`]
+    /// for a connection that failed until the end: then the write may have been made.
     pub async fn write(
         &self,
         service: &str,
@@ -94,7 +95,8 @@ impl Documents {
         self.make(service, id, write, &keys, &record).await
     }
 
-    /// Makes an accepted write, once however often this is called, with all that [`Documents::write`] says.
+    /// Makes an accepted write, once however often this is called, with all that
+    /// [`Documents::write`] says.
     ///
     /// # Errors
     /// As [`Documents::write`], and [`DocumentError::NotAccepted`].
@@ -404,7 +406,8 @@ impl Record {
     }
 }
 
-/// The name under which a write is remembered: the same for each time that the caller sends it under its own key.
+/// The name under which a write is remembered: the same for each time that the caller sends it
+/// under its own key.
 pub(super) fn token(write: &Write) -> String {
     match &write.idempotency {
         Some(Idempotency { key, .. }) => format!("key:{key}"),

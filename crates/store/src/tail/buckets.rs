@@ -49,9 +49,10 @@ impl Buckets {
     }
 }
 
-/// The settlements in rounds, one to follow when the one before is done, so that the nudges of a name come in the order of the
-/// settlements. The buckets of a round are settled at once and in no order: where a name comes up in two buckets, the
-/// second is for a later round. Within a bucket everything stays in its order.
+/// The settlements in rounds, one to follow when the one before is done, so that the nudges of a
+/// name come in the order of the settlements. The buckets of a round are settled at once and in no
+/// order: where a name comes up in two buckets, the second is for a later round. Within a bucket
+/// everything stays in its order.
 pub(super) fn rounds(settlements: &[Settlement]) -> Vec<Buckets> {
     let mut rounds: Vec<Buckets> = Vec::new();
     let mut of_bucket = [0; BUCKETS];

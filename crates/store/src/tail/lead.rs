@@ -9,8 +9,12 @@ use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
 use crate::{Script, StoreError, Valkey};
 
-static EXTEND: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_extend", include_str!("../../../../lua/tail/extend.lua")));
+static EXTEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "tail_extend",
+        include_str!("../../../../lua/tail/extend.lua"),
+    )
+});
 static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "tail_release",
@@ -22,8 +26,8 @@ static SAVE: LazyLock<Script> =
 static FENCE: LazyLock<Script> =
     LazyLock::new(|| Script::new("tail_fence", include_str!("../../../../lua/tail/fence.lua")));
 
-/// The lease on the tail. It ends by itself if it is not extended; whatever is written with it after somebody else got it is
-/// refused.
+/// The lease on the tail. It ends by itself if it is not extended; whatever is written with it
+/// after somebody else got it is refused.
 pub struct Lead {
     pub(super) valkey: Valkey,
     pub(super) token: u64,
@@ -57,8 +61,8 @@ impl Lead {
     /// Extends the lease; `false` when it ran out, or somebody else has it.
     ///
     /// # Errors
-    /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out; [`StoreError::Valkey`] and
-    /// [`StoreError::Pool`].
+    /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out;
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
     pub async fn extend(&self) -> Result<bool, StoreError> {
         let mut cmd = EXTEND.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(self.token).arg(LEASE.as_millis() as u64);
@@ -78,7 +82,8 @@ impl Lead {
         RELEASE.run(&self.valkey, &cmd).await
     }
 
-    /// Closes the ledger to whoever held the lease before. To be done before anything is read from it.
+    /// Closes the ledger to whoever held the lease before. To be done before anything is read from
+    /// it.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
@@ -96,11 +101,12 @@ impl Lead {
         Ok(())
     }
 
-    /// Keeps how far the tail has come and how it is doing. Everything up to there has to be settled before.
+    /// Keeps how far the tail has come and how it is doing. Everything up to there has to be
+    /// settled before.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now. [`StoreError::DataLost`] when Valkey does not have
-    /// what was kept last: the tail has to go on from what is there.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now. [`StoreError::DataLost`]
+    /// when Valkey does not have what was kept last: the tail has to go on from what is there.
     pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
         let text = print(progress)?;
         let mut cmd = SAVE.command(&[keys::STATE]);

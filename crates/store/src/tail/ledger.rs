@@ -60,12 +60,13 @@ pub struct Unmarked {
 }
 
 impl Lead {
-    /// What the ledger knows about these documents, each as it was at a time (ns), in their order; one round trip. In a walk,
-    /// whose generation is given, those which are settled are marked as come by.
+    /// What the ledger knows about these documents, each as it was at a time (ns), in their order;
+    /// one round trip. In a walk, whose generation is given, those which are settled are marked as
+    /// come by.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`] when the ledger lost what
-    /// this lead wrote.
+    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`]
+    /// when the ledger lost what this lead wrote.
     pub async fn look(
         &self,
         documents: &[(&str, i64)],
@@ -104,8 +105,9 @@ impl Lead {
         Ok(looks)
     }
 
-    /// Whether a bucket is as this lead left it. After a loss of data it is not, and what is missing comes again when the tail
-    /// goes on from the progress that was kept; to settle later changes first would pass over it.
+    /// Whether a bucket is as this lead left it. After a loss of data it is not, and what is
+    /// missing comes again when the tail goes on from the progress that was kept; to settle later
+    /// changes first would pass over it.
     fn check_settled(&self, number: usize, settled: Vec<u8>) -> Result<(), StoreError> {
         let seen = &mut lock(&self.settled)[number];
         match seen {
@@ -117,9 +119,10 @@ impl Lead {
         }
     }
 
-    /// Records changes whose effects have been brought about and makes them known, each once, however often it is called.
-    /// Nudges of one user and id come in the order of the settlements; one round trip where these are all of different ones.
-    /// Deltas are to come in the order of their times. Returns how many were new.
+    /// Records changes whose effects have been brought about and makes them known, each once,
+    /// however often it is called. Nudges of one user and id come in the order of the settlements;
+    /// one round trip where these are all of different ones. Deltas are to come in the order of
+    /// their times. Returns how many were new.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
@@ -181,8 +184,9 @@ impl Lead {
         Ok(answers.iter().sum::<i64>().unsigned_abs())
     }
 
-    /// Documents that the walk of this generation has not come by (`None`: all), some of each bucket from these cursors on,
-    /// and where to go on; begin with [`SweepCursors::default`]. One round trip.
+    /// Documents that the walk of this generation has not come by (`None`: all), some of each
+    /// bucket from these cursors on, and where to go on; begin with [`SweepCursors::default`]. One
+    /// round trip.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.

@@ -1,11 +1,14 @@
-//! What the worker that follows Convex keeps: who it is, how far it has come, and the ledger of all files.
+//! What the worker that follows Convex keeps: who it is, how far it has come, and the ledger of all
+//! files.
 //!
-//! Of all workers one tails, the one that holds the lease ([`Tail::claim`]). With it comes a token that only grows; whatever
-//! is written here is written with it, and a worker that was overtaken while it stood still is refused.
+//! Of all workers one tails, the one that holds the lease ([`Tail::claim`]). With it comes a token
+//! that only grows; whatever is written here is written with it, and a worker that was overtaken
+//! while it stood still is refused.
 //!
-//! The *ledger* knows of each document whose file it is, by which id, and when it last changed. A tombstone of Convex names
-//! nothing but the `_id`, so this is what tells whose file was deleted. It is also what makes each change known once, however
-//! often it comes: a change is *settled* by one script that compares, records and publishes. [`keys`] lists what is kept.
+//! The *ledger* knows of each document whose file it is, by which id, and when it last changed. A
+//! tombstone of Convex names nothing but the `_id`, so this is what tells whose file was deleted.
+//! It is also what makes each change known once, however often it comes: a change is *settled* by
+//! one script that compares, records and publishes. [`keys`] lists what is kept.
 
 mod buckets;
 pub mod keys;
@@ -43,11 +46,13 @@ pub struct Tail {
 pub struct Progress {
     /// Deltas up to this time, ns, are settled; `None` until the first walk has come to its end.
     pub cursor: Option<i64>,
-    /// Which walk was the last; documents that it came by, or that changed since, are marked with it.
+    /// Which walk was the last; documents that it came by, or that changed since, are marked with
+    /// it.
     pub generation: u16,
     /// The walk that is under way.
     pub walk: Option<WalkProgress>,
-    /// The time, ns, of a change that the log told of. As long as it still does, nothing went unsaid.
+    /// The time, ns, of a change that the log told of. As long as it still does, nothing went
+    /// unsaid.
     pub witness: Option<i64>,
     /// The snapshot, ns, of the last walk that came to its end.
     pub compared: Option<i64>,
@@ -79,7 +84,8 @@ pub enum Purpose {
     Begin,
     /// Convex no longer has the deltas since the cursor: the walk finds what changed since then.
     Restart,
-    /// The ledger is whole but for documents that went without a tombstone, which are looked for. Deltas go on meanwhile.
+    /// The ledger is whole but for documents that went without a tombstone, which are looked for.
+    /// Deltas go on meanwhile.
     Compare,
 }
 
@@ -170,8 +176,9 @@ impl TailStatus {
     }
 }
 
-/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document, time and name. A document
-/// that got another id is told of twice: of the name that it left, then of the one that it has.
+/// A change that was made known, as it is published on [`keys::NUDGES`]: once for each document,
+/// time and name. A document that got another id is told of twice: of the name that it left, then
+/// of the one that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Nudge {
@@ -186,8 +193,8 @@ pub struct Nudge {
     pub id: String,
     /// The document's `_id`.
     pub doc_id: String,
-    /// When, in ns since 1970: text, since the number is too long for JavaScript. Of a deletion that left no tombstone, a
-    /// time by which it had happened.
+    /// When, in ns since 1970: text, since the number is too long for JavaScript. Of a deletion
+    /// that left no tombstone, a time by which it had happened.
     pub ts: String,
 }
 
@@ -197,7 +204,8 @@ pub struct Nudge {
 pub enum NudgeKind {
     /// It is new: there was none with this user and id.
     Created,
-    /// It has another revision, or another owner, or one of several documents with this user and id came or went.
+    /// It has another revision, or another owner, or one of several documents with this user and id
+    /// came or went.
     Updated,
     /// It is gone: there is none with this user and id.
     Deleted,
@@ -212,7 +220,8 @@ impl Tail {
     /// The lease and where to go on, unless somebody else holds it.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`]; [`StoreError::Corrupt`] when what is kept cannot be read.
+    /// [`StoreError::Valkey`] and [`StoreError::Pool`]; [`StoreError::Corrupt`] when what is kept
+    /// cannot be read.
     pub async fn claim(&self, worker: &str) -> Result<Option<Lead>, StoreError> {
         let mut cmd = CLAIM.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(worker).arg(LEASE.as_millis() as u64);

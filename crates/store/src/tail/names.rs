@@ -1,5 +1,5 @@
-//! Which documents have a name, a user and an id: readers and listeners know a file by its name, and the name lives on as
-//! long as any document has it.
+//! Which documents have a name, a user and an id: readers and listeners know a file by its name,
+//! and the name lives on as long as any document has it.
 
 use std::sync::LazyLock;
 
@@ -13,8 +13,12 @@ use crate::{Script, StoreError};
 
 static NAME: LazyLock<Script> =
     LazyLock::new(|| Script::new("tail_name", include_str!("../../../../lua/tail/name.lua")));
-static UNNAME: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_unname", include_str!("../../../../lua/tail/unname.lua")));
+static UNNAME: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "tail_unname",
+        include_str!("../../../../lua/tail/unname.lua"),
+    )
+});
 
 /// That a document comes to a name, or leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +49,10 @@ impl Naming<'_> {
 }
 
 impl Lead {
-    /// Keeps which documents have which names, and tells of each step whether other documents have the name, in their order;
-    /// one round trip. Steps are to come in the order of the log. It is done before the changes are settled, and may be done
-    /// again: then what others have is as it is after the steps behind, too.
+    /// Keeps which documents have which names, and tells of each step whether other documents have
+    /// the name, in their order; one round trip. Steps are to come in the order of the log. It is
+    /// done before the changes are settled, and may be done again: then what others have is as it
+    /// is after the steps behind, too.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.

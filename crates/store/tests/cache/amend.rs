@@ -179,7 +179,8 @@ async fn of_two_changes_of_a_document_the_later_holds_however_they_arrive() {
     ];
     for (history, expected) in histories {
         store.sync("u", "allOne", &[entry("other", "x")]).await;
-        // In order, then all of it again from any point on: as a worker that stood still for long would.
+        // In order, then all of it again from any point on: as a worker that stood still for long
+        // would.
         store.cache.amend("u", &history).await.unwrap();
         for from in 0..history.len() {
             store.cache.amend("u", &history[from..]).await.unwrap();

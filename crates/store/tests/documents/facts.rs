@@ -1,4 +1,5 @@
-//! Facts of the standards: JSON Patch (RFC 6902) as mutations, and JSON Merge Patch (RFC 7396, appendix A).
+//! Facts of the standards: JSON Patch (RFC 6902) as mutations, and JSON Merge Patch (RFC 7396,
+//! appendix A).
 
 use serde_json::{Value, from_value, json};
 use sluice_store::documents::{Change, DocumentError, Expiry};
@@ -153,7 +154,8 @@ async fn patches_do_what_their_standard_says() {
         (json!({"a": [1]}), unset("/a/1"), none.clone()),
         (json!({"a": [1]}), unset("/a/1e0"), none.clone()),
         (json!({"a": 1}), unset("/b"), none.clone()),
-        // Test: objects whatever the order of their fields, numbers by value, strings and paths by character.
+        // Test: objects whatever the order of their fields, numbers by value, strings and paths by
+        // character.
         (
             json!({"a": {"x": 1, "y": [2]}}),
             test("/a", json!({"y": [2], "x": 1})),

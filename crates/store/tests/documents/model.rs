@@ -233,7 +233,8 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// A call: which of two documents, what to do, and how far off the expected revision is, if any is given.
+/// A call: which of two documents, what to do, and how far off the expected revision is, if any is
+/// given.
 fn calls() -> impl Strategy<Value = Vec<(bool, Change, Option<u64>)>> {
     let call = (
         any::<bool>(),

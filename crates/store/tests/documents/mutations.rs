@@ -10,7 +10,8 @@ fn mutate(mutations: Value) -> Change {
     Change::Mutate(mutations, Expiry::Keep)
 }
 
-/// What a list of mutations makes of a document, or the index and reason of the first that does not fit.
+/// What a list of mutations makes of a document, or the index and reason of the first that does not
+/// fit.
 async fn outcome(store: &Store, data: Value, mutations: Value) -> Result<Value, (usize, String)> {
     let id = format!("{:x}", rand::random::<u64>());
     store.create(&id, data.clone()).await;

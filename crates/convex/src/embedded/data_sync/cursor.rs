@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Targets;
 use crate::embedded::error::RequestError;
 
-/// Where a sync is. It has captured every document of the synced tables, and those of the current one up to where it is walked, in
-/// their revisions at `ts`.
+/// Where a sync is. It has captured every document of the synced tables, and those of the current
+/// one up to where it is walked, in their revisions at `ts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::embedded) struct SyncCursor {
     /// The sync's name.

@@ -1,9 +1,10 @@
-//! `/v1/data/sync`: a copy that is kept up to date, page by page, with a cursor that says how far it is (section 10 of the wire
-//! contract).
+//! `/v1/data/sync`: a copy that is kept up to date, page by page, with a cursor that says how far
+//! it is (section 10 of the wire contract).
 //!
-//! A sync goes in two directions by turns. Along the ids, it walks one table after the other as they were at the cursor's
-//! timestamp. Along the log, it moves that timestamp on, and gives out the new revisions of the documents it has walked past.
-//! Once every table was walked, only the log is left.
+//! A sync goes in two directions by turns. Along the ids, it walks one table after the other as
+//! they were at the cursor's timestamp. Along the log, it moves that timestamp on, and gives out
+//! the new revisions of the documents it has walked past. Once every table was walked, only the log
+//! is left.
 
 mod cursor;
 mod progress;
@@ -24,9 +25,11 @@ use super::snapshot;
 use super::store::Reader;
 use super::value::{Format, write_string};
 
-/// How far the cursor's timestamp may lie back for a page to walk a table there (ns). Behind that, the log comes first.
+/// How far the cursor's timestamp may lie back for a page to walk a table there (ns). Behind that,
+/// the log comes first.
 const FRESH: i64 = 30_000_000_000;
-/// After so many documents, bytes of them, or rows that were looked at, a page ends (in the log: with its transaction).
+/// After so many documents, bytes of them, or rows that were looked at, a page ends (in the log:
+/// with its transaction).
 const PAGE_DOCUMENTS: u64 = 16_384;
 const PAGE_BYTES: usize = 64 << 20;
 const PAGE_ROWS: usize = 32_768;
@@ -195,7 +198,8 @@ impl SyncPage {
     }
 }
 
-/// The cursor of a sync that goes on where `document_deltas` is, with all tables walked. Error: 400 `InvalidDataSyncCursor`.
+/// The cursor of a sync that goes on where `document_deltas` is, with all tables walked. Error: 400
+/// `InvalidDataSyncCursor`.
 pub(super) fn cursor_from_deltas(
     reader: &Reader,
     ts: i64,

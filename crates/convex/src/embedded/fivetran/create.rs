@@ -147,7 +147,8 @@ impl IndexDefinition {
 }
 
 impl NewTable {
-    /// Creates the table if it is not there, and gives it its indexes. Errors: 400 `TooManyTables`, `InvalidTableName`.
+    /// Creates the table if it is not there, and gives it its indexes. Errors: 400 `TooManyTables`,
+    /// `InvalidTableName`.
     pub fn create(self, transaction: &mut Transaction) -> Result<(), RequestError> {
         let tablet = transaction.stream_table(&StreamName::new(&self.name)?)?;
         for (name, fields) in self.indexes {

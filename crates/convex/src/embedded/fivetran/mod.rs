@@ -1,4 +1,5 @@
-//! What Fivetran's destination connector asks for (end of section 13 of the wire contract). Rows are in the tagged encoding.
+//! What Fivetran's destination connector asks for (end of section 13 of the wire contract). Rows
+//! are in the tagged encoding.
 
 mod create;
 mod truncate;
@@ -18,7 +19,8 @@ use super::names::{check_field_names, is_identifier};
 use super::transaction::Transaction;
 use super::value::{Object, Value};
 
-/// By the fields of the primary key; with soft deletion, those that are deleted are kept apart by a first field.
+/// By the fields of the primary key; with soft deletion, those that are deleted are kept apart by a
+/// first field.
 const PRIMARY_KEY: &str = "_fivetran_by_primary_key";
 /// The object that holds what Fivetran itself knows of a row.
 const METADATA: &str = "fivetran";
@@ -52,8 +54,9 @@ fn tagged_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D
 
 /// Applies operations in their order, all or none.
 ///
-/// Errors: 400 `MissingFivetranPrimaryKeyIndex`, `MissingValueForFivetranPrimaryKeyIndex`, `IndexBackfillingError` or one of the
-/// document limits, 404 `FivetranMissingUpdatedRow`, 500 for a table that cannot exist.
+/// Errors: 400 `MissingFivetranPrimaryKeyIndex`, `MissingValueForFivetranPrimaryKeyIndex`,
+/// `IndexBackfillingError` or one of the document limits, 404 `FivetranMissingUpdatedRow`, 500 for
+/// a table that cannot exist.
 pub(super) fn apply(
     operations: Vec<Operation>,
     transaction: &mut Transaction,

@@ -47,10 +47,11 @@ impl TruncateBody {
         self.delete_before.is_none() && self.delete_type == DeleteType::HardDelete
     }
 
-    /// Deletes some of the rows that were synced before the given time, after `place` in the index. Returns where to go on, unless
-    /// there are no more.
+    /// Deletes some of the rows that were synced before the given time, after `place` in the index.
+    /// Returns where to go on, unless there are no more.
     ///
-    /// Errors: 400 `MissingFivetranSyncedIndex`, `WrongFieldsInFivetranSyncedIndex` or `IndexBackfillingError`.
+    /// Errors: 400 `MissingFivetranSyncedIndex`, `WrongFieldsInFivetranSyncedIndex` or
+    /// `IndexBackfillingError`.
     pub fn apply(
         &self,
         table: &str,
@@ -88,7 +89,8 @@ impl TruncateBody {
             .map(|(key, _)| key))
     }
 
-    /// The part of the index that holds the rows that are not softly deleted and were synced before the given time.
+    /// The part of the index that holds the rows that are not softly deleted and were synced before
+    /// the given time.
     fn range(&self, table: &str, index: &Index) -> Result<(Vec<u8>, Vec<u8>), RequestError> {
         let fields: Vec<Vec<&str>> = index
             .fields

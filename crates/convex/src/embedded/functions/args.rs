@@ -2,8 +2,8 @@
 
 use crate::embedded::value::{Object, Value};
 
-/// The name of a function, if its module may have it: `sluice`, or `files` as in older deployments. `sluice.js:byUser` and
-/// `sluice:byUser` are the same function.
+/// The name of a function, if its module may have it: `sluice`, or `files` as in older deployments.
+/// `sluice.js:byUser` and `sluice:byUser` are the same function.
 pub(super) fn function_name(path: &str) -> Option<&str> {
     let (module, function) = path.split_once(':')?;
     let module = module.strip_suffix(".js").unwrap_or(module);

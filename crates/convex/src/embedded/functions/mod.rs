@@ -1,5 +1,6 @@
-//! The Convex functions that read and delete one user's files by index, answered natively: `sluice:byUser`, `sluice:getMany` and
-//! `sluice:remove`. Each costs what the files it touches cost, whatever else the table holds.
+//! The Convex functions that read and delete one user's files by index, answered natively:
+//! `sluice:byUser`, `sluice:getMany` and `sluice:remove`. Each costs what the files it touches
+//! cost, whatever else the table holds.
 
 mod args;
 
@@ -191,9 +192,11 @@ impl ByUser {
         Ok(())
     }
 
-    /// Writes documents down from the cursor. Returns the cursor to go on from, unless the index ran out.
+    /// Writes documents down from the cursor. Returns the cursor to go on from, unless the index
+    /// ran out.
     ///
-    /// The cursor names the last document's place in the index, so what is written or deleted meanwhile moves nothing.
+    /// The cursor names the last document's place in the index, so what is written or deleted
+    /// meanwhile moves nothing.
     fn write_page(
         &self,
         reader: &Reader,

@@ -136,7 +136,8 @@ fn checked(selection: Selection) -> Result<Selection, RequestError> {
     }
 }
 
-/// Writes down how far the sync is, for [`list_active_syncs`]. Reading goes on when it cannot be written.
+/// Writes down how far the sync is, for [`list_active_syncs`]. Reading goes on when it cannot be
+/// written.
 fn record(embedded: &Embedded, reader: &Reader, progress: &Progress) -> Result<(), RequestError> {
     let Some(record) = progress.to_record(reader, now_ms())? else {
         return Ok(());

@@ -147,9 +147,10 @@ async fn document_deltas(embedded: Embedded, parameters: DeltaParameters) -> Ans
 }
 
 impl Embedded {
-    /// The latest state. After a time without writes its timestamp is moved on first: as a commit, so that what was given out as
-    /// "now" stays before all that is written later, across restarts too. When that cannot be written, the state's own timestamp
-    /// is given out: it is as true, only older.
+    /// The latest state. After a time without writes its timestamp is moved on first: as a commit,
+    /// so that what was given out as "now" stays before all that is written later, across restarts
+    /// too. When that cannot be written, the state's own timestamp is given out: it is as true,
+    /// only older.
     pub(super) async fn latest(&self) -> Result<Arc<store::State>, RequestError> {
         let state = self.inner.store.state();
         if now().saturating_sub(state.ts) < IDLE.as_nanos() as i64 {

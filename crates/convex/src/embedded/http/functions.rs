@@ -44,7 +44,8 @@ impl Call {
         }
     }
 
-    /// Without a format, the npm and Rust clients get the tagged encoding, everybody else clean JSON.
+    /// Without a format, the npm and Rust clients get the tagged encoding, everybody else clean
+    /// JSON.
     fn format(&self, headers: &HeaderMap) -> Result<Format, RequestError> {
         let client = headers
             .get("convex-client")

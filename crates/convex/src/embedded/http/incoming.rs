@@ -26,7 +26,8 @@ const BODY_LIMIT: usize = 2 << 20;
 const SPOOL_MEMORY: usize = 256 << 10;
 const SPOOL_CHUNK: usize = 1 << 20;
 
-/// A request, of which nothing was looked at yet. Each handler does so in the order of section 2 of the wire contract.
+/// A request, of which nothing was looked at yet. Each handler does so in the order of section 2 of
+/// the wire contract.
 pub(super) struct Incoming {
     pub embedded: Embedded,
     pub headers: HeaderMap,
@@ -82,7 +83,8 @@ impl Incoming {
         parse_json(&self.text(BODY_LIMIT).await?)
     }
 
-    /// A body of at most `limit` bytes that says it is JSON. Error: 400 `BadJsonBody`, also for one that is too large.
+    /// A body of at most `limit` bytes that says it is JSON. Error: 400 `BadJsonBody`, also for one
+    /// that is too large.
     async fn text(&mut self, limit: usize) -> Result<Bytes, RequestError> {
         check_json(&self.headers)?;
         let (mut arriving, mut text) = (self.arriving(limit), BytesMut::new());
@@ -92,13 +94,15 @@ impl Incoming {
         Ok(text.freeze())
     }
 
-    /// As [`text`](Incoming::text), for bodies of which not all that arrive at a time fit into memory.
+    /// As [`text`](Incoming::text), for bodies of which not all that arrive at a time fit into
+    /// memory.
     pub async fn json_spool(&mut self, limit: usize) -> Result<SpooledTempFile, RequestError> {
         check_json(&self.headers)?;
         self.spool(limit).await
     }
 
-    /// A body of at most `limit` bytes, in a file beside the database when it is large. Error: 400 `BadJsonBody`.
+    /// A body of at most `limit` bytes, in a file beside the database when it is large. Error: 400
+    /// `BadJsonBody`.
     pub async fn spool(&mut self, limit: usize) -> Result<SpooledTempFile, RequestError> {
         let mut arriving = self.arriving(limit);
         let folder = &self.embedded.inner.config.data_dir;
@@ -145,7 +149,8 @@ struct Arriving {
 }
 
 impl Arriving {
-    /// What arrives next; `None` at the end. Errors: 408 `RequestTimeout` when nothing does, 400 `BadJsonBody`.
+    /// What arrives next; `None` at the end. Errors: 408 `RequestTimeout` when nothing does, 400
+    /// `BadJsonBody`.
     async fn next(&mut self) -> Result<Option<Bytes>, RequestError> {
         loop {
             let chunk = timeout(self.patience, self.chunks.next()).await;

@@ -115,7 +115,8 @@ async fn not_found() -> RequestError {
     }
 }
 
-/// Checks the `Convex-Client` header before anything else, and counts every request with its outcome.
+/// Checks the `Convex-Client` header before anything else, and counts every request with its
+/// outcome.
 async fn check_and_measure(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let path = request.extensions().get::<MatchedPath>();

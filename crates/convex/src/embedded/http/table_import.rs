@@ -9,7 +9,8 @@ use super::{Answer, blocking};
 use crate::embedded::auth::Permission;
 use crate::embedded::table_import::{Document, Documents, ImportedIds, TableImport};
 
-/// Takes in the whole body, checks all of it, and only then writes: each few MiB of JSON lines are a transaction.
+/// Takes in the whole body, checks all of it, and only then writes: each few MiB of JSON lines are
+/// a transaction.
 pub(super) async fn import(mut request: Incoming) -> Answer {
     let caller = request.caller()?;
     let parameters = request.parameters();

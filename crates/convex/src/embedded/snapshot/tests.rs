@@ -30,7 +30,8 @@ async fn write(
     writer.write(operation).await.unwrap();
 }
 
-/// Inserts documents into a table, and changes the first ones over and over. Returns the time in between.
+/// Inserts documents into a table, and changes the first ones over and over. Returns the time in
+/// between.
 async fn populate(store: &Arc<Store>, writer: &Writer, table: &'static str) -> i64 {
     write(writer, move |transaction| {
         let tablet = transaction.table(ROOT, table)?;

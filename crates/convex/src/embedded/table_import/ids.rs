@@ -1,4 +1,5 @@
-//! What the ids of an import have to be among themselves, checked before the first document is written.
+//! What the ids of an import have to be among themselves, checked before the first document is
+//! written.
 
 use rusqlite::Connection;
 
@@ -15,7 +16,8 @@ pub(in crate::embedded) struct ImportedIds {
 
 struct Met {
     table: u32,
-    /// A temporary database, which goes to the disk when it is large: an import may be of any length.
+    /// A temporary database, which goes to the disk when it is large: an import may be of any
+    /// length.
     ids: Connection,
 }
 
@@ -55,7 +57,8 @@ impl ImportedIds {
 impl Met {
     fn new(first: DocumentId) -> Result<Met, RequestError> {
         let ids = Connection::open("")?;
-        // Nothing of it is ever read again: no journal, and one transaction that is never committed.
+        // Nothing of it is ever read again: no journal, and one transaction that is never
+        // committed.
         ids.execute_batch(
             "PRAGMA journal_mode = OFF; CREATE TABLE ids (id BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN",
         )?;

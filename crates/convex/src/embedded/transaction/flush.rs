@@ -9,11 +9,13 @@ use crate::embedded::error::RequestError;
 use crate::embedded::housekeeping::fill_index;
 use crate::embedded::store::{State, id_bytes};
 
-/// Documents that an index gets with the transaction that adds it. Those of a small table are all of them.
+/// Documents that an index gets with the transaction that adds it. Those of a small table are all
+/// of them.
 const FILLED_AT_ONCE: usize = 4096;
 
 impl Transaction<'_> {
-    /// Writes the documents and their index entries, and returns the state this leaves. The caller saves that and commits.
+    /// Writes the documents and their index entries, and returns the state this leaves. The caller
+    /// saves that and commits.
     pub fn flush(mut self) -> Result<State, RequestError> {
         let seqs = self.flush_documents()?;
         self.flush_entries(&seqs)?;

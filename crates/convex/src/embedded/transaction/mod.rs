@@ -1,7 +1,8 @@
 //! A transaction: what one write request does to the database, all or nothing.
 //!
-//! Changes are gathered in memory and written when the request has succeeded, so a request that is refused half-way has changed
-//! nothing. A document that is written more than once leaves one revision.
+//! Changes are gathered in memory and written when the request has succeeded, so a request that is
+//! refused half-way has changed nothing. A document that is written more than once leaves one
+//! revision.
 
 mod flush;
 mod tables;
@@ -34,8 +35,8 @@ pub(super) struct Transaction<'a> {
     added_indexes: Vec<(TabletId, u32)>,
 }
 
-/// Where a document is: by internal id first, for that is the order of the log within a transaction. An id alone would not do:
-/// those that an import brings may be in several tables.
+/// Where a document is: by internal id first, for that is the order of the log within a
+/// transaction. An id alone would not do: those that an import brings may be in several tables.
 type Place = (u128, TabletId);
 
 struct Write {
@@ -120,8 +121,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Some of the documents between two index keys, in their order, with their keys. Only for transactions that have not written to
-    /// the table.
+    /// Some of the documents between two index keys, in their order, with their keys. Only for
+    /// transactions that have not written to the table.
     pub fn page(
         &self,
         tablet: TabletId,
@@ -173,8 +174,9 @@ impl<'a> Transaction<'a> {
         self.put(tablet, internal_id, creation_time, draft, false);
     }
 
-    /// Adds a document with the id and the creation time that it had elsewhere, as far as it had them. Error: 400
-    /// `ImportConflict` when the id is not one of the table's, or is that of a document that is there.
+    /// Adds a document with the id and the creation time that it had elsewhere, as far as it had
+    /// them. Error: 400 `ImportConflict` when the id is not one of the table's, or is that of a
+    /// document that is there.
     pub fn restore(
         &mut self,
         tablet: TabletId,

@@ -24,8 +24,9 @@ impl Transaction<'_> {
         Ok(self.create_tablet(component, name, number, indexes))
     }
 
-    /// The tablet of the table that a stream goes into, created if there is none. A stream whose name was repaired to the table's has
-    /// the table to itself, and gets none that is there by that very name. Errors: 400 `TooManyTables`, `InvalidTableName`.
+    /// The tablet of the table that a stream goes into, created if there is none. A stream whose
+    /// name was repaired to the table's has the table to itself, and gets none that is there by
+    /// that very name. Errors: 400 `TooManyTables`, `InvalidTableName`.
     pub fn stream_table(&mut self, stream: &StreamName) -> Result<TabletId, RequestError> {
         if let Some(tablet) = self.catalog().table(ROOT, &stream.table) {
             stream.check(tablet.stream.as_ref().unwrap_or(&tablet.name))?;
@@ -38,7 +39,8 @@ impl Transaction<'_> {
         Ok(id)
     }
 
-    /// Notes what the names of a table's fields were. Error: 400 `InvalidFieldName` when two would be one, or there are too many.
+    /// Notes what the names of a table's fields were. Error: 400 `InvalidFieldName` when two would
+    /// be one, or there are too many.
     pub fn note_origins(
         &mut self,
         tablet: TabletId,
@@ -60,9 +62,10 @@ impl Transaction<'_> {
         self.clear_table(ROOT, &stream.table)
     }
 
-    /// Sees to it that a table has the number that its documents' ids have; it is created if there is none. An empty table that has
-    /// the number gets another. Errors: 400 `TooManyTables`; `ImportConflict` when the table has documents and another number;
-    /// `TableConflict` when another table of the component has the number and documents.
+    /// Sees to it that a table has the number that its documents' ids have; it is created if there
+    /// is none. An empty table that has the number gets another. Errors: 400 `TooManyTables`;
+    /// `ImportConflict` when the table has documents and another number; `TableConflict` when
+    /// another table of the component has the number and documents.
     pub fn number_table(
         &mut self,
         component: &str,
@@ -107,7 +110,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Puts an empty tablet in the place of the table's present one. Indexes stay; a missing table is created.
+    /// Puts an empty tablet in the place of the table's present one. Indexes stay; a missing table
+    /// is created.
     pub fn clear_table(&mut self, component: &str, name: &str) -> Result<(), RequestError> {
         let Some(old) = self.catalog().table(component, name).cloned() else {
             return self.table(component, name).map(|_| ());
@@ -163,8 +167,9 @@ impl Transaction<'_> {
         id
     }
 
-    /// Gives a table an index. One of the same name and fields stays as it is; with other fields it is replaced. It is filled at
-    /// once if the table is small, else by and by (see [`Index::is_ready`]).
+    /// Gives a table an index. One of the same name and fields stays as it is; with other fields it
+    /// is replaced. It is filled at once if the table is small, else by and by (see
+    /// [`Index::is_ready`]).
     pub fn add_index(&mut self, tablet: TabletId, name: &str, fields: Vec<FieldPath>) {
         let index = Index {
             id: self.catalog().next_index_id(),

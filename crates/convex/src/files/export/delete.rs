@@ -140,7 +140,8 @@ impl ExportFiles {
         }
     }
 
-    /// Deletes by `id`, through an index by the fields of `key`. Returns how many of `doc_ids` went.
+    /// Deletes by `id`, through an index by the fields of `key`. Returns how many of `doc_ids`
+    /// went.
     ///
     /// A deletion that matches nothing any more, because another one came between or because it was
     /// sent again when its answer was lost, is inserted by Convex as if it were a document. The

@@ -145,7 +145,8 @@ impl Reference {
         }
     }
 
-    /// What an unfinished job holds goes to others, after its state has changed or before it is removed.
+    /// What an unfinished job holds goes to others, after its state has changed or before it is
+    /// removed.
     pub(super) fn let_go(&mut self, id: &str, state: &'static str) {
         let job = self.job(id);
         job.state = state;

@@ -172,7 +172,8 @@ impl Reference {
         Some(keyed.min()?.1.clone())
     }
 
-    /// The job that counts as the one with a unique key, whose name says in which states besides the unfinished ones.
+    /// The job that counts as the one with a unique key, whose name says in which states besides
+    /// the unfinished ones.
     fn holder(&self, unique: &str) -> Option<String> {
         let counts = |state| match unique.split_once('/') {
             Some((_, "any")) => true,
