@@ -3,7 +3,7 @@
 --
 -- KEYS  1 state of the bucket  2 its documents
 -- ARGV  1 token  2 generation of the walk (2 bytes); '' for deltas
---       then for each document, 4,000 at most: _id, time (8 bytes, most significant first)
+--       then for each document, 2,000 at most: _id, time (8 bytes, most significant first)
 -- Returns {0} when the bucket is closed to this token; else {1, time up to which its deltas are settled ('' for none),
 --       then for each document: nil when it is settled, '' when it is unknown, else its record}.
 -- Cost  O(documents), of two commands. May be repeated.
@@ -11,13 +11,6 @@ local call = redis.call
 local state = call('HMGET', KEYS[1], 'token', 'settled')
 if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return {0} end
 local generation, settled = ARGV[2], state[2]
-
--- A text comparison would depend on the server's locale, and the numbers are too long for Lua's.
-local function before(one, other)
-  local high, low = struct.unpack('>I4I4', one)
-  local other_high, other_low = struct.unpack('>I4I4', other)
-  return high < other_high or (high == other_high and low < other_low)
-end
 
 local docs = {}
 for at = 3, #ARGV, 2 do docs[#docs + 1] = ARGV[at] end
@@ -31,11 +24,10 @@ for place = 1, #docs do
   elseif record and not before(record, time) then
     answer = false
     if generation ~= '' and string.sub(record, 9, 10) ~= generation then
-      marks[#marks + 1] = docs[place]
-      marks[#marks + 1] = string.sub(record, 1, 8) .. generation .. string.sub(record, 11)
+      marks[docs[place]] = string.sub(record, 1, 8) .. generation .. string.sub(record, 11)
     end
   end
   found[place + 2] = answer
 end
-if #marks > 0 then call('HSET', KEYS[2], unpack(marks)) end
+keep(KEYS[2], marks)
 return found

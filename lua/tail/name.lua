@@ -2,7 +2,7 @@
 --
 -- KEYS  1 state of the bucket  2 its names
 -- ARGV  1 token
---       then for each step, 4,000 at most, in the order of the log: field, digest (6 bytes), document (4 bytes), the document
+--       then for each step, 2,000 at most, in the order of the log: field, digest (6 bytes), document (4 bytes), the document
 --       has the name from now on: 1, or no longer: 0
 -- Returns {0} when the bucket is closed to this token; else {1, then for each step 1 when another document has the name,
 --       else 0}.
@@ -13,8 +13,8 @@ if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return
 local fields = {}
 for at = 2, #ARGV, 4 do fields[#fields + 1] = ARGV[at] end
 local kept = call('HMGET', KEYS[2], unpack(fields))
--- By field: what is there by now, and whether that is yet to be kept.
-local now, changed = {}, {}
+-- By field: what is there by now, where that changed; '' for none.
+local now = {}
 local answer = {1}
 for step = 1, #fields do
   local at, field = 4 * step - 2, fields[step]
@@ -32,23 +32,12 @@ for step = 1, #fields do
     found = string.find(packed, digest, found + (is_digest and 10 or 1), true)
   end
   if ARGV[at + 3] == '1' then
-    if not own then now[field], changed[field] = packed .. digest .. doc, true end
+    if not own then now[field] = packed .. digest .. doc end
   elseif own then
     now[field] = string.sub(packed, 1, own - 1) .. string.sub(packed, own + 10)
-    changed[field] = true
   end
   answer[step + 1] = others
 end
 
-local set, del = {}, {}
-for field in pairs(changed) do
-  if now[field] == '' then
-    del[#del + 1] = field
-  else
-    set[#set + 1] = field
-    set[#set + 1] = now[field]
-  end
-end
-if #set > 0 then call('HSET', KEYS[2], unpack(set)) end
-if #del > 0 then call('HDEL', KEYS[2], unpack(del)) end
+keep(KEYS[2], now)
 return answer

@@ -15,13 +15,6 @@ need('HSET', KEYS[2], '', '')
 need('PUBLISH', ARGV[3], '')
 local deltas, settled = ARGV[2] == '1', state[2]
 
--- A text comparison would depend on the server's locale, and the numbers are too long for Lua's.
-local function before(one, other)
-  local high, low = struct.unpack('>I4I4', one)
-  local other_high, other_low = struct.unpack('>I4I4', other)
-  return high < other_high or (high == other_high and low < other_low)
-end
-
 local docs = {}
 for at = 4, #ARGV, 4 do docs[#docs + 1] = ARGV[at] end
 local kept = call('HMGET', KEYS[2], unpack(docs))
@@ -42,17 +35,7 @@ for place = 1, #docs do
   if not last or before(last, time) then last = time end
 end
 
-local set, del = {}, {}
-for doc, record in pairs(now) do
-  if record == '' then
-    del[#del + 1] = doc
-  else
-    set[#set + 1] = doc
-    set[#set + 1] = record
-  end
-end
-if #set > 0 then call('HSET', KEYS[2], unpack(set)) end
-if #del > 0 then call('HDEL', KEYS[2], unpack(del)) end
+keep(KEYS[2], now)
 if deltas and last then call('HSET', KEYS[1], 'settled', last) end
 for _, nudge in ipairs(told) do call('PUBLISH', ARGV[3], nudge) end
 return done

@@ -11,11 +11,17 @@ use super::record::time;
 use super::{Known, Nudge, print};
 use crate::{Script, StoreError};
 
-static LOOK: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_look", include_str!("../../../../lua/tail/look.lua")));
+static LOOK: LazyLock<Script> = LazyLock::new(|| {
+    let source = concat!(
+        include_str!("../../../../lua/tail/common.lua"),
+        include_str!("../../../../lua/tail/look.lua")
+    );
+    Script::new("tail_look", source)
+});
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     let source = concat!(
         include_str!("../../../../lua/need.lua"),
+        include_str!("../../../../lua/tail/common.lua"),
         include_str!("../../../../lua/tail/settle.lua")
     );
     Script::new("tail_settle", source)

@@ -11,8 +11,13 @@ use super::keys::{BUCKETS, hash};
 use super::lead::Lead;
 use crate::{Script, StoreError};
 
-static NAME: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_name", include_str!("../../../../lua/tail/name.lua")));
+static NAME: LazyLock<Script> = LazyLock::new(|| {
+    let source = concat!(
+        include_str!("../../../../lua/tail/common.lua"),
+        include_str!("../../../../lua/tail/name.lua")
+    );
+    Script::new("tail_name", source)
+});
 static UNNAME: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "tail_unname",
