@@ -87,7 +87,7 @@ fn row(queue: &QueueStats) -> Markup {
                 @if queue.paused_at.is_some() { " " span.problem { "paused" } }
             }
             @for state in JobState::ALL {
-                @let count = count(queue, state);
+                @let count = queue.depth(state);
                 td.number {
                     @if count == 0 { span.quiet { "0" } }
                     @else { a.state.(state.as_str()) href=(list_address(&queue.name, state, 0)) { (count) } }
@@ -96,19 +96,6 @@ fn row(queue: &QueueStats) -> Markup {
             td.number { @if queue.workers == 0 { span.problem { "none" } } @else { (queue.workers) } }
             td.number { @if let Some(ms) = queue.oldest_waiting_ms { (span(ms)) } @else { span.quiet { "–" } } }
         }
-    }
-}
-
-fn count(queue: &QueueStats, state: JobState) -> u64 {
-    match state {
-        JobState::Waiting => queue.waiting,
-        JobState::Scheduled => queue.scheduled,
-        JobState::Available => queue.available,
-        JobState::Running => queue.running,
-        JobState::Retrying => queue.retrying,
-        JobState::Completed => queue.completed,
-        JobState::Cancelled => queue.cancelled,
-        JobState::Dead => queue.dead,
     }
 }
 
@@ -156,7 +143,7 @@ pub(super) async fn queue(
         nav.tabs aria-label="States" {
             @for state in JobState::ALL {
                 a href=(list_address(&name, state, 0)) aria-current=[(state == shown).then_some("page")] {
-                    (state.as_str()) " " span.quiet { (count(stats, state)) }
+                    (state.as_str()) " " span.quiet { (stats.depth(state)) }
                 }
             }
         }
@@ -166,7 +153,7 @@ pub(super) async fn queue(
         }
         nav.pages aria-label="Pages" {
             @if selection.page > 0 { a rel="prev" href=(list_address(&name, shown, selection.page - 1)) { "Newer" } }
-            @if offset + PAGE_SIZE < count(stats, shown) {
+            @if offset + PAGE_SIZE < stats.depth(shown) {
                 a rel="next" href=(list_address(&name, shown, selection.page + 1)) { "Older" }
             }
         }
@@ -188,7 +175,7 @@ fn most_pressing(stats: &QueueStats) -> JobState {
         Running, Retrying, Dead, Available, Scheduled, Completed, Cancelled,
     ]
     .into_iter()
-    .find(|&state| count(stats, state) > 0)
+    .find(|&state| stats.depth(state) > 0)
     .unwrap_or(Running)
 }
 

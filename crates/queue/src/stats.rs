@@ -6,7 +6,7 @@ use crate::keys::{QUEUES, root};
 use crate::{QueueError, Queues, Rate, State};
 
 /// The numbers of one queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct QueueStats {
     /// Its name.
     pub name: String,
@@ -60,7 +60,8 @@ impl Queues {
                 // One queue whose keys are damaged must not hide the others.
                 Err(error) if error.is_damage() => QueueStats {
                     damage: Some(error.to_string()),
-                    ..QueueStats::none_of(name)
+                    name,
+                    ..QueueStats::default()
                 },
                 stats => stats?,
             });
@@ -123,29 +124,6 @@ impl QueueStats {
             State::Completed => self.completed,
             State::Cancelled => self.cancelled,
             State::Dead => self.dead,
-        }
-    }
-
-    /// Of a queue without any job.
-    pub(crate) fn none_of(name: String) -> Self {
-        Self {
-            name,
-            waiting: 0,
-            scheduled: 0,
-            available: 0,
-            running: 0,
-            retrying: 0,
-            completed: 0,
-            cancelled: 0,
-            dead: 0,
-            workers: 0,
-            oldest_waiting_ms: None,
-            paused_at: None,
-            limit: None,
-            user_limit: None,
-            rate: None,
-            user_rate: None,
-            damage: None,
         }
     }
 }

@@ -105,7 +105,10 @@ fn begin(queue: &str) {
     for name in ["sluice_queue_wait_seconds", "sluice_queue_run_seconds"] {
         let _ = histogram!(name, "queue" => queue.to_owned());
     }
-    show(&QueueStats::none_of(queue.to_owned()));
+    show(&QueueStats {
+        name: queue.to_owned(),
+        ..QueueStats::default()
+    });
 }
 
 impl Queues {

@@ -9,7 +9,7 @@ pub mod keys;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Script, StoreError, Valkey};
 
@@ -26,7 +26,7 @@ pub struct Sessions {
 }
 
 /// An operator who is logged in.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Who that is, as the token had it; those without a name share their sessions' number.
     pub subject: Option<String>,
@@ -48,8 +48,7 @@ impl Sessions {
     pub async fn open(&self, session: &Session, lifetime: Duration) -> Result<String, StoreError> {
         let id = rand::random::<[u8; 32]>().map(|byte| format!("{byte:02x}"));
         let id = id.concat();
-        let text =
-            serde_json::json!({"subject": session.subject, "expires_at": session.expires_at});
+        let text = serde_json::json!(session);
         let keys = [
             &*keys::session(&id),
             &*keys::operator(session.subject.as_deref()),
