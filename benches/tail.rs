@@ -17,8 +17,8 @@ use harness::{DEPLOY_KEY, Deployment, file, tail_progress};
 use redis::Commands;
 use serde_json::Value;
 use sluice_convex::{Client, ClientConfig, History};
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, Overflow};
+use sluice_valkey::Valkey;
 
 const USERS: usize = 200;
 const STATE: &str = "st1:{tail}:state";
@@ -119,8 +119,8 @@ async fn walk(history: &History, cursor: i64, changes: usize) -> usize {
 
 /// A complete set without any file yet, of each user.
 async fn commit_empty_sets(deployment: &Deployment, as_of: i64) {
-    let valkey = Valkey::open(&deployment.valkey.url(), 4).unwrap();
-    let cache = Cache::new(valkey, CacheConfig::default()).unwrap();
+    let valkey = Valkey::at(&deployment.valkey.url()).unwrap();
+    let cache = Cache::new(&valkey, CacheConfig::default()).unwrap();
     for user in 0..USERS {
         let user = format!("user-{user}");
         let staging = cache.stage(&user, Overflow::Refuse).await.unwrap();

@@ -1,4 +1,4 @@
--- Comes before scripts that write more than once.
+-- Shared by the functions that write more than once.
 
 -- Ends the script when the user may not run a command that comes later, so that nothing is half written. Costs 0.3 µs.
 local function need(...)

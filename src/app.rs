@@ -5,9 +5,8 @@ use std::sync::Arc;
 use sluice_convex::{Client, Files, FilesVia, History};
 use sluice_jobs::{JobsConfig, TailConfig};
 use sluice_queue::{QueueConfig, Queues};
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
-use sluice_valkey::Address;
+use sluice_valkey::{Address, Valkey, ValkeyConfig};
 
 use crate::failure::{Context, Failure};
 use crate::settings::{DocumentSettings, JobSettings, TailSettings};
@@ -25,19 +24,23 @@ pub struct App {
 impl App {
     /// Connects to Valkey; Convex is asked when it is first needed.
     pub async fn connect(
-        valkey: &Address,
+        address: Address,
         pool_size: usize,
         cache: CacheConfig,
         payload_limit: usize,
         convex: Client,
         via: FilesVia,
     ) -> Result<Self, Failure> {
-        let store = Valkey::open_at(valkey, pool_size).context("cannot use valkey_url")?;
+        let valkey = ValkeyConfig {
+            pool_size,
+            ..ValkeyConfig::default()
+        };
+        let valkey = Valkey::open(address, valkey);
         let config = QueueConfig {
             payload_limit,
             ..QueueConfig::default()
         };
-        let queues = Queues::connect_to(valkey.clone(), config)
+        let queues = Queues::open(&valkey, config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
@@ -45,7 +48,7 @@ impl App {
         tokio::spawn(async move { gauges.keep_gauges().await });
         Ok(Self {
             queues,
-            cache: Cache::new(store, cache).context("cannot use the cache's settings")?,
+            cache: Cache::new(&valkey, cache).context("cannot use the cache's settings")?,
             history: History::new(convex.clone()),
             files: sluice_convex::files(convex, via),
         })

@@ -94,6 +94,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, Failure> {
 
 /// Every part says what its metrics are, and begins them at 0.
 fn describe_metrics() {
+    sluice_valkey::describe_metrics();
     sluice_queue::describe_metrics(&sluice_jobs::QUEUES);
     sluice_store::describe_metrics();
     sluice_convex::describe_metrics();

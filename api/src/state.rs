@@ -92,9 +92,9 @@ impl AppState {
     ) -> Self {
         Self(Arc::new(Parts {
             // All of it is kept where the cache is.
-            documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
-            tail: Tail::new(cache.valkey().clone()),
-            sessions: Sessions::new(cache.valkey().clone()),
+            documents: Documents::new(cache.valkey(), config.documents.clone()),
+            tail: Tail::new(cache.valkey()),
+            sessions: Sessions::new(cache.valkey()),
             streams: Streams::new(config.streams),
             config,
             queues,

@@ -33,6 +33,11 @@ pub fn describe_metrics() {
     for source in ["bulk", "hit", "miss"] {
         counter!("sluice_entry_reads_total", "source" => source).increment(0);
     }
+    describe_counter!(
+        "sluice_jwks_retries_total",
+        "Fetches of the token issuer's keys that were made again"
+    );
+    counter!("sluice_jwks_retries_total").increment(0);
     for outcome in ["ok", "error"] {
         counter!("sluice_jwks_fetches_total", "outcome" => outcome).increment(0);
     }

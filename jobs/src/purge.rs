@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
+use sluice_store::documents::PurgePlace;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -52,7 +53,7 @@ impl Job for Purge {
 
 async fn purge(context: &Context, service: &str, running: &Running) -> Result<u64, Failure> {
     let mut forgotten = 0;
-    let mut place = Some(0);
+    let mut place = Some(PurgePlace::default());
     while let Some(at) = place {
         stop_if_cancelled(running)?;
         let purged = context.documents.purge(service, at).await?;

@@ -77,7 +77,7 @@ pub async fn run_workers(
 ) -> Result<(), JobsError> {
     let context = Context {
         // Documents are kept where the cache is.
-        documents: Documents::new(cache.valkey().clone(), config.documents.clone()),
+        documents: Documents::new(cache.valkey(), config.documents.clone()),
         cache,
         files,
         queues,

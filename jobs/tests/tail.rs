@@ -11,12 +11,12 @@ use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, History, files};
 use sluice_jobs::{JobsConfig, TailConfig, run_workers};
 use sluice_queue::{QueueConfig, Queues};
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, Entry, Overflow};
 use sluice_store::documents::DocumentsConfig;
 use sluice_store::tail::keys::NUDGES;
 use sluice_store::tail::{Known, Nudge, NudgeKind, Settlement, Tail, TailStatus};
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -70,8 +70,8 @@ impl World {
             .unwrap();
 
         let valkey = TestValkey::start();
-        let store = Valkey::open(&valkey.url(), 8).unwrap();
-        let cache = Cache::new(store, CacheConfig::default()).unwrap();
+        let store = Valkey::at(&valkey.url()).unwrap();
+        let cache = Cache::new(&store, CacheConfig::default()).unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let mut subscription = redis::Client::open(valkey.url())
             .unwrap()
@@ -195,10 +195,7 @@ impl World {
     }
 
     async fn status(&self) -> TailStatus {
-        Tail::new(self.cache.valkey().clone())
-            .status()
-            .await
-            .unwrap()
+        Tail::new(self.cache.valkey()).status().await.unwrap()
     }
 
     /// Waits until all that was written up to now is settled, and no walk is under way.
@@ -363,7 +360,7 @@ async fn a_scheduled_comparison_finds_what_should_not_be_there() {
     world.caught_up().await;
     worker.stop().await;
     // A document that Convex does not have.
-    let tail = Tail::new(world.cache.valkey().clone());
+    let tail = Tail::new(world.cache.valkey());
     let lead = tail.claim("ghost").await.unwrap().unwrap();
     let ghost = Settlement {
         doc_id: "no-such-document".into(),

@@ -1,26 +1,32 @@
 -- Looks an entry up, first in the live set, then among the single ones; on a miss one caller gets the lease to fetch it.
--- Called by EVALSHA_RO it only looks, and so answers where Valkey takes no writes.
+-- The function `look` never takes the lease, and so answers where Valkey takes no writes.
 --
 -- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs  10 fetch lease of the id
--- ARGV  1 id  2 nonce of this call, to get the lease by; '' to only look  3 lease, ms
+-- ARGV  1 id, then for `read`: 2 nonce of this call, to get the lease by  3 lease, ms
 -- Returns {epoch, 1 | 2, JSON} for a hit in the live set | among the singles; {epoch, 0, 1 | 0} for a miss with | without lease.
 -- Cost  O(1). May be repeated.
-local call = redis.call
-local epoch = tonumber(call('HGET', KEYS[1], 'value') or 0)
 
--- A set with a part missing (evicted) is none: it may hold what was deleted.
-local json = call('HGET', KEYS[3], ARGV[1])
-if json and json ~= '' then
-  local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
-  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then return {epoch, 1, json} end
+local function read(KEYS, ARGV, takes_lease)
+  local call = redis.call
+  local epoch = tonumber(call('HGET', KEYS[1], 'value') or 0)
+
+  -- A set with a part missing (evicted) is none: it may hold what was deleted.
+  local json = call('HGET', KEYS[3], ARGV[1])
+  if json and json ~= '' then
+    local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
+    if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then return {epoch, 1, json} end
+  end
+  json = call('HGET', KEYS[7], ARGV[1])
+  if json and call('EXISTS', KEYS[9]) == 1 then
+    local time = call('TIME')
+    local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
+    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return {epoch, 2, json} end
+  end
+  if not takes_lease then return {epoch, 0, 0} end
+  -- The nonce lets a repeated call see that the lease is its own.
+  if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then return {epoch, 0, 1} end
+  return {epoch, 0, 0}
 end
-json = call('HGET', KEYS[7], ARGV[1])
-if json and call('EXISTS', KEYS[9]) == 1 then
-  local time = call('TIME')
-  local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
-  if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return {epoch, 2, json} end
-end
-if ARGV[2] == '' then return {epoch, 0, 0} end
--- The nonce lets a repeated call see that the lease is its own.
-if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then return {epoch, 0, 1} end
-return {epoch, 0, 0}
+
+define('read', function(KEYS, ARGV) return read(KEYS, ARGV, true) end)
+define('look', function(KEYS, ARGV) return read(KEYS, ARGV, false) end, { 'no-writes' })

@@ -1,9 +1,8 @@
--- Stands before the scripts that change a set: which of several documents with one id is shown. It is the newest, by
+-- Shared by the functions that change a set: which of several documents with one id is shown. It is the newest, by
 -- `_creationTime` and then by `_id`, as in a set that is synced anew.
 --
 -- The docs of a set map an `_id` to the document's id, where they differ. HIDDEN before that id says that another document
 -- is shown under it.
-local call = redis.call
 local HIDDEN = '\0'
 
 local function parsed(json)
@@ -27,22 +26,22 @@ end
 
 -- Whether the entry with this id is the document's, as far as that can be known.
 local function holds(entries, id, doc)
-  local holder = parsed(call('HGET', entries, id) or '')._id
+  local holder = parsed(redis.call('HGET', entries, id) or '')._id
   return not holder or holder == doc
 end
 
 -- Whether a document that comes to an id leaves it to the one that is shown there, and whether there is one. The older of
 -- the two is hidden.
 local function gives_way(entries, docs, id, doc, json)
-  local shown = call('HGET', entries, id)
+  local shown = redis.call('HGET', entries, id)
   if not shown or shown == '' then return false, false end
   local holder = parsed(shown)
   if holder._id == doc then return false, true end
   if is_newer(holder, parsed(json)) then
-    call('HSET', docs, doc, HIDDEN .. id)
+    redis.call('HSET', docs, doc, HIDDEN .. id)
     return true, true
   end
-  if type(holder._id) == 'string' then call('HSET', docs, holder._id, HIDDEN .. id) end
+  if type(holder._id) == 'string' then redis.call('HSET', docs, holder._id, HIDDEN .. id) end
   return false, true
 end
 

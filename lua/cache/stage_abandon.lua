@@ -4,6 +4,9 @@
 -- ARGV  1 token of the attempt
 -- Returns 1, or 0 when it is another attempt's or gone.
 -- Cost  O(1): values are freed by another thread. May be repeated.
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-return 1
+
+define('stage_abandon', function(KEYS, ARGV)
+  if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  return 1
+end, { 'allow-oom' })

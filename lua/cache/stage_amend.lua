@@ -7,76 +7,80 @@
 --       {1} when the epoch moved on; {3} when the set is gone, in part or whole, or another attempt's; {2, limit} when an entry
 --       does not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(changes). May be repeated. Documents that meet at one id are parsed.
-local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
-local epoch = call('HGET', KEYS[1], 'value') or '0'
-if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-if info[1] ~= ARGV[1] then return {3} end
-if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
-  -- Evicted in part: what is left is not the set.
-  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  return {3}
-end
-local limit = tonumber(info[3])
-if info[8] then return {2, limit} end
-local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
--- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
-local function take_out(id, doc)
-  local length = call('HSTRLEN', KEYS[3], id)
-  if length == 0 or (doc and not holds(KEYS[3], id, doc)) then return false end
-  call('HSET', KEYS[3], id, '')
-  entries = entries - 1
-  bytes = bytes - #id - length
-  return true
-end
+define('stage_amend', function(KEYS, ARGV)
+  local call = redis.call
+  local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+  local epoch = call('HGET', KEYS[1], 'value') or '0'
+  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+  if info[1] ~= ARGV[1] then return {3} end
+  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
+    -- Evicted in part: what is left is not the set.
+    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+    return {3}
+  end
+  local limit = tonumber(info[3])
+  if info[8] then return {2, limit} end
+  local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
-local function forget_skip(id)
-  local was_skipped = call('SREM', KEYS[6], id) == 1
-  if was_skipped then skipped = skipped - 1 end
-  return was_skipped
-end
+  -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
+  local function take_out(id, doc)
+    local length = call('HSTRLEN', KEYS[3], id)
+    if length == 0 or (doc and not holds(KEYS[3], id, doc)) then return false end
+    call('HSET', KEYS[3], id, '')
+    entries = entries - 1
+    bytes = bytes - #id - length
+    return true
+  end
 
-local left = {}
-for at = 5, #ARGV, 3 do
-  local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local known = call('HGET', KEYS[5], doc)
-  local is_hidden = known and string.byte(known) == 0
-  local held = known or doc
-  local stays = held == id and json ~= ''
-  -- What is known of no document can be another one's.
-  local there = not is_hidden and take_out(held, not known and not stays and doc)
-  local was_skipped = not is_hidden and forget_skip(held)
-  if (there or was_skipped) and not stays then left[held] = true end
-  local gives, is_taken = false, false
-  if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[3], KEYS[5], id, doc, json) end
-  if json == '' then
-    call('HDEL', KEYS[5], doc)
-  elseif not gives then
-    if is_taken then there = take_out(id) or there end
-    if not stays then was_skipped = forget_skip(id) or was_skipped end
-    local wanted = there or ARGV[3] == '1'
-    local size = #id + #json
-    if wanted and bytes + size <= limit then
-      if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
-      entries = entries + 1
-      bytes = bytes + size
-    elseif wanted and info[4] == 'refuse' then
-      call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-      call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-      return {2, limit}
-    elseif wanted or was_skipped then
-      call('SADD', KEYS[6], id)
-      skipped = skipped + 1
-    end
-    if wanted or was_skipped then
-      if doc == id then call('HDEL', KEYS[5], doc) else call('HSET', KEYS[5], doc, id) end
+  local function forget_skip(id)
+    local was_skipped = call('SREM', KEYS[6], id) == 1
+    if was_skipped then skipped = skipped - 1 end
+    return was_skipped
+  end
+
+  local left = {}
+  for at = 5, #ARGV, 3 do
+    local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local known = call('HGET', KEYS[5], doc)
+    local is_hidden = known and string.byte(known) == 0
+    local held = known or doc
+    local stays = held == id and json ~= ''
+    -- What is known of no document can be another one's.
+    local there = not is_hidden and take_out(held, not known and not stays and doc)
+    local was_skipped = not is_hidden and forget_skip(held)
+    if (there or was_skipped) and not stays then left[held] = true end
+    local gives, is_taken = false, false
+    if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[3], KEYS[5], id, doc, json) end
+    if json == '' then
+      call('HDEL', KEYS[5], doc)
+    elseif not gives then
+      if is_taken then there = take_out(id) or there end
+      if not stays then was_skipped = forget_skip(id) or was_skipped end
+      local wanted = there or ARGV[3] == '1'
+      local size = #id + #json
+      if wanted and bytes + size <= limit then
+        if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
+        entries = entries + 1
+        bytes = bytes + size
+      elseif wanted and info[4] == 'refuse' then
+        call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+        call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
+        return {2, limit}
+      elseif wanted or was_skipped then
+        call('SADD', KEYS[6], id)
+        skipped = skipped + 1
+      end
+      if wanted or was_skipped then
+        if doc == id then call('HDEL', KEYS[5], doc) else call('HSET', KEYS[5], doc, id) end
+      end
     end
   end
-end
 
-call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-  'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
-for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
-local answer = {0, entries, skipped, bytes}
-for id in pairs(left) do answer[#answer + 1] = id end
-return answer
+  call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
+    'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
+  for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
+  local answer = {0, entries, skipped, bytes}
+  for id in pairs(left) do answer[#answer + 1] = id end
+  return answer
+end)

@@ -5,12 +5,15 @@
 --       3 limit, bytes  4 policy: refuse | skip  5 staging TTL, ms
 -- Returns {0}; {1} when the epoch moved on; {3} when it moved back: Valkey lost data.
 -- Cost  O(1): values are freed by another thread. May be repeated.
-local call = redis.call
-local epoch = call('HGET', KEYS[1], 'value') or '0'
-if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-if call('HGET', KEYS[2], 'token') == ARGV[1] then return {0} end
-call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-call('HSET', KEYS[2], 'token', ARGV[1], 'seq', 0, 'limit', ARGV[3], 'policy', ARGV[4],
-  'entries', 0, 'skipped', 0, 'bytes', 0, 'parts', 0)
-call('PEXPIRE', KEYS[2], ARGV[5])
-return {0}
+
+define('stage_open', function(KEYS, ARGV)
+  local call = redis.call
+  local epoch = call('HGET', KEYS[1], 'value') or '0'
+  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+  if call('HGET', KEYS[2], 'token') == ARGV[1] then return {0} end
+  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  call('HSET', KEYS[2], 'token', ARGV[1], 'seq', 0, 'limit', ARGV[3], 'policy', ARGV[4],
+    'entries', 0, 'skipped', 0, 'bytes', 0, 'parts', 0)
+  call('PEXPIRE', KEYS[2], ARGV[5])
+  return {0}
+end)

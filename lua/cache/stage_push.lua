@@ -6,60 +6,63 @@
 -- Returns {0, entries, skipped, bytes} so far; {1} when the epoch moved on; {3} when the set is gone, in part or whole, or
 --       another attempt's; {2, limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(entries of the chunk). A chunk that was applied already changes nothing.
-local call = redis.call
-local info = call('HMGET', KEYS[2], 'token', 'parts', 'seq', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
-local epoch = call('HGET', KEYS[1], 'value') or '0'
-if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-if info[1] ~= ARGV[1] then return {3} end
-if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
-  -- Evicted in part: what is left is not the set.
-  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  return {3}
-end
-local limit = tonumber(info[4])
-if info[9] then return {2, limit} end
-local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
-if tonumber(info[3]) >= tonumber(ARGV[3]) then return {0, entries, skipped, bytes} end
 
-local fields, ids, docs, taken = {}, {}, {}, {}
-local pairs_end, docs_end = 0, 0
-for at = 5, #ARGV, 3 do
-  local id, doc, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a removed entry back.
-  if not taken[id] and call('HEXISTS', KEYS[3], id) == 0 and (skipped == 0 or call('SISMEMBER', KEYS[6], id) == 0) then
-    local size = #id + #json
-    if #json > 0 and bytes + size <= limit then
-      bytes = bytes + size
-      entries = entries + 1
-      taken[id] = doc
-      ids[#ids + 1] = id
-      fields[pairs_end + 1], fields[pairs_end + 2] = id, json
-      pairs_end = pairs_end + 2
-    elseif info[5] == 'skip' then
-      skipped = skipped + 1
-      call('SADD', KEYS[6], id)
-    else
-      call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-      call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-      return {2, limit}
-    end
-    if doc ~= '' then
-      docs[docs_end + 1], docs[docs_end + 2] = doc, id
+define('stage_push', function(KEYS, ARGV)
+  local call = redis.call
+  local info = call('HMGET', KEYS[2], 'token', 'parts', 'seq', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+  local epoch = call('HGET', KEYS[1], 'value') or '0'
+  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
+  if info[1] ~= ARGV[1] then return {3} end
+  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
+    -- Evicted in part: what is left is not the set.
+    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+    return {3}
+  end
+  local limit = tonumber(info[4])
+  if info[9] then return {2, limit} end
+  local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
+  if tonumber(info[3]) >= tonumber(ARGV[3]) then return {0, entries, skipped, bytes} end
+
+  local fields, ids, docs, taken = {}, {}, {}, {}
+  local pairs_end, docs_end = 0, 0
+  for at = 5, #ARGV, 3 do
+    local id, doc, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a removed entry back.
+    if not taken[id] and call('HEXISTS', KEYS[3], id) == 0 and (skipped == 0 or call('SISMEMBER', KEYS[6], id) == 0) then
+      local size = #id + #json
+      if #json > 0 and bytes + size <= limit then
+        bytes = bytes + size
+        entries = entries + 1
+        taken[id] = doc
+        ids[#ids + 1] = id
+        fields[pairs_end + 1], fields[pairs_end + 2] = id, json
+        pairs_end = pairs_end + 2
+      elseif info[5] == 'skip' then
+        skipped = skipped + 1
+        call('SADD', KEYS[6], id)
+      else
+        call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+        call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
+        return {2, limit}
+      end
+      if doc ~= '' then
+        docs[docs_end + 1], docs[docs_end + 2] = doc, id
+        docs_end = docs_end + 2
+      end
+    elseif doc ~= '' and taken[id] ~= doc and call('HGET', KEYS[5], doc) ~= id then
+      -- An older document with the id of one that is shown (rivals.lua).
+      docs[docs_end + 1], docs[docs_end + 2] = doc, '\0' .. id
       docs_end = docs_end + 2
     end
-  elseif doc ~= '' and taken[id] ~= doc and call('HGET', KEYS[5], doc) ~= id then
-    -- An older document with the id of one that is shown (rivals.lua).
-    docs[docs_end + 1], docs[docs_end + 2] = doc, '\0' .. id
-    docs_end = docs_end + 2
   end
-end
 
-if pairs_end > 0 then
-  call('HSET', KEYS[3], unpack(fields))
-  call('RPUSH', KEYS[4], unpack(ids))
-end
-if docs_end > 0 then call('HSET', KEYS[5], unpack(docs)) end
-call('HSET', KEYS[2], 'seq', ARGV[3], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-  'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
-for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
-return {0, entries, skipped, bytes}
+  if pairs_end > 0 then
+    call('HSET', KEYS[3], unpack(fields))
+    call('RPUSH', KEYS[4], unpack(ids))
+  end
+  if docs_end > 0 then call('HSET', KEYS[5], unpack(docs)) end
+  call('HSET', KEYS[2], 'seq', ARGV[3], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
+    'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
+  for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
+  return {0, entries, skipped, bytes}
+end)

@@ -7,24 +7,27 @@
 --       the document is as the change of its revision has it, '' when that is not kept any more, and the record {revision,
 --       fingerprint of its request, createdAt, updatedAt, the envelope from behind the times}; else it is empty.
 -- Cost  O(size of the document); for an accepted write also O(log n) for each of those that it lets go of.
-local call = redis.call
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
-if made[1] then
-  local change = call('XRANGE', KEYS[2], made[1] .. '-0', made[1] .. '-0')[1]
-  made[5] = made[5] or '}'
-  return {now, change and change[2][2] or '', 0, 0, made}
-end
-if ARGV[1] == '' then
-  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end
-else
-  -- The jobs of one document run in the order in which they were enqueued, within a minute of being accepted. So whatever was
-  -- accepted longer than that before this write has ended, was cancelled, or never became a job: nobody need wait for it.
-  local accepted = tonumber(call('ZSCORE', KEYS[4], ARGV[1]) or 0)
-  for _, token in ipairs(call('ZRANGEBYSCORE', KEYS[4], '(0', accepted - 60000)) do
-    call('ZADD', KEYS[4], -tonumber(call('ZSCORE', KEYS[4], token)), token)
+
+define('read', function(KEYS, ARGV)
+  local call = redis.call
+  local time = call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
+  if made[1] then
+    local change = call('XRANGE', KEYS[2], made[1] .. '-0', made[1] .. '-0')[1]
+    made[5] = made[5] or '}'
+    return {now, change and change[2][2] or '', 0, 0, made}
   end
-end
-local json = call('JSON.GET', KEYS[1])
-return {now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {}}
+  if ARGV[1] == '' then
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end
+  else
+    -- The jobs of one document run in the order in which they were enqueued, within a minute of being accepted. So whatever was
+    -- accepted longer than that before this write has ended, was cancelled, or never became a job: nobody need wait for it.
+    local accepted = tonumber(call('ZSCORE', KEYS[4], ARGV[1]) or 0)
+    for _, token in ipairs(call('ZRANGEBYSCORE', KEYS[4], '(0', accepted - 60000)) do
+      call('ZADD', KEYS[4], -tonumber(call('ZSCORE', KEYS[4], token)), token)
+    end
+  end
+  local json = call('JSON.GET', KEYS[1])
+  return {now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {}}
+end)

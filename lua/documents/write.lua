@@ -14,71 +14,74 @@
 --       were accepted before have to be made first, or this accepted one is not among them any more; {4, 0, 0, ''} when this
 --       write was made before.
 -- Cost  O(size of the document), for each such float too. May be repeated.
-local call = redis.call
-local made = call('HGET', KEYS[3], 'fingerprint')
-if made then return {made == ARGV[8] and 4 or 2, 0, 0, ''} end
-if ARGV[10] == '' then
-  if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {3, 0, 0, ''} end
-elseif not call('ZSCORE', KEYS[4], ARGV[10]) then
-  return {3, 0, 0, ''}
-end
-local current = call('JSON.GET', KEYS[1], '.revision')
-if current then
-  -- The former one may be gone and another of its revision be there.
-  local is_former = current == ARGV[1] and call('JSON.GET', KEYS[1], '.createdAt') == ARGV[3]
-  if not is_former then return {0, 0, 0, ''} end
-else
-  local past = call('GET', KEYS[5])
-  -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
-  local begin = past and tonumber(past) + 1 or 0
-  if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return {0, 0, 0, ''} end
-end
 
-local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
-local time = call('TIME')
-local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
-local now_text = string.format('%.0f', now)
-local created = ARGV[3] == '' and now_text or ARGV[3]
-local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
--- Changes of this revision or later ones are of another document, or of a past that the server has lost.
-local is_new = not current or call('XRANGE', KEYS[2], revision .. '-0', '+', 'COUNT', 1)[1]
-if #ARGV > 12 then need('JSON.NUMINCRBY', KEYS[1], '$', 0) end
-if is_new then need('UNLINK', KEYS[2]) end
-need('XADD', KEYS[2], '*', 'document', '')
-for key = 1, 2 do
-  if ARGV[6] == '' then need('PERSIST', KEYS[key]) else need('PEXPIREAT', KEYS[key], 0) end
-end
-if ARGV[11] ~= '' then need('SET', KEYS[5], '') end
-need('HSET', KEYS[3], 'revision', '')
-need('PEXPIRE', KEYS[3], 0)
-if ARGV[10] ~= '' then need('ZREM', KEYS[4], '') end
-
--- Watchers look once this has ended. A nudge without a write does no harm, and a write that may not be made is none.
-call('PUBLISH', ARGV[7], revision)
-call('JSON.SET', KEYS[1], '$', json)
-for float = 13, #ARGV, 3 do
-  local held = call('JSON.GET', KEYS[1], ARGV[float]) or ''
-  if tonumber(string.sub(held, 2, -2)) ~= tonumber(ARGV[float + 1]) then
-    -- Where the module cannot name the place, the float stays off by one unit.
-    redis.pcall('JSON.NUMINCRBY', KEYS[1], ARGV[float], ARGV[float + 2])
+define('write', function(KEYS, ARGV)
+  local call = redis.call
+  local made = call('HGET', KEYS[3], 'fingerprint')
+  if made then return {made == ARGV[8] and 4 or 2, 0, 0, ''} end
+  if ARGV[10] == '' then
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {3, 0, 0, ''} end
+  elseif not call('ZSCORE', KEYS[4], ARGV[10]) then
+    return {3, 0, 0, ''}
   end
-end
-local kept_json = ''
-if ARGV[12] == '1' then
-  kept_json = call('JSON.GET', KEYS[1])
-  json = kept_json
-end
+  local current = call('JSON.GET', KEYS[1], '.revision')
+  if current then
+    -- The former one may be gone and another of its revision be there.
+    local is_former = current == ARGV[1] and call('JSON.GET', KEYS[1], '.createdAt') == ARGV[3]
+    if not is_former then return {0, 0, 0, ''} end
+  else
+    local past = call('GET', KEYS[5])
+    -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
+    local begin = past and tonumber(past) + 1 or 0
+    if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return {0, 0, 0, ''} end
+  end
 
-if is_new then call('UNLINK', KEYS[2]) end
--- As many changes as make about 4 MiB, for a document as large as this one.
-local kept = math.max(8, math.min(1000, math.floor(4194304 / #json)))
-call('XADD', KEYS[2], 'MAXLEN', '=', kept, revision .. '-0', 'document', json)
+  local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
+  local time = call('TIME')
+  local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
+  local now_text = string.format('%.0f', now)
+  local created = ARGV[3] == '' and now_text or ARGV[3]
+  local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
+  -- Changes of this revision or later ones are of another document, or of a past that the server has lost.
+  local is_new = not current or call('XRANGE', KEYS[2], revision .. '-0', '+', 'COUNT', 1)[1]
+  if #ARGV > 12 then need('JSON.NUMINCRBY', KEYS[1], '$', 0) end
+  if is_new then need('UNLINK', KEYS[2]) end
+  need('XADD', KEYS[2], '*', 'document', '')
+  for key = 1, 2 do
+    if ARGV[6] == '' then need('PERSIST', KEYS[key]) else need('PEXPIREAT', KEYS[key], 0) end
+  end
+  if ARGV[11] ~= '' then need('SET', KEYS[5], '') end
+  need('HSET', KEYS[3], 'revision', '')
+  need('PEXPIRE', KEYS[3], 0)
+  if ARGV[10] ~= '' then need('ZREM', KEYS[4], '') end
 
-for key = 1, 2 do
-  if ARGV[6] == '' then call('PERSIST', KEYS[key]) else call('PEXPIREAT', KEYS[key], ARGV[6]) end
-end
-if ARGV[11] ~= '' then call('SET', KEYS[5], revision, 'PXAT', ARGV[11]) end
-call('HSET', KEYS[3], 'revision', revision, 'created', created, 'at', now_text, 'rest', ARGV[5], 'fingerprint', ARGV[8])
-call('PEXPIRE', KEYS[3], ARGV[9])
-if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
-return {1, tonumber(created), now, kept_json}
+  -- Watchers look once this has ended. A nudge without a write does no harm, and a write that may not be made is none.
+  call('SPUBLISH', ARGV[7], revision)
+  call('JSON.SET', KEYS[1], '$', json)
+  for float = 13, #ARGV, 3 do
+    local held = call('JSON.GET', KEYS[1], ARGV[float]) or ''
+    if tonumber(string.sub(held, 2, -2)) ~= tonumber(ARGV[float + 1]) then
+      -- Where the module cannot name the place, the float stays off by one unit.
+      redis.pcall('JSON.NUMINCRBY', KEYS[1], ARGV[float], ARGV[float + 2])
+    end
+  end
+  local kept_json = ''
+  if ARGV[12] == '1' then
+    kept_json = call('JSON.GET', KEYS[1])
+    json = kept_json
+  end
+
+  if is_new then call('UNLINK', KEYS[2]) end
+  -- As many changes as make about 4 MiB, for a document as large as this one.
+  local kept = math.max(8, math.min(1000, math.floor(4194304 / #json)))
+  call('XADD', KEYS[2], 'MAXLEN', '=', kept, revision .. '-0', 'document', json)
+
+  for key = 1, 2 do
+    if ARGV[6] == '' then call('PERSIST', KEYS[key]) else call('PEXPIREAT', KEYS[key], ARGV[6]) end
+  end
+  if ARGV[11] ~= '' then call('SET', KEYS[5], revision, 'PXAT', ARGV[11]) end
+  call('HSET', KEYS[3], 'revision', revision, 'created', created, 'at', now_text, 'rest', ARGV[5], 'fingerprint', ARGV[8])
+  call('PEXPIRE', KEYS[3], ARGV[9])
+  if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
+  return {1, tonumber(created), now, kept_json}
+end)

@@ -258,10 +258,10 @@ end
 
 -- Tells workers and watchers; the last step of every function that changes something.
 local function announce()
-  if wake or offered then call('PUBLISH', root .. 'events', 'wake') end
+  if wake or offered then call('SPUBLISH', root .. 'events', 'wake') end
   if moved[1] and is_watched() then
-    call('PUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
+    call('SPUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))
   end
-  if ended[1] then call('PUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
-  if done[1] then call('PUBLISH', root .. 'events', 'done ' .. table.concat(done, ' ')) end
+  if ended[1] then call('SPUBLISH', root .. 'events', 'ended ' .. table.concat(ended, ' ')) end
+  if done[1] then call('SPUBLISH', root .. 'events', 'done ' .. table.concat(done, ' ')) end
 end

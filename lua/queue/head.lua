@@ -143,13 +143,10 @@ end
 
 -- Makes a function of the library known to the server. Work that has begun can go on and end while the server's memory is
 -- full: only a function that is defined with other flags is refused then.
+local register = define
 local function define(name, run, flags)
-  redis.register_function {
-    function_name = LIBRARY .. '_' .. name,
-    flags = flags or { 'allow-oom' },
-    callback = function(keys, arguments)
-      begin(keys)
-      return run(arguments)
-    end,
-  }
+  register(name, function(keys, arguments)
+    begin(keys)
+    return run(arguments)
+  end, flags or { 'allow-oom' })
 end

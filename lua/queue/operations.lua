@@ -30,7 +30,7 @@ function operations.cancel(id)
   if KEEP[state] then return 0 end
   if state == 'running' then
     call('HSET', key, 'cancel', 1)
-    call('PUBLISH', root .. 'events', 'cancel ' .. id)
+    call('SPUBLISH', root .. 'events', 'cancel ' .. id)
     return 1
   end
   withdraw(id, state)

@@ -1,4 +1,4 @@
--- Comes before scripts that look into a bucket of the ledger, or write to it.
+-- Shared by the functions that look into a bucket of the ledger, or write to it.
 
 -- Whether one time (8 bytes, most significant first) is before another. A text comparison would depend on the server's locale,
 -- and the numbers are too long for Lua's.

@@ -4,6 +4,9 @@
 -- ARGV  1 token  2 lease, ms
 -- Returns 1; 0 when it is not the caller's any more; -1 when the token was never given out: Valkey lost data.
 -- Cost  O(1). May be repeated.
-local call = redis.call
-if call('GET', KEYS[1]) == ARGV[1] then return call('PEXPIRE', KEYS[1], ARGV[2]) end
-return tonumber(call('HGET', KEYS[2], 'token') or 0) < tonumber(ARGV[1]) and -1 or 0
+
+define('extend', function(KEYS, ARGV)
+  local call = redis.call
+  if call('GET', KEYS[1]) == ARGV[1] then return call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return tonumber(call('HGET', KEYS[2], 'token') or 0) < tonumber(ARGV[1]) and -1 or 0
+end, { 'allow-oom' })

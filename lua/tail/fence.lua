@@ -4,6 +4,9 @@
 -- ARGV  1 token
 -- Returns 1, or 0 when it is closed to this token.
 -- Cost  O(1). May be repeated.
-if tonumber(redis.call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'token', ARGV[1])
-return 1
+
+define('fence', function(KEYS, ARGV)
+  if tonumber(redis.call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return 0 end
+  redis.call('HSET', KEYS[1], 'token', ARGV[1])
+  return 1
+end, { 'allow-oom' })

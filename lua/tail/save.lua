@@ -5,9 +5,12 @@
 -- Returns 1; 0 when a later token was given out; -1 when the token was never given out, or when the progress is another one
 --       than the caller knows: Valkey lost data.
 -- Cost  O(1). May be repeated.
-local state = redis.call('HMGET', KEYS[1], 'token', 'progress')
-local token, known = tonumber(state[1] or 0), state[2] or ''
-if token > tonumber(ARGV[1]) then return 0 end
-if token < tonumber(ARGV[1]) or (known ~= ARGV[2] and known ~= ARGV[3]) then return -1 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[3], 'status', ARGV[4])
-return 1
+
+define('save', function(KEYS, ARGV)
+  local state = redis.call('HMGET', KEYS[1], 'token', 'progress')
+  local token, known = tonumber(state[1] or 0), state[2] or ''
+  if token > tonumber(ARGV[1]) then return 0 end
+  if token < tonumber(ARGV[1]) or (known ~= ARGV[2] and known ~= ARGV[3]) then return -1 end
+  redis.call('HSET', KEYS[1], 'progress', ARGV[3], 'status', ARGV[4])
+  return 1
+end, { 'allow-oom' })

@@ -6,36 +6,39 @@
 --       nudges, a line each
 -- Returns the number of changes that were not settled before; -1 when the bucket is closed to this token.
 -- Cost  O(changes), of three commands and a PUBLISH for each. A repeated call changes and tells nothing.
-local call = redis.call
-local state = call('HMGET', KEYS[1], 'token', 'settled')
-if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return -1 end
--- A change that is recorded and not told of would never be told of.
-need('HDEL', KEYS[2], '')
-need('HSET', KEYS[2], '', '')
-need('PUBLISH', ARGV[3], '')
-local deltas, settled = ARGV[2] == '1', state[2]
 
-local docs = {}
-for at = 4, #ARGV, 4 do docs[#docs + 1] = ARGV[at] end
-local kept = call('HMGET', KEYS[2], unpack(docs))
--- By document: its record by now, '' for none.
-local now, told = {}, {}
-local done, last = 0, settled
-for place = 1, #docs do
-  local at, doc = 4 * place, docs[place]
-  local time, record, nudges = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local known = now[doc] or kept[place] or ''
-  -- Of the last time settled, some changes may not be: a transaction can be divided between calls.
-  local is_settled = (deltas and settled and before(time, settled)) or (known ~= '' and not before(known, time))
-  if not is_settled and (known ~= '' or record ~= '') then
-    now[doc] = record
-    for nudge in string.gmatch(nudges, '[^\n]+') do told[#told + 1] = nudge end
-    done = done + 1
+define('settle', function(KEYS, ARGV)
+  local call = redis.call
+  local state = call('HMGET', KEYS[1], 'token', 'settled')
+  if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return -1 end
+  -- A change that is recorded and not told of would never be told of.
+  need('HDEL', KEYS[2], '')
+  need('HSET', KEYS[2], '', '')
+  need('PUBLISH', ARGV[3], '')
+  local deltas, settled = ARGV[2] == '1', state[2]
+
+  local docs = {}
+  for at = 4, #ARGV, 4 do docs[#docs + 1] = ARGV[at] end
+  local kept = call('HMGET', KEYS[2], unpack(docs))
+  -- By document: its record by now, '' for none.
+  local now, told = {}, {}
+  local done, last = 0, settled
+  for place = 1, #docs do
+    local at, doc = 4 * place, docs[place]
+    local time, record, nudges = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local known = now[doc] or kept[place] or ''
+    -- Of the last time settled, some changes may not be: a transaction can be divided between calls.
+    local is_settled = (deltas and settled and before(time, settled)) or (known ~= '' and not before(known, time))
+    if not is_settled and (known ~= '' or record ~= '') then
+      now[doc] = record
+      for nudge in string.gmatch(nudges, '[^\n]+') do told[#told + 1] = nudge end
+      done = done + 1
+    end
+    if not last or before(last, time) then last = time end
   end
-  if not last or before(last, time) then last = time end
-end
 
-keep(KEYS[2], now)
-if deltas and last then call('HSET', KEYS[1], 'settled', last) end
-for _, nudge in ipairs(told) do call('PUBLISH', ARGV[3], nudge) end
-return done
+  keep(KEYS[2], now)
+  if deltas and last then call('HSET', KEYS[1], 'settled', last) end
+  for _, nudge in ipairs(told) do call('PUBLISH', ARGV[3], nudge) end
+  return done
+end)

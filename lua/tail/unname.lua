@@ -4,7 +4,10 @@
 -- ARGV  1 token
 -- Returns 1, or 0 when the bucket is closed to this token.
 -- Cost  O(1): what there was is freed by another thread. May be repeated.
-local call = redis.call
-if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return 0 end
-call('UNLINK', KEYS[2])
-return 1
+
+define('unname', function(KEYS, ARGV)
+  local call = redis.call
+  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return 0 end
+  call('UNLINK', KEYS[2])
+  return 1
+end, { 'allow-oom' })

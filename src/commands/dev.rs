@@ -177,7 +177,7 @@ impl Dev {
 
         let metrics = telemetry::start_metrics()?;
         let app = App::connect(
-            &Address::parse(valkey.url()).context("cannot use the address of Valkey")?,
+            Address::parse(valkey.url()).context("cannot use the address of Valkey")?,
             self.pool.valkey_pool,
             self.cache.config(),
             self.api.documents.payload_limit(),

@@ -10,8 +10,7 @@ use serde_json::Value;
 use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::CacheConfig;
-use sluice_store::{ServerInfo, Valkey};
-use sluice_valkey::Address;
+use sluice_valkey::{ServerInfo, Valkey, ValkeyConfig};
 use url::Url;
 
 use crate::data_folder::DataFolder;
@@ -101,7 +100,10 @@ impl Doctor {
         );
 
         match self.valkey.or(running.as_ref()).address() {
-            Ok(address) => check_valkey(&mut findings, &address, self.cache.config()).await,
+            Ok(address) => {
+                let valkey = Valkey::open(address, ValkeyConfig::default());
+                check_valkey(&mut findings, &valkey, self.cache.config()).await;
+            }
             Err(failure) => {
                 findings.fail("valkey", &failure.to_string(), "nothing works without it")
             }
@@ -128,9 +130,8 @@ impl Doctor {
     }
 }
 
-async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheConfig) {
-    let asked = async { Valkey::open_at(address, 1)?.server().await };
-    let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
+async fn check_valkey(findings: &mut Findings, valkey: &Valkey, config: CacheConfig) {
+    let server = match tokio::time::timeout(CHECK_LIMIT, valkey.server()).await {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => {
             return findings.fail(
@@ -147,9 +148,9 @@ async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheC
             );
         }
     };
-    check_writes(findings, address).await;
-    cache::check(findings, address, config).await;
-    tail::check(findings, address).await;
+    check_writes(findings, valkey).await;
+    cache::check(findings, valkey, config).await;
+    tail::check(findings, valkey).await;
     let ServerInfo {
         name,
         version,
@@ -210,9 +211,9 @@ async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheC
 }
 
 /// Whether Valkey takes writes, and events arrive.
-async fn check_writes(findings: &mut Findings, address: &Address) {
+async fn check_writes(findings: &mut Findings, valkey: &Valkey) {
     let asked = async {
-        let queues = Queues::connect_to(address.clone(), QueueConfig::default()).await?;
+        let queues = Queues::open(valkey, QueueConfig::default()).await?;
         queues.ready().await
     };
     match tokio::time::timeout(CHECK_LIMIT, asked).await {

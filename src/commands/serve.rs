@@ -62,7 +62,7 @@ impl Serve {
         let listener = Server::bind(self.api.listen).await?;
         let metrics = telemetry::start_metrics()?;
         let app = App::connect(
-            &self.valkey.address()?,
+            self.valkey.address()?,
             self.pool.valkey_pool,
             self.cache.config(),
             self.api.documents.payload_limit(),

@@ -68,9 +68,8 @@ impl Work {
         let shutdown = Shutdown::on_signals()?;
         self.cache.warn_of_gaps(&self.jobs);
         let metrics = telemetry::start_metrics()?;
-        let address = self.valkey.address()?;
         let connect = App::connect(
-            &address,
+            self.valkey.address()?,
             self.pool.valkey_pool,
             self.cache.config(),
             self.documents.payload_limit(),

@@ -176,9 +176,8 @@ async fn a_process_that_has_done_nothing_yet_shows_its_gauges_and_what_may_go_wr
         r#"sluice_http_connections_refused_total{limit="all"}"#,
         r#"sluice_jwks_fetches_total{outcome="error"}"#,
         r#"sluice_queue_command_retries_total{command="enqueue"}"#,
-        "sluice_queue_subscription_lost_total",
+        "sluice_valkey_subscription_lost_total",
         "sluice_accesses_lost_total",
-        "sluice_document_subscription_lost_total",
         r#"sluice_tail_errors_total{kind="convex"}"#,
     ] {
         assert_eq!(scrape.value(series), Some(0.0), "{series}");

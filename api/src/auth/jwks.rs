@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
+use sluice_retry::Pauses;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ use crate::ApiError;
 /// Time-out of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
+/// The pause before the second attempt, which doubles from then on.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Keys older than this are fetched again, so that revoked ones go. Until that works the old ones
 /// stay in use.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -171,12 +174,13 @@ impl Shared {
     }
 
     async fn fetch(&self) -> Result<Vec<Jwk>, FetchError> {
+        let mut pauses = Pauses::new(FIRST_PAUSE, ATTEMPT_TIMEOUT);
         let mut attempt = 1;
         loop {
             match self.attempt().await {
                 Err(FetchError::Http(_)) if attempt < ATTEMPTS => {
-                    let jitter = rand::random_range(0..100 << attempt);
-                    tokio::time::sleep(Duration::from_millis(100 + jitter)).await;
+                    metrics::counter!("sluice_jwks_retries_total").increment(1);
+                    tokio::time::sleep(pauses.next_pause()).await;
                     attempt += 1;
                 }
                 outcome => return outcome,

@@ -17,10 +17,10 @@ use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_jobs::{JobsConfig, run_workers};
 use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerConfig};
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
 use sluice_store::documents::DocumentsConfig;
 use sluice_test_support::{Contract, TestValkey};
+use sluice_valkey::Valkey;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -73,13 +73,13 @@ impl App {
     }
 
     async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
-        let store = Valkey::open(&valkey.url(), 8).unwrap();
+        let store = Valkey::at(&valkey.url()).unwrap();
         let queue_config = QueueConfig {
             payload_limit: 3 * config.documents.max_bytes + 64 * 1024,
             ..QueueConfig::default()
         };
         let queues = Queues::connect(&valkey.url(), queue_config).await.unwrap();
-        let cache = Cache::new(store, cache_config()).unwrap();
+        let cache = Cache::new(&store, cache_config()).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
         let convex_requests = Arc::new(AtomicUsize::new(0));

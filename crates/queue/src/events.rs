@@ -1,54 +1,92 @@
-//! The one subscription of a process, and who in it wants to know.
+//! The notifications of queues, and who in this process waits for them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, Msg, RedisResult};
-use sluice_valkey::{Address, Fault};
+use sluice_valkey::{Notice, Subscription, Valkey};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::timeout;
 
-use crate::keys::{CONNECT_TIMEOUT, EVENTS_CHECK, EVENTS_PATTERN, queue_of_channel};
-use crate::lane::jittered;
+use crate::JobId;
+use crate::keys::{PROBE_EVENTS, events_channel};
 use crate::worker::lease::Leases;
 
-/// The mean pause before the first attempt to subscribe again, and before the later ones.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
-/// Hands events to those in this process who wait for them. An event says only that there is
-/// something to look at, so several may become one, and after a reconnect everybody looks.
+/// Hands notifications to those in this process who wait for them. One says only that there is
+/// something to look at, so several may become one, and after a reconnect all look.
 pub(crate) struct Hub {
+    valkey: Valkey,
     listeners: Mutex<Listeners>,
     leases: Arc<Leases>,
-    subscribed: watch::Sender<bool>,
-    /// Whether the user may not subscribe.
-    refused: AtomicBool,
+    /// Shows whether notifications arrive at all.
+    probe: Subscription,
 }
 
 #[derive(Default)]
 struct Listeners {
+    /// By queue, of which somebody in this process waits for something.
+    subscriptions: HashMap<String, Weak<Subscription>>,
+    /// Those of the queues that this process works with, which stay.
+    kept: HashMap<String, Arc<Subscription>>,
     queues: HashMap<String, watch::Sender<()>>,
     /// By job, for who wants to know of all changes, and only of the end.
-    changes: HashMap<String, watch::Sender<Told>>,
-    ends: HashMap<String, watch::Sender<Told>>,
+    changes: HashMap<String, watch::Sender<Change>>,
+    ends: HashMap<String, watch::Sender<Change>>,
 }
 
 impl Hub {
-    pub fn new(leases: Arc<Leases>) -> Self {
+    pub fn new(valkey: &Valkey, leases: Arc<Leases>) -> Self {
+        let probe = valkey.hub().subscribe(PROBE_EVENTS, |_| {});
         Self {
+            valkey: valkey.clone(),
             listeners: Mutex::default(),
             leases,
-            subscribed: watch::Sender::new(false),
-            refused: AtomicBool::new(false),
+            probe,
         }
     }
 
+    /// Whether notifications arrive, or will within a limit.
+    pub async fn is_live(&self, limit: Duration) -> bool {
+        self.probe.live(limit).await
+    }
+
+    /// Whether the user that this process connects as may not subscribe.
+    pub fn is_refused(&self) -> bool {
+        self.valkey.hub().is_refused()
+    }
+
+    /// Subscribes to the notifications of a queue for good.
+    pub fn keep(self: &Arc<Self>, queue: &str) {
+        let subscription = self.subscribe(queue);
+        let mut listeners = self.lock();
+        listeners.kept.insert(queue.to_owned(), subscription);
+    }
+
+    fn subscribe(self: &Arc<Self>, queue: &str) -> Arc<Subscription> {
+        let mut listeners = self.lock();
+        let known = listeners.subscriptions.get(queue).and_then(Weak::upgrade);
+        if let Some(known) = known {
+            return known;
+        }
+        let (hub, name) = (Arc::downgrade(self), queue.to_owned());
+        let listen = move |notice: Notice<'_>| {
+            if let Some(hub) = hub.upgrade() {
+                hub.dispatch(&name, notice);
+            }
+        };
+        let channel = events_channel(queue);
+        let subscription = Arc::new(self.valkey.hub().subscribe(&channel, listen));
+        listeners
+            .subscriptions
+            .retain(|_, it| it.strong_count() > 0);
+        let weak = Arc::downgrade(&subscription);
+        listeners.subscriptions.insert(queue.to_owned(), weak);
+        subscription
+    }
+
     /// Changes when there may be something to fetch from `queue`.
-    pub fn queue(&self, queue: &str) -> watch::Receiver<()> {
+    pub fn queue(self: &Arc<Self>, queue: &str) -> watch::Receiver<()> {
+        self.keep(queue);
         self.lock()
             .queues
             .entry(queue.to_owned())
@@ -63,65 +101,53 @@ impl Hub {
         }
     }
 
-    /// Tells when the job (the ULID part of its id) may have changed.
-    pub fn changes_of(self: &Arc<Self>, job: &str) -> JobEvents {
-        self.listen(job, |listeners| &mut listeners.changes)
+    /// Notifies when the job may have changed.
+    pub fn changes_of(self: &Arc<Self>, id: &JobId) -> JobEvents {
+        self.listen(id, |listeners| &mut listeners.changes)
     }
 
-    /// Tells when the job may have ended.
-    pub fn end_of(self: &Arc<Self>, job: &str) -> JobEvents {
-        self.listen(job, |listeners| &mut listeners.ends)
+    /// Notifies when the job may have ended.
+    pub fn end_of(self: &Arc<Self>, id: &JobId) -> JobEvents {
+        self.listen(id, |listeners| &mut listeners.ends)
     }
 
-    fn listen(self: &Arc<Self>, job: &str, jobs: Jobs) -> JobEvents {
+    fn listen(self: &Arc<Self>, id: &JobId, jobs: Jobs) -> JobEvents {
         let receiver = jobs(&mut self.lock())
-            .entry(job.to_owned())
+            .entry(id.job().to_owned())
             .or_default()
             .subscribe();
         JobEvents {
             hub: self.clone(),
-            job: job.to_owned(),
+            job: id.job().to_owned(),
             jobs,
             receiver: Some(receiver),
+            _subscription: self.subscribe(id.queue()),
         }
     }
 
-    /// Whether the user that this process connects as may not subscribe.
-    pub fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Whether events arrive at present.
-    pub fn subscribed(&self) -> watch::Receiver<bool> {
-        self.subscribed.subscribe()
-    }
-
-    fn dispatch(&self, message: &Msg) {
-        let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) else {
+    fn dispatch(&self, queue: &str, notice: Notice<'_>) {
+        let Notice::Message(message) = notice else {
+            return self.look(queue);
+        };
+        let Ok(text) = std::str::from_utf8(message) else {
             return;
         };
         let mut words = text.split(' ');
         match words.next() {
-            Some("wake") => {
-                let queue = queue_of_channel(message.get_channel_name());
-                if let Some(queue) = queue {
-                    self.wake(queue);
-                }
-            }
+            Some("wake") => self.wake(queue),
             Some("moved") => {
                 let listeners = self.lock();
-                words.for_each(|job| poke(&listeners.changes, job, Told::Look));
+                words.for_each(|job| notify(&listeners.changes, job, Change::Unknown));
             }
             Some(end @ ("ended" | "done")) => {
-                let told = if end == "done" {
-                    Told::Done
-                } else {
-                    Told::Look
+                let change = match end {
+                    "done" => Change::Done,
+                    _ => Change::Unknown,
                 };
                 let listeners = self.lock();
                 words.for_each(|job| {
-                    poke(&listeners.changes, job, told);
-                    poke(&listeners.ends, job, told);
+                    notify(&listeners.changes, job, change);
+                    notify(&listeners.ends, job, change);
                 });
             }
             Some("cancel") => words.for_each(|job| self.leases.cancel(job)),
@@ -130,15 +156,14 @@ impl Hub {
         }
     }
 
-    /// Makes everybody look: events may have been missed.
-    fn poke_all(&self) {
+    /// Has all look: notifications of a queue may have been missed. Which of the jobs are that
+    /// queue's is not kept; to look at one more costs little.
+    fn look(&self, queue: &str) {
+        self.wake(queue);
         let listeners = self.lock();
-        listeners.queues.values().for_each(|sender| {
-            sender.send_replace(());
-        });
         for all in [&listeners.changes, &listeners.ends] {
             all.values().for_each(|sender| {
-                sender.send_replace(Told::Look);
+                sender.send_replace(Change::Unknown);
             });
         }
     }
@@ -151,24 +176,24 @@ impl Hub {
 }
 
 /// Who listens to jobs, of one kind of event.
-type Jobs = fn(&mut Listeners) -> &mut HashMap<String, watch::Sender<Told>>;
+type Jobs = fn(&mut Listeners) -> &mut HashMap<String, watch::Sender<Change>>;
 
-/// What an event says of a job.
+/// What a notification says of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Told {
+pub(crate) enum Change {
     /// It may have changed.
     #[default]
-    Look,
+    Unknown,
     /// It is completed, its result is null.
     Done,
 }
 
-fn poke(jobs: &HashMap<String, watch::Sender<Told>>, job: &str, told: Told) {
+fn notify(jobs: &HashMap<String, watch::Sender<Change>>, job: &str, change: Change) {
     // Mostly nobody of this process waits for anything.
     if !jobs.is_empty()
         && let Some(sender) = jobs.get(job)
     {
-        sender.send_replace(told);
+        sender.send_replace(change);
     }
 }
 
@@ -177,19 +202,20 @@ pub(crate) struct JobEvents {
     hub: Arc<Hub>,
     job: String,
     jobs: Jobs,
-    receiver: Option<watch::Receiver<Told>>,
+    receiver: Option<watch::Receiver<Change>>,
+    _subscription: Arc<Subscription>,
 }
 
 impl JobEvents {
     /// Returns at the next event after the last call, or after `limit`.
-    pub async fn changed(&mut self, limit: Duration) -> Told {
+    pub async fn changed(&mut self, limit: Duration) -> Change {
         let Some(receiver) = &mut self.receiver else {
-            return Told::Look;
+            return Change::Unknown;
         };
         match timeout(limit, receiver.changed()).await {
             Ok(_) => *receiver.borrow_and_update(),
             // An elapsed limit is as good a reason to look as an event.
-            Err(_) => Told::Look,
+            Err(_) => Change::Unknown,
         }
     }
 }
@@ -204,65 +230,6 @@ impl Drop for JobEvents {
             && sender.receiver_count() == 0
         {
             jobs.remove(&self.job);
-        }
-    }
-}
-
-/// Keeps the subscription alive until it is dropped.
-pub(crate) async fn listen(address: Address, hub: Arc<Hub>) {
-    let mut pause = PAUSES.0;
-    // A cluster's nodes tell each other of events, so any of them will do.
-    for turn in 0.. {
-        match subscribe(address.node(turn)).await {
-            Ok((sink, stream)) => {
-                pause = PAUSES.0;
-                hub.refused.store(false, Ordering::Relaxed);
-                hub.subscribed.send_replace(true);
-                hub.poke_all();
-                receive(sink, stream, &hub).await;
-                hub.subscribed.send_replace(false);
-                metrics::counter!("sluice_queue_subscription_lost_total").increment(1);
-                tracing::warn!("lost the subscription to queue events, polling until it is back");
-            }
-            // The operator has to give the user the channels, or the new password.
-            Err(error) if Fault::of(&error) == Fault::AccessDenied => {
-                if !hub.refused.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "Valkey refuses the subscription to queue events, polling instead");
-                }
-            }
-            Err(error) => tracing::debug!(%error, "cannot subscribe to queue events"),
-        }
-        sleep(jittered(pause)).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
-async fn subscribe(client: &Client) -> RedisResult<(PubSubSink, PubSubStream)> {
-    let subscribing = async {
-        let mut subscription = client.get_async_pubsub().await?;
-        subscription.psubscribe(EVENTS_PATTERN).await?;
-        Ok(subscription.split())
-    };
-    timeout(CONNECT_TIMEOUT, subscribing)
-        .await
-        .map_err(std::io::Error::from)?
-}
-
-/// Hands events on until the connection is closed, or does not answer a PING.
-async fn receive(mut sink: PubSubSink, mut stream: PubSubStream, hub: &Hub) {
-    let mut check = interval_at(Instant::now() + EVENTS_CHECK, EVENTS_CHECK);
-    loop {
-        tokio::select! {
-            message = stream.next() => match message {
-                Some(message) => hub.dispatch(&message),
-                None => return,
-            },
-            _ = check.tick() => {
-                let answer = timeout(CONNECT_TIMEOUT, sink.ping::<redis::Value>()).await;
-                if !matches!(answer, Ok(Ok(_))) {
-                    return;
-                }
-            }
         }
     }
 }

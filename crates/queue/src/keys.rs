@@ -29,7 +29,7 @@
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
 //! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`, `swept_list`, `swept_cursor`; `lease`: the longest that a worker asked for; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
-//! | `events` | channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
+//! | `events` | sharded channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
 //!
 //! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so
 //! that a score holds it exactly until 2054). Most jobs are added, started and completed, and their
@@ -53,8 +53,8 @@ pub(crate) const QUEUES: &str = "sq1:queues";
 /// A key that a process writes to learn whether the server takes writes. It expires.
 pub(crate) const PROBE: &str = "sq1:probe";
 
-/// The pattern that matches the event channel of every queue.
-pub(crate) const EVENTS_PATTERN: &str = "sq1:*:events";
+/// A channel on which nothing is published: a subscription to it shows whether notifications work.
+pub(crate) const PROBE_EVENTS: &str = "sq1:probe:events";
 
 /// How many outages of Valkey a job outlasts without an attempt counted. More of them may be its
 /// own doing.
@@ -178,9 +178,6 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often waiters and watchers look for themselves, should a notification get lost.
 pub(crate) const SLOW_POLL: Duration = Duration::from_secs(1);
 
-/// How often the event connection is checked by a PING.
-pub(crate) const EVENTS_CHECK: Duration = Duration::from_secs(10);
-
 /// How long a worker tries to record the end of a run before it leaves the job to be rescued.
 pub(crate) const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -292,7 +289,7 @@ pub(crate) fn time_of(seat: u64) -> u64 {
     SEATS_SINCE + seat / 1000
 }
 
-/// The queue to which an event channel belongs.
-pub(crate) fn queue_of_channel(channel: &str) -> Option<&str> {
-    channel.strip_prefix("sq1:{")?.strip_suffix("}:events")
+/// The channel of a queue's notifications.
+pub(crate) fn events_channel(queue: &str) -> String {
+    root(queue) + "events"
 }

@@ -131,7 +131,7 @@
 //! | `sluice_queue_wait_seconds`, `sluice_queue_run_seconds` | histogram | `queue` |
 //! | `sluice_queue_command_seconds` | histogram | `command` |
 //! | `sluice_queue_command_retries_total` | counter | `command` |
-//! | `sluice_queue_heartbeats_failed_total`, `sluice_queue_subscription_lost_total` | counter | |
+//! | `sluice_queue_heartbeats_failed_total` | counter | |
 //!
 //! [`describe_metrics`] gives them their help and their first 0; [`Queues::keep_gauges`] keeps the
 //! gauges.
@@ -183,7 +183,7 @@ pub use keys::{
 pub use operate::{JobFilter, Limits, Retried, RetriedAll};
 pub use queues::{QueueConfig, Queues};
 pub use rate::{Rate, Rates};
-pub use sluice_valkey::Fault;
+pub use sluice_valkey::{Address, Fault, Valkey, ValkeyConfig};
 pub use stats::QueueStats;
 pub use telemetry::describe_metrics;
 pub use unique::Unique;

@@ -2,16 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use sluice_valkey::{Address, Fault};
+use sluice_valkey::{Fault, Valkey};
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::QueueError;
 use crate::batch::Batches;
 use crate::enqueue::Addition;
-use crate::events::{Hub, listen};
+use crate::events::Hub;
 use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
@@ -21,8 +19,6 @@ use crate::worker::{End, Workers};
 /// Settings of a [`Queues`].
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
-    /// How long a command may take. Default 10 s.
-    pub response_timeout: Duration,
     /// How long finished jobs are kept. All processes that share queues should agree.
     pub retention: Retention,
     /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A
@@ -33,7 +29,6 @@ pub struct QueueConfig {
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
-            response_timeout: Duration::from_secs(10),
             retention: Retention::default(),
             payload_limit: PAYLOAD_LIMIT,
         }
@@ -49,7 +44,7 @@ pub struct Queues {
 }
 
 pub(crate) struct Shared {
-    pub address: Address,
+    pub valkey: Valkey,
     pub lane: Lane,
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
@@ -63,47 +58,40 @@ pub(crate) struct Shared {
     pub payload_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
-    _listener: AbortOnDropHandle<()>,
 }
 
 impl Queues {
-    /// Opens the queues of the Valkey at `url`, which has a form that [`Address::parse`] reads: a
-    /// server, or some nodes of a cluster. Waits shortly for the subscription; should Valkey be
-    /// away, everything works as soon as it is there.
+    /// Opens the queues of the Valkey at `url`, which has a form that [`Address::parse`](sluice_valkey::Address::parse) reads.
     ///
     /// # Errors
-    /// [`QueueError::Address`] for a malformed URL.
+    /// [`QueueError::Address`] for a malformed URL, and as [`Queues::open`].
     pub async fn connect(url: &str, config: QueueConfig) -> Result<Self, QueueError> {
-        Self::connect_to(Address::parse(url)?, config).await
+        Self::open(&Valkey::at(url)?, config).await
     }
 
-    /// As [`Queues::connect`], to an address that brings its own certificates.
+    /// Opens the queues of a Valkey. Waits shortly for it and for its notifications; should it be
+    /// away, everything works as soon as it is there.
     ///
     /// # Errors
     /// [`QueueError::Valkey`] when the server is there and refuses the user, which waiting does not
     /// mend.
-    pub async fn connect_to(address: Address, config: QueueConfig) -> Result<Self, QueueError> {
-        let reads = Lane::new(address.clone(), config.response_timeout);
+    pub async fn open(valkey: &Valkey, config: QueueConfig) -> Result<Self, QueueError> {
+        let reads = Lane::new(&valkey.shared());
         if let Ok(Err(error)) = timeout(CONNECT_TIMEOUT, ping(&reads)).await
             && error.fault() == Some(Fault::AccessDenied)
         {
             return Err(error);
         }
         let leases = Arc::new(Leases::default());
-        let hub = Arc::new(Hub::new(leases.clone()));
-        let mut subscribed = hub.subscribed();
-        let listener = tokio::spawn(listen(address.clone(), hub.clone()));
-        if timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes))
-            .await
-            .is_err()
-        {
-            tracing::warn!("no events from Valkey yet, the queues wait for them");
+        let hub = Arc::new(Hub::new(valkey, leases.clone()));
+        if !hub.is_live(CONNECT_TIMEOUT).await {
+            tracing::warn!("no notifications from Valkey yet, the queues wait for them");
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                lane: Lane::new(address.clone(), config.response_timeout),
+                lane: Lane::new(&valkey.ordered()),
                 reads,
-                address,
+                valkey: valkey.clone(),
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
@@ -111,7 +99,6 @@ impl Queues {
                 ended: Batches::default(),
                 payload_limit: config.payload_limit,
                 registered: Mutex::default(),
-                _listener: AbortOnDropHandle::new(listener),
             }),
         })
     }
@@ -127,10 +114,9 @@ impl Queues {
         if self.shared.hub.is_refused() {
             return Err(QueueError::SubscriptionRefused);
         }
-        let mut subscribed = self.shared.hub.subscribed();
-        match timeout(CONNECT_TIMEOUT, subscribed.wait_for(|&yes| yes)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(QueueError::Timeout("the event subscription")),
+        match self.shared.hub.is_live(CONNECT_TIMEOUT).await {
+            true => Ok(()),
+            false => Err(QueueError::Timeout("the event subscription")),
         }
     }
 
@@ -157,6 +143,7 @@ impl Queues {
             let _: i64 = lane.command("register", &command("SADD")).await?;
         }
         registered().insert(queue.to_owned());
+        self.shared.hub.keep(queue);
         Ok(())
     }
 }

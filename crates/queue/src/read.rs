@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::events::Told;
+use crate::events::Change;
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, State};
 use crate::keys::{PAGE_LIMIT, SLOW_POLL, WATCH, root};
@@ -21,7 +21,7 @@ impl Queues {
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Option<Finished>, QueueError> {
         let deadline = Instant::now() + limit;
-        let mut events = self.shared.hub.end_of(id.job());
+        let mut events = self.shared.hub.end_of(id);
         loop {
             let finished = self.finished(id).await?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -29,7 +29,7 @@ impl Queues {
                 Some(finished) => return Ok(Some(finished)),
                 None if left.is_zero() => return Ok(None),
                 None => {
-                    if events.changed(left.min(SLOW_POLL)).await == Told::Done {
+                    if events.changed(left.min(SLOW_POLL)).await == Change::Done {
                         return Ok(Some(Finished::Completed(RawValue::NULL.to_owned())));
                     }
                 }
@@ -68,7 +68,7 @@ impl Queues {
     ) -> impl Stream<Item = Result<JobView, QueueError>> + Send + 'static + use<> {
         let (queues, id) = (self.clone(), id.clone());
         async_stream::try_stream! {
-            let mut events = queues.shared.hub.changes_of(id.job());
+            let mut events = queues.shared.hub.changes_of(&id);
             let mut last = None;
             let mut asked_at: Option<Instant> = None;
             loop {

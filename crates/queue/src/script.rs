@@ -1,24 +1,13 @@
 //! The functions, one for each transition, as Valkey keeps them.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use sluice_valkey::{Function, Library};
 
 use crate::keys::{Retention, lua_constants};
+use crate::lane::METRICS;
 
-/// One function, which the server knows once it has loaded its library.
-pub(crate) struct Script {
-    /// What it does, as metrics show it.
-    pub name: &'static str,
-    /// What the server calls it.
-    pub function: String,
-    /// The text that has it, and all others.
-    pub library: Arc<str>,
-}
-
-/// What the functions share, in this order. The server builds it once, when it loads the library;
-/// scripts that are sent by their text would build it at each run.
+/// What the functions share, in this order.
 const SHARED: [&str; 6] = [
     include_str!("../lua/head.lua"),
     include_str!("../lua/common.lua"),
@@ -33,23 +22,18 @@ macro_rules! scripts {
         /// The functions of a queue; each is headed by its KEYS, ARGV, return value and cost in
         /// `lua/queue/`.
         pub(crate) struct Scripts {
-            $(pub $name: Script,)+
+            $(pub $name: Function,)+
             /// As `enqueue`, also while the server's memory is full.
-            pub enqueue_when_full: Script,
+            pub enqueue_when_full: Function,
         }
 
         impl Scripts {
             pub fn new(retention: &Retention) -> Self {
                 let bodies = [$(include_str!(concat!("../lua/", stringify!($name), ".lua"))),+];
-                let (prefix, library) = library(retention, &bodies);
+                let library = library(retention, &bodies);
                 let script = |name| {
-                    metrics::counter!("sluice_queue_command_retries_total", "command" => name)
-                        .increment(0);
-                    Script {
-                        name,
-                        function: format!("{prefix}_{name}"),
-                        library: library.clone(),
-                    }
+                    METRICS.announce(name);
+                    library.function(name)
                 };
                 Self {
                     $($name: script(stringify!($name)),)+
@@ -64,21 +48,11 @@ scripts! {
     enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats, watch,
 }
 
-/// The text of the library, and its name, with which the names of its functions begin. It is named
-/// after what is in it, so that processes of different versions do not replace each other's.
-fn library(retention: &Retention, bodies: &[&str]) -> (String, Arc<str>) {
+fn library(retention: &Retention, bodies: &[&str]) -> Library {
     let mut text = lua_constants(retention) + &SHARED.concat();
     for body in bodies {
         // Its own local names stay its own.
         let _ = write!(text, "do\n{body}end\n");
     }
-    let digest = Sha256::digest(&text);
-    let digest: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let name = format!("sluice_queue_{digest}");
-    let library = format!("#!lua name={name}\nlocal LIBRARY = '{name}'\n{text}");
-    (name, library.into())
+    Library::new("sluice_queue", &text)
 }

@@ -73,16 +73,7 @@ pub fn describe_metrics(queues: &[&str]) {
         "sluice_queue_heartbeats_failed_total",
         "Extensions of leases that failed"
     );
-    describe_counter!(
-        "sluice_queue_subscription_lost_total",
-        "Times the subscription to events was lost"
-    );
-    for name in [
-        "sluice_queue_heartbeats_failed_total",
-        "sluice_queue_subscription_lost_total",
-    ] {
-        counter!(name).increment(0);
-    }
+    counter!("sluice_queue_heartbeats_failed_total").increment(0);
     for queue in queues {
         begin(queue);
     }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use common::damage::member;
 use common::*;
-use sluice_queue::{NewJob, QueueConfig, Retention, Running, State, WorkerConfig};
+use sluice_queue::{
+    Address, NewJob, QueueConfig, Queues, Retention, Running, State, Valkey, ValkeyConfig,
+    WorkerConfig,
+};
 use sluice_test_support::TestValkey;
 use tokio::time::sleep;
 
@@ -169,11 +172,12 @@ async fn a_result_that_could_not_be_recorded_at_once_is_recorded_later() {
 #[tokio::test]
 async fn a_fetch_whose_answer_is_lost_costs_no_attempt() {
     let valkey = TestValkey::start_with(&["--enable-debug-command", "yes"]);
-    let config = QueueConfig {
+    let config = ValkeyConfig {
         response_timeout: Duration::from_millis(200),
-        ..QueueConfig::default()
+        ..ValkeyConfig::default()
     };
-    let queues = queues_with(&valkey, config).await;
+    let way = Valkey::open(Address::parse(&valkey.url()).unwrap(), config);
+    let queues = Queues::open(&way, QueueConfig::default()).await.unwrap();
     // The server must know the scripts, or all that gets lost is its asking for them.
     let worker = work(&queues, fast("w", 1), async |_| Ok(json(&())));
     let first = queues.enqueue(job(&())).await.unwrap().id;

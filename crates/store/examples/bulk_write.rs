@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, Entry, Overflow};
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 
 const ROUNDS: usize = 5;
 /// Bytes of commands written before their answers are read.
@@ -26,11 +26,7 @@ async fn main() {
         .nth(1)
         .map_or(120, |text| text.parse().unwrap());
     let server = TestValkey::start();
-    let cache = Cache::new(
-        Valkey::open(&server.url(), 4).unwrap(),
-        CacheConfig::default(),
-    )
-    .unwrap();
+    let cache = Cache::new(&Valkey::at(&server.url()).unwrap(), CacheConfig::default()).unwrap();
     let entries = entries(megabytes * 1_000_000);
     let bytes: u64 = entries.iter().map(Entry::size).sum();
     println!("{} entries, {} MB", entries.len(), bytes / 1_000_000);

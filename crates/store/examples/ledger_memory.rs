@@ -2,9 +2,9 @@
 //! `cargo run --release -p sluice-store --example ledger_memory`.
 #![allow(clippy::unwrap_used)]
 
-use sluice_store::Valkey;
 use sluice_store::tail::{Known, Naming, Settlement, Tail};
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 
 const FILES: usize = 1_000_000;
 
@@ -17,7 +17,7 @@ async fn main() {
             .exec(&mut server.connection())
             .unwrap();
         let before = server.used_memory();
-        let tail = Tail::new(Valkey::open(&server.url(), 2).unwrap());
+        let tail = Tail::new(&Valkey::at(&server.url()).unwrap());
         let lead = tail.claim("measuring").await.unwrap().unwrap();
         for chunk in 0..FILES / 1000 {
             let settlements: Vec<Settlement> = (chunk * 1000..(chunk + 1) * 1000)

@@ -1,6 +1,5 @@
-use deadpool_redis::PoolError;
 use redis::RedisError;
-use sluice_valkey::{AddressError, Fault};
+use sluice_valkey::Fault;
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -8,9 +7,6 @@ pub enum StoreError {
     /// Valkey refused a command, or the connection failed and stayed away through all attempts.
     #[error("Valkey: {0}")]
     Valkey(#[from] RedisError),
-    /// No connection could be had from the pool in time.
-    #[error("Valkey connection pool: {0}")]
-    Pool(#[from] PoolError),
     /// An entry did not fit below the limit, and the policy was to refuse. Nothing readers see has
     /// changed.
     #[error("the set would exceed {limit} bytes")]
@@ -40,9 +36,6 @@ pub enum StoreError {
     /// What Valkey holds is not what was put there.
     #[error("{0} in Valkey cannot be read")]
     Corrupt(&'static str),
-    /// The address of Valkey cannot be used.
-    #[error(transparent)]
-    Address(#[from] AddressError),
     /// A setting is not acceptable.
     #[error("configuration: {0}")]
     Config(String),
@@ -57,10 +50,7 @@ impl StoreError {
     /// What kept Valkey from doing what it was asked; none when it is not Valkey that failed.
     pub fn fault(&self) -> Option<Fault> {
         match self {
-            StoreError::Valkey(error) | StoreError::Pool(PoolError::Backend(error)) => {
-                Some(Fault::of(error))
-            }
-            StoreError::Pool(PoolError::Timeout(_)) => Some(Fault::Outage),
+            StoreError::Valkey(error) => Some(Fault::of(error)),
             _ => None,
         }
     }

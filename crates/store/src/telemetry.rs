@@ -8,11 +8,11 @@ pub fn describe_metrics() {
     describe_histogram!(
         "sluice_store_script_seconds",
         Unit::Seconds,
-        "Time that a script or command took in one attempt, by name"
+        "Time that a function or command took, with what was repeated, by name"
     );
     describe_counter!(
         "sluice_store_errors_total",
-        "Attempts of scripts and commands that failed, by name"
+        "Attempts of functions and commands that failed, by name"
     );
     for (name, help) in [
         (
@@ -22,10 +22,6 @@ pub fn describe_metrics() {
         (
             "sluice_document_writes_outrun_total",
             "Writes of documents that were computed anew because another process was faster",
-        ),
-        (
-            "sluice_document_subscription_lost_total",
-            "Times the subscription to changes of documents was lost",
         ),
     ] {
         describe_counter!(name, help);

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use sluice_store::Valkey;
 use sluice_store::board::{MOST_SESSIONS, Session, Sessions};
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn start() -> (TestValkey, Sessions) {
     let server = TestValkey::start();
-    let valkey = Valkey::open(&server.url(), 2).unwrap();
-    (server, Sessions::new(valkey))
+    let valkey = Valkey::at(&server.url()).unwrap();
+    (server, Sessions::new(&valkey))
 }
 
 fn of(subject: &str) -> Session {

@@ -6,19 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use redis::aio::PubSub;
+use sluice_store::StoreError;
 use sluice_store::tail::keys::NUDGES;
 use sluice_store::tail::{
     Health, Known, LEASE, Lead, Look, Naming, Nudge, NudgeKind, Progress, Settlement, SweepCursors,
     Tail,
 };
-use sluice_store::{StoreError, Valkey};
 use sluice_test_support::{LossyWay, TestValkey};
+use sluice_valkey::Valkey;
 
 /// Later than what a double could tell apart.
 const T: i64 = 1_800_000_000_000_000_000;
 
 fn tail_at(url: &str) -> Tail {
-    Tail::new(Valkey::open(url, 4).unwrap())
+    Tail::new(&Valkey::at(url).unwrap())
 }
 
 async fn lead(tail: &Tail) -> Lead {

@@ -1,14 +1,33 @@
 //! Where Valkey is, and how a connection to it is secured.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 
-/// A server, or some nodes of a cluster, whose other ones are found by redirections. Cheap to
-/// clone.
+/// A server, some nodes of a cluster, whose other ones are found by asking them, or the sentinels
+/// that know which server is the primary. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Address(Arc<[Client]>);
+pub struct Address(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    named: Vec<Client>,
+    /// When the named ones are sentinels.
+    watched: Option<Watched>,
+}
+
+/// The primary that sentinels watch.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// What the sentinels call it.
+    pub name: String,
+    /// Its user, database and certificates; its host and port are what sentinels say.
+    pub client: Client,
+}
+
+const SENTINEL_PORT: &str = "26379";
 
 /// The PEM files of a TLS connection. Without a CA those of the system are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +44,7 @@ pub enum AddressError {
     /// Not a URL of a known form.
     #[error(
         "the Valkey URL is malformed; it must be like redis://[user:password@]host:port[/database], \
-         rediss://… for TLS, or unix:///path/to/socket"
+         rediss://… for TLS, unix:///path/to/socket, or redis+sentinel://host:port,host:port/name"
     )]
     Malformed,
     /// TLS files with a URL that does not ask for TLS.
@@ -53,6 +72,7 @@ impl Address {
     /// | `redis://[user:password@]host:port,host:port…` | some nodes of a cluster |
     /// | `rediss://…`, `valkeys://…` | either of them over TLS |
     /// | `unix:///path[?db=0&user=…&pass=…]` | a server's socket on the same machine |
+    /// | `redis+sentinel://[user:password@]host:port,…/name[/database]` | sentinels, and what they call the primary; `rediss+sentinel://` over TLS, `?sentinel_user=…&sentinel_pass=…` for their own user |
     ///
     /// Special characters in a user name or password are percent-encoded.
     ///
@@ -69,11 +89,14 @@ impl Address {
     pub fn with_tls(url: &str, files: &TlsFiles) -> Result<Self, AddressError> {
         use_crypto();
         let certificates = files.read()?;
-        let is_tls = url.starts_with("rediss:") || url.starts_with("valkeys:");
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let sentinel_of = scheme.strip_suffix("+sentinel");
+        let scheme = sentinel_of.unwrap_or(scheme);
+        let is_tls = matches!(scheme, "rediss" | "valkeys");
         if certificates.is_some() && !is_tls {
             return Err(AddressError::NoTls);
         }
-        let client = |url: String| {
+        let client = |url: &str| {
             let client = Client::open(url).map_err(|_| AddressError::Malformed)?;
             let Some(certificates) = &certificates else {
                 return Ok(client);
@@ -81,32 +104,94 @@ impl Address {
             let info = client.get_connection_info().clone();
             Client::build_with_tls(info, certificates.clone()).map_err(AddressError::Certificates)
         };
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (format!("{user}@"), hosts),
             None => (String::new(), authority),
         };
-        let clients: Result<_, _> = if hosts.contains(',') {
+        let inner = if sentinel_of.is_some() {
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let mut parts = path.trim_start_matches('/').splitn(2, '/');
+            let name = parts.next().unwrap_or_default();
+            if name.is_empty() {
+                return Err(AddressError::Malformed);
+            }
+            let database = parts.next().unwrap_or("0");
+            let own_user = sentinel_user(query)?;
+            let hosts = hosts.split(',').map(|host| match has_port(host) {
+                true => client(&format!("{scheme}://{own_user}{host}")),
+                false => client(&format!("{scheme}://{own_user}{host}:{SENTINEL_PORT}")),
+            });
+            Inner {
+                named: hosts.collect::<Result<_, _>>()?,
+                watched: Some(Watched {
+                    name: name.to_owned(),
+                    client: client(&format!("{scheme}://{user}primary/{database}"))?,
+                }),
+            }
+        } else if hosts.contains(',') {
             let nodes = hosts.split(',');
-            nodes
-                .map(|host| client(format!("{scheme}://{user}{host}{path}")))
-                .collect()
+            let named = nodes.map(|host| client(&format!("{scheme}://{user}{host}{path}")));
+            Inner {
+                named: named.collect::<Result<_, _>>()?,
+                watched: None,
+            }
         } else {
-            client(url.to_owned()).map(|client| [client].into())
+            Inner {
+                named: vec![client(url)?],
+                watched: None,
+            }
         };
-        Ok(Self(clients?))
+        Ok(Self(Arc::new(inner)))
     }
 
     /// One of the nodes that were named; another one on the next turn.
-    pub fn node(&self, turn: usize) -> &Client {
-        &self.0[turn % self.0.len()]
+    pub(crate) fn node(&self, turn: usize) -> &Client {
+        &self.0.named[turn % self.0.named.len()]
     }
 
     /// How many nodes were named, at least 1.
-    pub fn named(&self) -> usize {
-        self.0.len()
+    pub(crate) fn named(&self) -> usize {
+        self.0.named.len()
     }
+
+    /// The primary, when the named ones are sentinels.
+    pub(crate) fn watched(&self) -> Option<&Watched> {
+        self.0.watched.as_ref()
+    }
+}
+
+impl fmt::Display for Address {
+    /// The named hosts and ports, without users and passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, client) in self.0.named.iter().enumerate() {
+            let separator = if place > 0 { "," } else { "" };
+            write!(
+                formatter,
+                "{separator}{}",
+                client.get_connection_info().addr()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn has_port(host: &str) -> bool {
+    let end = host.rsplit_once(':').map(|(_, port)| port);
+    end.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `user:password@` of the sentinels themselves, from the query of a URL.
+fn sentinel_user(query: &str) -> Result<String, AddressError> {
+    let (mut user, mut password) = ("", None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("sentinel_user", value)) => user = value,
+            Some(("sentinel_pass", value)) => password = Some(value),
+            _ => return Err(AddressError::Malformed),
+        }
+    }
+    Ok(password.map_or_else(String::new, |password| format!("{user}:{password}@")))
 }
 
 impl TlsFiles {
@@ -150,10 +235,8 @@ mod tests {
     use super::*;
 
     fn addresses(url: &str) -> Vec<String> {
-        let address = Address::parse(url).unwrap();
-        (0..address.named())
-            .map(|turn| address.node(turn).get_connection_info().addr().to_string())
-            .collect()
+        let address = Address::parse(url).unwrap().to_string();
+        address.split(',').map(str::to_owned).collect()
     }
 
     #[test]
@@ -164,6 +247,28 @@ mod tests {
             ["10.0.0.1:7000", "10.0.0.2:7001"]
         );
         assert_eq!(addresses("unix:///run/valkey.sock"), ["/run/valkey.sock"]);
+    }
+
+    #[test]
+    fn a_url_of_sentinels_names_the_primary() {
+        let address =
+            Address::parse("redis+sentinel://ann:pw@s1,s2:7/main/3?sentinel_pass=x").unwrap();
+        let sentinels = (0..2).map(|turn| address.node(turn).get_connection_info());
+        let sentinels: Vec<_> = sentinels
+            .map(|info| (info.addr().to_string(), info.redis_settings().password()))
+            .collect();
+        let expected = [
+            ("s1:26379".to_owned(), Some("x")),
+            ("s2:7".to_owned(), Some("x")),
+        ];
+        assert_eq!(sentinels, expected);
+        let watched = address.watched().unwrap();
+        assert_eq!(watched.name, "main");
+        let settings = watched.client.get_connection_info().redis_settings();
+        assert_eq!((settings.username(), settings.db()), (Some("ann"), 3));
+        for malformed in ["redis+sentinel://s1", "redis+sentinel://s1/main?other=1"] {
+            assert!(Address::parse(malformed).is_err(), "{malformed}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Connection, RedisError, cmd};
 use sluice_test_support::{TestValkey, free_port};
-use sluice_valkey::{Address, Fault};
+use sluice_valkey::{Fault, Valkey};
 
 fn command(words: &str) -> Cmd {
     let mut words = words.split(' ');
@@ -91,8 +91,7 @@ fn refused_users_and_too_many_connections_are_passing() {
     run(&mut admin, "ACL SETUSER reader on >pass ~* +get");
     let connect = |user: &str| -> Result<Connection, RedisError> {
         let url = format!("redis://{user}@127.0.0.1:{}", valkey.port());
-        let address = Address::parse(&url).unwrap();
-        address.node(0).get_connection()
+        redis::Client::open(url)?.get_connection()
     };
     let error = connect("reader:wrong").err().unwrap();
     assert_eq!(Fault::of(&error), Fault::AccessDenied, "{error}");
@@ -155,9 +154,9 @@ fn of_commands_that_fail_together_the_first_one_counts() {
     assert_eq!(Fault::of(&error), Fault::OutOfMemory, "{error}");
 }
 
-#[test]
-fn a_server_that_is_gone_is_an_outage() {
-    let address = Address::parse(&format!("redis://127.0.0.1:{}", free_port())).unwrap();
-    let error = address.node(0).get_connection().err().unwrap();
+#[tokio::test]
+async fn a_server_that_is_gone_is_an_outage() {
+    let valkey = Valkey::at(&format!("redis://127.0.0.1:{}", free_port())).unwrap();
+    let error = valkey.ping().await.unwrap_err();
     assert_eq!(Fault::of(&error), Fault::Outage);
 }

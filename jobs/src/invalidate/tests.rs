@@ -10,10 +10,10 @@ use sluice_convex::ConvexError;
 use sluice_convex::files::history::DeltaBatch;
 use sluice_convex::files::{File, Files};
 use sluice_queue::{JobId, JobView, QueueConfig, Queues, State};
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig};
 use sluice_store::documents::DocumentsConfig;
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -93,8 +93,8 @@ async fn a_deletion_of_many_documents_lets_others_go_first() {
     let url = valkey.url();
     let queues = Queues::connect(&url, QueueConfig::default());
     let queues = queues.await.unwrap();
-    let store = Valkey::open(&url, 4).unwrap();
-    let cache = Cache::new(store, CacheConfig::default()).unwrap();
+    let store = Valkey::at(&url).unwrap();
+    let cache = Cache::new(&store, CacheConfig::default()).unwrap();
     // The large one would take a minute.
     let large = 1200 * DOCUMENTS_PER_STEP;
     let users = [("large", large), ("small", 3), ("gone", 1)];

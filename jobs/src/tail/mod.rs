@@ -65,7 +65,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) {
     report::leads(false);
-    let tail = Tail::new(cache.valkey().clone());
+    let tail = Tail::new(cache.valkey());
     let mut failures = 0;
     while !shutdown.is_cancelled() {
         let pause = match tail.claim(&worker).await {

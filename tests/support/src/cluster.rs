@@ -154,7 +154,11 @@ impl TestCluster {
         self.nodes[number].connection()
     }
 
-    fn slot(&self, key: &str) -> u64 {
+    /// The slot of a key.
+    ///
+    /// # Panics
+    /// When no node lives.
+    pub fn slot(&self, key: &str) -> u64 {
         let living = (0..self.nodes.len())
             .find_map(|number| self.try_ask(number, &["PING"]).map(|_| number));
         redis::cmd("CLUSTER")

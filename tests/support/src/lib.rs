@@ -1,4 +1,4 @@
-//! Real parts for tests: a private Valkey on a free port, a cluster of them, a proxy that holds a
+//! Real parts for tests: a private Valkey on a free port, a cluster of them, one with a replica and a sentinel, a proxy that holds a
 //! transfer back half-way, a way on which answers get lost, one that is encrypted; and what answers
 //! are held against.
 
@@ -6,6 +6,7 @@ mod cluster;
 mod contract;
 mod lossy;
 mod proxy;
+mod sentinel;
 mod tls;
 mod valkey;
 
@@ -13,6 +14,7 @@ pub use cluster::TestCluster;
 pub use contract::Contract;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
+pub use sentinel::TestSentinel;
 pub use tls::TlsFront;
 pub use valkey::TestValkey;
 

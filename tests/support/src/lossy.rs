@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// When told to, passes a script call on to Valkey and breaks the connection instead of passing its
+/// When told to, passes the call of a function on to Valkey and breaks the connection instead of passing its
 /// answer back. Ends with the runtime that it was started on.
 pub struct LossyWay {
     port: u16,
@@ -36,7 +36,7 @@ impl LossyWay {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The answers to the next `count` script calls get lost.
+    /// The answers to the next `count` calls of functions get lost.
     pub fn lose(&self, count: usize) {
         self.to_lose.store(count, Ordering::SeqCst);
     }
@@ -53,21 +53,21 @@ async fn carry(mut client: TcpStream, server: u16, to_lose: Arc<AtomicUsize>) {
         return;
     };
     let (mut sent, mut answered) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut in_script = false;
+    let mut in_call = false;
     loop {
         tokio::select! {
             read = client.read(&mut sent) => {
                 let Ok(count @ 1..) = read else { return };
-                in_script |= sent[..count].windows(7).any(|word| word == b"EVALSHA");
+                in_call |= sent[..count].windows(5).any(|word| word == b"FCALL");
                 if server.write_all(&sent[..count]).await.is_err() { return }
             }
             read = server.read(&mut answered) => {
                 let Ok(count @ 1..) = read else { return };
                 let lose = |left: usize| left.checked_sub(1);
-                if in_script && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
+                if in_call && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
                     return;
                 }
-                in_script = false;
+                in_call = false;
                 if client.write_all(&answered[..count]).await.is_err() { return }
             }
         }

@@ -152,11 +152,16 @@ impl Drop for TestValkey {
     }
 }
 
-fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
-    let server = std::env::var_os(SERVER).map_or_else(
+/// The server that tests start.
+pub(crate) fn server_path() -> PathBuf {
+    std::env::var_os(SERVER).map_or_else(
         || project_root().join(".valkey/bin/valkey-server"),
         PathBuf::from,
-    );
+    )
+}
+
+fn spawn(port: u16, folder: &Path, options: &[String]) -> Child {
+    let server = server_path();
     Command::new(&server)
         .args(["--port", &port.to_string()])
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])

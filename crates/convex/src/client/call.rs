@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use reqwest::{Method, Response, header::CONTENT_TYPE};
+use sluice_retry::Pauses;
 use tokio::time::timeout;
 use url::Url;
 
@@ -26,6 +27,7 @@ pub(super) struct Call {
     /// Attempts left after a failed one.
     pub retries: u32,
     pub failures: u32,
+    pub pauses: Pauses,
 }
 
 /// A failed attempt, and how long the server asks to be left alone.
@@ -70,7 +72,7 @@ impl Call {
         if self.failures > self.retries || !failure.error.is_retryable() {
             return Err(failure.error);
         }
-        let wait = retry::wait(self.failures, failure.retry_after);
+        let wait = retry::wait(&mut self.pauses, failure.retry_after);
         let (endpoint, error) = (self.endpoint, &failure.error);
         tracing::debug!(endpoint, %error, ?wait, "a call to Convex failed and is repeated");
         counter!("sluice_convex_retries_total", "endpoint" => self.endpoint).increment(1);

@@ -244,6 +244,7 @@ impl Client {
             timeout: self.timeout,
             retries: self.retries,
             failures: 0,
+            pauses: retry::pauses(),
         }
     }
 }

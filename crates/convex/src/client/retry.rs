@@ -1,25 +1,26 @@
+//! How long to wait between the attempts of a call to Convex.
+
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use sluice_retry::{Pauses, jittered};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A server may ask for more than a job's patience; it gets no more than this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// How long to wait before the next attempt after `failures` (≥ 1) failed ones: exponential with
-/// full jitter, so that many clients that failed together do not come back together. What the
-/// server asked for comes first.
-pub(super) fn wait(failures: u32, retry_after: Option<Duration>) -> Duration {
-    if let Some(asked) = retry_after {
-        return asked.min(LONGEST_RETRY_AFTER) + jitter(FIRST_WAIT);
-    }
-    let doublings = failures.saturating_sub(1).min(16);
-    jitter((FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT))
+/// The pauses between the attempts of one call.
+pub(super) fn pauses() -> Pauses {
+    Pauses::new(FIRST_WAIT, LONGEST_WAIT)
 }
 
-fn jitter(up_to: Duration) -> Duration {
-    up_to.mul_f64(rand::random::<f64>())
+/// How long to wait before the next attempt. What the server asked for comes first.
+pub(super) fn wait(pauses: &mut Pauses, retry_after: Option<Duration>) -> Duration {
+    match retry_after {
+        Some(asked) => asked.min(LONGEST_RETRY_AFTER) + jittered(FIRST_WAIT),
+        None => pauses.next_pause(),
+    }
 }
 
 /// `Retry-After`, either in seconds or as an HTTP date (RFC 9110, 10.2.3).
@@ -54,15 +55,13 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_but_stay_bounded() {
-        for failures in 1..100 {
-            assert!(wait(failures, None) <= LONGEST_WAIT);
-            assert!(
-                wait(failures, Some(Duration::from_secs(3600))) <= LONGEST_RETRY_AFTER + FIRST_WAIT
-            );
-            assert!(wait(failures, Some(Duration::from_secs(2))) >= Duration::from_secs(2));
+    fn a_wait_is_what_the_server_asks_for_within_bounds() {
+        let mut pauses = pauses();
+        for (asked, least, most) in [(2, 2, 3), (3600, 30, 31), (0, 0, 1)] {
+            let wait = wait(&mut pauses, Some(Duration::from_secs(asked)));
+            assert!(wait >= Duration::from_secs(least), "{asked}: {wait:?}");
+            assert!(wait < Duration::from_secs(most), "{asked}: {wait:?}");
         }
-        let longest = |failures| (0..500).map(|_| wait(failures, None)).max().unwrap();
-        assert!(longest(5) > longest(1));
+        assert!((0..100).all(|_| wait(&mut pauses, None) <= LONGEST_WAIT));
     }
 }

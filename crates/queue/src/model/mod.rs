@@ -19,9 +19,10 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use redis::Connection;
 use sluice_test_support::TestValkey;
+use sluice_valkey::Function;
 
 use crate::keys::{Retention, root};
-use crate::script::{Script, Scripts};
+use crate::script::Scripts;
 use reference::Reference;
 
 const SEEDS: [u64; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
@@ -57,10 +58,17 @@ fn random_operations_do_what_the_reference_does() {
         println!("seed {seed}");
         let mut connection = valkey.connection();
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+        redis::cmd("FUNCTION")
+            .arg("FLUSH")
+            .exec(&mut connection)
+            .unwrap();
         let scripts = Scripts::new(&Retention::default());
-        let mut load = redis::cmd("FUNCTION");
-        load.arg("LOAD").arg("REPLACE").arg(&*scripts.fetch.library);
-        load.exec(&mut connection).unwrap();
+        scripts
+            .fetch
+            .library()
+            .load_command()
+            .exec(&mut connection)
+            .unwrap();
         let mut twins = Twins {
             rng: StdRng::seed_from_u64(seed),
             scripts,
@@ -81,13 +89,11 @@ fn random_operations_do_what_the_reference_does() {
 impl Twins {
     fn eval<T: redis::FromRedisValue>(
         &mut self,
-        script: impl Fn(&Scripts) -> &Script,
+        script: impl Fn(&Scripts) -> &Function,
         arguments: &[String],
     ) -> T {
-        redis::cmd("FCALL")
-            .arg(&script(&self.scripts).function)
-            .arg(1)
-            .arg(root("q"))
+        script(&self.scripts)
+            .command(&[&root("q")])
             .arg(arguments)
             .query(&mut self.valkey)
             .unwrap()

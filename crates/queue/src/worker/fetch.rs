@@ -17,8 +17,8 @@ use super::row::{Row, Rows};
 use super::running::{Progress, Running};
 use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root, time_of};
-use crate::lane::jittered;
 use crate::{JobId, QueueError, Queues};
+use sluice_retry::jittered;
 
 /// The mean pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -141,7 +141,7 @@ impl Fetcher {
 
     /// Of jobs that were left to this worker.
     async fn tell_others(&self) {
-        let mut wake = redis::cmd("PUBLISH");
+        let mut wake = redis::cmd("SPUBLISH");
         wake.arg(root(&self.queue) + "events").arg("wake");
         let told: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
         if let Err(error) = told {

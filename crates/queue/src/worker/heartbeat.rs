@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_valkey::Address;
+use sluice_valkey::Valkey;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -24,18 +24,18 @@ const BATCH: usize = 500;
 /// Starts the thread. It beats at the interval that the returned sender holds, and ends when that
 /// is dropped.
 pub(super) fn start(
-    address: Address,
+    valkey: &Valkey,
     scripts: Arc<Scripts>,
     leases: Arc<Leases>,
 ) -> std::io::Result<watch::Sender<Duration>> {
     let (sender, interval) = watch::channel(SLOWEST);
+    let lane = Lane::new(&valkey.apart(HEARTBEAT_TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::Builder::new()
         .name("queue-heartbeat".into())
         .spawn(move || {
-            let lane = Lane::new(address, HEARTBEAT_TIMEOUT);
             runtime.block_on(beat(interval, &lane, &scripts, &leases));
         })?;
     Ok(sender)

@@ -100,7 +100,7 @@ impl Shared {
             Some(beat) => beat,
             None => {
                 let leases = self.workers.leases.clone();
-                let beat = heartbeat::start(self.address.clone(), self.scripts.clone(), leases)
+                let beat = heartbeat::start(&self.valkey, self.scripts.clone(), leases)
                     .map_err(QueueError::Heartbeat)?;
                 // Should another worker have been faster, its thread stays and this one ends.
                 self.workers.beat.get_or_init(|| beat)

@@ -12,8 +12,8 @@ use super::lease::{Lease, Stop};
 use crate::Queues;
 use crate::batch::{Answers, Batches, Request, ask};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
-use crate::lane::jittered;
 use crate::queues::Shared;
+use sluice_retry::jittered;
 
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);

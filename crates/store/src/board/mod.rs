@@ -4,17 +4,18 @@
 //! token itself is not kept. Its id is a secret that its holder's cookie carries; [`keys`] lists
 //! what Valkey has instead.
 
+mod functions;
 pub mod keys;
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Script, StoreError, Valkey};
+use functions::FUNCTIONS;
+use sluice_valkey::Valkey;
 
-static OPEN: LazyLock<Script> =
-    LazyLock::new(|| Script::new("board_open", include_str!("../../../../lua/board/open.lua")));
+use crate::StoreError;
+use crate::library::METRICS;
 
 /// Sessions that an operator has at a time; one more ends the oldest.
 pub const MOST_SESSIONS: usize = 32;
@@ -36,15 +37,17 @@ pub struct Session {
 
 impl Sessions {
     /// The sessions that are kept there.
-    pub fn new(valkey: Valkey) -> Sessions {
-        Sessions { valkey }
+    pub fn new(valkey: &Valkey) -> Sessions {
+        Sessions {
+            valkey: valkey.shared().measured(METRICS),
+        }
     }
 
     /// Begins a session, which Valkey drops after `lifetime`, and returns its id: 64 hexadecimal
     /// digits that nobody can guess.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn open(&self, session: &Session, lifetime: Duration) -> Result<String, StoreError> {
         let id = rand::random::<[u8; 32]>().map(|byte| format!("{byte:02x}"));
         let id = id.concat();
@@ -53,13 +56,13 @@ impl Sessions {
             &*keys::session(&id),
             &*keys::operator(session.subject.as_deref()),
         ];
-        let mut cmd = OPEN.command(&keys);
+        let mut cmd = FUNCTIONS.open.command(&keys);
         // Valkey knows no lifetime of 0.
         let lifetime_ms = (lifetime.as_millis() as u64).max(1);
         cmd.arg(text.to_string())
             .arg(lifetime_ms)
             .arg(MOST_SESSIONS);
-        OPEN.run::<()>(&self.valkey, &cmd).await?;
+        FUNCTIONS.open.run::<()>(&self.valkey, &cmd).await?;
         Ok(id)
     }
 
@@ -71,7 +74,7 @@ impl Sessions {
     pub async fn find(&self, id: &str) -> Result<Option<Session>, StoreError> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(keys::session(id));
-        let text: Option<String> = self.valkey.query("board_find", &cmd, None).await?;
+        let text: Option<String> = self.valkey.query("board_find", &cmd).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
@@ -82,6 +85,6 @@ impl Sessions {
     pub async fn close(&self, id: &str) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("DEL");
         cmd.arg(keys::session(id));
-        self.valkey.query("board_close", &cmd, None).await
+        Ok(self.valkey.query("board_close", &cmd).await?)
     }
 }

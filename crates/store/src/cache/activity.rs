@@ -5,17 +5,16 @@
 //! lose those: they are statistics.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline};
+use redis::Cmd;
+use sluice_valkey::{Repeat, Spec};
 
+use super::functions::FUNCTIONS;
 use super::keys::ACTIVITY_HALF_LIVES;
 use super::{CHUNK_ENTRIES, Cache, millis};
-use crate::{Script, StoreError};
-
-static RECORD: LazyLock<Script> =
-    LazyLock::new(|| Script::new("record", include_str!("../../../../lua/cache/record.lua")));
+use crate::StoreError;
 
 /// Ids ranked per place in the group of most active files: room for newcomers to rise.
 const RANKED_PER_ACTIVE: u64 = 10;
@@ -108,17 +107,19 @@ impl Cache {
     }
 
     async fn record(&self, users: &[(Box<str>, UserAccesses)]) -> Result<(), StoreError> {
-        let mut commands = Pipeline::new();
+        let mut commands = Vec::new();
         let mut whose = Vec::new();
         for (user, accesses) in users {
             let counts = accesses.counts.iter();
             let counts: Vec<_> = counts.map(|(id, count)| (&**id, *count)).collect();
             for counts in counts.chunks(CHUNK_ENTRIES) {
-                commands.add_command(self.recording(user, accesses.epoch, counts));
+                commands.push(self.recording(user, accesses.epoch, counts));
                 whose.push((user, accesses.epoch));
             }
         }
-        let recorded: Vec<u64> = RECORD.run_all_once(&self.valkey, &commands).await?;
+        // What is lost when it fails is not worth a wait.
+        let spec = FUNCTIONS.record.spec(Repeat::Never);
+        let recorded: Vec<u64> = self.valkey.query_all(spec, commands).await?;
         // Whoever was invalidated since the access is no reader.
         let readers = whose.into_iter().zip(recorded);
         let readers = readers.filter(|(_, at)| *at > 0);
@@ -137,7 +138,7 @@ impl Cache {
     fn recording(&self, user: &str, epoch: u64, counts: &[(&str, u64)]) -> Cmd {
         let keys = self.keys(user);
         let half_life = self.config.activity_half_life;
-        let mut cmd = RECORD.command(&[&keys.epoch, &keys.activity]);
+        let mut cmd = FUNCTIONS.record.command(&[&keys.epoch, &keys.activity]);
         cmd.arg(epoch)
             .arg(millis(half_life))
             .arg(RANKED_PER_ACTIVE * u64::from(self.config.most_active_limit.max(1)))
@@ -152,7 +153,7 @@ impl Cache {
     /// `limit` at most; none for a user without recorded activity.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn most_active(
         &self,
         user: &str,
@@ -169,41 +170,38 @@ impl Cache {
             .arg(rank(from))
             .arg(rank(from.saturating_add(limit - 1)))
             .arg("REV");
-        self.valkey.query("most_active", &cmd, None).await
+        Ok(self.valkey.query("most_active", &cmd).await?)
     }
 
     /// As [`Cache::forget_activity`], of many users in one round trip: pairs of user and id.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn forget_accesses(
         &self,
         files: &[(impl AsRef<str>, String)],
     ) -> Result<(), StoreError> {
-        let mut commands = Pipeline::new();
-        for (user, id) in files {
-            commands.zrem(self.keys(user.as_ref()).activity, id);
-        }
-        if commands.is_empty() {
-            return Ok(());
-        }
-        self.valkey
-            .query_all("forget_accesses", &commands, None)
-            .await
+        let forgetting = files.iter().map(|(user, id)| {
+            let mut cmd = redis::cmd("ZREM");
+            cmd.arg(self.keys(user.as_ref()).activity).arg(id);
+            cmd
+        });
+        let commands: Vec<_> = forgetting.collect();
+        let spec = Spec::command("forget_accesses");
+        self.valkey.query_all::<()>(spec, commands).await?;
+        Ok(())
     }
 
     /// Drops ids from the ranking: files that no longer exist.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn forget_activity(&self, user: &str, ids: &[String]) -> Result<(), StoreError> {
         let activity = self.keys(user).activity;
         for chunk in ids.chunks(CHUNK_ENTRIES) {
             let mut cmd = redis::cmd("ZREM");
             cmd.arg(&activity).arg(chunk);
-            self.valkey
-                .query::<()>("forget_activity", &cmd, None)
-                .await?;
+            self.valkey.query::<()>("forget_activity", &cmd).await?;
         }
         Ok(())
     }

@@ -1,21 +1,10 @@
 //! Later revisions and removals, applied to what is cached.
 
-use std::sync::LazyLock;
+use redis::{Cmd, Value};
 
-use redis::{Cmd, Pipeline, Value};
-
+use super::functions::FUNCTIONS;
 use super::{Cache, Change, ChangeKind, chunks};
-use crate::{Script, StoreError};
-
-static AMEND: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "amend",
-        concat!(
-            include_str!("../../../../lua/cache/rivals.lua"),
-            include_str!("../../../../lua/cache/amend.lua")
-        ),
-    )
-});
+use crate::StoreError;
 
 /// What [`Cache::amend_all`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,12 +29,12 @@ impl Cache {
     /// newest now, which is for [`Cache::succeed`].
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn amend(&self, user: &str, changes: &[Change]) -> Result<Vec<String>, StoreError> {
         let mut left = Vec::new();
         for chunk in chunks(changes, Change::bytes) {
             let cmd = self.amendment(user, chunk, false);
-            left.extend(Answer::read(AMEND.run(&self.valkey, &cmd).await?).left);
+            left.extend(Answer::read(FUNCTIONS.amend.run(&self.valkey, &cmd).await?).left);
         }
         Ok(left)
     }
@@ -55,11 +44,14 @@ impl Cache {
     /// the revision holds.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn succeed(&self, user: &str, changes: &[Change]) -> Result<(), StoreError> {
         for chunk in chunks(changes, Change::bytes) {
             let cmd = self.amendment(user, chunk, true);
-            AMEND.run::<redis::Value>(&self.valkey, &cmd).await?;
+            FUNCTIONS
+                .amend
+                .run::<redis::Value>(&self.valkey, &cmd)
+                .await?;
         }
         Ok(())
     }
@@ -67,23 +59,23 @@ impl Cache {
     /// As [`Cache::amend`], of many users in one round trip.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn amend_all<U: AsRef<str>>(
         &self,
         changes: &[(U, Vec<Change>)],
     ) -> Result<Amended, StoreError> {
-        let (mut pipeline, mut users) = (Pipeline::new(), Vec::new());
+        let (mut commands, mut users) = (Vec::new(), Vec::new());
         for (user, changes) in changes {
             for chunk in chunks(changes, Change::bytes) {
-                pipeline.add_command(self.amendment(user.as_ref(), chunk, false));
+                commands.push(self.amendment(user.as_ref(), chunk, false));
                 users.push(user.as_ref());
             }
         }
         let mut amended = Amended::default();
-        if pipeline.is_empty() {
+        if commands.is_empty() {
             return Ok(amended);
         }
-        let answers: Vec<Vec<Value>> = AMEND.run_all(&self.valkey, &pipeline).await?;
+        let answers: Vec<Vec<Value>> = FUNCTIONS.amend.run_all(&self.valkey, commands).await?;
         for (user, answer) in users.into_iter().zip(answers) {
             let Answer { touched, left } = Answer::read(answer);
             amended.touched += touched;
@@ -103,7 +95,10 @@ impl Cache {
         let mut all_keys = keys.readable().to_vec();
         all_keys.extend(leases.iter().map(String::as_str));
         let bytes = changes.iter().map(Change::bytes).sum();
-        let mut cmd = AMEND.command_with_capacity(&all_keys, 2 + 4 * changes.len(), bytes);
+        let mut cmd =
+            FUNCTIONS
+                .amend
+                .command_with_capacity(&all_keys, 2 + 4 * changes.len(), bytes);
         cmd.arg(self.config.limit_bytes).arg(u8::from(succeed));
         for change in changes {
             let (id, json) = match &change.kind {

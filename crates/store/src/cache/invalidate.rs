@@ -1,17 +1,9 @@
 //! Log out and account deletion: a user's entries leave the cache.
 
-use std::sync::LazyLock;
-
+use super::functions::FUNCTIONS;
 use super::keys::EPOCH_TTL;
 use super::{Cache, millis};
-use crate::{Script, StoreError};
-
-static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "invalidate",
-        include_str!("../../../../lua/cache/invalidate.lua"),
-    )
-});
+use crate::StoreError;
 
 impl Cache {
     /// Drops all entries of `user`, staged ones too, in one step, and with `activity` the ranking
@@ -19,10 +11,10 @@ impl Cache {
     /// refused. Returns the distinct ids that were cached.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn invalidate(&self, user: &str, activity: bool) -> Result<u64, StoreError> {
         let keys = self.keys(user);
-        let mut cmd = INVALIDATE.command(&[
+        let mut cmd = FUNCTIONS.invalidate.command(&[
             &keys.epoch,
             &keys.live.info,
             &keys.live.entries,
@@ -42,7 +34,7 @@ impl Cache {
         cmd.arg(format!("{:032x}", rand::random::<u128>()))
             .arg(millis(EPOCH_TTL))
             .arg(u8::from(activity));
-        let removed = INVALIDATE.run(&self.valkey, &cmd).await?;
+        let removed = FUNCTIONS.invalidate.run(&self.valkey, &cmd).await?;
         self.forget_reader(user).await?;
         Ok(removed)
     }

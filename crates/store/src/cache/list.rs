@@ -1,15 +1,12 @@
 //! A user's entries, page by page.
 
 use std::fmt;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
 
+use super::functions::FUNCTIONS;
 use super::{CHUNK_ENTRIES, Cache};
-use crate::{Script, StoreError};
-
-static LIST: LazyLock<Script> =
-    LazyLock::new(|| Script::new("list", include_str!("../../../../lua/cache/list.lua")));
+use crate::StoreError;
 
 /// What the script returns: status, epoch, generation, total, next phase, next position, entries.
 type Reply = (u8, u64, u64, u64, String, u64, Vec<Bytes>);
@@ -65,7 +62,7 @@ impl Cache {
         let keys = self.keys(user);
         let mut all_keys = vec![&*keys.epoch];
         all_keys.extend(keys.readable());
-        let mut cmd = LIST.read_only_command(&all_keys);
+        let mut cmd = FUNCTIONS.list.read_only_command(&all_keys);
         cmd.arg(limit.clamp(1, CHUNK_ENTRIES));
         match cursor {
             Some(Cursor {
@@ -81,7 +78,7 @@ impl Cache {
             None => cmd.arg(Phase::Live.name()).arg(0).arg("").arg(""),
         };
         let (status, epoch, generation, total, phase, position, entries): Reply =
-            LIST.run(&self.valkey, &cmd).await?;
+            FUNCTIONS.list.run(&self.valkey, &cmd).await?;
         if status != 0 {
             return Err(StoreError::CursorExpired);
         }

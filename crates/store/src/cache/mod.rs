@@ -5,6 +5,7 @@
 
 mod activity;
 mod amend;
+mod functions;
 mod invalidate;
 mod keys;
 mod list;
@@ -18,7 +19,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{StoreError, Valkey};
+use sluice_valkey::Valkey;
+
+use crate::StoreError;
+use crate::library::METRICS;
 use keys::Keys;
 
 pub use amend::Amended;
@@ -130,7 +134,7 @@ impl Cache {
     /// # Errors
     /// [`StoreError::Config`] when the limit is above [`MAX_LIMIT_BYTES`], or a duration is below a
     /// millisecond.
-    pub fn new(valkey: Valkey, config: CacheConfig) -> Result<Cache, StoreError> {
+    pub fn new(valkey: &Valkey, config: CacheConfig) -> Result<Cache, StoreError> {
         if config.limit_bytes > MAX_LIMIT_BYTES {
             return Err(StoreError::Config(format!(
                 "the limit of a bulk set is {} bytes, above the {MAX_LIMIT_BYTES} allowed",
@@ -148,8 +152,8 @@ impl Cache {
             }
         }
         Ok(Cache {
-            lookups: valkey.clone().shared(),
-            valkey,
+            lookups: valkey.shared().measured(METRICS),
+            valkey: valkey.pooled().measured(METRICS),
             config,
             gathered: Arc::default(),
             noted: Arc::default(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use redis::Pipeline;
+use sluice_valkey::{Repeat, Spec};
 
 use super::Cache;
 use super::keys::RECENT_USERS;
@@ -51,14 +51,14 @@ impl Cache {
     /// shows it.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn recent_users(
         &self,
         from: usize,
         limit: usize,
     ) -> Result<Vec<(String, u64)>, StoreError> {
         let time = redis::cmd("TIME");
-        let (now, _): (u64, u64) = self.valkey.query("time", &time, None).await?;
+        let (now, _): (u64, u64) = self.valkey.query("time", &time).await?;
         let oldest = now.saturating_sub(self.config.entry_ttl.as_secs());
         let mut cmd = redis::cmd("ZRANGE");
         cmd.arg(RECENT_USERS)
@@ -66,7 +66,7 @@ impl Cache {
             .arg(from + limit.max(1) - 1)
             .arg("REV")
             .arg("WITHSCORES");
-        let mut users: Vec<(String, u64)> = self.valkey.query("recent_users", &cmd, None).await?;
+        let mut users: Vec<(String, u64)> = self.valkey.query("recent_users", &cmd).await?;
         users.truncate(users.partition_point(|(_, read_at)| *read_at >= oldest));
         Ok(users)
     }
@@ -87,18 +87,21 @@ impl Cache {
         if due.is_empty() {
             return Ok(HashSet::new());
         }
-        let mut commands = Pipeline::new();
+        let mut note = redis::cmd("ZADD");
+        note.arg(RECENT_USERS);
         for (user, at) in &due {
-            commands.zadd(RECENT_USERS, user, at).ignore();
+            note.arg(at).arg(user);
         }
-        commands
-            .zremrangebyrank(RECENT_USERS, 0, -KEPT - 1)
-            .ignore()
-            .expire(RECENT_USERS, 24 * 60 * 60)
-            .ignore();
-        self.valkey
-            .query_all_once::<()>("note_readers", &commands, None)
-            .await?;
+        let mut trim = redis::cmd("ZREMRANGEBYRANK");
+        trim.arg(RECENT_USERS).arg(0).arg(-KEPT - 1);
+        let mut expire = redis::cmd("EXPIRE");
+        expire.arg(RECENT_USERS).arg(24 * 60 * 60);
+        let spec = Spec {
+            repeat: Repeat::Never,
+            ..Spec::command("note_readers")
+        };
+        let commands = vec![note, trim, expire];
+        self.valkey.query_all::<()>(spec, commands).await?;
         Ok(due.into_keys().collect())
     }
 
@@ -106,7 +109,7 @@ impl Cache {
     pub(super) async fn forget_reader(&self, user: &str) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("ZREM");
         cmd.arg(RECENT_USERS).arg(user);
-        self.valkey.query("forget_reader", &cmd, None).await
+        Ok(self.valkey.query("forget_reader", &cmd).await?)
     }
 }
 

@@ -1,34 +1,14 @@
 //! Single entries, cached on access or by prefetch.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Value;
 
+use super::functions::FUNCTIONS;
 use super::keys::FETCH_LEASE;
 use super::{Cache, Entry, chunks, millis};
-use crate::{Script, StoreError};
-
-static READ: LazyLock<Script> =
-    LazyLock::new(|| Script::new("read", include_str!("../../../../lua/cache/read.lua")));
-static FILL: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "fill",
-        concat!(
-            include_str!("../../../../lua/cache/rivals.lua"),
-            include_str!("../../../../lua/cache/fill.lua")
-        ),
-    )
-});
-static EXTEND: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "extend_fetch",
-        include_str!("../../../../lua/cache/extend_fetch.lua"),
-    )
-});
-static HAS_ANY: LazyLock<Script> =
-    LazyLock::new(|| Script::new("has_any", include_str!("../../../../lua/cache/has_any.lua")));
+use crate::StoreError;
 
 /// The answer to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +78,7 @@ impl Cache {
     /// be written, nobody does.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn read(&self, user: &str, id: &str) -> Result<Lookup, StoreError> {
         let keys = self.keys(user);
         let lease = keys.lease(id);
@@ -106,22 +86,24 @@ impl Cache {
         all_keys.extend(keys.readable());
         all_keys.push(&lease);
 
-        let mut cmd = READ.read_only_command(&all_keys);
-        cmd.arg(id).arg("").arg(0);
-        let found = lookup(READ.run(&self.lookups, &cmd).await?, 0);
+        let mut cmd = FUNCTIONS.look.read_only_command(&all_keys);
+        cmd.arg(id);
+        let found = lookup(FUNCTIONS.look.run(&self.lookups, &cmd).await?, 0);
         if found.hit.is_some() {
             return Ok(found);
         }
         let nonce = rand::random();
-        let mut cmd = READ.command(&all_keys);
+        let mut cmd = FUNCTIONS.read.command(&all_keys);
         cmd.arg(id).arg(nonce).arg(millis(FETCH_LEASE));
-        Ok(match READ.run_if_writable(&self.lookups, &cmd).await? {
-            Some(reply) => lookup(reply, nonce),
-            None => Lookup {
-                fetched_elsewhere: false,
-                ..found
+        Ok(
+            match FUNCTIONS.read.run_if_writable(&self.lookups, &cmd).await? {
+                Some(reply) => lookup(reply, nonce),
+                None => Lookup {
+                    fetched_elsewhere: false,
+                    ..found
+                },
             },
-        })
+        )
     }
 
     /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when
@@ -130,7 +112,7 @@ impl Cache {
     /// has cached the id meanwhile, its entry stays.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn fill(
         &self,
         user: &str,
@@ -147,26 +129,28 @@ impl Cache {
     /// Renews the lease for a fetch that takes long; `false` when it has ended.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn extend_fetch(
         &self,
         user: &str,
         id: &str,
         lease: FetchLease,
     ) -> Result<bool, StoreError> {
-        let mut cmd = EXTEND.command(&[&self.keys(user).lease(id)]);
+        let mut cmd = FUNCTIONS
+            .extend_fetch
+            .command(&[&self.keys(user).lease(id)]);
         cmd.arg(lease.nonce).arg(millis(FetchLease::LIFE));
-        EXTEND.run(&self.valkey, &cmd).await
+        Ok(FUNCTIONS.extend_fetch.run(&self.valkey, &cmd).await?)
     }
 
     /// Gives up the lease that [`Cache::read`] granted, when there is nothing to fill in.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn release_fetch(&self, user: &str, id: &str) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("DEL");
         cmd.arg(self.keys(user).lease(id));
-        self.valkey.query("release_fetch", &cmd, None).await
+        Ok(self.valkey.query("release_fetch", &cmd).await?)
     }
 
     /// Caches many entries for the entry TTL and returns how many. One that is in the bulk set is
@@ -210,7 +194,9 @@ impl Cache {
             .iter()
             .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
             .sum();
-        let mut cmd = FILL.command_with_capacity(&all_keys, 5 + 3 * entries.len(), bytes);
+        let mut cmd = FUNCTIONS
+            .fill
+            .command_with_capacity(&all_keys, 5 + 3 * entries.len(), bytes);
         cmd.arg(epoch)
             .arg(millis(self.config.entry_ttl) * 1_000)
             .arg(self.config.limit_bytes);
@@ -225,11 +211,11 @@ impl Cache {
         }
         let reply: Vec<u64> = match fetched {
             // The caller has an answer to give, whether or not it can be kept.
-            Fetched::Under(_) => match FILL.run_if_writable(&self.valkey, &cmd).await? {
+            Fetched::Under(_) => match FUNCTIONS.fill.run_if_writable(&self.valkey, &cmd).await? {
                 Some(reply) => reply,
                 None => return Ok(Some(0)),
             },
-            Fetched::Since(_) => FILL.run(&self.valkey, &cmd).await?,
+            Fetched::Since(_) => FUNCTIONS.fill.run(&self.valkey, &cmd).await?,
         };
         match reply[..] {
             [0, written] => Ok(Some(written)),
@@ -240,21 +226,23 @@ impl Cache {
     /// The user's epoch: it moves with each invalidate. 0 when there was none of late.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn epoch(&self, user: &str) -> Result<u64, StoreError> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys(user).epoch).arg("value");
-        let epoch: Option<u64> = self.valkey.query("epoch", &cmd, None).await?;
+        let epoch: Option<u64> = self.valkey.query("epoch", &cmd).await?;
         Ok(epoch.unwrap_or(0))
     }
 
     /// Whether anything at all is cached for the user.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn has_any(&self, user: &str) -> Result<bool, StoreError> {
         let keys = self.keys(user);
-        let cmd = HAS_ANY.read_only_command(&[&keys.live.info, &keys.single_expiry]);
-        HAS_ANY.run(&self.valkey, &cmd).await
+        let cmd = FUNCTIONS
+            .has_any
+            .read_only_command(&[&keys.live.info, &keys.single_expiry]);
+        Ok(FUNCTIONS.has_any.run(&self.valkey, &cmd).await?)
     }
 }

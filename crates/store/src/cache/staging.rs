@@ -1,48 +1,15 @@
 //! Bulk sync: entries are staged in chunks that nobody reads, then take the place of the live set
 //! in one step.
 
-use std::sync::LazyLock;
-
 use redis::{Cmd, FromRedisValue, Value};
 
 use super::amend::text;
+use super::functions::FUNCTIONS;
 use super::keys::{Keys, STAGING_TTL};
 use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
-use crate::{Script, StoreError, Valkey};
+use sluice_valkey::{Function, Valkey};
 
-static OPEN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "stage_open",
-        include_str!("../../../../lua/cache/stage_open.lua"),
-    )
-});
-static PUSH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "stage_push",
-        include_str!("../../../../lua/cache/stage_push.lua"),
-    )
-});
-static AMEND: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "stage_amend",
-        concat!(
-            include_str!("../../../../lua/cache/rivals.lua"),
-            include_str!("../../../../lua/cache/stage_amend.lua")
-        ),
-    )
-});
-static ABANDON: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "stage_abandon",
-        include_str!("../../../../lua/cache/stage_abandon.lua"),
-    )
-});
-static COMMIT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "stage_commit",
-        include_str!("../../../../lua/cache/stage_commit.lua"),
-    )
-});
+use crate::StoreError;
 
 /// A set of entries on its way into the cache. A user has one: it ends when another attempt opens
 /// its own, or the user is invalidated. Dropped without commit, it expires by itself after 15
@@ -100,14 +67,15 @@ impl Cache {
             chunks_sent: 0,
             totals: Pushed::default(),
         };
-        let mut cmd = staging.command(&OPEN, 3, 32);
+        let mut cmd = staging.command(&FUNCTIONS.stage_open, 3, 32);
         cmd.arg(staging.limit)
             .arg(match policy {
                 Overflow::Refuse => "refuse",
                 Overflow::Skip => "skip",
             })
             .arg(millis(STAGING_TTL));
-        accepted(&OPEN.run::<Vec<Value>>(&self.valkey, &cmd).await?)?;
+        let opened: Vec<Value> = FUNCTIONS.stage_open.run(&self.valkey, &cmd).await?;
+        accepted(&opened)?;
         Ok(staging)
     }
 }
@@ -128,7 +96,7 @@ impl Staging {
                 .iter()
                 .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
                 .sum();
-            let mut cmd = self.command(&PUSH, 3 * chunk.len(), bytes);
+            let mut cmd = self.command(&FUNCTIONS.stage_push, 3 * chunk.len(), bytes);
             cmd.arg(self.chunks_sent + 1).arg(millis(STAGING_TTL));
             for entry in chunk {
                 // What cannot fit is announced without its content: beyond the limit nothing needs
@@ -138,7 +106,7 @@ impl Staging {
                     .arg(entry.doc_id_if_different())
                     .arg(if fits { &entry.json[..] } else { b"" });
             }
-            self.run(&PUSH, &cmd).await?;
+            self.run(&FUNCTIONS.stage_push, &cmd).await?;
             self.chunks_sent += 1;
         }
         Ok(self.totals)
@@ -161,7 +129,7 @@ impl Staging {
         let mut left = Vec::new();
         for chunk in chunks(changes, Change::bytes) {
             let bytes = chunk.iter().map(Change::bytes).sum();
-            let mut cmd = self.command(&AMEND, 3 * chunk.len(), bytes);
+            let mut cmd = self.command(&FUNCTIONS.stage_amend, 3 * chunk.len(), bytes);
             cmd.arg(u8::from(add_new)).arg(millis(STAGING_TTL));
             for change in chunk {
                 let (id, json) = match &change.kind {
@@ -170,7 +138,7 @@ impl Staging {
                 };
                 cmd.arg(&*change.doc_id).arg(id).arg(json);
             }
-            left.extend(self.run(&AMEND, &cmd).await?);
+            left.extend(self.run(&FUNCTIONS.stage_amend, &cmd).await?);
         }
         Ok(left)
     }
@@ -195,14 +163,14 @@ impl Staging {
             &keys.single_docs,
             &keys.live_stamps,
         ]);
-        let mut cmd = COMMIT.command(&all_keys);
+        let mut cmd = FUNCTIONS.stage_commit.command(&all_keys);
         cmd.arg(&self.token)
             .arg(self.epoch)
             .arg(kind)
             .arg(u8::from(matches!(kind, "allOne" | "allTwo")))
             .arg(self.sync_ttl_ms)
             .arg(as_of);
-        let reply = COMMIT.run::<Vec<Value>>(&self.valkey, &cmd).await?;
+        let reply: Vec<Value> = FUNCTIONS.stage_commit.run(&self.valkey, &cmd).await?;
         let numbers = accepted(&reply)?.iter().map(u64::from_redis_value_ref);
         let numbers: Result<Vec<u64>, _> = numbers.collect();
         match numbers.as_deref() {
@@ -219,11 +187,11 @@ impl Staging {
     /// Drops what was staged, unless another attempt has taken its place.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`]; the set then expires by itself.
+    /// [`StoreError::Valkey`]; the set then expires by itself.
     pub async fn abandon(self) -> Result<(), StoreError> {
-        let mut cmd = ABANDON.command(&self.keys.staging());
+        let mut cmd = FUNCTIONS.stage_abandon.command(&self.keys.staging());
         cmd.arg(&self.token);
-        ABANDON.run(&self.valkey, &cmd).await
+        Ok(FUNCTIONS.stage_abandon.run(&self.valkey, &cmd).await?)
     }
 
     /// The running totals as last reported by Valkey.
@@ -238,15 +206,15 @@ impl Staging {
     }
 
     /// A call of one of the staging scripts, all of which are fenced by the token and the epoch.
-    fn command(&self, script: &Script, args: usize, bytes: usize) -> Cmd {
-        let mut cmd = script.command_with_capacity(&self.set_keys(), 4 + args, 96 + bytes);
+    fn command(&self, function: &Function, args: usize, bytes: usize) -> Cmd {
+        let mut cmd = function.command_with_capacity(&self.set_keys(), 4 + args, 96 + bytes);
         cmd.arg(&self.token).arg(self.epoch);
         cmd
     }
 
     /// Runs a script and takes over the totals. Returns the ids behind them in its answer.
-    async fn run(&mut self, script: &Script, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
-        let answer: Vec<Value> = script.run(&self.valkey, cmd).await?;
+    async fn run(&mut self, function: &Function, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
+        let answer: Vec<Value> = function.run(&self.valkey, cmd).await?;
         match accepted(&answer)? {
             [
                 Value::Int(entries),

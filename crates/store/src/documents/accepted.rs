@@ -5,34 +5,14 @@
 //! [`Documents::write_accepted`], in one step with its leaving the set of accepted ones, so that it
 //! is made once however often its job is run.
 
-use std::sync::LazyLock;
-
 use super::change::{Change, Write};
 use super::envelope::render;
+use super::functions::FUNCTIONS;
 use super::keys::{ACCEPTED_TTL, Keys};
 use super::work::load;
 use super::write::token;
 use super::{Document, DocumentError, Documents, Version};
-use crate::{Script, StoreError};
-
-static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "document_accept",
-        concat!(
-            include_str!("../../../../lua/need.lua"),
-            include_str!("../../../../lua/documents/accept.lua")
-        ),
-    )
-});
-static LET_GO: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "document_let_go",
-        concat!(
-            include_str!("../../../../lua/need.lua"),
-            include_str!("../../../../lua/documents/let_go.lua")
-        ),
-    )
-});
+use crate::StoreError;
 
 /// How many writes of a document that were accepted and not made can still be made by retrying
 /// their jobs.
@@ -92,11 +72,13 @@ impl Documents {
         let keys = Keys::new(service, id);
         let token = token(write);
         let fingerprint = write.idempotency.as_ref().map(|it| &*it.fingerprint);
-        let mut cmd = ACCEPT.command(&[&keys.write(&token), &keys.accepted]);
+        let mut cmd = FUNCTIONS
+            .accept
+            .command(&[&keys.write(&token), &keys.accepted]);
         cmd.arg(&token)
             .arg(fingerprint.unwrap_or_default())
             .arg(ACCEPTED_TTL.as_millis() as u64);
-        match ACCEPT.run::<u8>(&self.valkey, &cmd).await? {
+        match FUNCTIONS.accept.run::<u8>(&self.valkey, &cmd).await? {
             2 => Err(DocumentError::IdempotencyKeyReused),
             status => Ok(Accepted {
                 token,
@@ -108,12 +90,13 @@ impl Documents {
     /// Lets other writes go before an accepted one that was refused, or never became a job.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn let_go(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
         let keys = Keys::new(service, id);
-        let mut cmd = LET_GO.command(&[&keys.accepted]);
+        let mut cmd = FUNCTIONS.let_go.command(&[&keys.accepted]);
         cmd.arg(token).arg(LET_GO_LIMIT);
-        LET_GO.run::<u8>(&self.valkey, &cmd).await.map(drop)
+        FUNCTIONS.let_go.run::<u8>(&self.valkey, &cmd).await?;
+        Ok(())
     }
 
     /// A document as the write to this version left it; none when that is not kept any more.
@@ -131,8 +114,7 @@ impl Documents {
         cmd.arg(Keys::new(service, id).changes)
             .arg(&entry)
             .arg(&entry);
-        let changes: Vec<(String, [String; 2])> =
-            self.valkey.query("document_at", &cmd, None).await?;
+        let changes: Vec<(String, [String; 2])> = self.valkey.query("document_at", &cmd).await?;
         let kept = changes.into_iter().next();
         let kept = kept
             .map(|(_, [_, json])| Document::parse(json))

@@ -140,3 +140,9 @@ impl DocumentError {
 fn place(mutation: &Option<usize>) -> String {
     mutation.map_or_else(String::new, |index| format!("mutations[{index}]: "))
 }
+
+impl From<redis::RedisError> for DocumentError {
+    fn from(error: redis::RedisError) -> Self {
+        StoreError::from(error).into()
+    }
+}

@@ -10,9 +10,12 @@
 //! | `past` | string: the last revision of a document that ends some day or has ended; the next one of its id begins behind it | [`PAST_TTL`] after the end |
 //! | `events` | channel: the new revision, after every write | |
 //!
-//! Per service, in a slot of its own: `sd1:{<service>}:index`, a sorted set of ids by the time in
-//! µs at which they were announced, each another. It may hold ids that are not there (any more),
-//! never the other way round.
+//! Per service, in 16 slots: `sd1:{<service>:<n>}:index`, a sorted set of ids by the time in µs at
+//! which they were announced, another for each. It may hold ids that are not there (any more),
+//! never the other way round. The name of a document has two parts, too; keys of an index and of a
+//! document differ in their last part.
+//!
+//! [`SERVICES`] is a set of the services that have an index.
 //!
 //! Colons in the name of a service are written `%3A`, so that no two documents share a key.
 
@@ -33,11 +36,8 @@ pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long after the end of a document the next one of its id does not use its revisions again.
 pub(super) const PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The pattern that matches the channel of every document.
-pub(super) const EVENTS_PATTERN: &str = "sd1:*:events";
-
-/// The pattern that matches the index of every service.
-pub(super) const INDEX_PATTERN: &str = "sd1:{*}:index";
+/// The services that have documents.
+pub(super) const SERVICES: &str = "sd1:services";
 
 /// The keys of one document.
 pub(super) struct Keys {
@@ -67,15 +67,9 @@ impl Keys {
     }
 }
 
-/// The index of a service.
-pub(super) fn index(service: &str) -> String {
-    format!("sd1:{{{}}}:index", encode(service))
-}
-
-/// The service that an index belongs to.
-pub(super) fn service_of_index(key: &str) -> Option<String> {
-    let service = key.strip_prefix("sd1:{")?.strip_suffix("}:index")?;
-    Some(service.replace("%3A", ":"))
+/// A part of the index of a service.
+pub(super) fn index(service: &str, part: usize) -> String {
+    format!("sd1:{{{}:{part}}}:index", encode(service))
 }
 
 fn encode(service: &str) -> String {
@@ -85,13 +79,6 @@ fn encode(service: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_index_names_its_service() {
-        for service in ["s", "a:b:c", "x-y_z.1"] {
-            assert_eq!(service_of_index(&index(service)).as_deref(), Some(service));
-        }
-    }
 
     #[test]
     fn no_two_documents_share_a_key() {

@@ -11,6 +11,8 @@ mod condition;
 mod envelope;
 mod error;
 mod events;
+mod functions;
+mod index;
 mod keys;
 mod list;
 mod mutation;
@@ -26,8 +28,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::Valkey;
+use crate::library::METRICS;
 use keys::Keys;
+use sluice_valkey::Valkey;
 
 pub use accepted::Accepted;
 pub use change::{Change, Expiry, ExpiryTime, Idempotency, Write};
@@ -38,7 +41,7 @@ pub use events::{Changes, Watcher};
 pub use keys::IDEMPOTENCY_TTL;
 pub use list::DocumentPage;
 pub use mutation::Mutation;
-pub use purge::Purged;
+pub use purge::{PurgePlace, Purged};
 pub use version::{NoVersion, Version};
 
 /// Longest name of a service, and longest id, in bytes.
@@ -54,7 +57,6 @@ pub struct Documents {
     has_module: Arc<OnceCell<()>>,
     turns: Arc<[Mutex<()>]>,
     work_turns: work::Turns,
-    hub: Arc<events::Hub>,
 }
 
 /// What can be set about documents.
@@ -84,14 +86,13 @@ impl Default for DocumentsConfig {
 
 impl Documents {
     /// Documents kept in `valkey`.
-    pub fn new(valkey: Valkey, config: DocumentsConfig) -> Documents {
+    pub fn new(valkey: &Valkey, config: DocumentsConfig) -> Documents {
         Documents {
-            valkey: valkey.shared(),
+            valkey: valkey.shared().measured(METRICS),
             config,
             has_module: Arc::default(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
             work_turns: work::Turns::default(),
-            hub: Arc::default(),
         }
     }
 
@@ -108,7 +109,7 @@ impl Documents {
         self.check_module().await?;
         let mut cmd = redis::cmd("JSON.GET");
         cmd.arg(Keys::new(service, id).document);
-        let json: Option<String> = self.valkey.query("document_get", &cmd, None).await?;
+        let json: Option<String> = self.valkey.query("document_get", &cmd).await?;
         let document = Document::parse(json.ok_or(DocumentError::NotFound)?)?;
         if document.deleted {
             return Err(DocumentError::NotFound);

@@ -114,8 +114,8 @@ mod tests {
     use tokio::runtime;
 
     use super::*;
-    use crate::Valkey;
     use crate::documents::{DocumentsConfig, Expiry};
+    use sluice_valkey::Valkey;
 
     #[test]
     fn the_tasks_of_a_thread_go_on_while_it_works_on_a_large_document() {
@@ -125,8 +125,8 @@ mod tests {
             .build()
             .unwrap();
         let other = async {
-            let valkey = Valkey::open("redis://127.0.0.1:1", 1).unwrap();
-            let documents = Documents::new(valkey, DocumentsConfig::default());
+            let valkey = Valkey::at("redis://127.0.0.1:1").unwrap();
+            let documents = Documents::new(&valkey, DocumentsConfig::default());
             let (sender, receiver) = mpsc::channel();
             tokio::spawn(async move { sender.send("the other").unwrap() });
             let wait = move || receiver.recv_timeout(Duration::from_secs(10));

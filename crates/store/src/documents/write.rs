@@ -1,39 +1,16 @@
 //! Making a write: look, compute, and the script that makes it so unless somebody was faster.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::budget::object_fits;
 use super::change::{Base, Change, ExpiryTime, Idempotency, Write};
 use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
-use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL, index};
+use super::functions::FUNCTIONS;
+use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL};
 use super::number::Correction;
 use super::work::load;
 use super::{Data, Document, DocumentError, Documents};
-use crate::Script;
-
-static READ: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "document_read",
-        include_str!("../../../../lua/documents/read.lua"),
-    )
-});
-static WRITE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "document_write",
-        concat!(
-            include_str!("../../../../lua/need.lua"),
-            include_str!("../../../../lua/documents/write.lua")
-        ),
-    )
-});
-static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "document_announce",
-        include_str!("../../../../lua/documents/announce.lua"),
-    )
-});
 
 /// A write that others keep outrunning is given up after this long.
 const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
@@ -167,12 +144,10 @@ impl Documents {
             corrections,
         } = planned.await?;
         if former.created_at.is_empty() {
-            let mut cmd = ANNOUNCE.command(&[&index(service)]);
-            cmd.arg(id);
-            ANNOUNCE.run::<u8>(&self.valkey, &cmd).await?;
+            self.announce(service, id).await?;
         }
 
-        let mut cmd = WRITE.command_with_capacity(
+        let mut cmd = FUNCTIONS.write.command_with_capacity(
             &[
                 &keys.document,
                 &keys.changes,
@@ -199,7 +174,7 @@ impl Documents {
             cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
         }
         let (status, created_at, updated_at, kept): (u8, u64, u64, String) =
-            WRITE.run(&self.valkey, &cmd).await?;
+            FUNCTIONS.write.run(&self.valkey, &cmd).await?;
         match status {
             1 if !kept.is_empty() => Ok(Outcome::Written(Document::parse(kept)?)),
             1 => Ok(Outcome::Written(Document {
@@ -223,7 +198,7 @@ impl Documents {
         keys: &Keys,
         record: &Record,
     ) -> Result<Look, DocumentError> {
-        let mut cmd = READ.command(&[
+        let mut cmd = FUNCTIONS.read.command(&[
             &keys.document,
             &keys.changes,
             &record.key,
@@ -232,7 +207,7 @@ impl Documents {
         ]);
         cmd.arg(&record.accepted);
         let (now, json, waiting, past, made): (u64, String, bool, u64, Vec<String>) =
-            READ.run(&self.valkey, &cmd).await?;
+            FUNCTIONS.read.run(&self.valkey, &cmd).await?;
         if waiting {
             return Err(DocumentError::Waiting);
         }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use redis::{Cmd, Pipeline};
+use redis::Cmd;
 
 use super::Settlement;
 use super::keys::{BUCKETS, bucket_of, key};
-use crate::Script;
+use sluice_valkey::Function;
 
 /// Places in a list, by bucket; of each bucket in their order.
 #[derive(Default)]
@@ -30,20 +30,20 @@ impl Buckets {
     /// A call for each bucket that is used, with its state and this part of it as keys.
     pub fn commands(
         &self,
-        script: &Script,
+        function: &Function,
         part: &str,
         arguments: impl Fn(&mut Cmd, &[usize]),
-    ) -> Pipeline {
-        let mut commands = Pipeline::new();
+    ) -> Vec<Cmd> {
+        let mut commands = Vec::new();
         for (number, places) in self.used() {
             let keys = [key(number, "state"), key(number, part)];
-            let mut cmd = script.command_with_capacity(
+            let mut cmd = function.command_with_capacity(
                 &keys.each_ref().map(String::as_str),
                 3 + 5 * places.len(),
                 400 * places.len(),
             );
             arguments(&mut cmd, places);
-            commands.add_command(cmd);
+            commands.push(cmd);
         }
         commands
     }

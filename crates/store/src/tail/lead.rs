@@ -1,30 +1,13 @@
 //! The right to tail, and what its holder keeps.
 
-use std::sync::LazyLock;
 use std::sync::Mutex;
 
-use redis::Pipeline;
-
+use super::functions::FUNCTIONS;
 use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
-use crate::{Script, StoreError, Valkey};
+use sluice_valkey::Valkey;
 
-static EXTEND: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "tail_extend",
-        include_str!("../../../../lua/tail/extend.lua"),
-    )
-});
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "tail_release",
-        include_str!("../../../../lua/tail/release.lua"),
-    )
-});
-static SAVE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_save", include_str!("../../../../lua/tail/save.lua")));
-static FENCE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_fence", include_str!("../../../../lua/tail/fence.lua")));
+use crate::StoreError;
 
 /// The lease on the tail. It ends by itself if it is not extended; whatever is written with it
 /// after somebody else got it is refused.
@@ -62,11 +45,11 @@ impl Lead {
     ///
     /// # Errors
     /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out;
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn extend(&self) -> Result<bool, StoreError> {
-        let mut cmd = EXTEND.command(&[keys::LEASE, keys::STATE]);
+        let mut cmd = FUNCTIONS.extend.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(self.token).arg(LEASE.as_millis() as u64);
-        match EXTEND.run(&self.valkey, &cmd).await? {
+        match FUNCTIONS.extend.run(&self.valkey, &cmd).await? {
             -1 => Err(StoreError::DataLost),
             extended => Ok(extended == 1),
         }
@@ -75,11 +58,11 @@ impl Lead {
     /// Gives the lease back, so that the next worker need not wait until it runs out.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`].
+    /// [`StoreError::Valkey`].
     pub async fn release(&self) -> Result<(), StoreError> {
-        let mut cmd = RELEASE.command(&[keys::LEASE]);
+        let mut cmd = FUNCTIONS.release.command(&[keys::LEASE]);
         cmd.arg(self.token);
-        RELEASE.run(&self.valkey, &cmd).await
+        Ok(FUNCTIONS.release.run(&self.valkey, &cmd).await?)
     }
 
     /// Closes the ledger to whoever held the lease before. To be done before anything is read from
@@ -88,13 +71,13 @@ impl Lead {
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
     pub async fn fence(&self) -> Result<(), StoreError> {
-        let mut pipeline = Pipeline::new();
+        let mut commands = Vec::new();
         for number in 0..BUCKETS {
-            let mut cmd = FENCE.command(&[&key(number, "state")]);
+            let mut cmd = FUNCTIONS.fence.command(&[&key(number, "state")]);
             cmd.arg(self.token);
-            pipeline.add_command(cmd);
+            commands.push(cmd);
         }
-        let closed: Vec<bool> = FENCE.run_all(&self.valkey, &pipeline).await?;
+        let closed: Vec<bool> = FUNCTIONS.fence.run_all(&self.valkey, commands).await?;
         if closed.contains(&false) {
             return Err(StoreError::Superseded);
         }
@@ -109,12 +92,12 @@ impl Lead {
     /// when Valkey does not have what was kept last: the tail has to go on from what is there.
     pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
         let text = print(progress)?;
-        let mut cmd = SAVE.command(&[keys::STATE]);
+        let mut cmd = FUNCTIONS.save.command(&[keys::STATE]);
         cmd.arg(self.token)
             .arg(&*lock(&self.kept))
             .arg(&text)
             .arg(print(health)?);
-        match SAVE.run(&self.valkey, &cmd).await? {
+        match FUNCTIONS.save.run(&self.valkey, &cmd).await? {
             1 => {
                 *lock(&self.kept) = text;
                 Ok(())

@@ -1,33 +1,12 @@
 //! The ledger: what is known of every file, and the one place from which a change is made known.
 
-use std::sync::LazyLock;
-
-use redis::Pipeline;
-
 use super::buckets::{Buckets, rounds};
+use super::functions::FUNCTIONS;
 use super::keys::{BUCKETS, NUDGES, bucket_of, key};
 use super::lead::{Lead, lock};
 use super::record::time;
 use super::{Known, Nudge, print};
-use crate::{Script, StoreError};
-
-static LOOK: LazyLock<Script> = LazyLock::new(|| {
-    let source = concat!(
-        include_str!("../../../../lua/tail/common.lua"),
-        include_str!("../../../../lua/tail/look.lua")
-    );
-    Script::new("tail_look", source)
-});
-static SETTLE: LazyLock<Script> = LazyLock::new(|| {
-    let source = concat!(
-        include_str!("../../../../lua/need.lua"),
-        include_str!("../../../../lua/tail/common.lua"),
-        include_str!("../../../../lua/tail/settle.lua")
-    );
-    Script::new("tail_settle", source)
-});
-static SWEEP: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_sweep", include_str!("../../../../lua/tail/sweep.lua")));
+use crate::StoreError;
 
 /// Documents that a sweep looks at in one call of each bucket.
 const SWEPT_AT_ONCE: usize = 64;
@@ -80,7 +59,7 @@ impl Lead {
     ) -> Result<Vec<Look>, StoreError> {
         let buckets = Buckets::of(documents.iter().map(|(doc_id, _)| bucket_of(doc_id)));
         let generation = generation.map(u16::to_be_bytes);
-        let commands = buckets.commands(&LOOK, "documents", |cmd, places| {
+        let commands = buckets.commands(&FUNCTIONS.look, "documents", |cmd, places| {
             cmd.arg(self.token)
                 .arg(generation.as_ref().map_or(&b""[..], |bytes| bytes));
             for &place in places {
@@ -91,7 +70,8 @@ impl Lead {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let answers: Vec<Vec<redis::Value>> = LOOK.run_all(&self.valkey, &commands).await?;
+        let answers: Vec<Vec<redis::Value>> =
+            FUNCTIONS.look.run_all(&self.valkey, commands).await?;
         let mut looks = vec![Look::Settled; documents.len()];
         for ((number, places), answer) in buckets.used().zip(answers) {
             let mut answer = answer.into_iter();
@@ -161,7 +141,7 @@ impl Lead {
         generation: u16,
         are_deltas: bool,
     ) -> Result<u64, StoreError> {
-        let commands = round.commands(&SETTLE, "documents", |cmd, places| {
+        let commands = round.commands(&FUNCTIONS.settle, "documents", |cmd, places| {
             cmd.arg(self.token).arg(u8::from(are_deltas)).arg(NUDGES);
             for &place in places {
                 let Settlement {
@@ -176,7 +156,7 @@ impl Lead {
                     .arg(&nudges[place]);
             }
         });
-        let answers: Vec<i64> = SETTLE.run_all(&self.valkey, &commands).await?;
+        let answers: Vec<i64> = FUNCTIONS.settle.run_all(&self.valkey, commands).await?;
         if answers.contains(&-1) {
             return Err(StoreError::Superseded);
         }
@@ -203,22 +183,25 @@ impl Lead {
     ) -> Result<Vec<Unmarked>, StoreError> {
         let generation = generation.map(u16::to_be_bytes);
         let generation = generation.as_ref().map_or(&b""[..], |bytes| bytes);
-        let mut commands = Pipeline::new();
+        let mut commands = Vec::new();
         let mut asked = Vec::new();
         for (number, cursor) in cursors.0.iter().enumerate() {
             let Some(cursor) = cursor else { continue };
-            let mut cmd = SWEEP.command(&[&key(number, "state"), &key(number, "documents")]);
+            let mut cmd = FUNCTIONS
+                .sweep
+                .command(&[&key(number, "state"), &key(number, "documents")]);
             cmd.arg(self.token)
                 .arg(generation)
                 .arg(cursor)
                 .arg(SWEPT_AT_ONCE);
-            commands.add_command(cmd);
+            commands.push(cmd);
             asked.push(number);
         }
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let answers: Vec<Vec<redis::Value>> = SWEEP.run_all(&self.valkey, &commands).await?;
+        let answers: Vec<Vec<redis::Value>> =
+            FUNCTIONS.sweep.run_all(&self.valkey, commands).await?;
         let mut unmarked = Vec::new();
         for (number, answer) in asked.into_iter().zip(answers) {
             let mut answer = answer.into_iter();

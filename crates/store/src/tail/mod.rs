@@ -11,13 +11,13 @@
 //! one script that compares, records and publishes. [`keys`] lists what is kept.
 
 mod buckets;
+mod functions;
 pub mod keys;
 mod lead;
 mod ledger;
 mod names;
 mod record;
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,11 @@ pub use ledger::{Look, Settlement, SweepCursors, Unmarked};
 pub use names::Naming;
 pub use record::Known;
 
-use crate::{Script, StoreError, Valkey};
+use functions::FUNCTIONS;
+use sluice_valkey::Valkey;
 
-static CLAIM: LazyLock<Script> =
-    LazyLock::new(|| Script::new("tail_claim", include_str!("../../../../lua/tail/claim.lua")));
+use crate::StoreError;
+use crate::library::METRICS;
 
 /// How long the lease is good for without being extended.
 pub const LEASE: Duration = Duration::from_secs(6);
@@ -213,19 +214,21 @@ pub enum NudgeKind {
 
 impl Tail {
     /// The tail as kept in `valkey`.
-    pub fn new(valkey: Valkey) -> Tail {
-        Tail { valkey }
+    pub fn new(valkey: &Valkey) -> Tail {
+        Tail {
+            valkey: valkey.pooled().measured(METRICS),
+        }
     }
 
     /// The lease and where to go on, unless somebody else holds it.
     ///
     /// # Errors
-    /// [`StoreError::Valkey`] and [`StoreError::Pool`]; [`StoreError::Corrupt`] when what is kept
+    /// [`StoreError::Valkey`]; [`StoreError::Corrupt`] when what is kept
     /// cannot be read.
     pub async fn claim(&self, worker: &str) -> Result<Option<Lead>, StoreError> {
-        let mut cmd = CLAIM.command(&[keys::LEASE, keys::STATE]);
+        let mut cmd = FUNCTIONS.claim.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(worker).arg(LEASE.as_millis() as u64);
-        let answer: redis::Value = CLAIM.run(&self.valkey, &cmd).await?;
+        let answer: redis::Value = FUNCTIONS.claim.run(&self.valkey, &cmd).await?;
         let granted: Option<(u8, u64, String)> = match &answer {
             redis::Value::Array(parts) if parts.len() == 3 => {
                 Some(redis::from_redis_value(answer).map_err(redis::RedisError::from)?)
@@ -244,13 +247,13 @@ impl Tail {
     pub async fn status(&self) -> Result<TailStatus, StoreError> {
         let mut held = redis::cmd("EXISTS");
         held.arg(keys::LEASE);
-        let held: bool = self.valkey.query("tail_status", &held, None).await?;
+        let held: bool = self.valkey.query("tail_status", &held).await?;
         let mut state = redis::cmd("HMGET");
         state
             .arg(keys::STATE)
             .arg(&["worker", "progress", "status"]);
         let (worker, progress, health): (Option<String>, Option<String>, Option<String>) =
-            self.valkey.query("tail_status", &state, None).await?;
+            self.valkey.query("tail_status", &state).await?;
         Ok(TailStatus {
             worker: worker.filter(|_| held),
             progress: progress.map_or_else(|| Ok(Progress::default()), |text| parse(&text))?,

@@ -1,29 +1,14 @@
 //! Which documents have a name, a user and an id: readers and listeners know a file by its name,
 //! and the name lives on as long as any document has it.
 
-use std::sync::LazyLock;
-
 use sha2::{Digest, Sha256};
 
 use super::Known;
 use super::buckets::Buckets;
+use super::functions::FUNCTIONS;
 use super::keys::{BUCKETS, hash};
 use super::lead::Lead;
-use crate::{Script, StoreError};
-
-static NAME: LazyLock<Script> = LazyLock::new(|| {
-    let source = concat!(
-        include_str!("../../../../lua/tail/common.lua"),
-        include_str!("../../../../lua/tail/name.lua")
-    );
-    Script::new("tail_name", source)
-});
-static UNNAME: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "tail_unname",
-        include_str!("../../../../lua/tail/unname.lua"),
-    )
-});
+use crate::StoreError;
 
 /// That a document comes to a name, or leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +57,7 @@ impl Lead {
                 .iter()
                 .map(|digest| usize::from(digest[0]) % BUCKETS),
         );
-        let commands = buckets.commands(&NAME, "names", |cmd, places| {
+        let commands = buckets.commands(&FUNCTIONS.name, "names", |cmd, places| {
             cmd.arg(self.token);
             for &place in places {
                 let Naming { doc_id, has, .. } = &steps[kept[place]];
@@ -86,7 +71,7 @@ impl Lead {
         if commands.is_empty() {
             return Ok(shared);
         }
-        let answers: Vec<Vec<i64>> = NAME.run_all(&self.valkey, &commands).await?;
+        let answers: Vec<Vec<i64>> = FUNCTIONS.name.run_all(&self.valkey, commands).await?;
         for ((_, places), answer) in buckets.used().zip(answers) {
             let Some((1, answer)) = answer.split_first() else {
                 return Err(StoreError::Superseded);
@@ -103,10 +88,10 @@ impl Lead {
     /// # Errors
     /// [`StoreError::Superseded`] when somebody else has the lease by now.
     pub async fn forget_names(&self) -> Result<(), StoreError> {
-        let commands = Buckets::of(0..BUCKETS).commands(&UNNAME, "names", |cmd, _| {
+        let commands = Buckets::of(0..BUCKETS).commands(&FUNCTIONS.unname, "names", |cmd, _| {
             cmd.arg(self.token);
         });
-        let answers: Vec<bool> = UNNAME.run_all(&self.valkey, &commands).await?;
+        let answers: Vec<bool> = FUNCTIONS.unname.run_all(&self.valkey, commands).await?;
         if answers.contains(&false) {
             return Err(StoreError::Superseded);
         }

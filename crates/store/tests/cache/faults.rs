@@ -106,11 +106,11 @@ async fn a_reader_whose_answer_is_lost_still_gets_its_lease() {
 }
 
 #[tokio::test]
-async fn a_sync_survives_script_flush_and_a_restart_of_the_server() {
+async fn a_sync_survives_function_flush_and_a_restart_of_the_server() {
     let mut store = Store::start();
     let mut staging = store.cache.stage("u", Overflow::Refuse).await.unwrap();
     staging.push(&[entry("a", "1")]).await.unwrap();
-    redis::cmd("SCRIPT")
+    redis::cmd("FUNCTION")
         .arg("FLUSH")
         .exec(&mut store.server.connection())
         .unwrap();

@@ -292,12 +292,12 @@ async fn an_abandoned_or_refused_set_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_limit_above_450_mb_is_refused_at_the_start() {
     let store = Store::start();
-    let valkey = sluice_store::Valkey::open(&store.server.url(), 1).unwrap();
+    let valkey = sluice_valkey::Valkey::at(&store.server.url()).unwrap();
     let config = CacheConfig {
         limit_bytes: MAX_LIMIT_BYTES + 1,
         ..CacheConfig::default()
     };
-    let refused = sluice_store::cache::Cache::new(valkey, config);
+    let refused = sluice_store::cache::Cache::new(&valkey, config);
     assert!(matches!(refused, Err(StoreError::Config(_))));
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Commands;
-use sluice_store::Valkey;
 use sluice_store::cache::{Cache, CacheConfig, Change, ChangeKind, Entry, Overflow, Source};
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 
 pub struct Store {
     pub server: TestValkey,
@@ -109,7 +109,7 @@ impl Store {
 }
 
 pub fn cache_at(url: &str, config: CacheConfig) -> Cache {
-    Cache::new(Valkey::open(url, 8).unwrap(), config).unwrap()
+    Cache::new(&Valkey::at(url).unwrap(), config).unwrap()
 }
 
 /// An entry whose `_id` is its id.

@@ -1,10 +1,10 @@
 //! Many writers at once.
 
 use serde_json::{from_value, json};
-use sluice_store::Valkey;
 use sluice_store::documents::{
     Change, Changes, DocumentError, Documents, DocumentsConfig, Expiry, Write,
 };
+use sluice_valkey::Valkey;
 use tokio::task::JoinSet;
 
 use crate::support::{Store, replace, write};
@@ -21,9 +21,9 @@ fn increment() -> Change {
 
 /// Processes beside each other: they share nothing but the server.
 fn processes(store: &Store, count: usize) -> Vec<Documents> {
-    let open = || Valkey::open(&store.server.url(), 4).unwrap();
+    let open = || Valkey::at(&store.server.url()).unwrap();
     (0..count)
-        .map(|_| Documents::new(open(), DocumentsConfig::default()))
+        .map(|_| Documents::new(&open(), DocumentsConfig::default()))
         .collect()
 }
 

@@ -225,8 +225,8 @@ async fn what_is_beyond_limits_that_were_lowered_can_be_deleted_and_restored() {
         max_bytes: 10,
         ..DocumentsConfig::default()
     };
-    let valkey = sluice_store::Valkey::open(&store.server.url(), 1).unwrap();
-    let documents = sluice_store::documents::Documents::new(valkey, config);
+    let valkey = sluice_valkey::Valkey::at(&store.server.url()).unwrap();
+    let documents = sluice_store::documents::Documents::new(&valkey, config);
     for change in [Change::Delete, Change::Restore] {
         documents.write("s", "a", &write(change)).await.unwrap();
     }

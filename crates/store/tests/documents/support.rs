@@ -1,11 +1,12 @@
 //! One Valkey with the JSON module and its documents, for a test.
 
+use redis::Commands;
 use serde_json::{Value, json};
-use sluice_store::Valkey;
 use sluice_store::documents::{
     Change, Data, Document, DocumentError, Documents, DocumentsConfig, Expiry, Write,
 };
 use sluice_test_support::TestValkey;
+use sluice_valkey::Valkey;
 
 pub struct Store {
     pub server: TestValkey,
@@ -19,7 +20,7 @@ impl Store {
 
     pub fn with(config: DocumentsConfig) -> Store {
         let server = TestValkey::start_with_json();
-        let documents = Documents::new(Valkey::open(&server.url(), 8).unwrap(), config);
+        let documents = Documents::new(&Valkey::at(&server.url()).unwrap(), config);
         Store { server, documents }
     }
 
@@ -47,6 +48,15 @@ impl Store {
             .query(&mut self.server.connection())
             .unwrap();
         seconds * 1_000 + micros / 1_000
+    }
+
+    /// The ids in all parts of all indexes.
+    pub fn indexed(&self) -> Vec<String> {
+        let mut connection = self.server.connection();
+        let parts = self.server.keys("sd1:*:index").into_iter();
+        parts
+            .flat_map(|part| connection.zrange::<_, Vec<String>>(part, 0, -1).unwrap())
+            .collect()
     }
 
     pub async fn data(&self, id: &str) -> Value {

@@ -1,0 +1,18 @@
+//! The functions of documents; each is headed by its KEYS, ARGV, return value and cost in
+//! `lua/documents/`.
+
+crate::library::library! {
+    "sluice_documents" from "../../../../lua/documents/" {
+        shared ["../need"],
+        files [
+            "accept", "announce", "changes", "forget", "let_go", "read", "write",
+        ],
+        accept = "document_accept",
+        announce = "document_announce",
+        changes = "document_changes",
+        forget = "document_forget",
+        let_go = "document_let_go",
+        read = "document_read",
+        write = "document_write",
+    }
+}

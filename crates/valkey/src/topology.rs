@@ -1,0 +1,373 @@
+//! Which node has which slot, and how that is learned anew when it changes.
+//!
+//! A server that is alone has all slots. A cluster shows itself by a redirection; from then on its
+//! table of slots is known, 32 KiB whatever the number of keys, and is asked for again after a
+//! redirection or when a node is lost. Behind sentinels the primary is the one that they name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use redis::{Client, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::address::Watched;
+use crate::node::{Node, redirected};
+use crate::slot::SLOTS;
+use crate::{Address, ValkeyConfig};
+
+/// A node gets this long to say what the topology is, before another one is asked.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a process knows of the servers at an address.
+pub(crate) struct Topology {
+    address: Address,
+    config: ValkeyConfig,
+    routes: RwLock<Routes>,
+    /// When the routes were last asked for. Locked while they are.
+    asked_at: Mutex<Option<Instant>>,
+}
+
+struct Routes {
+    nodes: Vec<Arc<Node>>,
+    /// By slot, the place of its primary among the nodes; none while all slots are the first's.
+    slots: Option<Box<[u16]>>,
+    /// Which of the named nodes is asked next.
+    turn: usize,
+}
+
+impl Topology {
+    pub fn new(address: Address, config: ValkeyConfig) -> Self {
+        // The first of the sentinels is no server to send commands to.
+        let nodes = match address.watched() {
+            Some(_) => Vec::new(),
+            None => vec![Arc::new(Node::new(address.node(0).clone(), config.clone()))],
+        };
+        let routes = Routes {
+            nodes,
+            slots: None,
+            turn: 0,
+        };
+        Self {
+            address,
+            config,
+            routes: RwLock::new(routes),
+            asked_at: Mutex::default(),
+        }
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn config(&self) -> &ValkeyConfig {
+        &self.config
+    }
+
+    /// Whether another server may take over from one that is lost.
+    pub fn has_failover(&self) -> bool {
+        self.address.watched().is_some() || self.address.named() > 1 || self.is_cluster()
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        self.read(|routes| routes.slots.is_some())
+    }
+
+    /// The primary of a slot. `slot` is only called where it makes a difference.
+    ///
+    /// # Errors
+    /// When no sentinel knows a primary.
+    pub async fn node(&self, slot: impl Fn() -> u16) -> RedisResult<Arc<Node>> {
+        if let Some(node) = self.known(&slot) {
+            return Ok(node);
+        }
+        self.ask_again(Instant::now()).await;
+        self.known(&slot)
+            .ok_or_else(|| io_error("no sentinel knows the primary"))
+    }
+
+    fn known(&self, slot: &impl Fn() -> u16) -> Option<Arc<Node>> {
+        self.read(|routes| {
+            let place = match &routes.slots {
+                Some(slots) => usize::from(slots[usize::from(slot()) % SLOTS]),
+                None => 0,
+            };
+            routes.nodes.get(place).cloned()
+        })
+    }
+
+    /// Every primary that is known.
+    pub fn primaries(&self) -> Vec<Arc<Node>> {
+        self.read(|routes| match &routes.slots {
+            None => routes.nodes.first().cloned().into_iter().collect(),
+            Some(slots) => {
+                let mut places: Vec<_> = slots.to_vec();
+                places.sort_unstable();
+                places.dedup();
+                let nodes = places.iter().map(|&place| usize::from(place));
+                nodes
+                    .filter_map(|place| routes.nodes.get(place).cloned())
+                    .collect()
+            }
+        })
+    }
+
+    /// Follows a redirection of a slot. The rest of the table is asked for meanwhile.
+    ///
+    /// # Errors
+    /// When the address is malformed.
+    pub fn moved(
+        self: &Arc<Self>,
+        slot: u16,
+        asked: &Node,
+        address: &str,
+    ) -> RedisResult<Arc<Node>> {
+        let node = self.at(asked, address)?;
+        let mut routes = self.write();
+        let place = routes.place(&node);
+        let slots = routes
+            .slots
+            .get_or_insert_with(|| vec![0; SLOTS].into_boxed_slice());
+        slots[usize::from(slot) % SLOTS] = place;
+        drop(routes);
+        let (this, seen_at) = (self.clone(), Instant::now());
+        tokio::spawn(async move { this.ask_again(seen_at).await });
+        Ok(node)
+    }
+
+    /// The node at an address that another one named.
+    ///
+    /// # Errors
+    /// When the address is malformed.
+    pub fn at(&self, asked: &Node, address: &str) -> RedisResult<Arc<Node>> {
+        let node = Node::new(redirected(asked.client(), address)?, self.config.clone());
+        let address = node.address();
+        let mut routes = self.write();
+        let known = routes.nodes.iter().find(|it| it.address() == address);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let node = Arc::new(node);
+        routes.nodes.push(node.clone());
+        Ok(node)
+    }
+
+    /// Learns the routes of what has shown itself as a cluster by a redirection elsewhere.
+    pub async fn discover(&self) {
+        let seen_at = Instant::now();
+        self.write()
+            .slots
+            .get_or_insert_with(|| vec![0; SLOTS].into_boxed_slice());
+        self.ask_again(seen_at).await;
+    }
+
+    /// Learns the routes anew, unless that was done since `seen_at`, when a caller saw that they
+    /// are wrong. Callers at the same time share one answer.
+    pub async fn ask_again(&self, seen_at: Instant) {
+        let mut asked_at = self.asked_at.lock().await;
+        if asked_at.is_some_and(|at| at > seen_at) {
+            return;
+        }
+        let begun = Instant::now();
+        match self.address.watched() {
+            Some(watched) => self.ask_sentinels(watched).await,
+            None if self.is_cluster() => self.ask_nodes().await,
+            None => self.next_named(),
+        }
+        *asked_at = Some(begun);
+    }
+
+    /// Of several named servers that have shown no cluster yet, the next one is as good.
+    fn next_named(&self) {
+        if self.address.named() == 1 {
+            return;
+        }
+        let mut routes = self.write();
+        routes.turn += 1;
+        let client = self.address.node(routes.turn).clone();
+        routes.nodes = vec![Arc::new(Node::new(client, self.config.clone()))];
+    }
+
+    async fn ask_sentinels(&self, watched: &Watched) {
+        for _ in 0..self.address.named() {
+            let turn = self.next_turn();
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("GET-MASTER-ADDR-BY-NAME").arg(&watched.name);
+            let sentinel = self.address.node(turn);
+            let answer: RedisResult<Option<(String, u16)>> = self.ask(sentinel, &command).await;
+            let Ok(Some((host, port))) = answer else {
+                continue;
+            };
+            let Ok(client) = redirected(&watched.client, &format!("{host}:{port}")) else {
+                continue;
+            };
+            // A sentinel that was cut off may name a former one.
+            let role: RedisResult<Value> = self.ask(&client, &redis::cmd("ROLE")).await;
+            if !role.is_ok_and(|role| is_primary(&role)) {
+                continue;
+            }
+            let node = Node::new(client, self.config.clone());
+            let mut routes = self.write();
+            let is_same = |known: &Arc<Node>| known.address() == node.address();
+            if !routes.nodes.first().is_some_and(is_same) {
+                tracing::info!(primary = node.address(), "the sentinels name the primary");
+                routes.nodes = vec![Arc::new(node)];
+            }
+            return;
+        }
+    }
+
+    async fn ask_nodes(&self) {
+        let mut clients: Vec<_> = self.read(|routes| {
+            let nodes = routes.nodes.iter();
+            nodes.map(|node| node.client().clone()).collect()
+        });
+        clients.extend((0..self.address.named()).map(|turn| self.address.node(turn).clone()));
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let first = self.next_turn();
+        for turn in 0..clients.len() {
+            let client = &clients[(first + turn) % clients.len()];
+            let answer: RedisResult<Vec<SlotRange>> = self.ask(client, &command).await;
+            match answer {
+                Ok(ranges) if !ranges.is_empty() => return self.learn(client, &ranges),
+                _ => {}
+            }
+        }
+    }
+
+    fn learn(&self, client: &Client, ranges: &[SlotRange]) {
+        let mut routes = self.write();
+        let before = std::mem::take(&mut routes.nodes);
+        let mut slots = routes.slots.take().unwrap_or_default().into_vec();
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        let mut place_of: HashMap<String, u16> = HashMap::new();
+        let mut place = |node: Arc<Node>| {
+            *place_of.entry(node.address()).or_insert_with(|| {
+                nodes.push(node);
+                (nodes.len() - 1) as u16
+            })
+        };
+        // A slot that nobody serves at present keeps the node that it had.
+        let mut table: Vec<Option<u16>> = vec![None; SLOTS];
+        for range in ranges {
+            let Ok(client) = redirected(client, &range.primary) else {
+                continue;
+            };
+            let address = crate::node::address_of(&client);
+            let known = before.iter().find(|node| node.address() == address);
+            let node = match known {
+                Some(node) => node.clone(),
+                None => Arc::new(Node::new(client, self.config.clone())),
+            };
+            let place = place(node);
+            let end = usize::from(range.last).min(SLOTS - 1);
+            for slot in usize::from(range.first)..=end {
+                table[slot] = Some(place);
+            }
+        }
+        slots.resize(SLOTS, 0);
+        for (slot, known) in slots.iter_mut().zip(table) {
+            *slot = match known {
+                Some(known) => known,
+                None => before
+                    .get(usize::from(*slot))
+                    .map_or(0, |node| place(node.clone())),
+            };
+        }
+        routes.nodes = nodes;
+        routes.slots = Some(slots.into_boxed_slice());
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &self,
+        client: &Client,
+        command: &redis::Cmd,
+    ) -> RedisResult<T> {
+        let asking = async {
+            let config = self.config.connection();
+            let mut connection = client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?;
+            command.query_async(&mut connection).await
+        };
+        timeout(ASK_LIMIT.min(self.config.response_timeout), asking)
+            .await
+            .unwrap_or_else(|_| Err(io_error("no answer in time")))
+    }
+
+    fn next_turn(&self) -> usize {
+        let mut routes = self.write();
+        routes.turn = routes.turn.wrapping_add(1);
+        routes.turn
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Routes> {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Routes) -> T) -> T {
+        look(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Routes {
+    /// The place of a node, which is given one if it has none.
+    fn place(&mut self, node: &Arc<Node>) -> u16 {
+        let known = self.nodes.iter().position(|known| Arc::ptr_eq(known, node));
+        let place = known.unwrap_or_else(|| {
+            self.nodes.push(node.clone());
+            self.nodes.len() - 1
+        });
+        place as u16
+    }
+}
+
+/// Slots with one primary, as `CLUSTER SLOTS` lists them.
+struct SlotRange {
+    first: u16,
+    last: u16,
+    /// `host:port`; without a host when the node does not know its own.
+    primary: String,
+}
+
+impl FromRedisValue for SlotRange {
+    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+        // Each node is a list: host, port, id, more about it.
+        let (first, last, primary): (u16, u16, Value) = match value {
+            Value::Array(mut parts) if parts.len() >= 3 => {
+                parts.truncate(3);
+                FromRedisValue::from_redis_value(Value::Array(parts))?
+            }
+            _ => return Err("not a range of slots".into()),
+        };
+        let (host, port): (Option<String>, u16) = match primary {
+            Value::Array(mut parts) if parts.len() >= 2 => {
+                parts.truncate(2);
+                FromRedisValue::from_redis_value(Value::Array(parts))?
+            }
+            _ => return Err("not a node".into()),
+        };
+        Ok(Self {
+            first,
+            last,
+            primary: format!("{}:{port}", host.unwrap_or_default()),
+        })
+    }
+}
+
+/// Whether an answer to `ROLE` is a primary's.
+fn is_primary(role: &Value) -> bool {
+    let Value::Array(parts) = role else {
+        return false;
+    };
+    let kind: Option<String> = parts
+        .first()
+        .and_then(|kind| FromRedisValue::from_redis_value(kind.clone()).ok());
+    kind.as_deref() == Some("master")
+}
+
+fn io_error(text: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::Io, text))
+}
