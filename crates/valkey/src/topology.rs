@@ -262,10 +262,8 @@ impl Topology {
                 None => Arc::new(Node::new(client, self.config.clone())),
             };
             let place = place(node);
-            let end = usize::from(range.last).min(SLOTS - 1);
-            for slot in usize::from(range.first)..=end {
-                table[slot] = Some(place);
-            }
+            let slots = table.get_mut(usize::from(range.first)..=usize::from(range.last));
+            slots.into_iter().flatten().for_each(|it| *it = Some(place));
         }
         slots.resize(SLOTS, 0);
         for (slot, known) in slots.iter_mut().zip(table) {
