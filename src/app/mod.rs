@@ -1,43 +1,50 @@
-//! The parts of Sluice, connected as the settings say.
+//! The composition root: every part of a process is built here, from its settings.
+//!
+//! `dev`, `serve`, `work` and `doctor` build the same parts by the same lines; the commands choose
+//! among them, start them in their order and end them.
+
+mod api;
+mod convex_store;
+mod valkey;
+mod workers;
 
 use std::sync::Arc;
 
-use sluice_convex::{Client, Files, FilesVia, History};
-use sluice_jobs::{JobsConfig, TailConfig};
+use sluice_convex::{Files, History};
 use sluice_queue::{QueueConfig, Queues};
-use sluice_store::Valkey;
-use sluice_store::cache::{Cache, CacheConfig};
-use sluice_valkey::Address;
+use sluice_store::cache::Cache;
 
 use crate::failure::{Context, Failure};
-use crate::settings::{DocumentSettings, JobSettings, TailSettings};
-use crate::shutdown::JOB_GRACE;
+use crate::settings::{BackendSettings, DocumentSettings};
 
-/// What both the API and the workers stand on. Cheap to clone.
+pub use api::Api;
+pub use convex_store::serve_convex_store;
+pub use valkey::{connect_queues, open_store};
+
+/// What the API and the workers stand on. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     pub queues: Queues,
-    pub cache: Cache,
-    pub files: Arc<dyn Files>,
-    pub history: History,
+    cache: Cache,
+    files: Arc<dyn Files>,
+    history: History,
 }
 
 impl App {
     /// Connects to Valkey; Convex is asked when it is first needed.
     pub async fn connect(
-        valkey: &Address,
-        pool_size: usize,
-        cache: CacheConfig,
-        payload_limit: usize,
-        convex: Client,
-        via: FilesVia,
+        backends: &BackendSettings,
+        documents: &DocumentSettings,
     ) -> Result<Self, Failure> {
-        let store = Valkey::open_at(valkey, pool_size).context("cannot use valkey_url")?;
+        let address = backends.valkey.address()?;
+        let convex = backends.convex.client()?;
+        let store =
+            open_store(&address, backends.pool.valkey_pool).context("cannot use valkey_url")?;
         let config = QueueConfig {
-            payload_limit,
+            payload_limit: documents.payload_limit(),
             ..QueueConfig::default()
         };
-        let queues = Queues::connect_to(valkey.clone(), config)
+        let queues = connect_queues(&address, config)
             .await
             .context("cannot reach Valkey")
             .map_err(|failure| failure.hint("`sluice doctor` checks every connection"))?;
@@ -45,47 +52,10 @@ impl App {
         tokio::spawn(async move { gauges.keep_gauges().await });
         Ok(Self {
             queues,
-            cache: Cache::new(store, cache).context("cannot use the cache's settings")?,
+            cache: Cache::new(store, backends.cache.config())
+                .context("cannot use the cache's settings")?,
             history: History::new(convex.clone()),
-            files: sluice_convex::files(convex, via),
+            files: sluice_convex::files(convex, backends.files.via()),
         })
     }
-}
-
-/// How this process runs jobs, and follows Convex.
-pub fn jobs_config(
-    settings: &JobSettings,
-    documents: &DocumentSettings,
-    tail: &TailSettings,
-    history: &History,
-) -> JobsConfig {
-    JobsConfig {
-        concurrency: settings.concurrency,
-        losses: settings.losses,
-        worker_name: worker_name(),
-        prefetch_schedule: schedule(&settings.prefetch_schedule),
-        purge_schedule: schedule(&settings.purge_schedule),
-        documents: documents.config(),
-        drain: JOB_GRACE,
-        tail: tail.is_on().then(|| TailConfig {
-            history: history.clone(),
-            interval: tail.interval(),
-            compare_every: tail.compare_every(),
-        }),
-    }
-}
-
-fn schedule(setting: &str) -> Option<String> {
-    (setting != "off").then(|| setting.to_owned())
-}
-
-/// A name that no other process has, and that says where to look.
-fn worker_name() -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "sluice",
-        host => host,
-    };
-    let start: u32 = rand::random();
-    format!("{host}-{}-{start:08x}", std::process::id())
 }

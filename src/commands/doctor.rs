@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
-use sluice_queue::{QueueConfig, Queues};
+use sluice_queue::QueueConfig;
 use sluice_store::cache::CacheConfig;
-use sluice_store::{ServerInfo, Valkey};
+use sluice_store::{ServerInfo, StoreError};
 use sluice_valkey::Address;
 use url::Url;
 
+use crate::app::{connect_queues, open_store};
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure, chain};
 use crate::one_line::OneLine;
@@ -129,9 +130,13 @@ impl Doctor {
 }
 
 async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheConfig) {
-    let asked = async { Valkey::open_at(address, 1)?.server().await };
-    let server = match tokio::time::timeout(CHECK_LIMIT, asked).await {
-        Ok(Ok(server)) => server,
+    let asked = async {
+        let store = open_store(address, 1)?;
+        let server = store.server().await?;
+        Ok::<_, StoreError>((store, server))
+    };
+    let (store, server) = match tokio::time::timeout(CHECK_LIMIT, asked).await {
+        Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             return findings.fail(
                 "valkey",
@@ -148,8 +153,8 @@ async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheC
         }
     };
     check_writes(findings, address).await;
-    cache::check(findings, address, config).await;
-    tail::check(findings, address).await;
+    cache::check(findings, &store, config).await;
+    tail::check(findings, &store).await;
     let ServerInfo {
         name,
         version,
@@ -212,7 +217,7 @@ async fn check_valkey(findings: &mut Findings, address: &Address, config: CacheC
 /// Whether Valkey takes writes, and events arrive.
 async fn check_writes(findings: &mut Findings, address: &Address) {
     let asked = async {
-        let queues = Queues::connect_to(address.clone(), QueueConfig::default()).await?;
+        let queues = connect_queues(address, QueueConfig::default()).await?;
         queues.ready().await
     };
     match tokio::time::timeout(CHECK_LIMIT, asked).await {

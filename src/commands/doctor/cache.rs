@@ -2,7 +2,6 @@
 
 use sluice_store::cache::{Cache, CacheConfig};
 use sluice_store::{StoreError, Valkey};
-use sluice_valkey::Address;
 
 use super::{CHECK_LIMIT, Findings};
 use crate::failure::chain;
@@ -11,8 +10,8 @@ use crate::failure::chain;
 const USERS: usize = 100;
 
 /// Whether bulk sets are whole.
-pub(super) async fn check(findings: &mut Findings, address: &Address, config: CacheConfig) {
-    match tokio::time::timeout(CHECK_LIMIT, look(address, config)).await {
+pub(super) async fn check(findings: &mut Findings, store: &Valkey, config: CacheConfig) {
+    match tokio::time::timeout(CHECK_LIMIT, look(store, config)).await {
         Ok(Ok((0, users))) => findings.ok(
             "cache",
             &format!("no set lacks a part, of the {users} users who read last"),
@@ -27,8 +26,8 @@ pub(super) async fn check(findings: &mut Findings, address: &Address, config: Ca
     }
 }
 
-async fn look(address: &Address, config: CacheConfig) -> Result<(u64, usize), StoreError> {
-    let cache = Cache::new(Valkey::open_at(address, 1)?, config)?;
+async fn look(store: &Valkey, config: CacheConfig) -> Result<(u64, usize), StoreError> {
+    let cache = Cache::new(store.clone(), config)?;
     let users = cache.recent_users(0, USERS).await?;
     let users: Vec<String> = users.into_iter().map(|(user, _)| user).collect();
     Ok((cache.sets_in_parts(&users).await?, users.len()))

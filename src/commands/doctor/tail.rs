@@ -4,15 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use sluice_store::Valkey;
 use sluice_store::tail::{Tail, TailState};
-use sluice_valkey::Address;
 
 use super::{CHECK_LIMIT, Findings};
 use crate::failure::chain;
 
 /// Whether changes in Convex are followed.
-pub(super) async fn check(findings: &mut Findings, address: &Address) {
-    let asked = async { Tail::new(Valkey::open_at(address, 1)?).status().await };
-    let status = match tokio::time::timeout(CHECK_LIMIT, asked).await {
+pub(super) async fn check(findings: &mut Findings, store: &Valkey) {
+    let tail = Tail::new(store.clone());
+    let status = match tokio::time::timeout(CHECK_LIMIT, tail.status()).await {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             return findings.fail("tail", &chain(&error), "see docs/tail.md");
