@@ -12,7 +12,8 @@ run: install ## everything in one process, with demo data
 	cargo run --release -- dev --demo
 
 test: install install-browser ## the whole test suite
-	cargo test --workspace
+	cargo test --workspace --lib --bins --tests
+	cargo test --workspace --doc
 
 soak: install ## half an hour of load while parts fail (or SLUICE_SOAK_SECS)
 	SLUICE_SOAK_SECS=$${SLUICE_SOAK_SECS:-1800} cargo test --test soak -- --nocapture
@@ -29,7 +30,7 @@ bench: install install-bullmq ## comparisons against a baseline in the same run
 
 test-connector: install-connector ## Airbyte's own connector against the Convex-compatible store
 	SLUICE_AIRBYTE_SOURCE_CONVEX=$(CURDIR)/.connector/bin/source-convex \
-		cargo test -p sluice-convex --test embedded_connector -- --ignored
+		cargo test -p sluice-convex --test convex embedded::connector -- --ignored
 
 test-api: install install-schemathesis ## made-up requests against the API and the OpenAPI document that it serves
 	cargo build

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use sluice_queue::QueueError;
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sluice_queue::{QueueError, Queues};
 use sluice_valkey::Fault;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,6 +27,18 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(render_metrics))
+}
+
+/// The probes and metrics of a process without an API, such as one of workers. They need no token.
+pub fn probes(queues: Queues, metrics: PrometheusHandle) -> Router {
+    let ready = async move || match probe("Valkey", queues.ready()).await {
+        Ok(()) => (StatusCode::OK, "ok"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Valkey does not answer"),
+    };
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(async move || text(&metrics)))
 }
 
 /// Is the process up
@@ -112,6 +126,10 @@ async fn probe<T, E: std::fmt::Display>(
     security(("token" = ["admin"])),
 )]
 async fn render_metrics(State(state): State<AppState>, _admin: Admin) -> impl IntoResponse {
+    text(&state.metrics)
+}
+
+fn text(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, state.metrics.render())
+    (headers, metrics.render())
 }

@@ -35,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use body::check_user;
 pub use error::ApiError;
+pub use health::probes;
 pub use state::{ApiConfig, AppState};
 pub use streams::StreamLimits;
 pub use telemetry::describe_metrics;

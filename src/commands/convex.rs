@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use sluice_convex::embedded::Embedded;
 use tracing::info;
 
+use crate::app::serve_convex_store;
 use crate::data_folder::DataFolder;
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::http::Server;
 use crate::settings::{ConvexKeySettings, ConvexStoreSettings, DataSettings, HttpSettings, listen};
 use crate::shutdown::Shutdown;
@@ -58,9 +58,7 @@ impl Convex {
             Some(key) => key,
             None => folder.convex_key()?,
         };
-        let config = self.store.config(folder.convex(), &key)?;
-        let store = Embedded::open(config).context("cannot open the embedded Convex")?;
-        let server = Server::start(listener, store.router(), self.http.limits())?;
+        let server = serve_convex_store(listener, &self.store, &self.http, &folder, &key)?;
         info!(url = server.url(), "Convex listens");
         shutdown.requested().await;
         server.stop(GRACE).await;

@@ -5,30 +5,25 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sluice_api::AppState;
 use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
-use sluice_convex::embedded::Embedded;
-use sluice_jobs::{JobsError, run_workers};
-use sluice_store::cache::Cache;
-use sluice_valkey::Address;
+use sluice_jobs::JobsError;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::app::{App, jobs_config};
+use crate::app::{Api, App, serve_convex_store};
 use crate::data_folder::{Addresses, DataFolder};
 use crate::dev::{PrivateValkey, demo};
 use crate::failure::{Context, Failure, chain};
 use crate::http::Server;
 use crate::output;
 use crate::settings::{
-    ApiSettings, AuthSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
+    ApiSettings, AuthSettings, BackendSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
     ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
-    PoolSettings, TailSettings,
+    PoolSettings, TailSettings, ValkeySettings,
 };
-use crate::shutdown::{DRAIN, Shutdown, finish, say_farewell};
+use crate::shutdown::{DRAIN, Shutdown, finish};
 use crate::telemetry;
 
 /// Where the embedded Convex listens: as Convex's own local backend.
@@ -105,9 +100,7 @@ struct Parts {
     valkey: PrivateValkey,
     convex: Server,
     workers: JoinHandle<Result<(), JobsError>>,
-    api: Server,
-    sockets: TaskTracker,
-    cache: Cache,
+    api: Api,
 }
 
 impl Dev {
@@ -132,18 +125,6 @@ impl Dev {
         outcome
     }
 
-    /// Starts the embedded Convex on `listener`.
-    fn serve_convex(
-        &self,
-        listener: TcpListener,
-        folder: &DataFolder,
-        key: &Secret,
-    ) -> Result<Server, Failure> {
-        let config = self.store.config(folder.convex(), key)?;
-        let store = Embedded::open(config).context("cannot open the embedded Convex")?;
-        Server::start(listener, store.router(), self.http.limits())
-    }
-
     async fn start(&self, folder: &DataFolder, shutdown: &Shutdown) -> Result<Parts, Failure> {
         self.cache.warn_of_gaps(&self.jobs);
         // First of all, since it is what fails most often.
@@ -163,47 +144,29 @@ impl Dev {
         .await?;
 
         let convex_key = folder.convex_key()?;
-        let convex = self.serve_convex(convex, folder, &convex_key)?;
-        let settings = ConvexSettings {
-            convex_url: Url::parse(&convex.url()).ok(),
-            key: ConvexKeySettings {
-                convex_key: Some(convex_key.clone()),
+        let convex = serve_convex_store(convex, &self.store, &self.http, folder, &convex_key)?;
+        let backends = BackendSettings {
+            valkey: ValkeySettings::at(valkey.url()),
+            pool: self.pool.clone(),
+            convex: ConvexSettings {
+                convex_url: Url::parse(&convex.url()).ok(),
+                key: ConvexKeySettings {
+                    convex_key: Some(convex_key.clone()),
+                },
             },
+            files: self.files.clone(),
+            cache: self.cache.clone(),
         };
-        let client = settings.client()?;
         if self.demo {
-            demo::load(&client).await?;
+            demo::load(&backends.convex.client()?).await?;
         }
 
         let metrics = telemetry::start_metrics()?;
-        let app = App::connect(
-            Address::parse(valkey.url()).context("cannot use the address of Valkey")?,
-            self.pool.valkey_pool,
-            self.cache.config(),
-            self.api.documents.payload_limit(),
-            client,
-            self.files.via(),
-        )
-        .await?;
-        let workers = tokio::spawn(run_workers(
-            app.queues.clone(),
-            app.cache.clone(),
-            app.files.clone(),
-            jobs_config(&self.jobs, &self.api.documents, &self.tail, &app.history),
-            shutdown.token(),
-        ));
-        let cache = app.cache.clone();
-        let state = AppState::new(
-            self.api.config(),
-            app.queues,
-            app.cache,
-            app.files,
-            auth.auth()?,
-            metrics,
-            shutdown.token(),
-        );
-        let sockets = state.sockets();
-        let api = Server::start(api, sluice_api::router(state), self.http.limits())?;
+        let documents = &self.api.documents;
+        let app = App::connect(&backends, documents).await?;
+        let workers = app.run_workers(&self.jobs, documents, &self.tail, shutdown);
+        let workers = tokio::spawn(workers);
+        let api = app.serve_api(api, &self.api, &self.http, auth.auth()?, metrics, shutdown)?;
 
         let addresses = Addresses {
             api: api.url(),
@@ -218,8 +181,6 @@ impl Dev {
             convex,
             workers,
             api,
-            sockets,
-            cache,
         })
     }
 
@@ -291,8 +252,6 @@ impl Parts {
             finish(self.workers, DRAIN + LAST_ANSWERS).await;
         }
         self.api.stop(LAST_ANSWERS).await;
-        self.cache.record_accesses().await;
-        say_farewell(&self.sockets).await;
         self.convex.stop(LAST_ANSWERS).await;
         self.valkey.stop().await;
     }

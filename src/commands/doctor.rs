@@ -10,9 +10,10 @@ use serde_json::Value;
 use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::CacheConfig;
-use sluice_valkey::{ServerInfo, Valkey, ValkeyConfig};
+use sluice_valkey::{ServerInfo, Valkey};
 use url::Url;
 
+use crate::app::open_valkey;
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure, chain};
 use crate::one_line::OneLine;
@@ -101,7 +102,7 @@ impl Doctor {
 
         match self.valkey.or(running.as_ref()).address() {
             Ok(address) => {
-                let valkey = Valkey::open(address, ValkeyConfig::default());
+                let valkey = open_valkey(address, 1);
                 check_valkey(&mut findings, &valkey, self.cache.config()).await;
             }
             Err(failure) => {

@@ -10,8 +10,8 @@ use sluice_api::{ApiConfig, StreamLimits};
 use sluice_convex::Secret;
 use url::Url;
 
-use super::HEADING;
 use super::documents::DocumentSettings;
+use super::help::HEADING;
 use super::values::{between, dev_secret, http_url, listen, origin, service};
 use crate::failure::{Context, Failure};
 

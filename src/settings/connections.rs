@@ -1,6 +1,5 @@
 //! Where Valkey and Convex are.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -8,8 +7,8 @@ use sluice_convex::{Client, ClientConfig, FilesVia, Secret};
 use sluice_valkey::{Address, TlsFiles};
 use url::Url;
 
-use super::HEADING;
-use super::values::{between, http_url, secret, valkey_url};
+use super::help::HEADING;
+use super::values::{ValkeyUrl, between, http_url, secret, valkey_url};
 use crate::data_folder::Addresses;
 use crate::failure::{Context, Failure};
 
@@ -56,6 +55,16 @@ pub struct ValkeySettings {
 }
 
 impl ValkeySettings {
+    /// Of a server whose address is known, without TLS.
+    pub fn at(url: &str) -> Self {
+        Self {
+            valkey_url: Some(ValkeyUrl(url.to_owned())),
+            valkey_ca: None,
+            valkey_cert: None,
+            valkey_key: None,
+        }
+    }
+
     /// What is not set is taken from a running `sluice dev`.
     pub fn or(self, running: Option<&Addresses>) -> Self {
         Self {
@@ -76,16 +85,6 @@ impl ValkeySettings {
             client: self.valkey_cert.clone().zip(self.valkey_key.clone()),
         };
         Address::with_tls(&url.0, &files).context("cannot use valkey_url")
-    }
-}
-
-/// An address that may hold a password, which is why it is not printed.
-#[derive(Clone)]
-pub struct ValkeyUrl(pub(super) String);
-
-impl fmt::Debug for ValkeyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ValkeyUrl(…)")
     }
 }
 

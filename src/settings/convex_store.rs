@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use sluice_convex::Secret;
 use sluice_convex::embedded::{EmbeddedConfig, LimitedKeyError};
 
-use super::HEADING;
+use super::help::HEADING;
 use super::values::secret;
 use crate::failure::{Context, Failure};
 

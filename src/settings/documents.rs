@@ -6,7 +6,7 @@ use clap::Args;
 use sluice_queue::PAYLOAD_LIMIT;
 use sluice_store::documents::DocumentsConfig;
 
-use super::HEADING;
+use super::help::HEADING;
 use super::values::{between, seconds};
 
 /// Limits of documents.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::HEADING;
+use super::help::HEADING;
 use super::values::between;
 use crate::http::Limits;
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::HEADING;
-
+use super::help::HEADING;
 use super::values::between;
 
 /// How changes in Convex are followed. Of all workers that do, one does at a time.

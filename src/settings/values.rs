@@ -1,5 +1,6 @@
 //! What a value has to be like. Errors say the rule, never the value: it may be secret.
 
+use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use axum::http::HeaderValue;
@@ -8,10 +9,18 @@ use sluice_store::documents::is_name;
 use sluice_valkey::Address;
 use url::Url;
 
-use super::connections::ValkeyUrl;
-
 /// HS256 asks for a key at least as long as its hash.
 const SHORTEST_SECRET: usize = 32;
+
+/// An address that may hold a password, which is why it is not printed.
+#[derive(Clone)]
+pub struct ValkeyUrl(pub(super) String);
+
+impl fmt::Debug for ValkeyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ValkeyUrl(…)")
+    }
+}
 
 /// A whole number from `MIN` to `MAX`.
 pub fn between<const MIN: u64, const MAX: u64, T: TryFrom<u64>>(text: &str) -> Result<T, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fantoccini::{Client as Browser, ClientBuilder, Locator};
 use serde_json::json;
+use sluice_queue::State;
 use sluice_test_support::{Proxy, free_port};
 use tempfile::TempDir;
 
@@ -202,6 +203,7 @@ async fn an_operator_pauses_a_queue_and_lets_it_go_on() {
 #[tokio::test]
 async fn a_watched_job_leads_to_the_login_when_the_session_ends_elsewhere_and_back() {
     let deployment = Deployment::without_workers(&[]).await;
+    deployment.leaves_jobs(State::Available);
     let client = deployment.client.clone();
     let id = client
         .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use sluice_queue::{QueueConfig, Queues};
-use sluice_test_support::{Contract, TestValkey, free_port, project_root};
+use sluice_queue::{QueueConfig, Queues, State};
+use sluice_test_support::{Contract, TestValkey, assert_jobs_ended, free_port, project_root};
 use tempfile::{NamedTempFile, TempDir};
 
 pub const SECRET: &str = "a secret that only these tests use, long enough";
@@ -91,6 +91,7 @@ pub struct Deployment {
     convex_url: String,
     convex_folder: TempDir,
     _users: NamedTempFile,
+    left: Mutex<Vec<State>>,
 }
 
 impl Deployment {
@@ -111,6 +112,11 @@ impl Deployment {
         Queues::connect(&self.valkey.url(), QueueConfig::default())
             .await
             .unwrap()
+    }
+
+    /// The test leaves jobs in this state behind. All others have to end before it does.
+    pub fn leaves_jobs(&self, state: State) {
+        self.left.lock().unwrap().push(state);
     }
 
     /// Jobs wait until [`Deployment::add_worker`].
@@ -151,6 +157,7 @@ impl Deployment {
             convex_url,
             convex_folder,
             _users: users,
+            left: Mutex::default(),
         }
     }
 
@@ -268,6 +275,15 @@ impl Deployment {
             Stdio::inherit(),
         );
         self.client.wait_until_ready().await;
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if self.valkey.is_running() && !std::thread::panicking() {
+            let left = self.left.lock().unwrap();
+            assert_jobs_ended(&self.valkey.url(), &left, PATIENCE);
+        }
     }
 }
 

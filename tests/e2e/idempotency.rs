@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sluice_queue::State;
 
 use crate::harness::{Deployment, files, read};
 
@@ -32,6 +33,7 @@ async fn respond_async_answers_202_with_the_job_and_its_place() {
 #[tokio::test]
 async fn a_wait_that_runs_out_answers_202() {
     let deployment = Deployment::without_workers(&[("SLUICE_REQUEST_WAIT_SECS", "1")]).await;
+    deployment.leaves_jobs(State::Available);
     let client = &deployment.client;
     let answer = client
         .post("sync", &json!({"user": "ann", "type": "allOne"}))

@@ -21,6 +21,7 @@ mod names;
 mod nudges;
 mod prefetch;
 mod reading;
+mod settings;
 mod sync;
 mod tail;
 mod validation;

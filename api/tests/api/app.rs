@@ -1,7 +1,7 @@
 //! One API with all that is behind it, for one test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use apalis::prelude::{WorkerBuilder, WorkerContext};
@@ -16,10 +16,10 @@ use sluice_api::{ApiConfig, AppState, router};
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_jobs::{JobsConfig, run_workers};
-use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, WorkerConfig};
+use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, State, WorkerConfig};
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
 use sluice_store::documents::DocumentsConfig;
-use sluice_test_support::{Contract, TestValkey};
+use sluice_test_support::{Contract, TestValkey, assert_jobs_ended};
 use sluice_valkey::Valkey;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -32,6 +32,9 @@ const CONVEX_KEY: &str = "test|key";
 
 /// Longer than anything takes, shorter than anybody waits for a hanging test.
 pub const LONG: Duration = Duration::from_secs(30);
+
+/// How long jobs may take to end after the test: they do where it has more than one thread.
+const JOBS_END: Duration = Duration::from_secs(1);
 
 /// What every answer is held against.
 static CONTRACT: LazyLock<Contract> =
@@ -46,6 +49,7 @@ pub struct App {
     /// Requests that came to Convex.
     pub convex_requests: Arc<AtomicUsize>,
     pub valkey: TestValkey,
+    left: Mutex<Vec<State>>,
     convex_server: JoinHandle<()>,
     _convex_folder: TempDir,
 }
@@ -110,6 +114,7 @@ impl App {
             shutdown,
             convex_requests,
             valkey,
+            left: Mutex::default(),
             convex_server,
             _convex_folder: folder,
         }
@@ -166,6 +171,11 @@ impl App {
             .unwrap();
     }
 
+    /// The test leaves jobs in this state behind. All others have to end before it does.
+    pub fn leaves_jobs(&self, state: State) {
+        self.left.lock().unwrap().push(state);
+    }
+
     pub fn stop_convex(&self) {
         self.convex_server.abort();
     }
@@ -204,6 +214,15 @@ impl App {
             .backend(self.queues.backend(queue, config))
             .build(handler);
         tokio::spawn(async move { worker.run().await });
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if self.valkey.is_running() && !std::thread::panicking() {
+            let left = self.left.lock().unwrap();
+            assert_jobs_ended(&self.valkey.url(), &left, JOBS_END);
+        }
     }
 }
 

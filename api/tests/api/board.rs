@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sluice_api::auth::Scope;
-use sluice_queue::{JobError, JobId, LogLevel, NewBatch, NewJob, Rate, Running, State};
+use sluice_queue::{Finished, JobError, JobId, LogLevel, NewBatch, NewJob, Rate, Running, State};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
@@ -87,6 +87,7 @@ async fn enqueue(app: &App, user: &str) -> String {
 #[tokio::test]
 async fn without_a_session_every_page_leads_to_the_login() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let job = enqueue(&app, "u").await;
     let paths = [
         "/board",
@@ -270,6 +271,7 @@ async fn pages_forbid_scripts_and_frames_from_elsewhere() {
 #[tokio::test]
 async fn the_overview_counts_jobs_by_queue_and_state() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     assert!(
         page(&app, "/board")
             .await
@@ -289,6 +291,7 @@ async fn the_overview_counts_jobs_by_queue_and_state() {
 #[tokio::test]
 async fn jobs_of_a_state_are_listed_in_pages() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let mut ids = Vec::new();
     for number in 0..30 {
         ids.push(enqueue(&app, &format!("u{number}")).await);
@@ -314,6 +317,7 @@ async fn jobs_of_a_state_are_listed_in_pages() {
 #[tokio::test]
 async fn what_users_wrote_is_escaped() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let job = enqueue(&app, "<script>alert(1)</script>\"'&").await;
     for path in ["/board/queues/sync", &format!("/board/jobs/{job}")] {
         let text = page(&app, path).await.text();
@@ -349,6 +353,12 @@ async fn a_job_shows_its_failed_attempts_and_can_be_retried() {
         (retried.status.as_u16(), retried.header("location")),
         (303, &*path)
     );
+    let end = app
+        .queues
+        .wait(&JobId::parse(&job).unwrap(), LONG)
+        .await
+        .unwrap();
+    assert!(matches!(end, Some(Finished::Dead { .. })), "{end:?}");
 }
 
 #[tokio::test]
@@ -365,6 +375,7 @@ async fn a_waiting_job_can_be_cancelled_once() {
 #[tokio::test]
 async fn actions_from_other_sites_do_nothing() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let job = enqueue(&app, "u").await;
     for origin in [
         "http://elsewhere.test",
@@ -429,6 +440,7 @@ async fn watch(app: &App, cookie: &str, path: &str) -> (String, JoinHandle<Strin
 #[tokio::test]
 async fn a_live_page_ends_with_the_session_and_no_other() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let live = format!("/board/jobs/{}/live", enqueue(&app, "u").await);
     let brief = session(&app, &admin_token(2, json!({}))).await;
     let closed = session(&app, &admin_token(600, json!({}))).await;
@@ -468,6 +480,7 @@ async fn the_script_and_the_style_are_served_from_the_binary() {
 #[tokio::test]
 async fn a_queue_is_paused_and_resumed() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     enqueue(&app, "u").await;
     let path = "/board/queues/sync";
     let paused = press(&app, &format!("{path}/pause")).await;
@@ -486,6 +499,7 @@ async fn a_queue_is_paused_and_resumed() {
 #[tokio::test]
 async fn limits_and_rates_are_set_shown_and_lifted() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     enqueue(&app, "u").await;
     let path = "/board/queues/sync";
     let set = submit(&app, &format!("{path}/limits"), "all=50&per_user=+2").await;
@@ -522,6 +536,7 @@ async fn limits_and_rates_are_set_shown_and_lifted() {
 #[tokio::test]
 async fn a_form_with_a_mistake_is_answered_with_the_rule() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     enqueue(&app, "u").await;
     let rest = "&user_kind=none&user_starts=&user_seconds=&user_burst=";
     for (form, body, rule) in [
@@ -561,6 +576,7 @@ async fn a_form_with_a_mistake_is_answered_with_the_rule() {
 #[tokio::test]
 async fn many_jobs_are_cancelled_retried_and_deleted_by_a_filter() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     for number in 0..5 {
         enqueue(&app, &format!("u{number}")).await;
     }
@@ -671,6 +687,7 @@ fn damage(app: &App, command: &[&str]) {
 #[tokio::test]
 async fn damaged_jobs_are_marked_among_the_others_and_can_be_deleted() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let [whole, field, key] = [
         enqueue(&app, "a").await,
         enqueue(&app, "b").await,
@@ -706,6 +723,7 @@ async fn damaged_jobs_are_marked_among_the_others_and_can_be_deleted() {
 #[tokio::test]
 async fn a_damaged_queue_is_marked_and_the_others_are_shown() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     enqueue(&app, "u").await;
     let other = NewJob::new("other", &()).unwrap();
     app.queues.enqueue(other).await.unwrap();
@@ -731,6 +749,7 @@ async fn a_damaged_queue_is_marked_and_the_others_are_shown() {
 #[tokio::test]
 async fn a_retry_that_another_job_with_the_unique_key_forbids_is_refused_in_words() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     app.work("sync", async |_| {
         Err(JobError::Fatal("the disk is full".to_owned()))
     });

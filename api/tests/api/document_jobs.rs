@@ -5,7 +5,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use sluice_api::ApiConfig;
 use sluice_api::auth::Scope;
-use sluice_queue::{JobId, Retried};
+use sluice_queue::{JobId, Retried, State};
 
 use crate::app::{Answer, App, LONG, get, token, token_of};
 use crate::documents::{ALL, PATH, at, call, call_with, create, request};
@@ -410,6 +410,7 @@ async fn a_document_may_be_called_batch() {
 #[tokio::test]
 async fn a_job_of_a_document_is_shown_to_those_who_may_see_the_document() {
     let app = App::start_with_json().await;
+    app.leaves_jobs(State::Available);
     let job = later(&app, "POST", PATH, &json!({"data": {}})).await;
     let path = format!("/api/v1/jobs/{job}");
     let status = async |request: Request<Body>| app.send(request).await.status.as_u16();

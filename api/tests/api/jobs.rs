@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use sluice_api::answers::Job;
 use sluice_api::auth::Scope;
-use sluice_queue::JobId;
+use sluice_queue::{JobId, State};
 
 use crate::app::{Answer, App, USER, brief_token, get, post, raw, sync_body, token, token_of};
 
@@ -19,6 +19,7 @@ async fn enqueue(app: &App) -> String {
 #[tokio::test]
 async fn a_job_is_shown_in_the_documented_shape() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let shown = app.get(&enqueue(&app).await, &[Scope::MetaRead]).await;
     assert_eq!(shown.status, 200);
     let documented =
@@ -32,6 +33,7 @@ async fn a_job_is_shown_in_the_documented_shape() {
 #[tokio::test]
 async fn a_scope_of_its_kind_or_being_its_user_shows_a_job() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let job = enqueue(&app).await;
     for scope in [Scope::MetaRead, Scope::MetaWrite, Scope::Admin] {
         assert_eq!(app.get(&job, &[scope]).await.status, 200);
@@ -158,6 +160,7 @@ async fn who_has_seen_the_last_event_of_a_job_does_not_come_for_it_again() {
 #[tokio::test]
 async fn a_client_that_does_not_want_events_gets_the_job_once() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let job = enqueue(&app).await;
     for accept in [
         "text/event-stream;q=0",
@@ -179,6 +182,7 @@ async fn a_client_that_does_not_want_events_gets_the_job_once() {
 #[tokio::test]
 async fn a_shutdown_ends_streams() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let mut request = get(&enqueue(&app).await, &token(&[Scope::MetaWrite]));
     request
         .headers_mut()
@@ -209,6 +213,7 @@ async fn a_cancelled_job_is_told_to_who_waits() {
 #[tokio::test]
 async fn a_stream_ends_with_its_token_though_the_job_goes_on() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let mut request = get(&enqueue(&app).await, &brief_token(2));
     let accept = "text/event-stream".parse().unwrap();
     request.headers_mut().insert("accept", accept);

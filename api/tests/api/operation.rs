@@ -2,11 +2,13 @@ use std::collections::HashSet;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use sluice_api::ApiConfig;
 use sluice_api::auth::Scope;
 use sluice_store::documents::DocumentsConfig;
 use sluice_test_support::Contract;
+use tower::ServiceExt as _;
 
 use crate::app::{Answer, App};
 use crate::documents;
@@ -37,6 +39,24 @@ async fn readiness_names_the_part_that_is_down() {
     let without_both = open(&app, "/readyz").await;
     assert_eq!(without_both.json()["valkey"], "unavailable");
     assert_eq!(open(&app, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn workers_are_ready_while_valkey_answers() {
+    let mut app = App::start().await;
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let probes = sluice_api::probes(app.queues.clone(), metrics);
+    let ask = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        probes.clone().oneshot(request).await.unwrap().status()
+    };
+    app.stop_convex();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(ask(path).await, 200, "{path}");
+    }
+    app.valkey.kill();
+    assert_eq!(ask("/readyz").await, 503);
+    assert_eq!(ask("/healthz").await, 200);
 }
 
 #[tokio::test]

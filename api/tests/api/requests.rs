@@ -5,7 +5,7 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 use sluice_api::ApiConfig;
 use sluice_api::auth::Scope;
-use sluice_queue::JobError;
+use sluice_queue::{JobError, State};
 
 use crate::app::{App, USER, post, raw, sync_body, token, token_of};
 
@@ -29,6 +29,7 @@ async fn the_jobs_result_is_the_answer_verbatim() {
 #[tokio::test]
 async fn the_job_gets_what_the_caller_asked_for() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     for (endpoint, body) in [
         ("sync", json!({"user": USER, "type": "mostOne"})),
         ("prefetch", json!({"user": USER, "limit": 7})),
@@ -83,6 +84,7 @@ async fn a_dead_job_is_named_in_the_error() {
 #[tokio::test]
 async fn respond_async_is_answered_at_once_with_the_job() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let answer = app
         .send(
             post("sync", &sync_body())
@@ -107,6 +109,7 @@ async fn a_wait_that_runs_out_is_a_202() {
         ..ApiConfig::default()
     };
     let app = App::start_with(config).await;
+    app.leaves_jobs(State::Available);
     assert_eq!(app.post("sync", &sync_body()).await.status, 202);
     let preferred = post("prefetch", &json!({"user": USER, "limit": 1})).header("prefer", "wait=0");
     let answer = app.send(preferred.build()).await;
@@ -117,6 +120,7 @@ async fn a_wait_that_runs_out_is_a_202() {
 #[tokio::test]
 async fn a_shutdown_answers_those_who_wait() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let shutdown = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         app.shutdown.cancel();
@@ -156,6 +160,7 @@ async fn an_idempotency_key_gets_the_first_job_again() {
 #[tokio::test]
 async fn an_idempotency_key_counts_per_endpoint() {
     let app = App::start().await;
+    app.leaves_jobs(State::Available);
     let sync = post("sync", &sync_body())
         .header("idempotency-key", "k")
         .header("prefer", "respond-async");

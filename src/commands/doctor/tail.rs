@@ -10,7 +10,8 @@ use crate::failure::chain;
 
 /// Whether changes in Convex are followed.
 pub(super) async fn check(findings: &mut Findings, valkey: &Valkey) {
-    let status = match tokio::time::timeout(CHECK_LIMIT, Tail::new(valkey).status()).await {
+    let tail = Tail::new(valkey);
+    let status = match tokio::time::timeout(CHECK_LIMIT, tail.status()).await {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             return findings.fail("tail", &chain(&error), "see docs/tail.md");

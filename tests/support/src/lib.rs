@@ -1,9 +1,11 @@
 //! Real parts for tests: a private Valkey on a free port, a cluster of them, one with a replica and a sentinel, a proxy that holds a
-//! transfer back half-way, a way on which answers get lost, one that is encrypted; and what answers
-//! are held against.
+//! transfer back half-way, a way on which answers get lost, one that is encrypted; what answers are
+//! held against; and a look for jobs that a test leaves.
 
 mod cluster;
 mod contract;
+#[cfg(feature = "jobs")]
+mod jobs;
 mod lossy;
 mod proxy;
 mod sentinel;
@@ -12,6 +14,8 @@ mod valkey;
 
 pub use cluster::TestCluster;
 pub use contract::Contract;
+#[cfg(feature = "jobs")]
+pub use jobs::assert_jobs_ended;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
 pub use sentinel::TestSentinel;

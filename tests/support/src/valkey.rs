@@ -119,6 +119,11 @@ impl TestValkey {
             .expect("a line with the memory used")
     }
 
+    /// Whether its process lives: not after [`TestValkey::kill`].
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends the process with SIGKILL and leaves its files.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -132,7 +137,7 @@ impl TestValkey {
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if self.is_running() {
             // The answer is the end of the connection.
             let _ = redis::cmd("SHUTDOWN").exec(&mut self.connection());
         }

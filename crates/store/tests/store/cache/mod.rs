@@ -1,0 +1,12 @@
+//! The metadata cache against a real Valkey.
+
+mod activity;
+mod amend;
+mod faults;
+mod invalidate;
+mod keys;
+mod list;
+mod model;
+mod single;
+mod staging;
+mod support;

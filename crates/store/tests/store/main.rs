@@ -1,0 +1,7 @@
+//! What is kept in Valkey, against a real one.
+#![allow(clippy::unwrap_used)]
+
+mod board;
+mod cache;
+mod documents;
+mod tail;

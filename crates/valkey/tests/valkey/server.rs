@@ -1,0 +1,42 @@
+//! What a server says of itself.
+
+use sluice_test_support::TestValkey;
+use sluice_valkey::{Fault, Valkey};
+
+#[tokio::test]
+async fn a_server_answers_and_says_what_it_is() {
+    let server = TestValkey::start();
+    let valkey = Valkey::at(&server.url()).unwrap();
+    valkey.ping().await.unwrap();
+    let info = valkey.server().await.unwrap();
+    assert_eq!(info.name, "valkey");
+    assert!(!info.version.is_empty());
+    assert_eq!(info.json_module, None);
+    assert!(info.append_only);
+    assert_eq!(info.maxmemory_policy, "noeviction");
+}
+
+#[tokio::test]
+async fn the_version_of_a_loaded_json_module_is_told() {
+    let server = TestValkey::start_with_json();
+    let valkey = Valkey::at(&server.url()).unwrap();
+    let version = valkey.server().await.unwrap().json_module.unwrap();
+    assert_eq!(version.split('.').count(), 3, "{version}");
+    assert!(version.starts_with("2."), "{version}");
+}
+
+#[test]
+fn a_malformed_url_is_refused_without_repeating_it() {
+    let Err(error) = Valkey::at("redis//:secret@host") else {
+        panic!("accepted");
+    };
+    assert!(!error.to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_that_may_be_retried() {
+    let port = sluice_test_support::free_port();
+    let valkey = Valkey::at(&format!("redis://127.0.0.1:{port}")).unwrap();
+    let error = valkey.ping().await.unwrap_err();
+    assert!(!Fault::of(&error).is_final(), "{error}");
+}

@@ -1,0 +1,55 @@
+//! The workers of a process: how they run jobs, and follow Convex.
+
+use sluice_jobs::{JobsConfig, JobsError, TailConfig, run_workers};
+
+use super::App;
+use crate::settings::{DocumentSettings, JobSettings, TailSettings};
+use crate::shutdown::{JOB_GRACE, Shutdown};
+
+impl App {
+    /// Runs jobs until the shutdown, then drains.
+    pub fn run_workers(
+        &self,
+        jobs: &JobSettings,
+        documents: &DocumentSettings,
+        tail: &TailSettings,
+        shutdown: &Shutdown,
+    ) -> impl Future<Output = Result<(), JobsError>> + Send + use<> {
+        let config = JobsConfig {
+            concurrency: jobs.concurrency,
+            losses: jobs.losses,
+            worker_name: worker_name(),
+            prefetch_schedule: schedule(&jobs.prefetch_schedule),
+            purge_schedule: schedule(&jobs.purge_schedule),
+            documents: documents.config(),
+            drain: JOB_GRACE,
+            tail: tail.is_on().then(|| TailConfig {
+                history: self.history.clone(),
+                interval: tail.interval(),
+                compare_every: tail.compare_every(),
+            }),
+        };
+        run_workers(
+            self.queues.clone(),
+            self.cache.clone(),
+            self.files.clone(),
+            config,
+            shutdown.token(),
+        )
+    }
+}
+
+fn schedule(setting: &str) -> Option<String> {
+    (setting != "off").then(|| setting.to_owned())
+}
+
+/// A name that no other process has, and that says where to look.
+fn worker_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "sluice",
+        host => host,
+    };
+    let start: u32 = rand::random();
+    format!("{host}-{}-{start:08x}", std::process::id())
+}

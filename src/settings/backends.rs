@@ -1,0 +1,21 @@
+//! What the API and the workers both stand on.
+
+use clap::Args;
+
+use super::cache::CacheSettings;
+use super::connections::{ConvexSettings, FilesSettings, PoolSettings, ValkeySettings};
+
+/// Valkey, Convex and the cache between them.
+#[derive(Args, Clone, Debug)]
+pub struct BackendSettings {
+    #[command(flatten)]
+    pub valkey: ValkeySettings,
+    #[command(flatten)]
+    pub pool: PoolSettings,
+    #[command(flatten)]
+    pub convex: ConvexSettings,
+    #[command(flatten)]
+    pub files: FilesSettings,
+    #[command(flatten)]
+    pub cache: CacheSettings,
+}

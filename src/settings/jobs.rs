@@ -1,0 +1,53 @@
+//! How jobs are run.
+
+use clap::Args;
+
+use super::help::HEADING;
+use super::values::{between, schedule};
+
+/// How jobs are run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub struct JobSettings {
+    /// How many jobs of a queue this process runs at once (1 to 256)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_CONCURRENCY",
+        default_value = "8",
+        value_parser = between::<1, 256, usize>
+    )]
+    pub concurrency: usize,
+
+    /// How many leases in a row a job may lose with its workers before it is dead, whatever its
+    /// attempts (1 to 100)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_LOSSES",
+        default_value = "3",
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub losses: u32,
+
+    /// When hot entries are refreshed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PREFETCH_SCHEDULE",
+        default_value = "0 */15 * * * *",
+        value_parser = schedule
+    )]
+    pub prefetch_schedule: String,
+
+    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC,
+    /// or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_PURGE_SCHEDULE",
+        default_value = "0 7 * * * *",
+        value_parser = schedule
+    )]
+    pub purge_schedule: String,
+}
