@@ -60,7 +60,7 @@ impl FromStr for BatchId {
 
 /// The callbacks of a batch to open: at least one, and all in the queue of the batch. They are
 /// there from the start, [waiting](crate::State::Waiting), and have the batch's [`BatchCounts`] as
-/// their [input](crate::Running::input).
+/// their [input](crate::Run::input).
 #[derive(Debug, Clone, Default)]
 pub struct NewBatch {
     /// Is enqueued once, when all jobs have ended, whatever their ends.

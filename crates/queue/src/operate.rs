@@ -79,7 +79,7 @@ impl Queues {
     }
 
     /// Cancels a job: one that waits at once, one that runs through
-    /// [`Running::cancelled`](crate::Running::cancelled). False when it has ended before.
+    /// [`Run::cancelled`](crate::Run::cancelled). False when it has ended before.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.

@@ -147,7 +147,8 @@ impl Details {
         if let Some(batch) = &job.batch {
             set("batch", Some(batch.batch().to_owned()));
         }
-        let id = JobId::new(&job.queue);
+        let id = job.id.clone();
+        let id = id.unwrap_or_else(|| JobId::new(&job.queue));
         Ok(Self { id, options })
     }
 
@@ -205,8 +206,10 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
         true => &shared.scripts.enqueue_when_full,
         false => &shared.scripts.enqueue,
     };
+    // One whose caller chose the id may be there already.
+    let chosen = jobs.iter().any(|(job, _)| job.id.is_some());
     let sending = shared.lane.script_told(script, &root, |command, again| {
-        command.arg(match (again, followed) {
+        command.arg(match (again || chosen, followed) {
             (true, _) => "again",
             (false, true) => "followed",
             (false, false) => "",

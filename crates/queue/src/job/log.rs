@@ -28,7 +28,7 @@ impl LogLevel {
     }
 }
 
-/// A line that a job [logged](crate::Running::log).
+/// A line that a job [logged](crate::Run::log).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When, in milliseconds since 1970.

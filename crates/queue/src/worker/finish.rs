@@ -1,19 +1,19 @@
-//! How a run ended, as Valkey is told.
+//! Records in the queue how a run ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult};
 use serde_json::value::RawValue;
+use sluice_retry::jittered;
 use tokio::time::{Instant, sleep};
 
 use super::heartbeat::millis;
-use super::lease::{Lease, Stop};
-use crate::Queues;
+use super::lease::{Lease, Slot, Stop};
 use crate::batch::{Answers, Batches, Request, ask};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
 use crate::queues::Shared;
-use sluice_retry::jittered;
+use crate::{QueueError, Queues};
 
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -72,12 +72,15 @@ impl Ending {
 
 /// Ends a run in the queue. Tries for as long as Valkey may be away; should it be in vain, the
 /// lease runs out.
-pub(super) async fn record(
+///
+/// # Errors
+/// [`QueueError::LeaseLost`], and the last error when it was in vain. Both are logged.
+pub(super) async fn finish(
     queues: &Queues,
     lease: &Arc<Lease>,
     ending: Ending,
     progress: Option<String>,
-) {
+) -> Result<(), QueueError> {
     let begun = Instant::now();
     let end = End {
         lease: lease.clone(),
@@ -85,14 +88,14 @@ pub(super) async fn record(
         progress: progress.map(Arc::from),
     };
     let ending = &end.ending;
-    let outcome = loop {
+    let (outcome, recorded) = loop {
         match ask(&queues.shared, lease.id.queue(), end.clone()).await {
             Ok(state) if state == "lost" => {
                 lease.stop(Stop::Lost);
-                break "lost";
+                break ("lost", Err(QueueError::LeaseLost(lease.id.clone())));
             }
-            Ok(state) if state == "dead" => break "dead",
-            Ok(_) => break ending.outcome(),
+            Ok(state) if state == "dead" => break ("dead", Ok(())),
+            Ok(_) => break (ending.outcome(), Ok(())),
             Err(error) if begun.elapsed() < FINISH_PATIENCE => {
                 if !error.is_outage() {
                     tracing::warn!(%error, job = %lease.id, "cannot record the end of a run yet");
@@ -101,7 +104,7 @@ pub(super) async fn record(
             }
             Err(error) => {
                 tracing::error!(%error, job = %lease.id, "cannot record the end of a run, it will be run again");
-                break "unrecorded";
+                break ("unrecorded", Err(error));
             }
         }
     };
@@ -121,6 +124,18 @@ pub(super) async fn record(
         }
         _ => {}
     }
+    recorded
+}
+
+/// Makes a job that cannot be run a dead letter. That goes on by itself: the others that were
+/// fetched with it shall not wait for it.
+pub(super) fn bury(queues: &Queues, lease: &Arc<Lease>, slot: Option<Slot>, reason: String) {
+    let (queues, lease) = (queues.clone(), lease.clone());
+    tokio::spawn(async move {
+        // What cannot be recorded is logged there, and its lease runs out.
+        let _ = finish(&queues, &lease, Ending::Dead(reason), None).await;
+        drop(slot);
+    });
 }
 
 /// The end of a run, to be recorded.
