@@ -75,10 +75,10 @@
 //!   progress or save a checkpoint; its [cancellation token](Run::cancelled) fires, and the
 //!   handler is dropped [`STOP_GRACE`] later. Outside effects of a handler must be idempotent, or
 //!   fenced in their turn.
-//! - **An absence of Valkey costs no lease**: when nobody could fetch for longer than a lease,
+//! - **An absence of Valkey costs no lease**: when no worker could fetch for longer than a lease,
 //!   workers get half a lease to extend theirs before anything is taken from them. Ends of runs are
 //!   recorded when it is back, for up to a minute.
-//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what somebody deleted:
+//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what was deleted:
 //!   running jobs without a lease, leases without a job, jobs that are in no list, groups whose
 //!   first job is gone.
 //! - **Order.** By priority, then first come first served, by the server's clock (one that is set
@@ -158,11 +158,11 @@
 mod apalis;
 mod backoff;
 mod batch;
-mod callbacks;
 mod chain;
 mod enqueue;
 mod error;
 mod events;
+mod group_commit;
 mod id;
 mod job;
 pub mod keys;
@@ -181,7 +181,7 @@ mod worker;
 
 pub use apalis::{JsonCodec, LeaseLayer, LeaseService, RawBackend, ValkeyStorage};
 pub use backoff::Backoff;
-pub use callbacks::{BatchCounts, BatchId, BatchView, NewBatch};
+pub use batch::{BatchCounts, BatchId, BatchView, NewBatch};
 pub use chain::Chained;
 pub use error::QueueError;
 pub use id::JobId;

@@ -77,7 +77,8 @@ macro_rules! run {
 
 run!(
     batches bounds bulk cancelling chains dead_letters draining groups idempotency limits pause
-    poison priorities progress rates results retention retries scheduling tasks typed unique versions
+    poison priorities progress rates results retention retries scheduling tasks typed unique
+    versions
 );
 
 #[test]

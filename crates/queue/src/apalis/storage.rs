@@ -58,7 +58,7 @@ use crate::{QueueError, Queues};
     ListTasks => supported("Lists the tasks of the queue, all or by status", false),
     ListAllTasks => supported("Lists the tasks of all queues, all or by status", false),
     ListQueues => supported("Lists the queues with their figures", false),
-    ListWorkers => limited("Lists the workers that were seen in the last 10 s, without their layers", false),
+    ListWorkers => limited("Lists workers seen in the last 10 s, without their layers", false),
     Metrics => supported("Counts tasks by state", false),
     ResumeById => supported("Puts a dead, cancelled or refused task back in line", false),
     RegisterWorker => not_supported("Workers register as they fetch"),
@@ -102,7 +102,7 @@ impl<Args> ValkeyStorage<Args> {
     }
 }
 
-/// A storage that nobody has pushed to or fetched from yet.
+/// A storage of the same queue, with nothing pushed or fetched yet.
 impl<Args> Clone for ValkeyStorage<Args> {
     fn clone(&self) -> Self {
         let config = self.source.config().clone();

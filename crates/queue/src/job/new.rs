@@ -24,12 +24,12 @@ pub struct NewJob {
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
-    /// Who takes turns with others, if not the user: users, and whoever this names, take turns. See
+    /// The party that takes turns with others, if that is not the user. See
     /// [`NewJob::priority`].
     pub turn: Option<String>,
     /// Enqueueing answers with the job that counts as the same, if there is one.
     pub unique: Option<Unique>,
-    /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
+    /// For 24 h, enqueueing with this key answers with its first job, however that ended.
     pub idempotency: Option<Idempotency>,
     /// The [batch](crate::Queues::open_batch) that the job is counted in, in the same queue. A job
     /// that is there already does not join it.
@@ -68,7 +68,7 @@ pub struct NewJob {
 /// An idempotency key and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The key, which the caller has scoped to whoever may use it.
+    /// The key, which the caller has scoped to its users.
     pub key: String,
     /// A digest of the request: the same key with another fingerprint is refused.
     pub fingerprint: String,

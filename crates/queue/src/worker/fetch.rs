@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_retry::jittered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use super::run::Running;
 use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root, time_of};
 use crate::{JobId, QueueError, Queues};
-use sluice_retry::jittered;
 
 /// The mean pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -78,7 +78,7 @@ impl Fetcher {
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
         let mut shown_at: Option<Instant> = None;
-        let mut owes = false;
+        let mut wakes_others = false;
         loop {
             let free = self.free_slots();
             // Without a free place there is only the housekeeping to do, and that at the pace of
@@ -91,18 +91,18 @@ impl Fetcher {
                 }
             }
             events.borrow_and_update();
-            owes |= shared.workers.idle.take_owed(&self.queue);
+            wakes_others |= shared.workers.idle.take_deferred_wake(&self.queue);
             let may_wait = free.is_some();
             let show = shown_at.is_none_or(|at| at.elapsed() >= SHOW);
             let shown = if show { instance.as_str() } else { "" };
-            let pause = match self.fetch(free, shown, &token, owes).await {
+            let pause = match self.fetch(free, shown, &token, wakes_others).await {
                 Ok(pause) => {
                     if show {
                         shown_at = Some(Instant::now());
                     }
                     pause_after_failure = PAUSES.0;
                     token = Token::new();
-                    owes = false;
+                    wakes_others = false;
                     pause
                 }
                 Err(error) => {
@@ -136,17 +136,17 @@ impl Fetcher {
                 break;
             }
         }
-        if owes || shared.workers.idle.take_owed(&self.queue) {
-            self.tell_others().await;
+        if wakes_others || shared.workers.idle.take_deferred_wake(&self.queue) {
+            self.wake_others().await;
         }
     }
 
-    /// Of jobs that were left to this worker.
-    async fn tell_others(&self) {
+    /// Jobs that were left to this worker are for others now.
+    async fn wake_others(&self) {
         let mut wake = redis::cmd("SPUBLISH");
         wake.arg(root(&self.queue) + "events").arg("wake");
-        let told: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
-        if let Err(error) = told {
+        let woken: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
+        if let Err(error) = woken {
             tracing::debug!(%error, queue = self.queue, "others find the last jobs by themselves");
         }
     }
@@ -185,7 +185,7 @@ impl Fetcher {
         mut free: Option<OwnedSemaphorePermit>,
         instance: &str,
         token: &Token,
-        owes: bool,
+        wakes_others: bool,
     ) -> Result<Duration, QueueError> {
         let shared = &self.queues.shared;
         self.queues.register(&self.queue).await?;
@@ -204,7 +204,7 @@ impl Fetcher {
                     .arg(&token.text)
                     .arg(u8::from(token.lost))
                     .arg(self.config.version)
-                    .arg(u8::from(owes))
+                    .arg(u8::from(wakes_others))
                     .arg(self.config.losses.max(1));
             })
             .await?;
@@ -212,8 +212,11 @@ impl Fetcher {
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
             if count > 0 {
                 tracing::warn!(queue = self.queue, count, "jobs of lost workers {outcome}");
-                metrics::counter!("sluice_queue_rescued_total", "queue" => self.queue.clone(), "outcome" => outcome)
-                    .increment(count);
+                metrics::counter!(
+                    "sluice_queue_rescued_total",
+                    "queue" => self.queue.clone(), "outcome" => outcome
+                )
+                .increment(count);
             }
         }
         if aside > 0 {
@@ -272,7 +275,7 @@ impl Fetcher {
             Err(damage) => return bury(&self.queues, &lease, Some(slot), damage.to_string()),
         };
         let since = job.attributes.run_at;
-        let since = since.unwrap_or_else(|| time_of(leased.seat));
+        let since = since.unwrap_or_else(|| time_of(leased.position));
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
             .record(Duration::from_millis(began_at.saturating_sub(since)));
         let running = Running::new(self.queues.clone(), lease, slot, job);

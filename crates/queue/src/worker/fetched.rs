@@ -10,7 +10,7 @@ use crate::keys::VERSION;
 pub(super) struct Leased {
     pub id: String,
     /// Its place in line, which says when it joined.
-    pub seat: u64,
+    pub position: u64,
     /// The job, or what of it cannot be read: the others that were fetched with it run.
     pub job: Result<Fetched, ParsingError>,
 }
@@ -30,8 +30,8 @@ impl FromRedisValue for Batch {
             let mut words = head.split(' ');
             let id = words.next().unwrap_or_default().to_owned();
             let mut numbers = words.map(str::parse);
-            let Some(Ok(seat)) = numbers.next() else {
-                return Err("no seat".into());
+            let Some(Ok(position)) = numbers.next() else {
+                return Err("no position".into());
             };
             let more = match numbers.next() {
                 None => 0,
@@ -50,7 +50,7 @@ impl FromRedisValue for Batch {
                     Ok(job)
                 });
             }
-            jobs.push(Leased { id, seat, job });
+            jobs.push(Leased { id, position, job });
         }
         Ok(Self(jobs))
     }

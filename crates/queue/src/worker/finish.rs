@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::heartbeat::millis;
 use super::lease::{Lease, Slot, Stop};
-use crate::batch::{Answers, Batches, Request, ask};
+use crate::group_commit::{Answers, GroupCommit, Request, submit};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
 use crate::queues::Shared;
 use crate::{QueueError, Queues};
@@ -18,8 +18,8 @@ use crate::{QueueError, Queues};
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
-/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey
-/// could not be told.
+/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that the end
+/// could not be recorded.
 pub(crate) const OUTCOMES: [&str; 10] = [
     "completed",
     "refused",
@@ -89,7 +89,7 @@ pub(super) async fn finish(
     };
     let ending = &end.ending;
     let (outcome, recorded) = loop {
-        match ask(&queues.shared, lease.id.queue(), end.clone()).await {
+        match submit(&queues.shared, lease.id.queue(), end.clone()).await {
             Ok(state) if state == "lost" => {
                 lease.stop(Stop::Lost);
                 break ("lost", Err(QueueError::LeaseLost(lease.id.clone())));
@@ -103,19 +103,31 @@ pub(super) async fn finish(
                 sleep(jittered(RECORD_PAUSE)).await;
             }
             Err(error) => {
-                tracing::error!(%error, job = %lease.id, "cannot record the end of a run, it will be run again");
+                tracing::error!(
+                    %error, job = %lease.id,
+                    "cannot record the end of a run, it will be run again"
+                );
                 break ("unrecorded", Err(error));
             }
         }
     };
-    metrics::counter!("sluice_queue_jobs_total", "queue" => lease.id.queue().to_owned(), "outcome" => outcome)
-        .increment(1);
+    metrics::counter!(
+        "sluice_queue_jobs_total",
+        "queue" => lease.id.queue().to_owned(), "outcome" => outcome
+    )
+    .increment(1);
     match &**ending {
         Ending::Retry { message, .. } if outcome == "retry" => {
-            tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
+            tracing::warn!(
+                job = %lease.id, error = message,
+                "an attempt failed, the job will be tried again"
+            );
         }
         Ending::Deferred { message, .. } if outcome == "deferred" => {
-            tracing::debug!(job = %lease.id, error = message, "the job will be tried again after the outage");
+            tracing::debug!(
+                job = %lease.id, error = message,
+                "the job will be tried again after the outage"
+            );
         }
         Ending::Retry { message, .. }
         | Ending::Deferred { message, .. }
@@ -150,7 +162,7 @@ impl Request for End {
     /// The job's state, or "lost".
     type Answer = String;
 
-    fn batches(shared: &Shared) -> &Batches<Self> {
+    fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.ended
     }
 

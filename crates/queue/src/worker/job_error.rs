@@ -29,7 +29,8 @@ pub enum JobError {
     #[error("{0}")]
     Fatal(String),
     /// It has done a part and lets others go first: it joins the end of its line, and the attempt
-    /// does not count. What the next run has to know is [saved](crate::Run::save_checkpoint) before.
+    /// does not count. What the next run has to know is [saved](crate::Run::save_checkpoint)
+    /// before.
     #[error("to be continued")]
     Yield,
     /// It ended because it was asked to.

@@ -72,7 +72,10 @@ impl Log {
                 .await
                 .is_err()
         {
-            tracing::debug!(job = %lease.id, "the last lines of a job's log were not stored in time");
+            tracing::debug!(
+                job = %lease.id,
+                "the last lines of a job's log were not stored in time"
+            );
         }
     }
 

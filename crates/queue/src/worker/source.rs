@@ -16,7 +16,7 @@ use crate::Queues;
 
 /// Leases jobs for as long as it is polled. It never fails: while Valkey is away it waits.
 ///
-/// Fetching is a task of its own: whoever polls may do so seldom, and not at all while jobs end
+/// Fetching is a task of its own: a source may be polled seldom, and not at all while jobs end
 /// during a shutdown.
 pub(crate) struct Source {
     queues: Queues,
