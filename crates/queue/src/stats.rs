@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use ulid::Ulid;
 
-use crate::keys::{QUEUES, root};
+use crate::keys::{PAGE_LIMIT, QUEUES, root};
 use crate::worker::millis;
-use crate::{QueueError, Queues, Rate, State};
+use crate::{JobId, QueueError, Queues, Rate, State};
 
 /// The numbers of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -118,16 +118,35 @@ impl Queues {
         from: SystemTime,
         until: SystemTime,
     ) -> Result<u64, QueueError> {
-        let millis = |time: SystemTime| millis(time.duration_since(UNIX_EPOCH).unwrap_or_default());
         let mut total = 0;
         for state in State::ALL.into_iter().filter(|it| it.is_final()) {
             let mut command = redis::cmd("ZCOUNT");
             command.arg(root(queue) + state.as_str());
-            command.arg(format!("({}", millis(from))).arg(millis(until));
+            command
+                .arg(format!("({}", since_1970(from)))
+                .arg(since_1970(until));
             let count: u64 = self.shared.reads.command("ended", &command).await?;
             total += count;
         }
         Ok(total)
+    }
+
+    /// Some of the jobs that ended in this state no later than `until`, the oldest first.
+    pub(crate) async fn oldest_ended(
+        &self,
+        queue: &str,
+        state: State,
+        until: SystemTime,
+    ) -> Result<Vec<JobId>, QueueError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(root(queue) + state.as_str());
+        command.arg("-inf").arg(since_1970(until));
+        command.arg("LIMIT").arg(0).arg(PAGE_LIMIT);
+        let jobs: Vec<String> = self.shared.reads.command("ended", &command).await?;
+        Ok(jobs
+            .iter()
+            .map(|job| JobId::from_parts(queue, job))
+            .collect())
     }
 
     /// The numbers of one queue.
@@ -172,6 +191,11 @@ impl Queues {
             damage: None,
         })
     }
+}
+
+/// In milliseconds, as scores have it.
+fn since_1970(time: SystemTime) -> u64 {
+    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 impl QueueStats {

@@ -4,10 +4,12 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use apalis::prelude::*;
+use apalis_core::backend::Vacuum;
 use common::*;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -640,12 +642,45 @@ async fn tasks_queues_workers_and_figures_are_listed() {
         assert_eq!(figure(&of_all, title), everywhere, "{title}");
     }
 
+    // Nothing is as old as that.
+    assert_eq!(storage.vacuum_before(LONG * 100).await.unwrap(), 0);
     assert!(storage.resume_by_id(dead.clone()).await.unwrap());
     assert!(
         !storage.resume_by_id(dead.clone()).await.unwrap(),
         "it waits by now"
     );
     assert_eq!(job_of(&queues, &dead).await.state, State::Available);
+
+    // Unfinished ones stay.
+    assert_eq!(storage.vacuum_before(Duration::ZERO).await.unwrap(), 3);
+    assert_eq!(
+        storage.list_tasks(&page(None, 1, 10)).await.unwrap().len(),
+        2
+    );
+    let id = JobId::try_from(&dead).unwrap();
+    queues.cancel(&id).await.unwrap();
+    assert_eq!(storage.vacuum().await.unwrap(), 1);
+    assert!(queues.get(&id).await.unwrap().is_none());
+}
+
+#[test]
+fn outside_of_its_module_the_crate_does_not_name_apalis() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![source.clone()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap().map(|it| it.unwrap().path()) {
+            if entry.is_dir() {
+                folders.extend((entry != source.join("apalis")).then_some(entry));
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let uses = text.lines().find(|line| line.contains("apalis_core"));
+            assert_eq!(uses, None, "in {}", entry.display());
+        }
+    }
+    assert!(files > 30, "only {files} files were looked at");
 }
 
 #[tokio::test]

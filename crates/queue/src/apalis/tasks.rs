@@ -1,7 +1,9 @@
-//! Finds, lists and resumes tasks.
+//! Finds, lists, resumes and deletes tasks.
+
+use std::time::{Duration, SystemTime};
 
 use apalis_core::backend::queue::Queue;
-use apalis_core::backend::{FetchById, Filter, ListAllTasks, ListTasks, ResumeById};
+use apalis_core::backend::{FetchById, Filter, ListAllTasks, ListTasks, ResumeById, Vacuum};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::status::Status;
@@ -13,7 +15,7 @@ use super::count;
 use super::storage::ValkeyStorage;
 use crate::job::JobView;
 use crate::keys::PRIORITY;
-use crate::operate::Retried;
+use crate::operate::{JobFilter, Retried};
 use crate::{JobId, QueueError, Queues, State};
 
 impl<Args: Serialize + DeserializeOwned> FetchById for ValkeyStorage<Args> {
@@ -32,6 +34,44 @@ impl<Args: Serialize + DeserializeOwned> ResumeById for ValkeyStorage<Args> {
     async fn resume_by_id(&mut self, task: TaskId) -> Result<bool, QueueError> {
         let id = JobId::try_from(&task)?;
         Ok(self.source.queues().retry(&id).await? == Retried::Done)
+    }
+}
+
+/// [Retention](crate::Retention) deletes them, too, by age and by number.
+impl<Args: Serialize + DeserializeOwned> Vacuum for ValkeyStorage<Args> {
+    /// Deletes all tasks of the queue that have ended, dead letters included.
+    async fn vacuum(&mut self) -> Result<usize, QueueError> {
+        let (queues, queue) = (self.source.queues(), self.source.queue());
+        let mut total = 0;
+        for state in State::ALL.into_iter().filter(|it| it.is_final()) {
+            total += queues.delete_all(&JobFilter::new(queue, state)).await?;
+        }
+        Ok(usize::try_from(total).unwrap_or(usize::MAX))
+    }
+
+    /// As [`Vacuum::vacuum`], of those that ended before the last `age`.
+    async fn vacuum_before(&mut self, age: Duration) -> Result<usize, QueueError> {
+        let (queues, queue) = (self.source.queues(), self.source.queue());
+        let before = SystemTime::now().checked_sub(age);
+        let before = before.unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut total = 0;
+        for state in State::ALL.into_iter().filter(|it| it.is_final()) {
+            loop {
+                let mut deleted = 0;
+                for id in queues.oldest_ended(queue, state, before).await? {
+                    match queues.delete(&id).await {
+                        Ok(gone) => deleted += usize::from(gone),
+                        Err(QueueError::NotFound(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                total += deleted;
+                if deleted == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(total)
     }
 }
 
