@@ -20,7 +20,7 @@ pub(crate) trait Job: 'static {
     /// What is asked, kept in the queue as JSON.
     type Request: Serialize + DeserializeOwned + Send;
     /// What the caller gets.
-    type Answer: Serialize + Send + 'static;
+    type Answer: Serialize + Send + Sync + 'static;
 
     /// Does the work. May be run again after a crash at any line.
     fn run(

@@ -1,224 +1,222 @@
-//! Group commit: what many callers ask of one queue at the same time goes to Valkey as one script.
+//! Batches: many jobs that are counted together, and the jobs that are called back when all of them
+//! have ended.
 
 use std::collections::HashMap;
-use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::str::FromStr;
 
-use redis::{FromRedisValue, ParsingError, RedisError, RedisResult, Value, from_redis_value};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use serde::{Deserialize, Serialize};
 
-use crate::QueueError;
-use crate::keys::{BATCH_BYTES, BATCH_LIMIT};
-use crate::queues::Shared;
+use crate::enqueue::{Details, Job, add};
+use crate::id::check_queue;
+use crate::job::{Fields, NewJob};
+use crate::keys::root;
+use crate::{JobId, QueueError, Queues};
 
-/// How many scripts of one queue are under way at a time: while the server works on one, the next
-/// one is prepared.
-const UNDER_WAY: usize = 2;
+/// Names a batch: `<queue>_<ulid>`, as a job id.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct BatchId(JobId);
 
-/// Something that can be asked for together with others of its kind.
-pub(crate) trait Request: Sized + Send + Sync + 'static {
-    type Answer: Send;
+impl BatchId {
+    pub(crate) fn from_parts(queue: &str, batch: &str) -> Self {
+        Self(JobId::from_parts(queue, batch))
+    }
 
-    /// Whether a request that finds nothing under way is sent by its caller. That is the quickest
-    /// way for one of them: no other task has to be woken first. Else a task sends it, and takes
-    /// along what others ask until it runs.
-    fn at_once(shared: &Shared) -> bool;
+    /// The name of the batch's queue.
+    pub fn queue(&self) -> &str {
+        self.0.queue()
+    }
 
-    /// Where requests of this kind wait.
-    fn batches(shared: &Shared) -> &Batches<Self>;
+    /// The part after the queue's name.
+    pub(crate) fn batch(&self) -> &str {
+        self.0.job()
+    }
 
-    /// About how many bytes it has.
-    fn size(&self) -> usize;
-
-    /// Asks for all of them; the answers are in their order.
-    fn send(
-        shared: &Shared,
-        queue: &str,
-        batch: &[Self],
-    ) -> impl Future<Output = RedisResult<Vec<Self::Answer>>> + Send;
-}
-
-/// Collects requests for as long as earlier ones are under way, and no longer.
-pub(crate) struct Batches<R: Request>(Mutex<HashMap<String, Waiting<R>>>);
-
-struct Waiting<R: Request> {
-    requests: Vec<(R, oneshot::Sender<RedisResult<R::Answer>>)>,
-    under_way: usize,
-}
-
-/// The answer to one request.
-pub(crate) async fn ask<R: Request>(
-    shared: &Arc<Shared>,
-    queue: &str,
-    request: R,
-) -> Result<R::Answer, QueueError> {
-    let answer = match R::batches(shared).admit(queue, request, R::at_once(shared)) {
-        Admitted::Alone(request) => {
-            let _turn = Turn::<R>(shared, queue, PhantomData);
-            let answers = R::send(shared, queue, std::slice::from_ref(&request)).await?;
-            let answer = answers.into_iter().next();
-            return answer.ok_or_else(|| QueueError::Malformed("no answer".into()));
-        }
-        Admitted::First(answer) => {
-            tokio::spawn(send_all::<R>(shared.clone(), queue.to_owned()));
-            answer
-        }
-        Admitted::Waiting(answer) => answer,
-    };
-    match answer.await {
-        Ok(answer) => Ok(answer?),
-        // The runtime is going down.
-        Err(_) => Err(QueueError::Timeout("a batch")),
+    fn key(&self) -> String {
+        format!("{}batch:{}", root(self.queue()), self.batch())
     }
 }
 
-/// The right to send to a queue. Whoever has it passes it on to those who came meanwhile, also when
-/// dropped halfway.
-struct Turn<'a, R: Request>(&'a Arc<Shared>, &'a str, PhantomData<R>);
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
-impl<R: Request> Drop for Turn<'_, R> {
-    fn drop(&mut self) {
-        let &mut Self(shared, queue, _) = self;
-        // Outside of a runtime nobody waits for an answer.
-        if R::batches(shared).go_on(queue)
-            && let Ok(runtime) = Handle::try_current()
+impl fmt::Debug for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = QueueError;
+
+    fn from_str(id: &str) -> Result<Self, QueueError> {
+        JobId::parse(id).map(Self)
+    }
+}
+
+/// The callbacks of a batch to open: at least one, and all in the queue of the batch. They are
+/// there from the start, [waiting](crate::State::Waiting), and have the batch's [`BatchCounts`] as
+/// their [input](crate::Run::input).
+#[derive(Debug, Clone, Default)]
+pub struct NewBatch {
+    /// Is enqueued once, when all jobs have ended, whatever their ends.
+    pub on_end: Option<NewJob>,
+    /// Is enqueued once, when all jobs have completed. When all have ended and some of them
+    /// otherwise, it is cancelled; should an operator retry those, and they complete, it is
+    /// enqueued after all.
+    pub on_success: Option<NewJob>,
+}
+
+/// How many jobs of a batch there are and have ended, by how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchCounts {
+    /// All jobs that were added.
+    pub jobs: u64,
+    /// Those with a result.
+    pub completed: u64,
+    /// Those whose handler's answer was "no".
+    pub refused: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Cancelled ones, and those that were deleted before they had ended.
+    pub cancelled: u64,
+}
+
+impl BatchCounts {
+    /// How many have not ended.
+    pub fn pending(&self) -> u64 {
+        self.jobs
+            .saturating_sub(self.completed + self.refused + self.dead + self.cancelled)
+    }
+}
+
+/// A batch as an operator sees it. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchView {
+    /// The batch.
+    pub id: BatchId,
+    /// When it was opened.
+    pub created_at: u64,
+    /// When it was closed.
+    pub closed_at: Option<u64>,
+    /// When all of its jobs had ended for the first time.
+    pub ended_at: Option<u64>,
+    /// When all of its jobs had completed.
+    pub succeeded_at: Option<u64>,
+    /// Its jobs.
+    #[serde(flatten)]
+    pub counts: BatchCounts,
+    /// The job that is called back when all have ended.
+    pub on_end: Option<JobId>,
+    /// The job that is called back when all have completed.
+    pub on_success: Option<JobId>,
+}
+
+impl Queues {
+    /// Opens a batch. Jobs join it by [`NewJob::batch`] until it has ended; it can end once it is
+    /// [closed](Queues::close_batch). A batch that is not closed is gone 14 days after the last job
+    /// joined, and its callbacks are cancelled; one that has ended is kept for 14 days.
+    ///
+    /// # Errors
+    /// [`QueueError::Invalid`] for no callback, two queues, or a callback with a unique or
+    /// idempotency key or a batch; else as [`Queues::enqueue`].
+    pub async fn open_batch(&self, new: NewBatch) -> Result<BatchId, QueueError> {
+        let refuse = |rule| {
+            Err(QueueError::Invalid {
+                what: "batch",
+                rule,
+            })
+        };
+        let callbacks = [("on_end", &new.on_end), ("on_success", &new.on_success)];
+        let callbacks = callbacks.map(|(name, job)| Some((name, job.as_ref()?)));
+        let callbacks: Vec<_> = callbacks.into_iter().flatten().collect();
+        let Some(&(_, first)) = callbacks.first() else {
+            return refuse("must have a callback");
+        };
+        if callbacks.iter().any(|(_, job)| job.queue != first.queue) {
+            return refuse("must have its callbacks in one queue");
+        }
+        if callbacks
+            .iter()
+            .any(|(_, job)| job.has_key() || job.batch.is_some())
         {
-            runtime.spawn(send_all::<R>(shared.clone(), queue.to_owned()));
+            return refuse("must have callbacks without keys and batch");
+        }
+        let batch = BatchId(JobId::new(&first.queue));
+        let mut details = Vec::with_capacity(2);
+        for &(name, job) in &callbacks {
+            let limit = self.shared.payload_limit;
+            let mut callback = Details::of(job, limit)?;
+            callback.link(name, "1");
+            callback.link("callback_of", batch.batch());
+            details.push(callback);
+        }
+        self.register(&first.queue).await?;
+        let linked = callbacks.iter().zip(&details);
+        let linked: Vec<Job> = linked.map(|(&(_, job), details)| (job, details)).collect();
+        add(&self.shared, &first.queue, &linked).await?;
+        Ok(batch)
+    }
+
+    /// Closes a batch: it ends, and calls back, when its jobs have; at once if they have already.
+    /// False when it was closed before. Until it has ended, its own jobs may still add others to
+    /// it.
+    ///
+    /// # Errors
+    /// [`QueueError::BatchEnded`] when there is no such batch (any more), and when Valkey does not
+    /// answer.
+    pub async fn close_batch(&self, batch: &BatchId) -> Result<bool, QueueError> {
+        let closed: i64 = self
+            .shared
+            .lane
+            .script(
+                &self.shared.scripts.close,
+                &root(batch.queue()),
+                |command| {
+                    command.arg(batch.batch());
+                },
+            )
+            .await?;
+        match closed {
+            -1 => Err(QueueError::BatchEnded(batch.clone())),
+            closed => Ok(closed == 1),
         }
     }
-}
 
-/// Sends what waits, batch by batch, until nothing is left.
-async fn send_all<R: Request>(shared: Arc<Shared>, queue: String) {
-    while let Some((requests, callers)) = R::batches(&shared).next(&queue) {
-        // A caller that is gone needs no answer.
-        match R::send(&shared, &queue, &requests).await {
-            Ok(answers) => {
-                for (caller, answer) in callers.into_iter().zip(answers) {
-                    let _ = caller.send(Ok(answer));
-                }
-            }
-            Err(error) => {
-                for caller in callers {
-                    let _ = caller.send(Err(RedisError::clone(&error)));
-                }
-            }
+    /// A batch as it is now.
+    ///
+    /// # Errors
+    /// When Valkey does not answer.
+    pub async fn batch(&self, batch: &BatchId) -> Result<Option<BatchView>, QueueError> {
+        check_queue(batch.queue())?;
+        let mut command = redis::cmd("HGETALL");
+        command.arg(batch.key());
+        let hash: HashMap<String, Vec<u8>> = self.shared.lane.command("batch", &command).await?;
+        if hash.is_empty() {
+            return Ok(None);
         }
-    }
-}
-
-/// What becomes of a request.
-enum Admitted<R: Request> {
-    /// Its caller has a turn and sends it.
-    Alone(R),
-    /// Its caller has a turn and has it sent, with those who come meanwhile.
-    First(oneshot::Receiver<RedisResult<R::Answer>>),
-    /// It is sent by somebody who has a turn.
-    Waiting(oneshot::Receiver<RedisResult<R::Answer>>),
-}
-
-type Batch<R> = (
-    Vec<R>,
-    Vec<oneshot::Sender<RedisResult<<R as Request>::Answer>>>,
-);
-
-impl<R: Request> Batches<R> {
-    fn admit(&self, queue: &str, request: R, at_once: bool) -> Admitted<R> {
-        let mut queues = self.lock();
-        let waiting = match queues.get_mut(queue) {
-            Some(waiting) => waiting,
-            None => queues.entry(queue.to_owned()).or_default(),
+        let mut fields = Fields::new(hash);
+        let mut count = |name| fields.number(name).unwrap_or_default();
+        let counts = BatchCounts {
+            jobs: count("jobs"),
+            completed: count("completed"),
+            refused: count("refused"),
+            dead: count("dead"),
+            cancelled: count("cancelled"),
         };
-        let has_turn = waiting.under_way < UNDER_WAY;
-        waiting.under_way += usize::from(has_turn);
-        if has_turn && at_once {
-            return Admitted::Alone(request);
-        }
-        let (sender, answer) = oneshot::channel();
-        waiting.requests.push((request, sender));
-        if has_turn {
-            Admitted::First(answer)
-        } else {
-            Admitted::Waiting(answer)
-        }
-    }
-
-    /// Ends a turn, unless there is something to send.
-    fn go_on(&self, queue: &str) -> bool {
-        let mut queues = self.lock();
-        let Some(waiting) = queues.get_mut(queue) else {
-            return false;
-        };
-        let some_wait = !waiting.requests.is_empty();
-        waiting.under_way -= usize::from(!some_wait);
-        some_wait
-    }
-
-    fn next(&self, queue: &str) -> Option<Batch<R>> {
-        let mut queues = self.lock();
-        let waiting = queues.get_mut(queue)?;
-        if waiting.requests.is_empty() {
-            waiting.under_way -= 1;
-            return None;
-        }
-        let count = fitting(waiting.requests.iter().map(|(request, _)| request.size()));
-        Some(waiting.requests.drain(..count).unzip())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting<R>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a script answers to several requests: 1 when the answer to all of them is the usual one,
-/// else one for each.
-pub(crate) enum Answers<A> {
-    AllUsual,
-    Each(Vec<A>),
-}
-
-impl<A: FromRedisValue> FromRedisValue for Answers<A> {
-    fn from_redis_value(answers: Value) -> Result<Self, ParsingError> {
-        match answers {
-            Value::Int(1) => Ok(Self::AllUsual),
-            answers => from_redis_value(answers).map(Self::Each),
-        }
-    }
-}
-
-impl<A> Answers<A> {
-    /// One for each of `count` requests.
-    pub fn each(self, count: usize, usual: impl Fn() -> A) -> Vec<A> {
-        match self {
-            Self::AllUsual => std::iter::repeat_with(usual).take(count).collect(),
-            Self::Each(answers) => answers,
-        }
-    }
-}
-
-/// How many requests of these sizes one script takes: a bounded number and size, so that it does
-/// not hold up the server.
-pub(crate) fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
-    let mut bytes = 0;
-    let fitting = sizes.take(BATCH_LIMIT).take_while(|size| {
-        bytes += size;
-        bytes <= BATCH_BYTES
-    });
-    fitting.count().max(1)
-}
-
-impl<R: Request> Default for Batches<R> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<R: Request> Default for Waiting<R> {
-    fn default() -> Self {
-        Self {
-            requests: Vec::new(),
-            under_way: 0,
-        }
+        Ok(Some(BatchView {
+            id: batch.clone(),
+            created_at: fields.number("created_at").unwrap_or_default(),
+            closed_at: fields.number("closed_at"),
+            ended_at: fields.number("ended_at"),
+            succeeded_at: fields.number("succeeded_at"),
+            counts,
+            on_end: fields.job("on_end", batch.queue()),
+            on_success: fields.job("on_success", batch.queue()),
+        }))
     }
 }

@@ -16,7 +16,7 @@ pub struct Chained {
 
 impl Queues {
     /// Adds jobs of one queue that run one after the other: each begins when the one before it has
-    /// completed, in the same script, and has its result as its [input](crate::Running::input). All
+    /// completed, in the same script, and has its result as its [input](crate::Run::input). All
     /// of them are there at once, the later ones [waiting](crate::State::Waiting), so the last one
     /// can be waited for. A `delay` of a later one is the pause before it, a `run_at` the earliest
     /// time for it.

@@ -57,7 +57,7 @@ pub enum QueueError {
     /// A job id has another shape than `<queue>_<ulid>`.
     #[error("invalid job id {0:?}")]
     InvalidId(String),
-    /// The lease on the job was lost: somebody else runs it, or has ended it.
+    /// The lease on the job was lost: another worker runs it, or has ended it.
     #[error("the lease on job {0} is lost")]
     LeaseLost(crate::JobId),
     /// A value could not be written as or read from JSON.

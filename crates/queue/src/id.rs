@@ -16,7 +16,8 @@ pub struct JobId(String);
 
 impl JobId {
     /// A new id in `queue`, later in order than all former ones of this process to the millisecond.
-    pub(crate) fn new(queue: &str) -> Self {
+    /// Whether there can be such a queue is not looked at before a job is enqueued.
+    pub fn new(queue: &str) -> Self {
         let mut job = [0; ULID_LEN];
         let job = Ulid::generate().array_to_str(&mut job);
         job.make_ascii_lowercase();

@@ -1,38 +1,41 @@
-//! A job queue on Valkey, as a backend for [apalis](https://docs.rs/apalis) workers.
+//! A job queue on Valkey, and a backend for [apalis](https://docs.rs/apalis).
 //!
-//! [`Queues`] is the handle: it adds jobs, alone, in chains and in batches, waits for and watches
-//! them, lists, cancels, retries and deletes them, pauses and limits queues, and makes the
-//! [`ValkeyBackend`] that feeds a worker. A handler gets a [`Running`] and returns a
-//! [`HandlerResult`]. `examples/` has a file for each feature.
+//! [`ValkeyStorage`] holds tasks of one type: it pushes them, feeds a worker, waits for results and
+//! lists tasks, by the traits that apalis' own backends implement.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use apalis::prelude::WorkerBuilder;
-//! use sluice_queue::*;
+//! use apalis::prelude::*;
+//! use serde::{Deserialize, Serialize};
+//! use sluice_queue::{QueueConfig, Queues, ValkeyStorage};
 //!
-//! let queues = Queues::connect("redis://127.0.0.1", QueueConfig::default()).await?;
-//! let worker = WorkerBuilder::new("greeter")
-//!     .backend(queues.backend("greet", WorkerConfig::new("greeter", 10)))
-//!     .build(async |running: Running| {
-//!         let name: String = running.payload()?;
-//!         HandlerResult::Ok(format!("hello {name}"))
-//!     });
-//! let worker = tokio::spawn(worker.run());
-//!
-//! let id = queues.enqueue(NewJob::new("greet", &"you")?).await?.id;
-//! let limit = std::time::Duration::from_secs(30);
-//! if let Some(finished) = queues.wait(&id, limit).await? {
-//!     match finished.parse::<String, String>()? {
-//!         Finished::Completed(greeting) => println!("{greeting}"),
-//!         other => println!("{other:?}"),
-//!     }
+//! #[derive(Serialize, Deserialize)]
+//! struct Email {
+//!     to: String,
 //! }
-//! // Running jobs end, and then the worker.
-//! queues.drain(limit).await;
-//! worker.await??;
-//! # Ok(())
-//! # }
+//!
+//! async fn send(email: Email) -> Result<(), BoxDynError> {
+//!     println!("to {}", email.to);
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxDynError> {
+//!     let queues = Queues::connect("redis://127.0.0.1", QueueConfig::default()).await?;
+//!     let mut emails = ValkeyStorage::<Email>::new(&queues, "emails");
+//!     emails.push(Email { to: "ann@example.com".into() }).await?;
+//!
+//!     let worker = WorkerBuilder::new("sender").backend(emails).build(send);
+//!     worker.run().await?;
+//!     Ok(())
+//! }
 //! ```
+//!
+//! [`Queues`] is the handle to all queues, and does what apalis does not name: it adds jobs with
+//! all their [options](NewJob), in chains and in batches, watches, cancels, retries and deletes
+//! them, pauses and limits queues, and drains a process. A handler may take the [`Run`] as an
+//! argument, for its progress, log, checkpoint and cancellation. One that decodes the payload
+//! itself gets a [`Running`] from [`Queues::backend`], and returns a [`HandlerResult`].
+//! `examples/` has a file for each feature.
 //!
 //! # The life of a job
 //!
@@ -69,13 +72,13 @@
 //!   says [how many attempts](NewJob::max_attempts) it has, without a bound too, and
 //!   [how long it waits](NewJob::backoff) between them.
 //! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report
-//!   progress or save a checkpoint; its [cancellation token](Running::cancelled) fires, and the
+//!   progress or save a checkpoint; its [cancellation token](Run::cancelled) fires, and the
 //!   handler is dropped [`STOP_GRACE`] later. Outside effects of a handler must be idempotent, or
 //!   fenced in their turn.
-//! - **An absence of Valkey costs no lease**: when nobody could fetch for longer than a lease,
+//! - **An absence of Valkey costs no lease**: when no worker could fetch for longer than a lease,
 //!   workers get half a lease to extend theirs before anything is taken from them. Ends of runs are
 //!   recorded when it is back, for up to a minute.
-//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what somebody deleted:
+//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what was deleted:
 //!   running jobs without a lease, leases without a job, jobs that are in no list, groups whose
 //!   first job is gone.
 //! - **Order.** By priority, then first come first served, by the server's clock (one that is set
@@ -105,7 +108,7 @@
 //! - **Long jobs need not be in the way.** One that ends with [`JobError::Yield`] between two of
 //!   its steps goes to the end of its line, behind others of its priority, and goes on there from
 //!   its checkpoint.
-//! - **A log with the job.** [`Running::log`] adds lines that are kept and shown with the job,
+//! - **A log with the job.** [`Run::log`] adds lines that are kept and shown with the job,
 //!   within bounds, and only by the run that holds the lease.
 //! - **Chains and batches survive whatever happens.** A [chain](Queues::enqueue_chain) runs jobs
 //!   one after the other, each with the result of the one before it. A [batch](Queues::open_batch)
@@ -138,19 +141,28 @@
 //!
 //! # apalis
 //!
-//! apalis drives the worker: its task, layers, events, monitor. Fetching, heartbeats and runs are
-//! tasks of the backend's own, because apalis runs all handlers of a worker inside of one task and
-//! does not poll the backend while they end. So `WorkerConfig::concurrency` is the bound that
-//! counts, handlers run in parallel, and a panic is a failed attempt without a `catch_panic` layer.
-//! Other layers work as usual; one that retries does so within one attempt.
+//! [`ValkeyStorage`] lists which of apalis' traits it implements. What differs from other backends:
+//!
+//! - A handler's failure is one to apalis' layers and events, and a failed attempt of the job: the
+//!   queue tries again after its [backoff](WorkerConfig::backoff), as often as the task may, over
+//!   all workers. A layer that retries does so within one attempt. [`LeaseService`] says what the
+//!   errors of apalis and of this crate mean. A result that could not be recorded is a failure.
+//! - Fetching, heartbeats and runs are tasks of their own, because apalis runs all handlers of a
+//!   worker inside of one task and does not poll the backend while they end. So
+//!   [`WorkerConfig::concurrency`] is the bound that counts, handlers run in parallel, and a panic
+//!   is a failed attempt; under a `catch_panic` layer, which aborts, it is the last one.
+//! - Polling never fails: while Valkey is away the worker waits.
+//!
+//! All of it is in the module `apalis`; the rest of the crate knows nothing of it.
 
+mod apalis;
 mod backoff;
 mod batch;
-mod callbacks;
 mod chain;
 mod enqueue;
 mod error;
 mod events;
+mod group_commit;
 mod id;
 mod job;
 pub mod keys;
@@ -167,8 +179,9 @@ mod telemetry;
 mod unique;
 mod worker;
 
+pub use apalis::{JsonCodec, LeaseLayer, LeaseService, RawBackend, ValkeyStorage};
 pub use backoff::Backoff;
-pub use callbacks::{BatchCounts, BatchId, BatchView, NewBatch};
+pub use batch::{BatchCounts, BatchId, BatchView, NewBatch};
 pub use chain::Chained;
 pub use error::QueueError;
 pub use id::JobId;
@@ -187,6 +200,4 @@ pub use sluice_valkey::{Address, Fault, Valkey, ValkeyConfig};
 pub use stats::QueueStats;
 pub use telemetry::describe_metrics;
 pub use unique::Unique;
-pub use worker::{
-    HandlerResult, JobError, LeaseLayer, LeaseService, Running, ValkeyBackend, WorkerConfig,
-};
+pub use worker::{HandlerResult, JobError, Run, Running, WorkerConfig};

@@ -40,7 +40,7 @@ pub struct Limits {
     pub per_user: Option<u32>,
 }
 
-/// What became of the wish to retry a job.
+/// The outcome of retrying a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
     /// It is back in line.
@@ -54,7 +54,7 @@ pub enum Retried {
     Follows,
 }
 
-/// What became of the wish to retry many jobs.
+/// The outcome of retrying many jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetriedAll {
     /// How many are back in line.
@@ -79,7 +79,7 @@ impl Queues {
     }
 
     /// Cancels a job: one that waits at once, one that runs through
-    /// [`Running::cancelled`](crate::Running::cancelled). False when it has ended before.
+    /// [`Run::cancelled`](crate::Run::cancelled). False when it has ended before.
     ///
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
@@ -87,7 +87,7 @@ impl Queues {
         self.operate("cancel", id).await
     }
 
-    /// Removes a job with all that is known of it. Whoever waits for it gets
+    /// Removes a job with all that is known of it. A waiter gets
     /// [`QueueError::NotFound`]; its unique and idempotency keys are free again; in its batch, and
     /// for those behind it in its chain, one that had not ended counts as cancelled. False when it
     /// runs: cancel it first.

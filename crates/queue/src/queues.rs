@@ -7,9 +7,9 @@ use sluice_valkey::{Fault, Valkey};
 use tokio::time::timeout;
 
 use crate::QueueError;
-use crate::batch::Batches;
 use crate::enqueue::Addition;
 use crate::events::Hub;
+use crate::group_commit::GroupCommit;
 use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
 use crate::lane::Lane;
 use crate::script::Scripts;
@@ -50,9 +50,9 @@ pub(crate) struct Shared {
     pub hub: Arc<Hub>,
     pub workers: Workers,
     /// Jobs that are to be added.
-    pub added: Batches<Addition>,
+    pub added: GroupCommit<Addition>,
     /// Runs whose end is to be recorded.
-    pub ended: Batches<End>,
+    pub ended: GroupCommit<End>,
     /// Where operators' reads go, so that nothing queues up behind them.
     pub reads: Lane,
     pub payload_limit: usize,
@@ -95,8 +95,8 @@ impl Queues {
                 scripts: Arc::new(Scripts::new(&config.retention)),
                 hub,
                 workers: Workers::new(leases),
-                added: Batches::default(),
-                ended: Batches::default(),
+                added: GroupCommit::default(),
+                ended: GroupCommit::default(),
                 payload_limit: config.payload_limit,
                 registered: Mutex::default(),
             }),

@@ -43,10 +43,10 @@ impl Queues {
         command
             .arg(format!("{}job:{}", root(id.queue()), id.job()))
             .arg(&["state", "finished_at", "seat", "result", "error", "errors"]);
-        let [state, finished_at, seat, result, error, errors]: [Option<String>; 6] =
+        let [state, finished_at, position, result, error, errors]: [Option<String>; 6] =
             self.shared.lane.command("wait", &command).await?;
         // Whether it runs makes no difference here.
-        let state = State::read(state, finished_at.is_some(), false, seat.is_some())?;
+        let state = State::read(state, finished_at.is_some(), false, position.is_some())?;
         let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
         Finished::read(state, result, error, errors)
     }
@@ -86,7 +86,7 @@ impl Queues {
                     break;
                 }
                 if asked_at.is_none_or(|at| at.elapsed() > WATCH / 3) {
-                    queues.have_changes_told(id.queue()).await?;
+                    queues.announce_changes(id.queue()).await?;
                     asked_at = Some(Instant::now());
                     continue; // with what changed before that
                 }
@@ -95,8 +95,8 @@ impl Queues {
         }
     }
 
-    /// For the next [`WATCH`].
-    async fn have_changes_told(&self, queue: &str) -> Result<(), QueueError> {
+    /// Has changes of the queue's jobs announced for the next [`WATCH`].
+    async fn announce_changes(&self, queue: &str) -> Result<(), QueueError> {
         let (lane, scripts) = (&self.shared.lane, &self.shared.scripts);
         let _: i64 = lane.script(&scripts.watch, &root(queue), |_| {}).await?;
         Ok(())

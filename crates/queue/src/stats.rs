@@ -1,9 +1,13 @@
 //! The numbers of queues.
 
-use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::keys::{QUEUES, root};
-use crate::{QueueError, Queues, Rate, State};
+use serde::Serialize;
+use ulid::Ulid;
+
+use crate::keys::{PAGE_LIMIT, QUEUES, root};
+use crate::worker::millis;
+use crate::{JobId, QueueError, Queues, Rate, State};
 
 /// The numbers of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -44,16 +48,27 @@ pub struct QueueStats {
     pub damage: Option<String>,
 }
 
+/// A worker that fetches from a queue. Times are milliseconds since 1970.
+pub(crate) struct SeenWorker {
+    /// Its name, and what tells it from others of that name.
+    pub instance: String,
+    pub started_at: u64,
+    pub seen_at: u64,
+}
+
+/// When a worker began: its instance ends in a ULID of that time.
+fn began(instance: &str) -> Option<u64> {
+    let (_, ulid) = instance.rsplit_once('@')?;
+    Some(Ulid::from_string(ulid).ok()?.timestamp_ms())
+}
+
 impl Queues {
     /// The numbers of all queues, by name.
     ///
     /// # Errors
     /// When Valkey does not answer.
     pub async fn queues(&self) -> Result<Vec<QueueStats>, QueueError> {
-        let mut command = redis::cmd("SMEMBERS");
-        command.arg(QUEUES);
-        let mut names: Vec<String> = self.shared.lane.command("queues", &command).await?;
-        names.sort_unstable();
+        let names = self.names().await?;
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             all.push(match self.stats(name.clone()).await {
@@ -69,7 +84,73 @@ impl Queues {
         Ok(all)
     }
 
-    async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
+    /// The names of all queues, in order.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, QueueError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(QUEUES);
+        let mut names: Vec<String> = self.shared.lane.command("queues", &command).await?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The workers that were seen in the last 10 s, the latest first.
+    pub(crate) async fn seen_workers(&self, queue: &str) -> Result<Vec<SeenWorker>, QueueError> {
+        // How many that are is the server's clock to say.
+        let Some(last) = self.stats(queue.to_owned()).await?.workers.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("ZREVRANGE");
+        command.arg(root(queue) + "workers").arg(0).arg(last);
+        command.arg("WITHSCORES");
+        let seen: Vec<(String, u64)> = self.shared.reads.command("workers", &command).await?;
+        let workers = seen.into_iter().map(|(instance, seen_at)| SeenWorker {
+            started_at: began(&instance).unwrap_or(seen_at),
+            instance,
+            seen_at,
+        });
+        Ok(workers.collect())
+    }
+
+    /// How many jobs ended after `from` and no later than `until`, of those that are kept.
+    pub(crate) async fn ended_between(
+        &self,
+        queue: &str,
+        from: SystemTime,
+        until: SystemTime,
+    ) -> Result<u64, QueueError> {
+        let mut total = 0;
+        for state in State::ALL.into_iter().filter(|it| it.is_final()) {
+            let mut command = redis::cmd("ZCOUNT");
+            command.arg(root(queue) + state.as_str());
+            command
+                .arg(format!("({}", since_1970(from)))
+                .arg(since_1970(until));
+            let count: u64 = self.shared.reads.command("ended", &command).await?;
+            total += count;
+        }
+        Ok(total)
+    }
+
+    /// Some of the jobs that ended in this state no later than `until`, the oldest first.
+    pub(crate) async fn oldest_ended(
+        &self,
+        queue: &str,
+        state: State,
+        until: SystemTime,
+    ) -> Result<Vec<JobId>, QueueError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(root(queue) + state.as_str());
+        command.arg("-inf").arg(since_1970(until));
+        command.arg("LIMIT").arg(0).arg(PAGE_LIMIT);
+        let jobs: Vec<String> = self.shared.reads.command("ended", &command).await?;
+        Ok(jobs
+            .iter()
+            .map(|job| JobId::from_parts(queue, job))
+            .collect())
+    }
+
+    /// The numbers of one queue.
+    pub(crate) async fn stats(&self, name: String) -> Result<QueueStats, QueueError> {
         let scripts = &self.shared.scripts;
         let (counts, numbers, rates): ([i64; 9], [i64; 4], [String; 2]) = self
             .shared
@@ -110,6 +191,11 @@ impl Queues {
             damage: None,
         })
     }
+}
+
+/// In milliseconds, as scores have it.
+fn since_1970(time: SystemTime) -> u64 {
+    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 impl QueueStats {

@@ -36,7 +36,7 @@ pub fn work<F, Fut, T>(queues: &Queues, queue: &str, handler: F)
 where
     F: FnMut(Running) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = HandlerResult<T>> + Send + 'static,
-    T: Serialize + Send + 'static,
+    T: Serialize + Send + Sync + 'static,
 {
     work_as(queues, queue, WorkerConfig::new("example", 4), handler);
 }
@@ -46,7 +46,7 @@ pub fn work_as<F, Fut, T>(queues: &Queues, queue: &str, config: WorkerConfig, ha
 where
     F: FnMut(Running) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = HandlerResult<T>> + Send + 'static,
-    T: Serialize + Send + 'static,
+    T: Serialize + Send + Sync + 'static,
 {
     let worker = WorkerBuilder::new(format!("{queue}-{}", config.name))
         .backend(queues.backend(queue, config))

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, poll};
 use redis::RedisResult;
 use serde::Serialize;
 
-use crate::batch::{Answers, Batches, Request, ask, fitting};
+use crate::group_commit::{Answers, GroupCommit, Request, fitting, submit};
 use crate::job::{Enqueued, NewJob};
 use crate::keys::{FIELDS, MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
@@ -29,7 +29,7 @@ impl Queues {
         let details = Details::of(&job, self.shared.payload_limit)?;
         let id = details.id.clone();
         self.register(id.queue()).await?;
-        let added = ask(&self.shared, id.queue(), Addition { job, details }).await?;
+        let added = submit(&self.shared, id.queue(), Addition { job, details }).await?;
         added.of(&id)
     }
 
@@ -147,7 +147,8 @@ impl Details {
         if let Some(batch) = &job.batch {
             set("batch", Some(batch.batch().to_owned()));
         }
-        let id = JobId::new(&job.queue);
+        let id = job.id.clone();
+        let id = id.unwrap_or_else(|| JobId::new(&job.queue));
         Ok(Self { id, options })
     }
 
@@ -179,7 +180,7 @@ pub(crate) struct Addition {
 impl Request for Addition {
     type Answer = Added;
 
-    fn batches(shared: &Shared) -> &Batches<Self> {
+    fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.added
     }
 
@@ -205,8 +206,10 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
         true => &shared.scripts.enqueue_when_full,
         false => &shared.scripts.enqueue,
     };
+    // One whose caller chose the id may be there already.
+    let chosen = jobs.iter().any(|(job, _)| job.id.is_some());
     let sending = shared.lane.script_told(script, &root, |command, again| {
-        command.arg(match (again, followed) {
+        command.arg(match (again || chosen, followed) {
             (true, _) => "again",
             (false, true) => "followed",
             (false, false) => "",
@@ -227,7 +230,7 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
     if followed {
         // It is sent now, so the fetch is behind it.
         answer = poll!(&mut sending);
-        shared.workers.idle.owe(queue);
+        shared.workers.idle.defer_wake(queue);
         shared.hub.wake(queue);
     }
     let answers: Answers<Added> = match answer {
@@ -238,8 +241,11 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
     for outcome in Added::OUTCOMES {
         let count = answers.iter().filter(|it| it.outcome() == outcome).count();
         if count > 0 {
-            metrics::counter!("sluice_queue_enqueued_total", "queue" => queue.to_owned(), "outcome" => outcome)
-                .increment(count as u64);
+            metrics::counter!(
+                "sluice_queue_enqueued_total",
+                "queue" => queue.to_owned(), "outcome" => outcome
+            )
+            .increment(count as u64);
         }
     }
     Ok(answers)

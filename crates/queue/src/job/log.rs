@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// For whoever looks closely.
+    /// Details.
     Debug,
     /// What happens.
     Info,
@@ -28,7 +28,7 @@ impl LogLevel {
     }
 }
 
-/// A line that a job [logged](crate::Running::log).
+/// A line that a job [logged](crate::Run::log).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When, in milliseconds since 1970.

@@ -13,6 +13,9 @@ use crate::{Backoff, BatchId, JobId, QueueError, Unique};
 pub struct NewJob {
     /// The queue's name: `a-z`, `0-9` and `-`.
     pub queue: String,
+    /// The job's id, which [`JobId::new`] makes. Enqueueing another job with the id of one that is
+    /// kept adds none, and answers as the first time. Default: a new one.
+    pub id: Option<JobId>,
     /// The version of the payload's shape. Default 1. Only workers that know it run the job, see
     /// [`WorkerConfig::version`](crate::WorkerConfig::version).
     pub version: u32,
@@ -21,12 +24,12 @@ pub struct NewJob {
     pub payload: Box<RawValue>,
     /// On whose behalf the job runs.
     pub user: Option<String>,
-    /// Who takes turns with others, if not the user: users, and whoever this names, take turns. See
+    /// The party that takes turns with others, if that is not the user. See
     /// [`NewJob::priority`].
     pub turn: Option<String>,
     /// Enqueueing answers with the job that counts as the same, if there is one.
     pub unique: Option<Unique>,
-    /// For 24 h, enqueueing with this key answers with its first job, whatever became of it.
+    /// For 24 h, enqueueing with this key answers with its first job, however that ended.
     pub idempotency: Option<Idempotency>,
     /// The [batch](crate::Queues::open_batch) that the job is counted in, in the same queue. A job
     /// that is there already does not join it.
@@ -65,7 +68,7 @@ pub struct NewJob {
 /// An idempotency key and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The key, which the caller has scoped to whoever may use it.
+    /// The key, which the caller has scoped to its users.
     pub key: String,
     /// A digest of the request: the same key with another fingerprint is refused.
     pub fingerprint: String,
@@ -77,10 +80,17 @@ impl NewJob {
     /// # Errors
     /// [`QueueError::Json`] when the payload cannot be written as JSON.
     pub fn new(queue: impl Into<String>, payload: &impl Serialize) -> Result<Self, QueueError> {
-        Ok(Self {
+        let payload = serde_json::value::to_raw_value(payload)?;
+        Ok(Self::of_json(queue, payload))
+    }
+
+    /// As [`NewJob::new`], of a payload that is JSON already.
+    pub(crate) fn of_json(queue: impl Into<String>, payload: Box<RawValue>) -> Self {
+        Self {
             queue: queue.into(),
+            id: None,
             version: VERSION,
-            payload: serde_json::value::to_raw_value(payload)?,
+            payload,
             user: None,
             turn: None,
             unique: None,
@@ -94,7 +104,7 @@ impl NewJob {
             run_at: None,
             frees_memory: false,
             trace: None,
-        })
+        }
     }
 
     /// Whether enqueueing it may answer with another job.
@@ -105,6 +115,12 @@ impl NewJob {
     /// Refuses what a queue does not keep.
     pub(crate) fn check(&self, payload_limit: usize) -> Result<(), QueueError> {
         crate::id::check_queue(&self.queue)?;
+        if self.id.as_ref().is_some_and(|it| it.queue() != self.queue) {
+            return Err(QueueError::Invalid {
+                what: "id",
+                rule: "must be in the job's queue",
+            });
+        }
         check_size("payload", self.payload.get().len(), payload_limit)?;
         if self
             .batch

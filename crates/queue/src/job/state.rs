@@ -62,13 +62,13 @@ impl State {
         state: Option<String>,
         has_finished_at: bool,
         has_run: bool,
-        has_seat: bool,
+        has_position: bool,
     ) -> Result<Option<Self>, QueueError> {
         Ok(match state {
             Some(state) => Some(state.parse()?),
             None if has_finished_at => Some(Self::Completed),
             None if has_run => Some(Self::Running),
-            None => has_seat.then_some(Self::Available),
+            None => has_position.then_some(Self::Available),
         })
     }
 

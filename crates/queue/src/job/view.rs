@@ -189,11 +189,11 @@ impl JobView {
     /// other jobs.
     pub(crate) fn read(id: JobId, hash: HashMap<String, Vec<u8>>) -> Option<Self> {
         let mut fields = Fields::new(hash);
-        let (state, seat) = (fields.text("state"), fields.number("seat"));
+        let (state, position) = (fields.text("state"), fields.number("seat"));
         let (finished_at, run) = (fields.number("finished_at"), fields.text("run"));
-        let joined_at = seat.map(time_of);
-        let has_seat = seat.is_some() || fields.damage.is_some();
-        let state = State::read(state, finished_at.is_some(), run.is_some(), has_seat);
+        let joined_at = position.map(time_of);
+        let has_position = position.is_some() || fields.damage.is_some();
+        let state = State::read(state, finished_at.is_some(), run.is_some(), has_position);
         let state = state.unwrap_or_else(|_| {
             fields.note("state");
             Some(State::Dead)

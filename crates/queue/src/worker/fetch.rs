@@ -1,24 +1,23 @@
-//! Fetches jobs for one backend, never more than it has free places for.
+//! Fetches jobs for one worker, never more than it has free places for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis_core::worker::context::WorkerContext;
+use sluice_retry::jittered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use super::WorkerConfig;
+use super::fetched::{Batch, Leased};
+use super::finish::{Ending, bury, finish};
 use super::heartbeat::millis;
 use super::lease::Lease;
-use super::record::{Ending, record};
-use super::row::{Row, Rows};
-use super::running::{Progress, Running};
+use super::run::Running;
 use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root, time_of};
 use crate::{JobId, QueueError, Queues};
-use sluice_retry::jittered;
 
 /// The mean pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -31,12 +30,15 @@ const SHOW: Duration = Duration::from_secs(1);
 const GATHERING: Duration = Duration::from_millis(1);
 const GATHERED_SHARE: usize = 8;
 
-/// Feeds one backend.
+/// Whether the worker takes jobs now: it is neither paused nor about to end.
+pub(crate) type Accepts = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Feeds one source.
 pub(super) struct Fetcher {
     pub queues: Queues,
     pub queue: String,
     pub config: WorkerConfig,
-    pub worker: WorkerContext,
+    pub accepts: Accepts,
     pub slots: Arc<Semaphore>,
     pub jobs: mpsc::UnboundedSender<Running>,
     pub stop: CancellationToken,
@@ -59,7 +61,7 @@ impl Token {
 }
 
 impl Fetcher {
-    /// Runs until the backend is closed or the process drains. Between fetches it waits for an
+    /// Runs until the source is closed or the process drains. Between fetches it waits for an
     /// event, for the time when the next job is due, or for the slow poll, whichever is first.
     pub async fn run(self) {
         let shared = self.queues.shared.clone();
@@ -76,7 +78,7 @@ impl Fetcher {
         let mut pause_after_failure = PAUSES.0;
         let mut fetched_at = None;
         let mut shown_at: Option<Instant> = None;
-        let mut owes = false;
+        let mut wakes_others = false;
         loop {
             let free = self.free_slots();
             // Without a free place there is only the housekeeping to do, and that at the pace of
@@ -89,18 +91,18 @@ impl Fetcher {
                 }
             }
             events.borrow_and_update();
-            owes |= shared.workers.idle.take_owed(&self.queue);
+            wakes_others |= shared.workers.idle.take_deferred_wake(&self.queue);
             let may_wait = free.is_some();
             let show = shown_at.is_none_or(|at| at.elapsed() >= SHOW);
             let shown = if show { instance.as_str() } else { "" };
-            let pause = match self.fetch(free, shown, &token, owes).await {
+            let pause = match self.fetch(free, shown, &token, wakes_others).await {
                 Ok(pause) => {
                     if show {
                         shown_at = Some(Instant::now());
                     }
                     pause_after_failure = PAUSES.0;
                     token = Token::new();
-                    owes = false;
+                    wakes_others = false;
                     pause
                 }
                 Err(error) => {
@@ -134,17 +136,17 @@ impl Fetcher {
                 break;
             }
         }
-        if owes || shared.workers.idle.take_owed(&self.queue) {
-            self.tell_others().await;
+        if wakes_others || shared.workers.idle.take_deferred_wake(&self.queue) {
+            self.wake_others().await;
         }
     }
 
-    /// Of jobs that were left to this worker.
-    async fn tell_others(&self) {
+    /// Jobs that were left to this worker are for others now.
+    async fn wake_others(&self) {
         let mut wake = redis::cmd("SPUBLISH");
         wake.arg(root(&self.queue) + "events").arg("wake");
-        let told: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
-        if let Err(error) = told {
+        let woken: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
+        if let Err(error) = woken {
             tracing::debug!(%error, queue = self.queue, "others find the last jobs by themselves");
         }
     }
@@ -152,7 +154,7 @@ impl Fetcher {
     /// All places that are free now, up to what one fetch leases.
     fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
         let free = self.slots.available_permits().min(FETCH_LIMIT);
-        if free == 0 || !self.worker.is_running() || self.worker.is_shutting_down() {
+        if free == 0 || !(self.accepts)() {
             return None;
         }
         let free = u32::try_from(free).unwrap_or(u32::MAX);
@@ -170,7 +172,7 @@ impl Fetcher {
 
     /// Returns when there is a free place and the worker wants to use it.
     async fn slot_freed(&self) {
-        if !self.worker.is_running() {
+        if !(self.accepts)() {
             std::future::pending::<()>().await;
         }
         // The permit goes back at once; only this task takes permits.
@@ -183,15 +185,15 @@ impl Fetcher {
         mut free: Option<OwnedSemaphorePermit>,
         instance: &str,
         token: &Token,
-        owes: bool,
+        wakes_others: bool,
     ) -> Result<Duration, QueueError> {
         let shared = &self.queues.shared;
         self.queues.register(&self.queue).await?;
         shared.keep_alive(self.config.lease)?;
 
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        type Answer = (i64, u64, u64, u64, u64, u64, String, Rows);
-        let (next_in, rescued, buried, aside, mended, damaged, run, Rows(rows)): Answer = shared
+        type Answer = (i64, u64, u64, u64, u64, u64, String, Batch);
+        let (next_in, rescued, buried, aside, mended, damaged, run, Batch(jobs)): Answer = shared
             .lane
             .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
@@ -202,7 +204,7 @@ impl Fetcher {
                     .arg(&token.text)
                     .arg(u8::from(token.lost))
                     .arg(self.config.version)
-                    .arg(u8::from(owes))
+                    .arg(u8::from(wakes_others))
                     .arg(self.config.losses.max(1));
             })
             .await?;
@@ -210,8 +212,11 @@ impl Fetcher {
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {
             if count > 0 {
                 tracing::warn!(queue = self.queue, count, "jobs of lost workers {outcome}");
-                metrics::counter!("sluice_queue_rescued_total", "queue" => self.queue.clone(), "outcome" => outcome)
-                    .increment(count);
+                metrics::counter!(
+                    "sluice_queue_rescued_total",
+                    "queue" => self.queue.clone(), "outcome" => outcome
+                )
+                .increment(count);
             }
         }
         if aside > 0 {
@@ -241,11 +246,11 @@ impl Fetcher {
             metrics::counter!("sluice_queue_damaged_total", "queue" => self.queue.clone())
                 .increment(damaged);
         }
-        let full = rows.len() == wanted;
+        let full = jobs.len() == wanted;
         let run = Arc::from(run);
-        for row in rows {
+        for leased in jobs {
             if let Some(permit) = free.as_mut().and_then(|free| free.split(1)) {
-                self.pass_on(row, &run, permit).await;
+                self.pass_on(leased, &run, permit).await;
             }
         }
         Ok(match u64::try_from(next_in) {
@@ -255,9 +260,9 @@ impl Fetcher {
         })
     }
 
-    async fn pass_on(&self, row: Row, run: &Arc<str>, permit: OwnedSemaphorePermit) {
+    async fn pass_on(&self, leased: Leased, run: &Arc<str>, permit: OwnedSemaphorePermit) {
         let began_at = began_at(run).unwrap_or_default();
-        let id = JobId::from_parts(&self.queue, &row.id);
+        let id = JobId::from_parts(&self.queue, &leased.id);
         let lease = Arc::new(Lease::new(id, run.clone(), self.config.lease));
         let slot = self
             .queues
@@ -265,31 +270,18 @@ impl Fetcher {
             .workers
             .leases
             .hold(lease.clone(), permit);
-        let job = match row.job {
+        let job = match leased.job {
             Ok(job) => job,
-            Err(damage) => {
-                // Not here: the others that were fetched with it shall not wait for that.
-                let queues = self.queues.clone();
-                tokio::spawn(async move {
-                    record(&queues, &lease, Ending::Dead(damage.to_string()), None).await;
-                    drop(slot);
-                });
-                return;
-            }
+            Err(damage) => return bury(&self.queues, &lease, Some(slot), damage.to_string()),
         };
-        let since = job.run_at.unwrap_or_else(|| time_of(row.seat));
+        let since = job.attributes.run_at;
+        let since = since.unwrap_or_else(|| time_of(leased.position));
         metrics::histogram!("sluice_queue_wait_seconds", "queue" => self.queue.clone())
             .record(Duration::from_millis(began_at.saturating_sub(since)));
-        let running = Running {
-            queues: self.queues.clone(),
-            lease,
-            job,
-            progress: Arc::new(Progress::new()),
-            log: Arc::default(),
-            slot: Some(slot),
-        };
+        let running = Running::new(self.queues.clone(), lease, slot, job);
         if let Err(mpsc::error::SendError(running)) = self.jobs.send(running) {
-            record(&self.queues, &running.lease, Ending::Released, None).await;
+            // What cannot be recorded is logged there, and its lease runs out.
+            let _ = finish(&self.queues, running.lease(), Ending::Released, None).await;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Workers of this process that wait for jobs, so that who adds one here can leave it to them.
+//! Tracks which workers of this process wait for jobs, so that one that is added here is left to
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,8 @@ pub(crate) struct Idle(Mutex<HashMap<String, Waiting>>);
 #[derive(Default)]
 struct Waiting {
     fetchers: usize,
-    /// Jobs were added that nobody else was told of.
-    owed: bool,
+    /// Jobs were added without waking other processes.
+    wake_deferred: bool,
 }
 
 impl Idle {
@@ -21,18 +22,18 @@ impl Idle {
         self.lock().get(queue).is_some_and(|it| it.fetchers > 0)
     }
 
-    /// A job was sent that the next fetch finds, and of which nobody else was told.
-    pub fn owe(&self, queue: &str) {
+    /// A job was sent that the next fetch finds. Other processes are woken when that leaves some.
+    pub fn defer_wake(&self, queue: &str) {
         if let Some(waiting) = self.lock().get_mut(queue) {
-            waiting.owed = true;
+            waiting.wake_deferred = true;
         }
     }
 
-    /// Whether others have to be told of what the fetch leaves that comes now.
-    pub fn take_owed(&self, queue: &str) -> bool {
+    /// Whether the fetch that comes now has to wake other processes for what it leaves.
+    pub fn take_deferred_wake(&self, queue: &str) -> bool {
         let mut queues = self.lock();
         let waiting = queues.get_mut(queue);
-        waiting.is_some_and(|it| std::mem::take(&mut it.owed))
+        waiting.is_some_and(|it| std::mem::take(&mut it.wake_deferred))
     }
 
     /// A worker begins to wait.

@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::JobId;
 
-/// The right to run a job, until somebody else gets it. `run` names the run as its job's hash does:
+/// The right to run a job, until another worker gets it. `run` names the run as its job's hash does:
 /// what is written by an older one is refused.
 pub(crate) struct Lease {
     pub id: JobId,
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
 pub(crate) enum Stop {
     /// An operator cancelled the job.
     Cancelled,
-    /// Somebody else has the job.
+    /// Another worker has the job.
     Lost,
     /// The process ends.
     Shutdown,
@@ -47,7 +47,7 @@ impl Lease {
     pub fn stop(&self, reason: Stop) {
         if self.reason.set(reason).is_ok() {
             if reason == Stop::Lost {
-                tracing::warn!(job = %self.id, "lost the lease, somebody else has the job");
+                tracing::warn!(job = %self.id, "lost the lease, another worker has the job");
             }
             self.stopped.cancel();
         }

@@ -1,14 +1,15 @@
 //! The lines that a running job logs, on their way to the queue.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::finish::cut;
 use super::heartbeat::millis;
 use super::lease::Lease;
-use super::record::cut;
+use super::run::Run;
 use crate::keys::{LINE_LIMIT, LOG_LINES, PROGRESS_INTERVAL, root};
 use crate::{LogLevel, QueueError, Queues};
 
@@ -40,8 +41,8 @@ struct Line {
 }
 
 impl Log {
-    /// Adds a line, which is sent soon.
-    pub fn add(self: &Arc<Self>, queues: &Queues, lease: &Arc<Lease>, level: LogLevel, text: &str) {
+    /// Adds a line of `run`, whose log this is. It is sent soon.
+    pub fn add(&self, run: &Run, level: LogLevel, text: &str) {
         let mut unsent = self.lock();
         unsent.used = true;
         if unsent.lines.len() == LOG_LINES {
@@ -54,10 +55,10 @@ impl Log {
             text: cut(text, LINE_LIMIT).to_owned(),
         });
         if !std::mem::replace(&mut unsent.sender, true) {
-            let (log, queues, lease) = (self.clone(), queues.clone(), lease.clone());
+            let run = run.clone();
             tokio::spawn(async move {
-                while log.has_lines() {
-                    log.send(&queues, &lease).await;
+                while run.logged().has_lines() {
+                    run.logged().send(run.queues(), run.lease()).await;
                     sleep(PROGRESS_INTERVAL).await;
                 }
             });
@@ -71,7 +72,10 @@ impl Log {
                 .await
                 .is_err()
         {
-            tracing::debug!(job = %lease.id, "the last lines of a job's log were not stored in time");
+            tracing::debug!(
+                job = %lease.id,
+                "the last lines of a job's log were not stored in time"
+            );
         }
     }
 

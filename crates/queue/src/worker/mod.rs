@@ -1,15 +1,18 @@
-//! The worker's side: an apalis backend, the leases of what it runs, and how all of it stops.
+//! The worker's side: fetches jobs, extends their leases, runs their handlers, records how that
+//! ended, and stops in good order.
 
-mod backend;
+mod execute;
 mod fetch;
+mod fetched;
+mod finish;
 mod heartbeat;
 mod idle;
-mod layer;
+mod job_error;
 pub(crate) mod lease;
 mod log;
-mod record;
-mod row;
-mod running;
+mod progress;
+mod run;
+mod source;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,15 +21,16 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::ValkeyBackend;
+pub(crate) use execute::{BoxError, Failure};
+pub(crate) use finish::{End, OUTCOMES};
 pub(crate) use heartbeat::millis;
-pub use layer::{LeaseLayer, LeaseService};
-pub(crate) use record::{End, OUTCOMES};
-pub use running::{HandlerResult, JobError, Running};
+pub use job_error::{HandlerResult, JobError};
+pub use run::{Run, Running};
+pub(crate) use source::Source;
 
 use crate::keys::STOP_GRACE;
 use crate::queues::{Queues, Shared};
-use crate::{Backoff, QueueError, id::check_queue};
+use crate::{Backoff, QueueError};
 use idle::Idle;
 use lease::{Leases, Stop};
 
@@ -36,9 +40,10 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 /// How a worker treats one queue.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Shown to operators. Two workers of one name do no harm.
+    /// Shown to operators. Two workers of one name do no harm. Empty: the name
+    /// that the worker is built with.
     pub name: String,
-    /// How many jobs run at a time; no more are fetched.
+    /// How many jobs run at a time; no more are fetched. Default 10.
     pub concurrency: usize,
     /// After this long without a heartbeat others take the worker's jobs. Default 6 s; extended
     /// three times as often.
@@ -57,7 +62,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// The defaults that the fields name.
+    /// The defaults that the fields name, but for these two.
     pub fn new(name: impl Into<String>, concurrency: usize) -> Self {
         Self {
             name: name.into(),
@@ -68,6 +73,12 @@ impl WorkerConfig {
             version: u32::MAX,
             losses: 3,
         }
+    }
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self::new("", 10)
     }
 }
 
@@ -118,27 +129,13 @@ impl Shared {
 }
 
 impl Queues {
-    /// The backend for an apalis worker on `queue`. Handlers get a [`Running`] and return a
-    /// [`HandlerResult`]; the backend's middleware records how the run ended. Each run is a task of
-    /// its own.
-    ///
-    /// `concurrency` bounds how many run at a time; apalis' own `concurrency` layer is not needed.
-    ///
-    /// # Panics
-    /// When the queue's name has other characters than `a-z`, `0-9` and `-`: it is a constant of
-    /// the program.
-    pub fn backend(&self, queue: &str, config: WorkerConfig) -> ValkeyBackend {
-        assert!(check_queue(queue).is_ok(), "invalid queue name {queue:?}");
-        ValkeyBackend::new(self.clone(), queue.to_owned(), config)
-    }
-
     /// Ends this process's work in good order: nothing more is fetched; jobs that were fetched but
     /// not started go back at once, their attempt not counted; running ones have `grace` to end.
     /// Then their tokens fire, and after [`STOP_GRACE`] they are dropped and go back to their place
     /// in line, the attempt not counted either.
     ///
-    /// Afterwards the apalis workers have nothing left to do and end as soon as their monitor is
-    /// shut down.
+    /// Afterwards the workers have nothing left to do; one that a monitor runs ends as soon as that
+    /// is shut down.
     pub async fn drain(&self, grace: Duration) {
         let workers = &self.shared.workers;
         workers.draining.cancel();

@@ -40,6 +40,8 @@ mod retention;
 mod retries;
 #[path = "../../examples/scheduling.rs"]
 mod scheduling;
+#[path = "../../examples/tasks.rs"]
+mod tasks;
 #[path = "../../examples/typed.rs"]
 mod typed;
 #[path = "../../examples/unique.rs"]
@@ -74,7 +76,8 @@ macro_rules! run {
 
 run!(
     batches bounds bulk cancelling chains dead_letters draining groups idempotency limits pause
-    poison priorities progress rates results retention retries scheduling typed unique versions
+    poison priorities progress rates results retention retries scheduling tasks typed unique
+    versions
 );
 
 #[test]

@@ -29,6 +29,7 @@ mod retries;
 mod running;
 mod scheduling;
 mod stopping;
+mod storage;
 mod unique;
 mod versions;
 mod waking;

@@ -9,7 +9,7 @@ pub(super) const CHUNK: usize = 100;
 pub enum Place {
     /// In none of the lists of available jobs.
     Nowhere,
-    /// In line, by priority and this seat.
+    /// In line, by priority and this position.
     Line(u64),
     Held,
     Newer,
@@ -25,37 +25,37 @@ impl Reference {
         let mut line: Vec<_> = self.jobs.iter().collect();
         line.retain(|(_, job)| matches!(job.place, Place::Line(_)));
         line.sort_by_key(|(id, job)| match job.place {
-            Place::Line(seat) => (job.new.priority, seat, id.as_str()),
+            Place::Line(position) => (job.new.priority, position, id.as_str()),
             _ => (0, 0, ""),
         });
         line.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn line_up(&mut self, id: &str) {
-        self.seats += 1;
-        let seat = self.seats;
+        self.positions += 1;
+        let position = self.positions;
         let group = self.jobs[id].new.group;
         let is_behind = group.is_some_and(|group| self.first_of_group(group).is_some());
         let job = self.job(id);
-        job.seat = seat;
+        job.position = position;
         job.state = "available";
         job.place = Place::Held;
         if !is_behind {
-            self.offer(id, seat);
+            self.offer(id, position);
         }
     }
 
-    pub(super) fn offer(&mut self, id: &str, seat: u64) {
+    pub(super) fn offer(&mut self, id: &str, position: u64) {
         let user = self.jobs[id].new.user;
         let place = if !self.take_place(id) {
-            Place::Crowded(seat)
+            Place::Crowded(position)
         } else if user.is_some_and(|user| self.throttled_users.contains_key(user)) {
-            Place::Throttled(seat)
+            Place::Throttled(position)
         } else {
-            Place::Line(seat)
+            Place::Line(position)
         };
         if let Place::Crowded(_) = place {
-            self.crowd(id, seat);
+            self.crowd(id, position);
             return;
         }
         let job = self.job(id);
@@ -64,10 +64,10 @@ impl Reference {
     }
 
     /// Sets a job aside that has no place; one of the other kind is of no use to it.
-    pub(super) fn crowd(&mut self, id: &str, seat: u64) {
+    pub(super) fn crowd(&mut self, id: &str, position: u64) {
         let job = self.job(id);
         job.state = "available";
-        job.place = Place::Crowded(seat);
+        job.place = Place::Crowded(position);
         job.has_turn = false;
         job.has_user_place = false;
     }
@@ -132,22 +132,22 @@ impl Reference {
     fn admit(&mut self, user: &str) {
         while self.free_places(user) > 0 {
             let next = self.first(|job| match job.place {
-                Place::Crowded(seat) if job.new.user == Some(user) => {
-                    Some((job.new.priority, seat))
+                Place::Crowded(position) if job.new.user == Some(user) => {
+                    Some((job.new.priority, position))
                 }
                 _ => None,
             });
             let Some(next) = next else { return };
-            self.seats += 1;
-            let seat = self.seats;
+            self.positions += 1;
+            let position = self.positions;
             self.give_place(&next);
-            self.offer(&next, seat);
+            self.offer(&next, position);
         }
     }
 
     /// What an unfinished job holds goes to others, after its state has changed or before it is
     /// removed.
-    pub(super) fn let_go(&mut self, id: &str, state: &'static str) {
+    pub(super) fn leave(&mut self, id: &str, state: &'static str) {
         let job = self.job(id);
         job.state = state;
         job.place = Place::Nowhere;
@@ -156,8 +156,8 @@ impl Reference {
         if let Some(head) = group.and_then(|group| self.first_of_group(group))
             && self.jobs[&head].place == Place::Held
         {
-            let seat = self.jobs[&head].seat;
-            self.offer(&head, seat);
+            let position = self.jobs[&head].position;
+            self.offer(&head, position);
         }
         self.follow_up(id);
     }
@@ -165,7 +165,7 @@ impl Reference {
     fn first_of_group(&self, group: &str) -> Option<String> {
         self.first(|job| {
             let in_line = matches!(job.state, "available" | "running" | "retrying");
-            (in_line && job.new.group == Some(group)).then_some(job.seat)
+            (in_line && job.new.group == Some(group)).then_some(job.position)
         })
     }
 
@@ -175,7 +175,7 @@ impl Reference {
         let mut crowded: Vec<_> = self.jobs.values().collect();
         crowded.retain(|job| matches!(job.place, Place::Crowded(_)));
         crowded.sort_by_key(|job| match job.place {
-            Place::Crowded(seat) => (job.new.priority, seat),
+            Place::Crowded(position) => (job.new.priority, position),
             _ => (0, 0),
         });
         let users: Vec<_> = crowded.iter().filter_map(|job| job.new.user).collect();

@@ -155,7 +155,7 @@ impl Reference {
             && job.state == "waiting"
         {
             job.stopped = true;
-            self.let_go(id, "cancelled");
+            self.leave(id, "cancelled");
         }
     }
 }

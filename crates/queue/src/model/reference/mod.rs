@@ -26,7 +26,7 @@ pub struct Job {
     /// The one behind it in its chain.
     next: Option<String>,
     place: Place,
-    seat: u64,
+    position: u64,
     has_user_place: bool,
     /// Its user's place in line, while there is no limit per user.
     has_turn: bool,
@@ -64,7 +64,7 @@ pub struct Reference {
     started: BTreeMap<(&'static str, Option<&'static str>), usize>,
     /// The users whom the rate holds back, and whether it is time to look at them again.
     throttled_users: BTreeMap<&'static str, bool>,
-    seats: u64,
+    positions: u64,
     batches: BTreeMap<String, Batch>,
 }
 
@@ -99,7 +99,7 @@ impl Reference {
             new,
             next: None,
             place: Place::Nowhere,
-            seat: 0,
+            position: 0,
             has_user_place: false,
             has_turn: false,
             losses: 0,
@@ -121,7 +121,7 @@ impl Reference {
                 1
             }
             "cancel" => {
-                self.let_go(id, "cancelled");
+                self.leave(id, "cancelled");
                 1
             }
             "retry" => {
@@ -150,7 +150,7 @@ impl Reference {
             "delete" if job.state == "running" => 0,
             "delete" => {
                 if !is_final(job.state) {
-                    self.let_go(id, "cancelled");
+                    self.leave(id, "cancelled");
                 }
                 self.jobs.remove(id);
                 1

@@ -48,8 +48,8 @@ impl Reference {
         for user in due.map(|(&user, _)| user).collect::<Vec<_>>() {
             self.throttled_users.remove(user);
             let throttled = |job: &Job| match job.place {
-                Place::Throttled(seat) if job.new.user == Some(user) => {
-                    Some((job.new.priority, seat))
+                Place::Throttled(position) if job.new.user == Some(user) => {
+                    Some((job.new.priority, position))
                 }
                 _ => None,
             };
@@ -57,8 +57,8 @@ impl Reference {
                 let Some(next) = self.first(throttled) else {
                     break;
                 };
-                self.seats += 1;
-                self.offer(&next, self.seats);
+                self.positions += 1;
+                self.offer(&next, self.positions);
             }
             if self.first(throttled).is_some() {
                 self.throttled_users.insert(user, false);

@@ -19,8 +19,8 @@ impl Reference {
                 .filter(|(_, job)| job.place == Place::Newer && job.new.version <= version);
             let next = known.map(|(id, job)| (job.new.version, id.clone())).min();
             let Some((_, id)) = next else { break };
-            let seat = self.jobs[&id].seat;
-            self.offer(&id, seat);
+            let position = self.jobs[&id].position;
+            self.offer(&id, position);
         }
         let mut leased = Vec::new();
         loop {
@@ -38,17 +38,17 @@ impl Reference {
                     self.job(&id).place = Place::Newer;
                     self.give_up_place(&id);
                 } else if self.user_limit.is_some() && !self.take_place(&id) {
-                    let Place::Line(seat) = place else {
+                    let Place::Line(position) = place else {
                         panic!("{place:?}")
                     };
-                    self.crowd(&id, seat);
+                    self.crowd(&id, position);
                 } else if let Some(user) = self.jobs[&id].new.user
                     && self.allowance(Some(user)) == Some(0)
                 {
-                    let Place::Line(seat) = place else {
+                    let Place::Line(position) = place else {
                         panic!("{place:?}")
                     };
-                    self.job(&id).place = Place::Throttled(seat);
+                    self.job(&id).place = Place::Throttled(position);
                     self.throttled_users.entry(user).or_default();
                 } else {
                     self.count_start(None);
@@ -80,14 +80,14 @@ impl Reference {
         }
         let used_up = job.attempts >= job.new.max_attempts;
         match outcome {
-            "completed" => self.let_go(id, "completed"),
+            "completed" => self.leave(id, "completed"),
             "refused" => {
                 job.refused = true;
-                self.let_go(id, "completed");
+                self.leave(id, "completed");
             }
-            "dead" => self.let_go(id, "dead"),
-            "retry" if job.cancel => self.let_go(id, "cancelled"),
-            "retry" if used_up => self.let_go(id, "dead"),
+            "dead" => self.leave(id, "dead"),
+            "retry" if job.cancel => self.leave(id, "cancelled"),
+            "retry" if used_up => self.leave(id, "dead"),
             "retry" => {
                 job.losses = 0;
                 job.state = "retrying";
@@ -96,18 +96,18 @@ impl Reference {
             "released" | "yielded" => {
                 job.attempts -= 1;
                 if job.cancel {
-                    self.let_go(id, "cancelled");
+                    self.leave(id, "cancelled");
                 } else if outcome == "released" {
-                    let seat = job.seat;
-                    self.offer(id, seat);
+                    let position = job.position;
+                    self.offer(id, position);
                 } else {
                     job.losses = 0;
-                    self.seats += 1;
-                    let seat = self.seats;
-                    self.offer(id, seat);
+                    self.positions += 1;
+                    let position = self.positions;
+                    self.offer(id, position);
                 }
             }
-            _ => self.let_go(id, "cancelled"),
+            _ => self.leave(id, "cancelled"),
         }
         self.jobs[id].state
     }
@@ -127,19 +127,19 @@ impl Reference {
         match job.state {
             "scheduled" => self.line_up(id),
             "retrying" => {
-                let seat = job.seat;
-                self.offer(id, seat);
+                let position = job.position;
+                self.offer(id, position);
             }
             "running" => {
                 job.token = None;
                 job.losses += 1;
                 if job.cancel {
-                    self.let_go(id, "cancelled");
+                    self.leave(id, "cancelled");
                 } else if job.losses >= LOSSES || job.attempts >= job.new.max_attempts {
-                    self.let_go(id, "dead");
+                    self.leave(id, "dead");
                 } else {
-                    let seat = job.seat;
-                    self.offer(id, seat);
+                    let position = job.position;
+                    self.offer(id, position);
                 }
             }
             other => panic!("time does nothing to a job that is {other}"),

@@ -1,25 +1,25 @@
-//! How a run ended, as Valkey is told.
+//! Records in the queue how a run ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult};
 use serde_json::value::RawValue;
+use sluice_retry::jittered;
 use tokio::time::{Instant, sleep};
 
 use super::heartbeat::millis;
-use super::lease::{Lease, Stop};
-use crate::Queues;
-use crate::batch::{Answers, Batches, Request, ask};
+use super::lease::{Lease, Slot, Stop};
+use crate::group_commit::{Answers, GroupCommit, Request, submit};
 use crate::keys::{FINISH_PATIENCE, MESSAGE_LIMIT, root};
 use crate::queues::Shared;
-use sluice_retry::jittered;
+use crate::{QueueError, Queues};
 
 /// The mean pause between two attempts to record the end of a run.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
-/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that Valkey
-/// could not be told.
+/// What metrics say of ended runs: [`Ending::outcome`], that the lease was lost, or that the end
+/// could not be recorded.
 pub(crate) const OUTCOMES: [&str; 10] = [
     "completed",
     "refused",
@@ -72,12 +72,15 @@ impl Ending {
 
 /// Ends a run in the queue. Tries for as long as Valkey may be away; should it be in vain, the
 /// lease runs out.
-pub(super) async fn record(
+///
+/// # Errors
+/// [`QueueError::LeaseLost`], and the last error when it was in vain. Both are logged.
+pub(super) async fn finish(
     queues: &Queues,
     lease: &Arc<Lease>,
     ending: Ending,
     progress: Option<String>,
-) {
+) -> Result<(), QueueError> {
     let begun = Instant::now();
     let end = End {
         lease: lease.clone(),
@@ -85,14 +88,14 @@ pub(super) async fn record(
         progress: progress.map(Arc::from),
     };
     let ending = &end.ending;
-    let outcome = loop {
-        match ask(&queues.shared, lease.id.queue(), end.clone()).await {
+    let (outcome, recorded) = loop {
+        match submit(&queues.shared, lease.id.queue(), end.clone()).await {
             Ok(state) if state == "lost" => {
                 lease.stop(Stop::Lost);
-                break "lost";
+                break ("lost", Err(QueueError::LeaseLost(lease.id.clone())));
             }
-            Ok(state) if state == "dead" => break "dead",
-            Ok(_) => break ending.outcome(),
+            Ok(state) if state == "dead" => break ("dead", Ok(())),
+            Ok(_) => break (ending.outcome(), Ok(())),
             Err(error) if begun.elapsed() < FINISH_PATIENCE => {
                 if !error.is_outage() {
                     tracing::warn!(%error, job = %lease.id, "cannot record the end of a run yet");
@@ -100,19 +103,31 @@ pub(super) async fn record(
                 sleep(jittered(RECORD_PAUSE)).await;
             }
             Err(error) => {
-                tracing::error!(%error, job = %lease.id, "cannot record the end of a run, it will be run again");
-                break "unrecorded";
+                tracing::error!(
+                    %error, job = %lease.id,
+                    "cannot record the end of a run, it will be run again"
+                );
+                break ("unrecorded", Err(error));
             }
         }
     };
-    metrics::counter!("sluice_queue_jobs_total", "queue" => lease.id.queue().to_owned(), "outcome" => outcome)
-        .increment(1);
+    metrics::counter!(
+        "sluice_queue_jobs_total",
+        "queue" => lease.id.queue().to_owned(), "outcome" => outcome
+    )
+    .increment(1);
     match &**ending {
         Ending::Retry { message, .. } if outcome == "retry" => {
-            tracing::warn!(job = %lease.id, error = message, "an attempt failed, the job will be tried again");
+            tracing::warn!(
+                job = %lease.id, error = message,
+                "an attempt failed, the job will be tried again"
+            );
         }
         Ending::Deferred { message, .. } if outcome == "deferred" => {
-            tracing::debug!(job = %lease.id, error = message, "the job will be tried again after the outage");
+            tracing::debug!(
+                job = %lease.id, error = message,
+                "the job will be tried again after the outage"
+            );
         }
         Ending::Retry { message, .. }
         | Ending::Deferred { message, .. }
@@ -121,6 +136,18 @@ pub(super) async fn record(
         }
         _ => {}
     }
+    recorded
+}
+
+/// Makes a job that cannot be run a dead letter. That goes on by itself: the others that were
+/// fetched with it shall not wait for it.
+pub(super) fn bury(queues: &Queues, lease: &Arc<Lease>, slot: Option<Slot>, reason: String) {
+    let (queues, lease) = (queues.clone(), lease.clone());
+    tokio::spawn(async move {
+        // What cannot be recorded is logged there, and its lease runs out.
+        let _ = finish(&queues, &lease, Ending::Dead(reason), None).await;
+        drop(slot);
+    });
 }
 
 /// The end of a run, to be recorded.
@@ -135,7 +162,7 @@ impl Request for End {
     /// The job's state, or "lost".
     type Answer = String;
 
-    fn batches(shared: &Shared) -> &Batches<Self> {
+    fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.ended
     }
 
