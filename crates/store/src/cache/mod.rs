@@ -8,6 +8,7 @@ mod amend;
 mod invalidate;
 mod keys;
 mod list;
+mod read_through;
 mod recent;
 mod single;
 mod staging;
@@ -23,6 +24,7 @@ use keys::Keys;
 
 pub use amend::Amended;
 pub use list::ListPage;
+pub use read_through::{Origin, Read, ReadError, ReadThrough};
 pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};
 

@@ -8,6 +8,7 @@ mod invalidate;
 mod keys;
 mod list;
 mod model;
+mod read_through;
 mod single;
 mod staging;
 mod support;
