@@ -29,7 +29,7 @@ pub struct DocumentPage {
     /// In the order of their creation, without deleted ones.
     pub documents: Vec<Document>,
     /// Gives the next page; none on the last one.
-    pub cursor: Option<String>,
+    pub cursor: Option<u64>,
 }
 
 impl Documents {
@@ -40,18 +40,15 @@ impl Documents {
     /// ones come last.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`], [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
+    /// [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
     pub async fn list(
         &self,
         service: &str,
-        cursor: Option<&str>,
+        cursor: Option<u64>,
         limit: usize,
     ) -> Result<DocumentPage, DocumentError> {
         self.check_module().await?;
-        let mut place: u64 = match cursor {
-            Some(cursor) => cursor.parse().map_err(|_| StoreError::InvalidCursor)?,
-            None => 0,
-        };
+        let mut place = cursor.unwrap_or(0);
         let mut documents = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         while documents.len() < limit && bytes < PAGE_BYTES && looked_at < limit * MISSES {
@@ -80,7 +77,7 @@ impl Documents {
         }
         Ok(DocumentPage {
             documents,
-            cursor: Some(place.to_string()),
+            cursor: Some(place),
         })
     }
 
