@@ -6,17 +6,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use sluice_jobs::DocumentAnswer;
+use sluice_jobs::documents::{DocumentHead, DocumentWrite};
 use sluice_queue::JobId;
 use sluice_store::documents::{Change, Conditions, Data, Expiry, Mutation, Version};
 use utoipa::ToSchema;
 
 use super::params::{PreferHeader, ServicePath};
-use super::queued::{Asked, enqueue, outcome};
+use super::problem::of_write;
+use super::queued::{head, submit};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
-use crate::answers::DocumentHead;
-use crate::call::{preference_applied, wait};
-use crate::error::ErrorBody;
+use crate::http::problem::ErrorBody;
 use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 
@@ -109,7 +108,11 @@ impl BatchWrite {
         })
     }
 
-    async fn asked(mut self, state: &AppState, writing: &Writing) -> Result<Asked, ApiError> {
+    async fn checked(
+        mut self,
+        state: &AppState,
+        writing: &Writing,
+    ) -> Result<DocumentWrite, ApiError> {
         let change = self.change()?;
         let key = self.idempotency_key.as_deref();
         let key = key.map(|key| writing.key_of_item(key)).transpose()?;
@@ -122,7 +125,7 @@ impl BatchWrite {
         let conditions = Conditions::default();
         let write = Writing::write_under(key, change, self.expected_revision, conditions)?;
         state.documents.check_write(&write).await?;
-        Ok(Asked { id, write })
+        Ok(DocumentWrite { id, write })
     }
 }
 
@@ -150,23 +153,23 @@ pub(crate) struct Outcome {
     job: Option<String>,
     /// The envelope without its data, when the write was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<DocumentHead>, nullable = false)]
-    document: Option<DocumentAnswer>,
+    #[schema(nullable = false)]
+    document: Option<DocumentHead>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(value_type = Option<schemas::ErrorBody>, nullable = false)]
     error: Option<ErrorBody>,
 }
 
 impl Outcome {
-    fn of(op: Op, job: Option<JobId>, made: Result<Option<DocumentAnswer>, ApiError>) -> Self {
+    fn of(op: Op, job: Option<JobId>, made: Result<Option<DocumentHead>, ApiError>) -> Self {
         let status = match &made {
             Ok(Some(_)) if op == Op::Create => StatusCode::CREATED,
             Ok(Some(_)) => StatusCode::OK,
             Ok(None) => StatusCode::ACCEPTED,
             Err(error) => error.status(),
         };
-        let error = made.as_ref().err().map(ErrorBody::from);
+        let error = made.as_ref().err().map(|error| ErrorBody(error.problem()));
         Self {
             status: status.as_u16(),
             job: job.map(|job| job.to_string()),
@@ -206,19 +209,17 @@ pub(crate) async fn batch(
         return Err(invalid("writes", &rule));
     }
     let ops: Vec<Op> = body.writes.iter().map(|write| write.op).collect();
-    let mut asked = Vec::with_capacity(ops.len());
+    let mut writes = Vec::with_capacity(ops.len());
     for (index, write) in body.writes.into_iter().enumerate() {
-        let write = write.asked(&state, &writing).await;
-        asked.push(write.map_err(|error| error.of_write(index))?);
+        let write = write.checked(&state, &writing).await;
+        writes.push(write.map_err(|error| of_write(&error, index))?);
     }
-    let jobs = enqueue(&state, &writing, asked).await?;
+    let jobs = submit(&state, &writing, writes).await?;
 
-    let longest = state.config.request_wait;
-    let patience = writing.prefer.patience(longest);
     let outcomes = join_all(ops.into_iter().zip(jobs).map(async |(op, job)| match job {
         Ok(job) => {
-            let made = match wait(&state, &job, patience).await {
-                Ok(Some(finished)) => outcome(&job, finished).map(Some),
+            let made = match writing.wait(&state, &job).await {
+                Ok(Some(finished)) => head(&job, finished).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             };
@@ -231,6 +232,6 @@ pub(crate) async fn batch(
         true => StatusCode::ACCEPTED,
         false => StatusCode::OK,
     };
-    let applied = preference_applied(writing.prefer, longest);
+    let applied = writing.applied(&state);
     Ok((status, applied, Json(Outcomes { outcomes })).into_response())
 }

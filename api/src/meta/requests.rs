@@ -1,60 +1,55 @@
 //! `POST /api/v1/e/meta/{sync,prefetch,invalidate}`. Each is a job that is waited for.
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use sluice_jobs::{
-    InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
-};
-use utoipa::ToSchema;
+use sluice_jobs::Refusal;
+use sluice_jobs::meta::{Invalidate, InvalidateResult, Prefetch, PrefetchResult, Sync, SyncResult};
 
-use crate::answers::{InvalidateResult, PrefetchResult, SyncResult};
-use crate::body::{self, Body};
-use crate::call::{Accepted, Call};
-use crate::openapi::{CallErrors, CallHeaders, schemas};
+use crate::answers::Accepted;
+use crate::auth::{Caller, Scope};
+use crate::http::body::Body;
+use crate::http::problem::Problem;
+use crate::http::submission::{Submission, Target};
+use crate::openapi::{SubmissionErrors, SubmissionHeaders};
 use crate::{ApiError, AppState};
 
-/// Which files of whom to put into the cache as one set.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SyncBody {
-    /// The user whose files they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those
-    /// that do not fit.
-    #[serde(rename = "type")]
-    #[schema(value_type = schemas::SyncKind)]
-    kind: SyncType,
+/// The metadata of any user, with `meta:write`.
+pub(crate) struct MetaTarget;
+
+impl Target for MetaTarget {
+    async fn of(caller: &Caller, _: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        caller.require(Scope::MetaWrite)?;
+        Ok(Self)
+    }
+
+    fn key_scope(parts: &Parts) -> Vec<&str> {
+        vec![parts.uri.path()]
+    }
 }
 
-/// How many of the most read files to refresh.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PrefetchBody {
-    /// The user whose files they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// At most this many files.
-    #[serde(deserialize_with = "body::prefetch_limit")]
-    #[schema(minimum = 1, maximum = 100_000, example = 100)]
-    limit: u32,
-}
-
-/// What to drop.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct InvalidateBody {
-    /// The user whose entries they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// `OUT`: from the cache. `DEL`: from the cache and from Convex.
-    #[serde(rename = "type")]
-    #[schema(value_type = schemas::InvalidateKind)]
-    kind: InvalidateType,
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, message) = match refusal {
+            Refusal::LimitExceeded { limit } => (
+                StatusCode::BAD_REQUEST,
+                "limit_exceeded",
+                format!("the user's entries exceed the limit of {limit} bytes; nothing was synced"),
+            ),
+            Refusal::UserNotFound => (
+                StatusCode::NOT_FOUND,
+                "user_not_found",
+                "the user has no files".to_owned(),
+            ),
+            Refusal::Invalidated => (
+                StatusCode::CONFLICT,
+                "invalidated",
+                "the user's entries were invalidated meanwhile".to_owned(),
+            ),
+        };
+        Problem::new(status, code, message).into()
+    }
 }
 
 /// Put a user's files into the cache as one set
@@ -66,25 +61,21 @@ pub(crate) struct InvalidateBody {
     path = "/api/v1/e/meta/sync",
     operation_id = "syncEntries",
     tag = "meta",
-    params(CallHeaders),
-    request_body = SyncBody,
+    params(SubmissionHeaders),
+    request_body = Sync,
     responses(
         (status = 200, description = "The set is in the cache", body = SyncResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn sync(
     State(state): State<AppState>,
-    call: Call,
-    Body(body): Body<SyncBody>,
+    submission: Submission<MetaTarget>,
+    Body(job): Body<Sync>,
 ) -> Result<Response, ApiError> {
-    let request = SyncRequest {
-        user: body.user.clone(),
-        kind: body.kind,
-    };
-    call.run(&state, &body, Request::Sync(request)).await
+    submission.run(&state, job).await
 }
 
 /// Refresh a user's most read files
@@ -93,25 +84,21 @@ pub(crate) async fn sync(
     path = "/api/v1/e/meta/prefetch",
     operation_id = "prefetchEntries",
     tag = "meta",
-    params(CallHeaders),
-    request_body = PrefetchBody,
+    params(SubmissionHeaders),
+    request_body = Prefetch,
     responses(
         (status = 200, description = "The files are in the cache", body = PrefetchResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn prefetch(
     State(state): State<AppState>,
-    call: Call,
-    Body(body): Body<PrefetchBody>,
+    submission: Submission<MetaTarget>,
+    Body(job): Body<Prefetch>,
 ) -> Result<Response, ApiError> {
-    let request = PrefetchRequest {
-        user: body.user.clone(),
-        limit: body.limit,
-    };
-    call.run(&state, &body, Request::Prefetch(request)).await
+    submission.run(&state, job).await
 }
 
 /// Drop a user's entries from the cache, or the user's files altogether
@@ -120,25 +107,21 @@ pub(crate) async fn prefetch(
     path = "/api/v1/e/meta/invalidate",
     operation_id = "invalidateEntries",
     tag = "meta",
-    params(CallHeaders),
-    request_body = InvalidateBody,
+    params(SubmissionHeaders),
+    request_body = Invalidate,
     responses(
         (status = 200, description = "They are gone", body = InvalidateResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn invalidate(
     State(state): State<AppState>,
-    call: Call,
-    Body(body): Body<InvalidateBody>,
+    submission: Submission<MetaTarget>,
+    Body(job): Body<Invalidate>,
 ) -> Result<Response, ApiError> {
-    let request = InvalidateRequest {
-        user: body.user.clone(),
-        kind: body.kind,
-    };
-    call.run(&state, &body, Request::Invalidate(request)).await
+    submission.run(&state, job).await
 }
 
 #[cfg(test)]
@@ -148,6 +131,7 @@ mod tests {
     use axum::body::Body as HttpBody;
     use axum::extract::{FromRequest, Request};
     use serde::de::DeserializeOwned;
+    use sluice_jobs::meta::SyncKind;
 
     use super::*;
 
@@ -176,18 +160,18 @@ mod tests {
     #[tokio::test]
     async fn each_type_is_taken_by_its_name() {
         for (name, kind) in [
-            ("allOne", SyncType::AllOne),
-            ("allTwo", SyncType::AllTwo),
-            ("mostOne", SyncType::MostOne),
-            ("mostTwo", SyncType::MostTwo),
+            ("allOne", SyncKind::AllOne),
+            ("allTwo", SyncKind::AllTwo),
+            ("mostOne", SyncKind::MostOne),
+            ("mostTwo", SyncKind::MostTwo),
         ] {
-            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+            let body: Sync = json(&format!(r#"{{"user":"u","type":"{name}"}}"#))
                 .await
                 .unwrap();
             assert_eq!(body.kind, kind);
         }
         for name in ["OUT", "DEL"] {
-            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+            json::<Invalidate>(&format!(r#"{{"user":"u","type":"{name}"}}"#))
                 .await
                 .unwrap();
         }
@@ -197,9 +181,9 @@ mod tests {
     async fn the_bounds_of_a_rule_are_within_it() {
         for user in ["u", &"u".repeat(256), "ü@例 x"] {
             let body = serde_json::json!({"user": user, "limit": 1}).to_string();
-            assert_eq!(json::<PrefetchBody>(&body).await.unwrap().user, user);
+            assert_eq!(json::<Prefetch>(&body).await.unwrap().user, user);
         }
-        let body: PrefetchBody = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
+        let body: Prefetch = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
         assert_eq!(body.limit, 100_000);
     }
 
@@ -229,7 +213,7 @@ mod tests {
             (r#"{"user":"u","type":"allOne","limit":1}"#, "limit"),
             (r#"{"user":"u","user":"v","type":"allOne"}"#, "user"),
         ] {
-            let message = json::<SyncBody>(body).await.err().expect(body);
+            let message = json::<Sync>(body).await.expect_err(body);
             assert!(message.contains(named), "{body}: {message}");
         }
     }
@@ -249,7 +233,7 @@ mod tests {
             "true",
         ] {
             let body = format!(r#"{{"user":"u","limit":{limit}}}"#);
-            let message = json::<PrefetchBody>(&body).await.err().expect(&body);
+            let message = json::<Prefetch>(&body).await.expect_err(&body);
             assert!(message.starts_with("limit: "), "{body}: {message}");
             assert!(
                 message.contains("a whole number from 1 to 100000"),
@@ -267,10 +251,7 @@ mod tests {
             Some("application/x-www-form-urlencoded"),
             Some("application/jsonp"),
         ] {
-            let message = read::<InvalidateBody>(content_type, body)
-                .await
-                .err()
-                .unwrap();
+            let message = read::<Invalidate>(content_type, body).await.err().unwrap();
             assert!(message.starts_with("content-type: "), "{message}");
         }
     }

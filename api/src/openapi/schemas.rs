@@ -9,7 +9,33 @@ mod writes;
 
 use utoipa::ToSchema;
 
+pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
+
+/// The body of every error.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct ErrorBody {
+    /// A stable code, such as `invalid_request`.
+    error: String,
+    /// What is wrong, in words.
+    message: String,
+    /// The job concerned, when there is one.
+    #[schema(nullable = false)]
+    job: Option<String>,
+    /// The write of a batch that is wrong, from 0.
+    #[schema(nullable = false)]
+    write: Option<usize>,
+    /// The mutation that does not fit, from 0.
+    #[schema(nullable = false)]
+    mutation: Option<usize>,
+    /// The document's revision that the request expected.
+    #[schema(nullable = false)]
+    expected_revision: Option<u64>,
+    /// The revision that the document is at.
+    #[schema(nullable = false)]
+    current_revision: Option<u64>,
+}
 
 /// The name of a service, or the id of a document: neither `.` nor `..`.
 #[derive(ToSchema)]
@@ -28,16 +54,6 @@ pub(crate) struct Name(String);
     example = "7-1795289394786"
 )]
 pub(crate) struct EventId(String);
-
-/// A user id: 1 to 256 bytes of UTF-8 without control characters.
-#[derive(ToSchema)]
-#[schema(
-    min_length = 1,
-    max_length = 256,
-    pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
-    example = "usr_demo1"
-)]
-pub(crate) struct UserId(String);
 
 /// A file's id, as Convex has it.
 #[derive(ToSchema)]
@@ -64,36 +80,18 @@ pub(crate) struct IdempotencyHeader(String);
 
 /// Where a listing of documents goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^[0-9]{1,19}$")]
+#[schema(pattern = "^1[0-9a-f]{256}$")]
 pub(crate) struct DocumentsCursor(String);
 
 /// Where a listing of entries goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^(live|single)(-[0-9]{1,19}){3}$")]
+#[schema(pattern = "^1[0-9a-f]{64}$")]
 pub(crate) struct EntriesCursor(String);
 
 /// Entity tags with commas between, or `*` for any (RFC 9110, section 13.1).
 #[derive(ToSchema)]
 #[schema(pattern = r#"^(\*|(W/)?"[!#-~]{0,40}"( ?, ?(W/)?"[!#-~]{0,40}"){0,9})$"#)]
 pub(crate) struct Precondition(String);
-
-/// Which files a sync takes, and what it does when they exceed the limit.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(crate) enum SyncKind {
-    AllOne,
-    AllTwo,
-    MostOne,
-    MostTwo,
-}
-
-/// What is dropped: entries of the cache, or with them the files.
-#[derive(ToSchema)]
-#[schema(rename_all = "UPPERCASE")]
-pub(crate) enum InvalidateKind {
-    Out,
-    Del,
-}
 
 /// Where a job is in its life.
 #[derive(ToSchema)]

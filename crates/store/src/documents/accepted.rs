@@ -57,7 +57,8 @@ impl Documents {
     }
 
     /// Accepts a write, from when on no other may be made before it but those accepted earlier.
-    /// Enqueue its job next, in the group of its document, within a minute.
+    /// Enqueue its job next, in the group of its document, within
+    /// [`ENQUEUE_WINDOW`](super::ENQUEUE_WINDOW).
     ///
     /// # Errors
     /// [`DocumentError::IdempotencyKeyReused`], [`DocumentError::NoJsonModule`],
@@ -91,7 +92,7 @@ impl Documents {
     ///
     /// # Errors
     /// [`StoreError::Valkey`].
-    pub async fn let_go(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
+    pub async fn release(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
         let keys = Keys::new(service, id);
         let mut cmd = FUNCTIONS.let_go.command(&[&keys.accepted]);
         cmd.arg(token).arg(LET_GO_LIMIT);
