@@ -14,9 +14,8 @@ define('read', function(KEYS, ARGV)
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
   if made[1] then
-    local change = call('XRANGE', KEYS[2], made[1] .. '-0', made[1] .. '-0')[1]
     made[5] = made[5] or '}'
-    return {now, change and change[2][2] or '', 0, 0, made}
+    return {now, log.entry(KEYS[2], made[1]) or '', 0, 0, made}
   end
   if ARGV[1] == '' then
     if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end

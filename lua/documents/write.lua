@@ -43,10 +43,10 @@ define('write', function(KEYS, ARGV)
   local created = ARGV[3] == '' and now_text or ARGV[3]
   local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
   -- Changes of this revision or later ones are of another document, or of a past that the server has lost.
-  local is_new = not current or call('XRANGE', KEYS[2], revision .. '-0', '+', 'COUNT', 1)[1]
+  local is_new = not current or log.reaches(KEYS[2], revision)
   if #ARGV > 12 then need('JSON.NUMINCRBY', KEYS[1], '$', 0) end
   if is_new then need('UNLINK', KEYS[2]) end
-  need('XADD', KEYS[2], '*', 'document', '')
+  need('XADD', KEYS[2], '*', 'entry', '')
   for key = 1, 2 do
     if ARGV[6] == '' then need('PERSIST', KEYS[key]) else need('PEXPIREAT', KEYS[key], 0) end
   end
@@ -74,7 +74,7 @@ define('write', function(KEYS, ARGV)
   if is_new then call('UNLINK', KEYS[2]) end
   -- As many changes as make about 4 MiB, for a document as large as this one.
   local kept = math.max(8, math.min(1000, math.floor(4194304 / #json)))
-  call('XADD', KEYS[2], 'MAXLEN', '=', kept, revision .. '-0', 'document', json)
+  log.append(KEYS[2], revision, json, kept)
 
   for key = 1, 2 do
     if ARGV[6] == '' then call('PERSIST', KEYS[key]) else call('PEXPIREAT', KEYS[key], ARGV[6]) end

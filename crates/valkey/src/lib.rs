@@ -7,6 +7,7 @@ mod config;
 mod fault;
 mod hub;
 mod library;
+pub mod log;
 mod node;
 pub mod reach;
 mod server;

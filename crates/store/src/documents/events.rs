@@ -2,33 +2,23 @@
 
 use std::time::Duration;
 
+use sluice_valkey::log::SinceReply;
 use sluice_valkey::{Notice, Subscription};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::functions::FUNCTIONS;
 use super::keys::Keys;
-use super::{Document, DocumentError, Documents, Version};
+use super::{Changes, Document, DocumentError, Documents, Version};
 
 /// Changes read at once, which bounds an answer to as many times the size of a document.
 const CHUNK: usize = 8;
 /// What the script can count up; no document gets there.
 const MAX_REVISION: u64 = (1 << 53) - 2;
 
-/// What has become of a document since a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changes {
-    /// As it is; there was no revision to begin from.
-    Present(Document),
-    /// As each write left it, oldest first; empty when there was none, not always all of them.
-    Since(Vec<Document>),
-    /// As it is; what was in between is not known any more, or the revision is none of this
-    /// document.
-    Reset(Document),
-}
-
 impl Documents {
-    /// What has become of a document, deleted or not, since it was at the revision `after`.
+    /// What has happened to a document, deleted or not, since it was at the revision `after`: the
+    /// document as it is, or as each write left it.
     ///
     /// # Errors
     /// [`DocumentError::NotFound`], [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
@@ -40,26 +30,17 @@ impl Documents {
     ) -> Result<Changes, DocumentError> {
         self.check_module().await?;
         let keys = Keys::new(service, id);
-        let mut cmd = FUNCTIONS.changes.command(&[&keys.document, &keys.changes]);
+        let mut cmd = FUNCTIONS
+            .changes
+            .read_only_command(&[&keys.document, &keys.changes]);
         let text = |number: Option<u64>| number.map(|it| it.to_string()).unwrap_or_default();
         cmd.arg(text(after.map(|it| it.revision.min(MAX_REVISION))))
             .arg(CHUNK)
             .arg(text(after.and_then(|it| it.created_at)));
-        let mut answer: Vec<String> = FUNCTIONS.changes.run(&self.valkey, &cmd).await?;
-        let documents = answer.split_off(answer.len().min(1));
-        let mut documents: Vec<Document> = documents
-            .into_iter()
-            .map(Document::parse)
-            .collect::<Result<_, _>>()?;
-        match (answer.first().map(String::as_str), documents.pop()) {
-            (Some("present"), Some(document)) => Ok(Changes::Present(document)),
-            (Some("reset"), Some(document)) => Ok(Changes::Reset(document)),
-            (Some("changes"), last) => {
-                documents.extend(last);
-                Ok(Changes::Since(documents))
-            }
-            _ => Err(DocumentError::NotFound),
-        }
+        let SinceReply(since) = FUNCTIONS.changes.run(&self.valkey, &cmd).await?;
+        since
+            .ok_or(DocumentError::NotFound)?
+            .try_map(Document::parse, Document::parse)
     }
 
     /// Notifies when to look for changes of a document. Begin to watch before the first look, so

@@ -3,7 +3,7 @@
 
 crate::library::library! {
     "sluice_documents" from "../../../../lua/documents/" {
-        shared ["../need"],
+        shared ["../need", "../log"],
         files [
             "accept", "announce", "changes", "forget", "let_go", "read", "write",
         ],

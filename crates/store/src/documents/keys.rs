@@ -4,7 +4,7 @@
 //! | key after the tag | structure | TTL |
 //! |---|---|---|
 //! | `document` | JSON: the envelope `{"service","id","revision","data","createdAt","updatedAt"}`, with `deleted` and `expiresAt` when set | none; until `expiresAt`; the retention when deleted |
-//! | `changes` | stream: id `<revision>-0`, field `document`: the envelope as that write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
+//! | `changes` | log (`lua/log.lua`) whose offsets are revisions and whose epoch is `createdAt`: the envelope as each write left it; trimmed to 8 to 1,000 entries, about 4 MiB | as `document` |
 //! | `write:<token>` | hash of a write that was made: `revision`, `created` (its `createdAt`), `at` (its `updatedAt`), `rest` (its envelope from behind the times), `fingerprint` of its request | [`WRITE_TTL`], [`MADE_TTL`] for accepted writes, or [`IDEMPOTENCY_TTL`] for the caller's own keys |
 //! | `accepted` | sorted set of the tokens of accepted writes that were not made yet, by when they were accepted, in ms; below 0 when others need not wait for them any more | [`ACCEPTED_TTL`] after the last one |
 //! | `past` | string: the last revision of a document that ends some day or has ended; the next one of its id begins behind it | [`PAST_TTL`] after the end |

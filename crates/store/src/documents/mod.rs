@@ -31,19 +31,24 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::library::METRICS;
 use keys::Keys;
 use sluice_valkey::Valkey;
+use sluice_valkey::log::Since;
 
 pub use accepted::Accepted;
 pub use change::{Change, Expiry, ExpiryTime, Idempotency, Write};
 pub use condition::{Conditions, Tags};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
-pub use events::{Changes, Watcher};
+pub use events::Watcher;
 pub use index::{PARTS, Places};
 pub use keys::{ENQUEUE_WINDOW, IDEMPOTENCY_TTL};
 pub use list::DocumentPage;
 pub use mutation::Mutation;
 pub use purge::{PurgePlace, Purged};
 pub use version::{NoVersion, Version};
+
+/// What has happened to a document since a revision: the document as it is, or as each write left
+/// it.
+pub type Changes = Since<Document>;
 
 /// Longest name of a service, and longest id, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
