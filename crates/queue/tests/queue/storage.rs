@@ -1,4 +1,5 @@
 //! Typed tasks, as apalis' users push, handle and list them.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
