@@ -40,6 +40,7 @@ test-api: install install-schemathesis ## made-up requests against the API and t
 check: install-checkers ## formatting, lints, links of the documentation, dependencies
 	cargo fmt --all --check
 	@scripts/check-imports
+	@node scripts/stylua/format.mjs --check $(LUA)
 	.tools/bin/luacheck --quiet lua
 	.tools/bin/cargo-shear
 	.tools/bin/cargo-deny check bans licenses sources
@@ -49,7 +50,7 @@ check: install-checkers ## formatting, lints, links of the documentation, depend
 
 format: install-checkers ## Rust and Lua as `check` wants them
 	cargo fmt --all
-	node scripts/stylua/format.mjs $(LUA)
+	@node scripts/stylua/format.mjs $(LUA)
 
 audit: install-checkers ## known vulnerabilities of the dependencies
 	@scripts/audit
