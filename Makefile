@@ -1,9 +1,10 @@
-# Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way:
-# Valkey and its JSON module under .valkey/ of this project, other servers for `test-servers` under .servers/, and for the
-# tests Debian's Chromium.
+# Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way, below
+# this folder: Valkey and its JSON module into .valkey/, other servers for `test-servers` into .servers/, what `check` runs
+# into .tools/. For the tests Debian's Chromium is installed into the system, by root only.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak test-servers test-api test-connector bench check install install-browser install-connector install-schemathesis install-bullmq
+LUA = $(wildcard lua/*.lua lua/*/*.lua)
+.PHONY: help run test soak test-servers test-api test-connector bench check format audit install install-browser install-checkers install-connector install-schemathesis install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,16 +37,32 @@ test-api: install install-schemathesis ## made-up requests against the API and t
 	cargo build
 	@scripts/test-api
 
-check: ## formatting, lints and links of the documentation
+check: install-checkers ## formatting, lints, links of the documentation, dependencies
 	cargo fmt --all --check
+	@scripts/check-imports
+	@node scripts/stylua/format.mjs --check $(LUA)
+	.tools/bin/luacheck --quiet lua
+	.tools/bin/cargo-shear
+	.tools/bin/cargo-deny check bans licenses sources
+	@scripts/audit --if-reachable
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+format: install-checkers ## Rust and Lua as `check` wants them
+	cargo fmt --all
+	@node scripts/stylua/format.mjs $(LUA)
+
+audit: install-checkers ## known vulnerabilities of the dependencies
+	@scripts/audit
 
 install: ## Valkey and its JSON module into .valkey/, unless they are there
 	@scripts/install-valkey
 
 install-browser: ## a browser for the tests, unless there is one
 	@scripts/install-browser
+
+install-checkers: ## what `check` runs into .tools/, unless it is there
+	@scripts/install-checkers
 
 install-bullmq: ## BullMQ, which the queue is compared with
 	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \

@@ -5,7 +5,9 @@ local log = {}
 
 -- Whether a log has entries of an offset or later ones. Of a log that gets there only now these are of another epoch, or of
 -- a past that the server has lost.
-function log.reaches(key, offset) return redis.call('XRANGE', key, offset .. '-0', '+', 'COUNT', 1)[1] ~= nil end
+function log.reaches(key, offset)
+  return redis.call('XRANGE', key, offset .. '-0', '+', 'COUNT', 1)[1] ~= nil
+end
 
 -- Appends an entry, and keeps the last `most`. Costs O(entries that go).
 function log.append(key, offset, entry, most)
@@ -24,14 +26,15 @@ end
 --   {'reset', present()} when the log does not reach back to the reader's place, or that is of another epoch.
 -- `present` returns the state that the log has led to. A reader's offset or epoch is '' when it has none. Costs O(answer).
 function log.since(key, epoch, last, reader_epoch, reader_offset, most, present)
-  if reader_offset == '' then return {'present', present()} end
-  if reader_epoch ~= '' and reader_epoch ~= epoch then return {'reset', present()} end
-  if reader_offset == last then return {'since'} end
+  if reader_offset == '' then return { 'present', present() } end
+  if reader_epoch ~= '' and reader_epoch ~= epoch then return { 'reset', present() } end
+  if reader_offset == last then return { 'since' } end
   local next = string.format('%.0f-0', tonumber(reader_offset) + 1)
   local entries = redis.call('XRANGE', key, next, '+', 'COUNT', most)
-  if not entries[1] or entries[1][1] ~= next then return {'reset', present()} end
-  local answer = {'since'}
-  for place, entry in ipairs(entries) do answer[place + 1] = entry[2][2] end
+  if not entries[1] or entries[1][1] ~= next then return { 'reset', present() } end
+  local answer = { 'since' }
+  for place, entry in ipairs(entries) do
+    answer[place + 1] = entry[2][2]
+  end
   return answer
 end
-

@@ -14,7 +14,11 @@ define('open', function(KEYS, ARGV)
 
   local open = {}
   for _, session in ipairs(call('ZRANGE', KEYS[2], 0, -1)) do
-    if call('EXISTS', session) == 1 then open[#open + 1] = session else call('ZREM', KEYS[2], session) end
+    if call('EXISTS', session) == 1 then
+      open[#open + 1] = session
+    else
+      call('ZREM', KEYS[2], session)
+    end
   end
   for at = 1, #open - tonumber(ARGV[3]) do
     call('DEL', open[at])

@@ -16,18 +16,24 @@ define('amend', function(KEYS, ARGV)
   local call = redis.call
   -- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
   if call('EXISTS', unpack(KEYS, 9)) > 0 then
-    for change = 1, #KEYS - 8 do call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL') end
+    for change = 1, #KEYS - 8 do
+      call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL')
+    end
   end
   local info = call('HMGET', KEYS[1], 'complete', 'entries', 'skipped', 'bytes', 'as_of', 'parts')
-  local parts, single_parts = call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]), call('EXISTS', KEYS[6], KEYS[7], KEYS[8])
+  local parts, single_parts =
+    call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]), call('EXISTS', KEYS[6], KEYS[7], KEYS[8])
   local live, singles = info[6] and parts == tonumber(info[6]), single_parts == 3
   -- A set with a part missing (evicted) cannot be kept up to date.
-  if not live and (info[2] or parts > 0) then call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
+  if not live and (info[2] or parts > 0) then
+    call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  end
   if not singles and single_parts > 0 then call('UNLINK', KEYS[6], KEYS[7], KEYS[8]) end
-  if not live and not singles then return {0} end
+  if not live and not singles then return { 0 } end
 
   local complete, limit, as_of = info[1] == '1', tonumber(ARGV[1]), info[5] or '0'
-  local entries, skipped, bytes = tonumber(info[2] or 0), tonumber(info[3] or 0), tonumber(info[4] or 0)
+  local entries, skipped, bytes =
+    tonumber(info[2] or 0), tonumber(info[3] or 0), tonumber(info[4] or 0)
   local succeeds = ARGV[2] == '1'
   local touched, left = 0, {}
   -- Whether the set may have got a part that does not expire yet.
@@ -77,7 +83,9 @@ define('amend', function(KEYS, ARGV)
   local function amend_live(doc, id, json, ts)
     local stamp = call('HGET', KEYS[5], doc)
     -- It comes again, perhaps since the former caller did not come to ask who has the id now.
-    if json == '' and stamp and not after(ts, stamp) and call('HEXISTS', KEYS[2], id) == 1 then left[id] = true end
+    if json == '' and stamp and not after(ts, stamp) and call('HEXISTS', KEYS[2], id) == 1 then
+      left[id] = true
+    end
     if after(stamp or as_of, ts) then return end
     local known = call('HGET', KEYS[4], doc)
     local is_hidden = known and string.byte(known) == 0
@@ -117,17 +125,33 @@ define('amend', function(KEYS, ARGV)
     if live then amend_live(doc, id, json, ts) end
   end
 
-  local answer = {touched}
+  local answer = { touched }
   if live then
     local now = call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-    call('HSET', KEYS[1], 'complete', complete and 1 or 0, 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-      'parts', now)
+    call(
+      'HSET',
+      KEYS[1],
+      'complete',
+      complete and 1 or 0,
+      'entries',
+      entries,
+      'skipped',
+      skipped,
+      'bytes',
+      bytes,
+      'parts',
+      now
+    )
     if is_new_part or now ~= parts then
       -- It expires with the others.
       local ttl = call('PTTL', KEYS[1])
-      for part = 2, 5 do call('PEXPIRE', KEYS[part], ttl) end
+      for part = 2, 5 do
+        call('PEXPIRE', KEYS[part], ttl)
+      end
     end
-    for id in pairs(left) do answer[#answer + 1] = id end
+    for id in pairs(left) do
+      answer[#answer + 1] = id
+    end
   end
   return answer
 end)

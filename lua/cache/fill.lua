@@ -18,7 +18,7 @@ define('fill', function(KEYS, ARGV)
     for at = 10, #KEYS do
       if nonce == '' or call('GET', KEYS[at]) == nonce then call('DEL', KEYS[at]) end
     end
-    return {1}
+    return { 1 }
   end
   local time = call('TIME')
   local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -32,14 +32,18 @@ define('fill', function(KEYS, ARGV)
 
   -- Expired ones cost memory until they go: each call takes more of them away than it adds.
   local expired = call('ZRANGEBYSCORE', KEYS[8], '-inf', now_us, 'LIMIT', 0, 2 * #KEYS)
-  for _, id in ipairs(expired) do drop_single(id) end
+  for _, id in ipairs(expired) do
+    drop_single(id)
+  end
 
   -- A set with a part missing (evicted) cannot be kept up to date.
   local info = call('HMGET', KEYS[2], 'parts', 'as_of')
   if not info[1] or call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[1]) then
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
   end
-  if call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) < 3 then call('UNLINK', KEYS[7], KEYS[8], KEYS[9]) end
+  if call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) < 3 then
+    call('UNLINK', KEYS[7], KEYS[8], KEYS[9])
+  end
 
   local ttl_ms = math.ceil(tonumber(ARGV[2]) / 1000)
   local live_ttl = call('PTTL', KEYS[3])
@@ -73,7 +77,14 @@ define('fill', function(KEYS, ARGV)
       call('HSET', KEYS[3], id, json)
       call('HSET', KEYS[6], doc, since)
       call('PEXPIRE', KEYS[6], live_ttl)
-      call('HSET', KEYS[2], 'bytes', bytes, 'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
+      call(
+        'HSET',
+        KEYS[2],
+        'bytes',
+        bytes,
+        'parts',
+        call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+      )
       return nil
     end
     leave_live(id, old_length)
@@ -92,7 +103,11 @@ define('fill', function(KEYS, ARGV)
       local live_length = call('HSTRLEN', KEYS[3], id)
       local document = doc == '' and id or doc
       if live_length > 0 then
-        if since == '' then json = nil else json = refresh_live(id, document, json, live_length) end
+        if since == '' then
+          json = nil
+        else
+          json = refresh_live(id, document, json, live_length)
+        end
       end
       if json then
         drop_single(id)
@@ -106,6 +121,8 @@ define('fill', function(KEYS, ARGV)
       written = written + 1
     end
   end
-  for key = 7, 9 do call('PEXPIRE', KEYS[key], ttl_ms + 1000) end
-  return {0, written}
+  for key = 7, 9 do
+    call('PEXPIRE', KEYS[key], ttl_ms + 1000)
+  end
+  return { 0, written }
 end)

@@ -15,9 +15,25 @@ define('invalidate', function(KEYS, ARGV)
 
   -- No id is both in the live set and single, so that the sum counts distinct ids.
   local removed = call('ZCOUNT', KEYS[7], now_us, '+inf')
-  if call('EXISTS', KEYS[3]) == 1 then removed = removed + tonumber(call('HGET', KEYS[2], 'entries') or 0) end
-  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[10],
-    KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15])
+  if call('EXISTS', KEYS[3]) == 1 then
+    removed = removed + tonumber(call('HGET', KEYS[2], 'entries') or 0)
+  end
+  call(
+    'UNLINK',
+    KEYS[2],
+    KEYS[3],
+    KEYS[4],
+    KEYS[5],
+    KEYS[6],
+    KEYS[7],
+    KEYS[8],
+    KEYS[10],
+    KEYS[11],
+    KEYS[12],
+    KEYS[13],
+    KEYS[14],
+    KEYS[15]
+  )
   if ARGV[3] == '1' then call('UNLINK', KEYS[9]) end
 
   -- The time as epoch: it does not repeat even when the key expires in between.

@@ -14,10 +14,14 @@ define('list', function(KEYS, ARGV)
   local limit, phase, position = tonumber(ARGV[1]), ARGV[2], ARGV[3]
   local info = call('HMGET', KEYS[2], 'generation', 'entries', 'parts')
   -- A set with a part missing (evicted) is none.
-  if info[3] and call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[3]) then info = {} end
+  if info[3] and call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[3]) then
+    info = {}
+  end
   local live, singles = info[3], call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) == 3
   local epoch, generation = call('HGET', KEYS[1], 'value') or '0', info[1] or '0'
-  if ARGV[4] ~= '' and (ARGV[4] ~= epoch or ARGV[5] ~= generation) then return {1, 0, 0, 0, '', 0, {}} end
+  if ARGV[4] ~= '' and (ARGV[4] ~= epoch or ARGV[5] ~= generation) then
+    return { 1, 0, 0, 0, '', 0, {} }
+  end
   local time = call('TIME')
   local now_us = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
   local total = tonumber(info[2] or 0) + (singles and call('ZCOUNT', KEYS[8], now_us, '+inf') or 0)
@@ -28,7 +32,9 @@ define('list', function(KEYS, ARGV)
     bytes = bytes + #json
   end
 
-  if phase == 'live' and not live then phase, position = 'single', now_us end
+  if phase == 'live' and not live then
+    phase, position = 'single', now_us
+  end
   if phase == 'live' then
     local index, rounds = tonumber(position), 0
     while #page < limit and bytes < most_bytes and rounds < 10 do
@@ -44,7 +50,9 @@ define('list', function(KEYS, ARGV)
       if #ids < wanted then break end
     end
     position = tostring(index)
-    if index >= call('LLEN', KEYS[4]) then phase, position = 'single', now_us end
+    if index >= call('LLEN', KEYS[4]) then
+      phase, position = 'single', now_us
+    end
   end
 
   if phase == 'single' then
@@ -53,7 +61,8 @@ define('list', function(KEYS, ARGV)
     local wanted = singles and bytes < most_bytes and limit - #page or 0
     local found = {}
     if wanted > 0 then
-      found = call('ZRANGEBYSCORE', KEYS[8], '(' .. position, '+inf', 'WITHSCORES', 'LIMIT', 0, wanted)
+      found =
+        call('ZRANGEBYSCORE', KEYS[8], '(' .. position, '+inf', 'WITHSCORES', 'LIMIT', 0, wanted)
     end
     for at = 1, #found, 2 do
       if bytes >= most_bytes then break end
@@ -63,5 +72,5 @@ define('list', function(KEYS, ARGV)
     end
     if not singles or call('ZCOUNT', KEYS[8], '(' .. position, '+inf') == 0 then phase = '' end
   end
-  return {0, tonumber(epoch), tonumber(generation), total, phase, position, page}
+  return { 0, tonumber(epoch), tonumber(generation), total, phase, position, page }
 end, { 'no-writes' })

@@ -6,5 +6,5 @@
 
 define('parts', function(KEYS)
   local parts = redis.call('HGET', KEYS[1], 'parts')
-  return {tonumber(parts or -1), redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5])}
+  return { tonumber(parts or -1), redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) }
 end, { 'no-writes' })

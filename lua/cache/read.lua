@@ -14,18 +14,22 @@ local function read(KEYS, ARGV, takes_lease)
   local json = call('HGET', KEYS[3], ARGV[1])
   if json and json ~= '' then
     local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
-    if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then return {epoch, 1, json} end
+    if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then
+      return { epoch, 1, json }
+    end
   end
   json = call('HGET', KEYS[7], ARGV[1])
   if json and call('EXISTS', KEYS[9]) == 1 then
     local time = call('TIME')
     local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
-    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return {epoch, 2, json} end
+    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return { epoch, 2, json } end
   end
-  if not takes_lease then return {epoch, 0, 0} end
+  if not takes_lease then return { epoch, 0, 0 } end
   -- The nonce lets a repeated call see that the lease is its own.
-  if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then return {epoch, 0, 1} end
-  return {epoch, 0, 0}
+  if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then
+    return { epoch, 0, 1 }
+  end
+  return { epoch, 0, 0 }
 end
 
 define('read', function(KEYS, ARGV) return read(KEYS, ARGV, true) end)

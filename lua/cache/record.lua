@@ -16,7 +16,9 @@ define('record', function(KEYS, ARGV)
   for at = 5, #ARGV, 2 do
     local score = now + math.log(tonumber(ARGV[at + 1])) / math.log(2)
     local old = tonumber(call('ZSCORE', KEYS[2], ARGV[at]) or nil)
-    if old then score = math.max(score, old) + math.log(1 + 2 ^ -math.abs(score - old)) / math.log(2) end
+    if old then
+      score = math.max(score, old) + math.log(1 + 2 ^ -math.abs(score - old)) / math.log(2)
+    end
     call('ZADD', KEYS[2], string.format('%.17g', score), ARGV[at])
   end
   -- One whose limit was lowered shrinks in steps: others wait for as long as that takes.

@@ -44,4 +44,3 @@ local function gives_way(entries, docs, id, doc, json)
   if type(holder._id) == 'string' then redis.call('HSET', docs, holder._id, HIDDEN .. id) end
   return false, true
 end
-

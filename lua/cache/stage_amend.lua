@@ -10,17 +10,28 @@
 
 define('stage_amend', function(KEYS, ARGV)
   local call = redis.call
-  local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+  local info = call(
+    'HMGET',
+    KEYS[2],
+    'token',
+    'parts',
+    'limit',
+    'policy',
+    'entries',
+    'skipped',
+    'bytes',
+    'refused'
+  )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-  if info[1] ~= ARGV[1] then return {3} end
+  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
+  if info[1] ~= ARGV[1] then return { 3 } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return {3}
+    return { 3 }
   end
   local limit = tonumber(info[3])
-  if info[8] then return {2, limit} end
+  if info[8] then return { 2, limit } end
   local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
   -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
@@ -51,7 +62,9 @@ define('stage_amend', function(KEYS, ARGV)
     local was_skipped = not is_hidden and forget_skip(held)
     if (there or was_skipped) and not stays then left[held] = true end
     local gives, is_taken = false, false
-    if json ~= '' and not stays then gives, is_taken = gives_way(KEYS[3], KEYS[5], id, doc, json) end
+    if json ~= '' and not stays then
+      gives, is_taken = gives_way(KEYS[3], KEYS[5], id, doc, json)
+    end
     if json == '' then
       call('HDEL', KEYS[5], doc)
     elseif not gives then
@@ -66,21 +79,39 @@ define('stage_amend', function(KEYS, ARGV)
       elseif wanted and info[4] == 'refuse' then
         call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
         call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return {2, limit}
+        return { 2, limit }
       elseif wanted or was_skipped then
         call('SADD', KEYS[6], id)
         skipped = skipped + 1
       end
       if wanted or was_skipped then
-        if doc == id then call('HDEL', KEYS[5], doc) else call('HSET', KEYS[5], doc, id) end
+        if doc == id then
+          call('HDEL', KEYS[5], doc)
+        else
+          call('HSET', KEYS[5], doc, id)
+        end
       end
     end
   end
 
-  call('HSET', KEYS[2], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-    'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
-  for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
-  local answer = {0, entries, skipped, bytes}
-  for id in pairs(left) do answer[#answer + 1] = id end
+  call(
+    'HSET',
+    KEYS[2],
+    'entries',
+    entries,
+    'skipped',
+    skipped,
+    'bytes',
+    bytes,
+    'parts',
+    call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  )
+  for at = 2, 6 do
+    call('PEXPIRE', KEYS[at], ARGV[4])
+  end
+  local answer = { 0, entries, skipped, bytes }
+  for id in pairs(left) do
+    answer[#answer + 1] = id
+  end
   return answer
 end)

@@ -13,21 +13,23 @@ define('stage_commit', function(KEYS, ARGV)
   local call = redis.call
   local live = call('HMGET', KEYS[7], 'token', 'entries', 'skipped', 'bytes', 'generation')
   if live[1] == ARGV[1] then
-    return {0, tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5])}
+    return { 0, tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5]) }
   end
-  local info = call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'refused', 'entries', 'skipped', 'bytes')
+  local info =
+    call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'refused', 'entries', 'skipped', 'bytes')
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-  if info[1] ~= ARGV[1] then return {3} end
+  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
+  if info[1] ~= ARGV[1] then return { 3 } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return {3}
+    return { 3 }
   end
-  local limit, entries, skipped, bytes = tonumber(info[3]), tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
+  local limit, entries, skipped, bytes =
+    tonumber(info[3]), tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
   if info[4] or bytes > limit then
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return {2, limit}
+    return { 2, limit }
   end
 
   local time = call('TIME')
@@ -44,11 +46,31 @@ define('stage_commit', function(KEYS, ARGV)
       call('PEXPIREAT', KEYS[part + 5], expires_at)
     end
   end
-  call('HSET', KEYS[7], 'token', ARGV[1], 'kind', ARGV[3], 'complete', (ARGV[4] == '1' and skipped == 0) and 1 or 0,
-    'entries', entries, 'skipped', skipped, 'bytes', bytes, 'as_of', ARGV[6],
-    'parts', call('EXISTS', KEYS[8], KEYS[9], KEYS[10]),
-    'generation', string.format('%.0f', generation), 'committed_at', string.format('%.0f', math.floor(now_us / 1000)))
+  call(
+    'HSET',
+    KEYS[7],
+    'token',
+    ARGV[1],
+    'kind',
+    ARGV[3],
+    'complete',
+    (ARGV[4] == '1' and skipped == 0) and 1 or 0,
+    'entries',
+    entries,
+    'skipped',
+    skipped,
+    'bytes',
+    bytes,
+    'as_of',
+    ARGV[6],
+    'parts',
+    call('EXISTS', KEYS[8], KEYS[9], KEYS[10]),
+    'generation',
+    string.format('%.0f', generation),
+    'committed_at',
+    string.format('%.0f', math.floor(now_us / 1000))
+  )
   call('PEXPIREAT', KEYS[7], expires_at)
   call('UNLINK', KEYS[2], KEYS[6])
-  return {0, entries, skipped, bytes, generation}
+  return { 0, entries, skipped, bytes, generation }
 end)

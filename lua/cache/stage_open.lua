@@ -9,11 +9,29 @@
 define('stage_open', function(KEYS, ARGV)
   local call = redis.call
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-  if call('HGET', KEYS[2], 'token') == ARGV[1] then return {0} end
+  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
+  if call('HGET', KEYS[2], 'token') == ARGV[1] then return { 0 } end
   call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  call('HSET', KEYS[2], 'token', ARGV[1], 'seq', 0, 'limit', ARGV[3], 'policy', ARGV[4],
-    'entries', 0, 'skipped', 0, 'bytes', 0, 'parts', 0)
+  call(
+    'HSET',
+    KEYS[2],
+    'token',
+    ARGV[1],
+    'seq',
+    0,
+    'limit',
+    ARGV[3],
+    'policy',
+    ARGV[4],
+    'entries',
+    0,
+    'skipped',
+    0,
+    'bytes',
+    0,
+    'parts',
+    0
+  )
   call('PEXPIRE', KEYS[2], ARGV[5])
-  return {0}
+  return { 0 }
 end)

@@ -9,26 +9,42 @@
 
 define('stage_push', function(KEYS, ARGV)
   local call = redis.call
-  local info = call('HMGET', KEYS[2], 'token', 'parts', 'seq', 'limit', 'policy', 'entries', 'skipped', 'bytes', 'refused')
+  local info = call(
+    'HMGET',
+    KEYS[2],
+    'token',
+    'parts',
+    'seq',
+    'limit',
+    'policy',
+    'entries',
+    'skipped',
+    'bytes',
+    'refused'
+  )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return {tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3} end
-  if info[1] ~= ARGV[1] then return {3} end
+  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
+  if info[1] ~= ARGV[1] then return { 3 } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return {3}
+    return { 3 }
   end
   local limit = tonumber(info[4])
-  if info[9] then return {2, limit} end
+  if info[9] then return { 2, limit } end
   local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
-  if tonumber(info[3]) >= tonumber(ARGV[3]) then return {0, entries, skipped, bytes} end
+  if tonumber(info[3]) >= tonumber(ARGV[3]) then return { 0, entries, skipped, bytes } end
 
   local fields, ids, docs, taken = {}, {}, {}, {}
   local pairs_end, docs_end = 0, 0
   for at = 5, #ARGV, 3 do
     local id, doc, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a removed entry back.
-    if not taken[id] and call('HEXISTS', KEYS[3], id) == 0 and (skipped == 0 or call('SISMEMBER', KEYS[6], id) == 0) then
+    if
+      not taken[id]
+      and call('HEXISTS', KEYS[3], id) == 0
+      and (skipped == 0 or call('SISMEMBER', KEYS[6], id) == 0)
+    then
       local size = #id + #json
       if #json > 0 and bytes + size <= limit then
         bytes = bytes + size
@@ -43,7 +59,7 @@ define('stage_push', function(KEYS, ARGV)
       else
         call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
         call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return {2, limit}
+        return { 2, limit }
       end
       if doc ~= '' then
         docs[docs_end + 1], docs[docs_end + 2] = doc, id
@@ -61,8 +77,22 @@ define('stage_push', function(KEYS, ARGV)
     call('RPUSH', KEYS[4], unpack(ids))
   end
   if docs_end > 0 then call('HSET', KEYS[5], unpack(docs)) end
-  call('HSET', KEYS[2], 'seq', ARGV[3], 'entries', entries, 'skipped', skipped, 'bytes', bytes,
-    'parts', call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]))
-  for at = 2, 6 do call('PEXPIRE', KEYS[at], ARGV[4]) end
-  return {0, entries, skipped, bytes}
+  call(
+    'HSET',
+    KEYS[2],
+    'seq',
+    ARGV[3],
+    'entries',
+    entries,
+    'skipped',
+    skipped,
+    'bytes',
+    bytes,
+    'parts',
+    call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  )
+  for at = 2, 6 do
+    call('PEXPIRE', KEYS[at], ARGV[4])
+  end
+  return { 0, entries, skipped, bytes }
 end)

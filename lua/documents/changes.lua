@@ -8,8 +8,16 @@
 define('changes', function(KEYS, ARGV)
   local call = redis.call
   local current = call('JSON.GET', KEYS[1], '.revision')
-  if not current then return {'gone'} end
+  if not current then return { 'gone' } end
   -- The log of another document with the same id has another epoch.
   local epoch = ARGV[3] == '' and '' or call('JSON.GET', KEYS[1], '.createdAt')
-  return log.since(KEYS[2], epoch, current, ARGV[3], ARGV[1], ARGV[2], function() return call('JSON.GET', KEYS[1]) end)
+  return log.since(
+    KEYS[2],
+    epoch,
+    current,
+    ARGV[3],
+    ARGV[1],
+    ARGV[2],
+    function() return call('JSON.GET', KEYS[1]) end
+  )
 end, { 'no-writes' })

@@ -9,7 +9,9 @@ define('forget', function(KEYS, ARGV)
   local call = redis.call
   local forgotten = 0
   for at = 1, #ARGV, 2 do
-    if call('ZSCORE', KEYS[1], ARGV[at]) == ARGV[at + 1] then forgotten = forgotten + call('ZREM', KEYS[1], ARGV[at]) end
+    if call('ZSCORE', KEYS[1], ARGV[at]) == ARGV[at + 1] then
+      forgotten = forgotten + call('ZREM', KEYS[1], ARGV[at])
+    end
   end
   return forgotten
 end, { 'allow-oom' })

@@ -15,10 +15,10 @@ define('read', function(KEYS, ARGV)
   local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
   if made[1] then
     made[5] = made[5] or '}'
-    return {now, log.entry(KEYS[2], made[1]) or '', 0, 0, made}
+    return { now, log.entry(KEYS[2], made[1]) or '', 0, 0, made }
   end
   if ARGV[1] == '' then
-    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { now, '', 1, 0, {} } end
   else
     -- The jobs of one document run in the order in which they were enqueued, soon after they were accepted. So whatever was
     -- accepted longer than ARGV[2] before this write has ended, was cancelled, or never became a job: nobody need wait for it.
@@ -28,5 +28,5 @@ define('read', function(KEYS, ARGV)
     end
   end
   local json = call('JSON.GET', KEYS[1])
-  return {now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {}}
+  return { now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {} }
 end)

@@ -18,27 +18,28 @@
 define('write', function(KEYS, ARGV)
   local call = redis.call
   local made = call('HGET', KEYS[3], 'fingerprint')
-  if made then return {made == ARGV[8] and 4 or 2, 0, 0, ''} end
+  if made then return { made == ARGV[8] and 4 or 2, 0, 0, '' } end
   if ARGV[10] == '' then
-    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {3, 0, 0, ''} end
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { 3, 0, 0, '' } end
   elseif not call('ZSCORE', KEYS[4], ARGV[10]) then
-    return {3, 0, 0, ''}
+    return { 3, 0, 0, '' }
   end
   local current = call('JSON.GET', KEYS[1], '.revision')
   if current then
     -- The former one may be gone and another of its revision be there.
     local is_former = current == ARGV[1] and call('JSON.GET', KEYS[1], '.createdAt') == ARGV[3]
-    if not is_former then return {0, 0, 0, ''} end
+    if not is_former then return { 0, 0, 0, '' } end
   else
     local past = call('GET', KEYS[5])
     -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
     local begin = past and tonumber(past) + 1 or 0
-    if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return {0, 0, 0, ''} end
+    if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return { 0, 0, 0, '' } end
   end
 
   local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
   local time = call('TIME')
-  local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
+  local now =
+    math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
   local now_text = string.format('%.0f', now)
   local created = ARGV[3] == '' and now_text or ARGV[3]
   local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
@@ -48,7 +49,11 @@ define('write', function(KEYS, ARGV)
   if is_new then need('UNLINK', KEYS[2]) end
   need('XADD', KEYS[2], '*', 'entry', '')
   for key = 1, 2 do
-    if ARGV[6] == '' then need('PERSIST', KEYS[key]) else need('PEXPIREAT', KEYS[key], 0) end
+    if ARGV[6] == '' then
+      need('PERSIST', KEYS[key])
+    else
+      need('PEXPIREAT', KEYS[key], 0)
+    end
   end
   if ARGV[11] ~= '' then need('SET', KEYS[5], '') end
   need('HSET', KEYS[3], 'revision', '')
@@ -77,11 +82,28 @@ define('write', function(KEYS, ARGV)
   log.append(KEYS[2], revision, json, kept)
 
   for key = 1, 2 do
-    if ARGV[6] == '' then call('PERSIST', KEYS[key]) else call('PEXPIREAT', KEYS[key], ARGV[6]) end
+    if ARGV[6] == '' then
+      call('PERSIST', KEYS[key])
+    else
+      call('PEXPIREAT', KEYS[key], ARGV[6])
+    end
   end
   if ARGV[11] ~= '' then call('SET', KEYS[5], revision, 'PXAT', ARGV[11]) end
-  call('HSET', KEYS[3], 'revision', revision, 'created', created, 'at', now_text, 'rest', ARGV[5], 'fingerprint', ARGV[8])
+  call(
+    'HSET',
+    KEYS[3],
+    'revision',
+    revision,
+    'created',
+    created,
+    'at',
+    now_text,
+    'rest',
+    ARGV[5],
+    'fingerprint',
+    ARGV[8]
+  )
   call('PEXPIRE', KEYS[3], ARGV[9])
   if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
-  return {1, tonumber(created), now, kept_json}
+  return { 1, tonumber(created), now, kept_json }
 end)

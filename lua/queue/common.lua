@@ -13,9 +13,7 @@ local function party_of(id)
 end
 
 -- Who has a place of a user, under a limit per user and without one.
-local function places_of(user)
-  return root .. (user_limit() and 'places:' or 'turns:') .. user
-end
+local function places_of(user) return root .. (user_limit() and 'places:' or 'turns:') .. user end
 
 -- Users take turns: of each, only so many jobs have a place. Without a limit per user that is one of TURN places in line, which
 -- a job gives up as it starts, and only jobs of the usual priority need one, so that no job waits for one behind it. Under a limit
@@ -128,7 +126,8 @@ local function give_up_place(id)
   local user = party_of(id)
   if not user then return end
   -- The other kind of place is from before a limit was set or taken away.
-  local given_up = call('SREM', root .. 'turns:' .. user, id) + call('SREM', root .. 'places:' .. user, id)
+  local given_up = call('SREM', root .. 'turns:' .. user, id)
+    + call('SREM', root .. 'places:' .. user, id)
   if given_up > 0 then admit(user) end
 end
 
@@ -244,7 +243,9 @@ end
 local function add_answer(answers, count, answer, usual)
   if answer ~= usual and not answers then
     answers = {}
-    for i = 1, count - 1 do answers[i] = usual end
+    for i = 1, count - 1 do
+      answers[i] = usual
+    end
   end
   if answers then answers[count] = answer end
   return answers

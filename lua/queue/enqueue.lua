@@ -22,7 +22,13 @@
 
 -- Not fields, but what is to be done.
 local INSTRUCTIONS = {
-  delay = true, run_at = true, idempotency = true, fingerprint = true, period = true, on_end = true, on_success = true,
+  delay = true,
+  run_at = true,
+  idempotency = true,
+  fingerprint = true,
+  period = true,
+  on_end = true,
+  on_success = true,
 }
 
 -- Of the run at hand: score and id of those that join the line together, at the end, and how many values that are. The table
@@ -38,7 +44,9 @@ end
 
 -- Notes until when some job has to be kept: until then forgetting must look.
 local function note_kept(until_ms)
-  if until_ms > tonumber(meta(KEPT_UNTIL) or 0) then note_meta(KEPT_UNTIL, 'kept_until', until_ms) end
+  if until_ms > tonumber(meta(KEPT_UNTIL) or 0) then
+    note_meta(KEPT_UNTIL, 'kept_until', until_ms)
+  end
 end
 
 -- Sees to it that a job is kept until then at least, also after it has ended.
@@ -85,7 +93,9 @@ end
 
 -- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why that cannot be, or none.
 local function link(id, options)
-  if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then return { 'skipped', '' } end
+  if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then
+    return { 'skipped', '' }
+  end
   local batch = options.batch or options.callback_of
   if not batch then return end
   local key = root .. 'batch:' .. batch

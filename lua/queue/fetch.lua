@@ -67,7 +67,18 @@ local function rescue(losses)
   for _, id in ipairs(due('running')) do
     local key = root .. 'job:' .. id
     local job = fields(
-      id, 'priority', 'seat', 'group', 'unique', 'batch', 'next', 'max_attempts', 'cancel', 'run', 'losses')
+      id,
+      'priority',
+      'seat',
+      'group',
+      'unique',
+      'batch',
+      'next',
+      'max_attempts',
+      'cancel',
+      'run',
+      'losses'
+    )
     local runs = state_of(id) == 'running'
     call('ZREM', root .. 'running', id)
     if runs then
@@ -76,7 +87,9 @@ local function rescue(losses)
       local lost = number(job[10], 0) + 1
       call('HSET', key, 'losses', lost)
       local worker = string.match(job[9] or '', '/.-/(.*)') or '?'
-      local last = lost >= losses and string.format('; it lost %d in a row, and probably ends its workers', lost) or ''
+      local last = lost >= losses
+          and string.format('; it lost %d in a row, and probably ends its workers', lost)
+        or ''
       note(id, attempts, 'the lease of worker ' .. worker .. ' ran out' .. last)
       if job[8] then
         conclude(id, 'cancelled', job[3], job[4], job[5], job[6])
@@ -97,8 +110,12 @@ local function let_go_on(user_rate)
   for _, user in ipairs(due('throttled_users')) do
     local line = root .. 'throttled:' .. user
     local may, next_at = CHUNK, now
-    if user_rate then may, next_at = allowance(user_rate, user) end
-    if may > CHUNK then may, next_at = CHUNK, now end
+    if user_rate then
+      may, next_at = allowance(user_rate, user)
+    end
+    if may > CHUNK then
+      may, next_at = CHUNK, now
+    end
     call('ZREM', root .. 'throttled_users', user)
     local ids = may > 0 and call('ZPOPMIN', line, may) or {}
     for i = 1, #ids, 2 do
@@ -112,7 +129,9 @@ end
 
 -- What an older worker set aside goes back to its place.
 local function bring_back(version, count)
-  for _, id in ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, count)) do
+  for _, id in
+    ipairs(call('ZRANGE', root .. 'newer', '-inf', version, 'BYSCORE', 'LIMIT', 0, count))
+  do
     local job = fields(id, 'priority', 'seat')
     call('ZREM', root .. 'newer', id)
     if job[2] then offer(id, job[1], job[2]) end
@@ -137,7 +156,9 @@ local function damage(job, more)
   if not job[2] or string.find(job[2], '%D') then return 'its field seat is not a number' end
   if more == PLAIN then return nil end
   for _, name in ipairs(NUMBERS) do
-    if more[name] and not number(more[name]) then return 'its field ' .. name .. ' is not a number' end
+    if more[name] and not number(more[name]) then
+      return 'its field ' .. name .. ' is not a number'
+    end
   end
 end
 
@@ -210,7 +231,9 @@ local function lease_next(want, version, run, lease, rate, user_rate)
   if count > 0 then
     call('ZADD', root .. 'running', unpack(leased))
     if rate then spend(rate, nil, started) end
-    for i = 1, is_watched() and count or 0 do moved[#moved + 1] = started[i] end
+    for i = 1, is_watched() and count or 0 do
+      moved[#moved + 1] = started[i]
+    end
   end
   return rows, count, newer, throttled, aside, damaged
 end
@@ -237,8 +260,11 @@ end
 
 -- No lease is longer than the longest that any worker of the queue asks for.
 local function cut_leases(longest)
-  local long = call('ZRANGE', root .. 'running', '(' .. now + longest, '+inf', 'BYSCORE', 'LIMIT', 0, CHUNK)
-  for _, id in ipairs(long) do call('ZADD', root .. 'running', now + longest, id) end
+  local long =
+    call('ZRANGE', root .. 'running', '(' .. now + longest, '+inf', 'BYSCORE', 'LIMIT', 0, CHUNK)
+  for _, id in ipairs(long) do
+    call('ZADD', root .. 'running', now + longest, id)
+  end
 end
 
 define('fetch', function(ARGV)
@@ -247,8 +273,21 @@ define('fetch', function(ARGV)
   local run = string.format('%.0f/%s/%s', now, token, worker)
 
   known = call(
-    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at',
-    'watched_until', 'fetched_at', 'rescue_after', 'paused_at', 'reconciled_at', 'lease')
+    'HMGET',
+    root .. 'meta',
+    'limit',
+    'user_limit',
+    'rate',
+    'user_rate',
+    'kept_until',
+    'next_at',
+    'watched_until',
+    'fetched_at',
+    'rescue_after',
+    'paused_at',
+    'reconciled_at',
+    'lease'
+  )
   local limit, rate, next_at = tonumber(known[LIMIT]), known[RATE], number(known[NEXT_AT])
   local throttled_ever = known[USER_RATE]
   local user_rate = throttled_ever ~= '0' and throttled_ever
@@ -284,12 +323,16 @@ define('fetch', function(ARGV)
   local rescued, buried, mended = 0, 0, 0
   if looks then
     promote()
-    if now >= rescue_after then rescued, buried = rescue(losses) end
+    if now >= rescue_after then
+      rescued, buried = rescue(losses)
+    end
     if throttled_ever then let_go_on(user_rate) end
   end
   if keeps_house then
     call('ZREMRANGEBYSCORE', root .. 'workers', '-inf', now - 10 * WORKER_MS)
-    for state in pairs(KEEP) do trim(state) end
+    for state in pairs(KEEP) do
+      trim(state)
+    end
     cut_leases(longest)
     mended = reconcile(lease)
   end
@@ -303,14 +346,21 @@ define('fetch', function(ARGV)
   local next_start
   if rate and want > 0 then
     local may, later = allowance(rate)
-    if may < want then want, next_start = may, later end
+    if may < want then
+      want, next_start = may, later
+    end
   end
   if want > 0 then bring_back(version, want) end
-  local rows, count, newer, throttled, aside, damaged = lease_next(want, version, run, lease, rate, user_rate)
+  local rows, count, newer, throttled, aside, damaged =
+    lease_next(want, version, run, lease, rate, user_rate)
 
   -- When to look for what falls due. Throttling may have brought it forward.
   if looks then
-    next_at = math.min(first_of('scheduled'), first_of('retrying'), math.max(first_of('running'), rescue_after))
+    next_at = math.min(
+      first_of('scheduled'),
+      first_of('retrying'),
+      math.max(first_of('running'), rescue_after)
+    )
     if throttled_ever then next_at = math.min(next_at, first_of('throttled_users')) end
   else
     next_at = number(known[NEXT_AT], NEVER)
@@ -319,12 +369,15 @@ define('fetch', function(ARGV)
   if next_at ~= tonumber(known[NEXT_AT]) then note_meta(NEXT_AT, 'next_at', next_at) end
 
   local look_again = next_at
-  if next_start and call('ZCARD', root .. 'available') > 0 then look_again = math.min(look_again, next_start) end
+  if next_start and call('ZCARD', root .. 'available') > 0 then
+    look_again = math.min(look_again, next_start)
+  end
   -- This worker has more to look through, behind what it set aside.
   if count < want and aside >= CHUNK then look_again = now end
 
   -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
-  wake = newer > 0 or (throttled > 0 and count == want)
+  wake = newer > 0
+    or (throttled > 0 and count == want)
     or ((wake or offered) and not paused and call('ZCARD', root .. 'available') > 0)
   offered = false
   announce()

@@ -18,7 +18,7 @@
 -- Cost     O(log n) for each run
 
 -- Of the run at hand:
-local stopped   -- jobs that do not run any more
+local stopped -- jobs that do not run any more
 local completed -- of these: now and id of each that is completed
 
 local WANTED = { letters = 'gqancs' }

@@ -8,25 +8,41 @@ local NEVER = 9007199254740992 -- 2^53, as a time
 
 -- The sets that jobs are listed in, and the states that a job may be in.
 local LISTS = {
-  'held', 'newer', 'crowded', 'throttled', 'available', 'waiting', 'scheduled', 'retrying', 'running', 'completed', 'cancelled',
+  'held',
+  'newer',
+  'crowded',
+  'throttled',
+  'available',
+  'waiting',
+  'scheduled',
+  'retrying',
+  'running',
+  'completed',
+  'cancelled',
   'dead',
 }
 local STATES = {
-  waiting = true, scheduled = true, available = true, running = true, retrying = true, completed = true, cancelled = true,
+  waiting = true,
+  scheduled = true,
+  available = true,
+  running = true,
+  retrying = true,
+  completed = true,
+  cancelled = true,
   dead = true,
 }
 
 -- Of the run at hand:
-local call      -- redis.call, which is not there yet when the library is loaded
-local try       -- redis.pcall, likewise
+local call -- redis.call, which is not there yet when the library is loaded
+local try -- redis.pcall, likewise
 local root
 local now, now_us -- in ms, and in µs
-local wake      -- whether workers have something new to look for
-local offered   -- whether they have because the line was empty
+local wake -- whether workers have something new to look for
+local offered -- whether they have because the line was empty
 local moved = {} -- jobs whose state changed, for whoever watches any
 local ended = {} -- those among them that ended or are gone, also for whoever waits for them
-local done = {}  -- those that completed with nothing to be read
-local known     -- what was read of `meta`
+local done = {} -- those that completed with nothing to be read
+local known -- what was read of `meta`
 
 local function begin(keys)
   call, try, root = redis.call, redis.pcall, keys[1]
@@ -65,18 +81,25 @@ local function next_seat()
 end
 
 -- When a place was given out, in ms.
-local function time_of(seat)
-  return SEATS_SINCE + math.floor(number(seat, 0) / 1000)
-end
+local function time_of(seat) return SEATS_SINCE + math.floor(number(seat, 0) / 1000) end
 
 -- What most functions need of `meta`, read at most once: the limits of all jobs and of each user's, and their rates (false
 -- means none, 0 that there was one); until when some job is kept; when the next one falls due; until when somebody watches.
 local LIMIT, USER_LIMIT, RATE, USER_RATE, KEPT_UNTIL, NEXT_AT, WATCHED_UNTIL = 1, 2, 3, 4, 5, 6, 7
 
 local function meta(which)
-  known = known or call(
-    'HMGET', root .. 'meta', 'limit', 'user_limit', 'rate', 'user_rate', 'kept_until', 'next_at',
-    'watched_until')
+  known = known
+    or call(
+      'HMGET',
+      root .. 'meta',
+      'limit',
+      'user_limit',
+      'rate',
+      'user_rate',
+      'kept_until',
+      'next_at',
+      'watched_until'
+    )
   return known[which]
 end
 
@@ -88,7 +111,11 @@ end
 -- Sets what bounds all jobs and what bounds each user's, '' none. The latter is not deleted, for by it jobs may be set aside
 -- that still have places to give up.
 local function set_bounds(name, all, of_each)
-  if all == '' then call('HDEL', root .. 'meta', name) else call('HSET', root .. 'meta', name, all) end
+  if all == '' then
+    call('HDEL', root .. 'meta', name)
+  else
+    call('HSET', root .. 'meta', name, all)
+  end
   if of_each ~= '' then
     call('HSET', root .. 'meta', 'user_' .. name, of_each)
   elseif call('HEXISTS', root .. 'meta', 'user_' .. name) == 1 then
@@ -115,7 +142,10 @@ local function read_more(key, has, wanted)
   if not names then
     names = {}
     for letter, name in pairs(FIELDS) do
-      if string.find(wanted.letters, letter, 1, true) and (has == '*' or string.find(has, letter, 1, true)) then
+      if
+        string.find(wanted.letters, letter, 1, true)
+        and (has == '*' or string.find(has, letter, 1, true))
+      then
         names[#names + 1] = name
       end
     end
@@ -137,9 +167,7 @@ local function state_of(id)
 end
 
 -- Whether a run still holds the lease of a job, whose fields run, state and finished_at are given.
-local function holds(run, is)
-  return is[1] == run and not is[2] and not is[3]
-end
+local function holds(run, is) return is[1] == run and not is[2] and not is[3] end
 
 -- Makes a function of the library known to the server. Work that has begun can go on and end while the server's memory is
 -- full: only a function that is defined with other flags is refused then.

@@ -20,7 +20,11 @@ local function release(id, input)
   end
   call('HSET', key, 'has', '*', 'input', input, 'run_at', now)
   local due = math.max(now + number(job[4], 0), number(job[7], 0))
-  if due > now then park(id, 'scheduled', due) else line_up(id, job[2], job[3]) end
+  if due > now then
+    park(id, 'scheduled', due)
+  else
+    line_up(id, job[2], job[3])
+  end
 end
 
 -- Cancels a job that waits for what cannot happen any more, and with it what waits for this job. Cost: O(log n) for each.
@@ -38,14 +42,27 @@ end
 local function settle(batch)
   local key = root .. 'batch:' .. batch
   local is = call(
-    'HMGET', key, 'closed_at', 'jobs', 'completed', 'refused', 'dead', 'cancelled', 'ended_at', 'succeeded_at', 'on_end',
-    'on_success')
+    'HMGET',
+    key,
+    'closed_at',
+    'jobs',
+    'completed',
+    'refused',
+    'dead',
+    'cancelled',
+    'ended_at',
+    'succeeded_at',
+    'on_end',
+    'on_success'
+  )
   if not is[1] then return end
   local counts = {}
   for i, name in ipairs({ 'jobs', 'completed', 'refused', 'dead', 'cancelled' }) do
     counts[name] = tonumber(is[i + 1] or 0)
   end
-  if counts.jobs > counts.completed + counts.refused + counts.dead + counts.cancelled then return end
+  if counts.jobs > counts.completed + counts.refused + counts.dead + counts.cancelled then
+    return
+  end
   if not is[7] then
     call('HSET', key, 'ended_at', now)
     call('PEXPIRE', key, BATCH_MS)

@@ -24,11 +24,22 @@ define('log', function(ARGV)
 
   local _, count = string.gsub(log, '\n', '\n')
   local from = 1
-  for _ = 1, count - LOG_LINES do from = string.find(log, '\n', from, true) + 1 end
+  for _ = 1, count - LOG_LINES do
+    from = string.find(log, '\n', from, true) + 1
+  end
   if #log - from >= LOG_BYTES then from = string.find(log, '\n', #log - LOG_BYTES, true) + 1 end
 
   local logged = number(job[7], 0) + #lines + ARGV[4]
-  call('HSET', key, 'log', string.sub(log, from), 'log_batch', batch, 'logged', string.format('%.0f', logged))
+  call(
+    'HSET',
+    key,
+    'log',
+    string.sub(log, from),
+    'log_batch',
+    batch,
+    'logged',
+    string.format('%.0f', logged)
+  )
   moved[1] = id
   announce()
   return 1

@@ -66,7 +66,9 @@ end
 -- Removes what is left of a job that cannot be read, or whose hash is gone: its places in all lists, and its key.
 local function remove_listed(id)
   local found = call('UNLINK', root .. 'job:' .. id)
-  for _, list in ipairs(LISTS) do found = found + call('ZREM', root .. list, id) end
+  for _, list in ipairs(LISTS) do
+    found = found + call('ZREM', root .. list, id)
+  end
   if found == 0 then return -1 end
   ended[#ended + 1] = id
   return 1

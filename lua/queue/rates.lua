@@ -8,9 +8,7 @@ local function parse(rate)
   return kind, tonumber(starts), tonumber(per), tonumber(burst)
 end
 
-local function counter(rate, user)
-  return root .. 'started:' .. rate .. (user and ':' .. user or '')
-end
+local function counter(rate, user) return root .. 'started:' .. rate .. (user and ':' .. user or '') end
 
 -- When a bucket will be full: at the latest when an empty one would be, whatever the clock said when that was written.
 local function full_again(key, whole)
@@ -49,7 +47,9 @@ local function spend(rate, user, ids)
     call('INCRBY', key .. ':' .. window, #ids)
     call('PEXPIREAT', key .. ':' .. window, window + per)
   elseif kind == 'sliding' then
-    for _, id in ipairs(ids) do call('ZADD', key, now, id .. '/' .. now) end
+    for _, id in ipairs(ids) do
+      call('ZADD', key, now, id .. '/' .. now)
+    end
     call('PEXPIRE', key, per)
   else
     local full_at = full_again(key, per / starts * burst) + #ids * per / starts

@@ -95,7 +95,8 @@ end
 -- Cancels a job that waits for one, or for a batch, that is gone. Returns whether it was so.
 local function mend_waiting(id)
   local waits_for = fields(id, 'previous', 'callback_of')
-  local key = waits_for[1] and root .. 'job:' .. waits_for[1] or root .. 'batch:' .. (waits_for[2] or '')
+  local key = waits_for[1] and root .. 'job:' .. waits_for[1]
+    or root .. 'batch:' .. (waits_for[2] or '')
   if call('EXISTS', key) == 1 then return false end
   stop(id)
   return true
@@ -152,7 +153,9 @@ local function drop_gone()
       admit(party)
     end
     dropped, left, cursor = dropped + #gone, left - #page[2] / 2, page[1]
-    if cursor == '0' then index, lists = index % #LISTS + 1, lists - 1 end
+    if cursor == '0' then
+      index, lists = index % #LISTS + 1, lists - 1
+    end
   end
   call('HSET', root .. 'meta', 'swept_list', index, 'swept_cursor', cursor)
   return dropped

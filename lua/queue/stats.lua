@@ -19,15 +19,21 @@ define('stats', function()
 
   return {
     {
-      count('waiting'), count('scheduled'),
+      count('waiting'),
+      count('scheduled'),
       count('available') + count('held') + count('newer') + count('crowded') + count('throttled'),
-      count('running'), count('retrying'), count('completed'), count('cancelled'), count('dead'),
+      count('running'),
+      count('retrying'),
+      count('completed'),
+      count('cancelled'),
+      count('dead'),
       call('ZCOUNT', root .. 'workers', now - WORKER_MS, now),
     },
     {
       waited,
       tonumber(call('HGET', root .. 'meta', 'paused_at') or -1),
-      tonumber(meta(LIMIT) or -1), user_limit() or -1,
+      tonumber(meta(LIMIT) or -1),
+      user_limit() or -1,
     },
     { meta(RATE) or '', meta(USER_RATE) or '' },
   }

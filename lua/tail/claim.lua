@@ -7,13 +7,14 @@
 
 define('claim', function(KEYS, ARGV)
   local call = redis.call
-  if call('EXISTS', KEYS[1]) == 1 then return {0} end
+  if call('EXISTS', KEYS[1]) == 1 then return { 0 } end
   local time = call('TIME')
   local state = call('HMGET', KEYS[2], 'token', 'progress')
   -- The time as token: greater also than one that was forgotten with the data.
-  local token = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), tonumber(state[1] or 0) + 1)
+  local token =
+    math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), tonumber(state[1] or 0) + 1)
   local text = string.format('%.0f', token)
   call('SET', KEYS[1], text, 'PX', ARGV[2])
   call('HSET', KEYS[2], 'token', text, 'worker', ARGV[1])
-  return {1, token, state[2] or ''}
+  return { 1, token, state[2] or '' }
 end)

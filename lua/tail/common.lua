@@ -22,4 +22,3 @@ local function keep(key, values)
   if #set > 0 then redis.call('HSET', key, unpack(set)) end
   if #del > 0 then redis.call('HDEL', key, unpack(del)) end
 end
-

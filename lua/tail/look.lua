@@ -11,13 +11,15 @@
 define('look', function(KEYS, ARGV)
   local call = redis.call
   local state = call('HMGET', KEYS[1], 'token', 'settled')
-  if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return {0} end
+  if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return { 0 } end
   local generation, settled = ARGV[2], state[2]
 
   local docs = {}
-  for at = 3, #ARGV, 2 do docs[#docs + 1] = ARGV[at] end
+  for at = 3, #ARGV, 2 do
+    docs[#docs + 1] = ARGV[at]
+  end
   local records = call('HMGET', KEYS[2], unpack(docs))
-  local found, marks = {1, settled or ''}, {}
+  local found, marks = { 1, settled or '' }, {}
   for place = 1, #docs do
     local time, record = ARGV[2 * place + 2], records[place]
     local answer = record or ''

@@ -11,13 +11,15 @@
 
 define('name', function(KEYS, ARGV)
   local call = redis.call
-  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return {0} end
+  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return { 0 } end
   local fields = {}
-  for at = 2, #ARGV, 4 do fields[#fields + 1] = ARGV[at] end
+  for at = 2, #ARGV, 4 do
+    fields[#fields + 1] = ARGV[at]
+  end
   local kept = call('HMGET', KEYS[2], unpack(fields))
   -- By field: what is there by now, where that changed; '' for none.
   local now = {}
-  local answer = {1}
+  local answer = { 1 }
   for step = 1, #fields do
     local at, field = 4 * step - 2, fields[step]
     local digest, doc = ARGV[at + 1], ARGV[at + 2]

@@ -18,7 +18,9 @@ define('settle', function(KEYS, ARGV)
   local deltas, settled = ARGV[2] == '1', state[2]
 
   local docs = {}
-  for at = 4, #ARGV, 4 do docs[#docs + 1] = ARGV[at] end
+  for at = 4, #ARGV, 4 do
+    docs[#docs + 1] = ARGV[at]
+  end
   local kept = call('HMGET', KEYS[2], unpack(docs))
   -- By document: its record by now, '' for none.
   local now, told = {}, {}
@@ -28,10 +30,13 @@ define('settle', function(KEYS, ARGV)
     local time, record, nudges = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local known = now[doc] or kept[place] or ''
     -- Of the last time settled, some changes may not be: a transaction can be divided between calls.
-    local is_settled = (deltas and settled and before(time, settled)) or (known ~= '' and not before(known, time))
+    local is_settled = (deltas and settled and before(time, settled))
+      or (known ~= '' and not before(known, time))
     if not is_settled and (known ~= '' or record ~= '') then
       now[doc] = record
-      for nudge in string.gmatch(nudges, '[^\n]+') do told[#told + 1] = nudge end
+      for nudge in string.gmatch(nudges, '[^\n]+') do
+        told[#told + 1] = nudge
+      end
       done = done + 1
     end
     if not last or before(last, time) then last = time end
@@ -39,6 +44,8 @@ define('settle', function(KEYS, ARGV)
 
   keep(KEYS[2], now)
   if deltas and last then call('HSET', KEYS[1], 'settled', last) end
-  for _, nudge in ipairs(told) do call('PUBLISH', ARGV[3], nudge) end
+  for _, nudge in ipairs(told) do
+    call('PUBLISH', ARGV[3], nudge)
+  end
   return done
 end)

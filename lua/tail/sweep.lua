@@ -7,9 +7,9 @@
 
 define('sweep', function(KEYS, ARGV)
   local call = redis.call
-  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return {0} end
+  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return { 0 } end
   local page = call('HSCAN', KEYS[2], ARGV[3], 'COUNT', ARGV[4])
-  local found = {1, page[1]}
+  local found = { 1, page[1] }
   for at = 1, #page[2], 2 do
     local record = page[2][at + 1]
     if string.sub(record, 9, 10) ~= ARGV[2] then

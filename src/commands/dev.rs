@@ -17,14 +17,13 @@ use crate::data_folder::{Addresses, DataFolder};
 use crate::dev::{PrivateValkey, demo};
 use crate::failure::{Context, Failure, chain};
 use crate::http::Server;
-use crate::output;
 use crate::settings::{
     ApiSettings, AuthSettings, BackendSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
     ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
     PoolSettings, TailSettings, ValkeySettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish};
-use crate::telemetry;
+use crate::{output, telemetry};
 
 /// Where the embedded Convex listens: as Convex's own local backend.
 const CONVEX_PORT: u16 = 3210;

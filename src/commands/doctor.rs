@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use sluice_convex::{Client, ConvexError, FilesVia, files::find_functions};
+use sluice_convex::files::find_functions;
+use sluice_convex::{Client, ConvexError, FilesVia};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::CacheConfig;
 use sluice_valkey::{ServerInfo, Valkey};

@@ -10,5 +10,6 @@ pub mod files;
 mod telemetry;
 
 pub use client::{Client, ClientConfig, ConvexError, Secret};
-pub use files::{File, FileChange, Files, FilesVia, files, history::History};
+pub use files::history::History;
+pub use files::{File, FileChange, Files, FilesVia, files};
 pub use telemetry::describe_metrics;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::{Repeat, Spec, Valkey};
 use redis::RedisResult;
+
+use crate::{Repeat, Spec, Valkey};
 
 /// What a Valkey or Redis server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

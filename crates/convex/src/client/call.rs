@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use reqwest::{Method, Response, header::CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, Response};
 use sluice_retry::Pauses;
 use tokio::time::timeout;
 use url::Url;

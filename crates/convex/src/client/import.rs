@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Client, ConvexError, MAX_ANSWER, body, rows::parse};
+use super::rows::parse;
+use super::{Client, ConvexError, MAX_ANSWER, body};
 
 impl Client {
     /// Inserts each record, or replaces the document with the same values in the fields of

@@ -12,25 +12,20 @@ mod slicer;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{
-    Method,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
-use self::{
-    call::Call,
-    rows::{Kind, function_value, parse},
-    slicer::RowsAt,
-};
-pub use self::{
-    config::ClientConfig,
-    error::ConvexError,
-    rows::{AnsweredEnd, DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd},
-    secret::Secret,
-};
+use self::call::Call;
+pub use self::config::ClientConfig;
+pub use self::error::ConvexError;
+pub use self::rows::{AnsweredEnd, DeltasEnd, PageEnd, QueryEnd, RowStream, SnapshotEnd};
+use self::rows::{Kind, function_value, parse};
+pub use self::secret::Secret;
+use self::slicer::RowsAt;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For answers that are read whole: schemas and what functions return besides pages. Convex returns

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{
-    ConvexError,
-    call::{Body, Call},
-    slicer::{RowsAt, SliceError, Slicer},
-};
+use super::ConvexError;
+use super::call::{Body, Call};
+use super::slicer::{RowsAt, SliceError, Slicer};
 
 /// Documents have at most 1 MiB in Convex; as JSON, with every byte escaped, they stay below this.
 const MAX_DOCUMENT: usize = 8 << 20;

@@ -15,16 +15,16 @@ use futures_util::{StreamExt, stream};
 use tempfile::tempfile_in;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Embedded;
 use super::catalog::Tablet;
-use super::document;
 use super::error::RequestError;
 use super::selection::Columns;
 use super::value::{Format, Value, write_string};
+use super::{Embedded, document};
 
 /// Large enough that sending costs little per byte, small enough that a response holds little
 /// memory.

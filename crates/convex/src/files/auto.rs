@@ -1,14 +1,10 @@
 use async_stream::try_stream;
-use futures_util::{
-    future::BoxFuture,
-    stream::{BoxStream, StreamExt, TryStreamExt},
-};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
-use super::{
-    ExportFiles, File, Files, FunctionFiles,
-    history::{DeltaBatch, changes},
-};
+use super::history::{DeltaBatch, changes};
+use super::{ExportFiles, File, Files, FunctionFiles};
 use crate::{Client, ConvexError};
 
 /// The functions, found when first asked; or else the export, if that will do.

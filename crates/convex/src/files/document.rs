@@ -2,7 +2,8 @@
 
 mod cursor;
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 

@@ -6,17 +6,13 @@ mod delete;
 use std::collections::{HashMap, HashSet};
 
 use async_stream::try_stream;
-use futures_util::{
-    future::BoxFuture,
-    stream::{BoxStream, StreamExt},
-};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 
-use super::{
-    File, Files,
-    history::{DeltaBatch, changes},
-    spool::{Rank, Spool},
-    walk::Walk,
-};
+use super::history::{DeltaBatch, changes};
+use super::spool::{Rank, Spool};
+use super::walk::Walk;
+use super::{File, Files};
 use crate::{Client, ConvexError};
 
 pub(super) struct ExportFiles {

@@ -2,23 +2,17 @@
 
 use async_stream::try_stream;
 use bytes::Bytes;
-use futures_util::{
-    future::BoxFuture,
-    stream::{self, BoxStream, StreamExt, TryStreamExt},
-};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    Batch, File, Files,
-    document::Document,
-    history::{DeltaBatch, changes},
-};
-use crate::{
-    Client, ConvexError,
-    client::{AnsweredEnd, QueryEnd, RowStream},
-};
+use super::document::Document;
+use super::history::{DeltaBatch, changes};
+use super::{Batch, File, Files};
+use crate::client::{AnsweredEnd, QueryEnd, RowStream};
+use crate::{Client, ConvexError};
 
 /// What the functions are called.
 struct Names {

@@ -10,15 +10,11 @@ use async_stream::try_stream;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 
-use super::{
-    BATCH_BYTES, BATCH_FILES, FileChange, TABLE,
-    document::Document,
-    walk::{PAGE_RETRIES, Step, Walk},
-};
-use crate::{
-    Client, ConvexError,
-    client::{DeltasEnd, DeltasRequest, RowStream},
-};
+use super::document::Document;
+use super::walk::{PAGE_RETRIES, Step, Walk};
+use super::{BATCH_BYTES, BATCH_FILES, FileChange, TABLE};
+use crate::client::{DeltasEnd, DeltasRequest, RowStream};
+use crate::{Client, ConvexError};
 
 /// The history of a deployment's files. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -15,9 +15,13 @@ mod walk;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{future::BoxFuture, stream::BoxStream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 
-use self::{auto::AutoFiles, export::ExportFiles, functions::FunctionFiles, history::DeltaBatch};
+use self::auto::AutoFiles;
+use self::export::ExportFiles;
+use self::functions::FunctionFiles;
+use self::history::DeltaBatch;
 use crate::{Client, ConvexError};
 
 /// The table that holds the files, one document each.

@@ -3,12 +3,11 @@
 
 use bytes::Bytes;
 use rusqlite::Connection;
-use tokio::{
-    sync::mpsc,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Batch, File, document::Document};
+use super::document::Document;
+use super::{Batch, File};
 use crate::ConvexError;
 
 /// Files on their way to the writing thread; a document has at most 1 MiB.

@@ -1,8 +1,7 @@
-use super::{TABLE, document::Document};
-use crate::{
-    Client, ConvexError,
-    client::{RowStream, SnapshotEnd, SnapshotRequest},
-};
+use super::TABLE;
+use super::document::Document;
+use crate::client::{RowStream, SnapshotEnd, SnapshotRequest};
+use crate::{Client, ConvexError};
 
 /// How often in a row a page that breaks in the middle is asked for again.
 pub(super) const PAGE_RETRIES: u32 = 4;

@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-
 use sluice_valkey::Valkey;
 
 use crate::StoreError;

@@ -2,13 +2,12 @@
 //! in one step.
 
 use redis::{Cmd, FromRedisValue, Value};
+use sluice_valkey::{Function, Valkey};
 
 use super::amend::text;
 use super::functions::FUNCTIONS;
 use super::keys::{Keys, STAGING_TTL};
 use super::{Cache, Change, ChangeKind, Entry, Overflow, chunks, millis};
-use sluice_valkey::{Function, Valkey};
-
 use crate::StoreError;
 
 /// A set of entries on its way into the cache. A user has one: it ends when another attempt opens
@@ -54,8 +53,7 @@ impl Cache {
     /// bound to the user's epoch: after an invalidate nothing more is written to it.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when the user is being invalidated; [`StoreError::Valkey`] and
-    /// [`StoreError::Pool`].
+    /// [`StoreError::Superseded`] when the user is being invalidated, and [`StoreError::Valkey`].
     pub async fn stage(&self, user: &str, policy: Overflow) -> Result<Staging, StoreError> {
         let staging = Staging {
             valkey: self.valkey.clone(),

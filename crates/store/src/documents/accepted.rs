@@ -16,7 +16,7 @@ use crate::StoreError;
 
 /// How many writes of a document that were accepted and not made can still be made by retrying
 /// their jobs.
-const LET_GO_LIMIT: usize = 100;
+const RELEASED_LIMIT: usize = 100;
 
 /// A write that others wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,9 +94,9 @@ impl Documents {
     /// [`StoreError::Valkey`].
     pub async fn release(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
         let keys = Keys::new(service, id);
-        let mut cmd = FUNCTIONS.let_go.command(&[&keys.accepted]);
-        cmd.arg(token).arg(LET_GO_LIMIT);
-        FUNCTIONS.let_go.run::<u8>(&self.valkey, &cmd).await?;
+        let mut cmd = FUNCTIONS.release.command(&[&keys.accepted]);
+        cmd.arg(token).arg(RELEASED_LIMIT);
+        FUNCTIONS.release.run::<u8>(&self.valkey, &cmd).await?;
         Ok(())
     }
 

@@ -5,13 +5,13 @@ crate::library::library! {
     "sluice_documents" from "../../../../lua/documents/" {
         shared ["../need", "../log"],
         files [
-            "accept", "announce", "changes", "forget", "let_go", "read", "write",
+            "accept", "announce", "changes", "forget", "release", "read", "write",
         ],
         accept = "document_accept",
         announce = "document_announce",
         changes = "document_changes",
         forget = "document_forget",
-        let_go = "document_let_go",
+        release = "document_release",
         read = "document_read",
         write = "document_write",
     }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use redis::Cmd;
+use sluice_valkey::Function;
 
 use super::Settlement;
 use super::keys::{BUCKETS, bucket_of, key};
-use sluice_valkey::Function;
 
 /// Places in a list, by bucket; of each bucket in their order.
 #[derive(Default)]

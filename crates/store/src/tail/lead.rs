@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
+use sluice_valkey::Valkey;
+
 use super::functions::FUNCTIONS;
 use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
-use sluice_valkey::Valkey;
-
 use crate::StoreError;
 
 /// The lease on the tail. It ends by itself if it is not extended; whatever is written with it

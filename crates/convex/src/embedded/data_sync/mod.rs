@@ -18,12 +18,11 @@ use self::cursor::Walk;
 use super::catalog::Tablet;
 use super::error::RequestError;
 use super::id::DocumentId;
-use super::log;
 use super::page::{PageSink, write_fields};
 use super::selection::Selection;
-use super::snapshot;
 use super::store::Reader;
 use super::value::{Format, write_string};
+use super::{log, snapshot};
 
 /// How far the cursor's timestamp may lie back for a page to walk a table there (ns). Behind that,
 /// the log comes first.

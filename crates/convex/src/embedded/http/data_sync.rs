@@ -6,18 +6,16 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::Answer;
-use super::blocking;
 use super::incoming::Incoming;
-use crate::embedded::Embedded;
+use super::{Answer, blocking};
 use crate::embedded::data_sync::{
     ActiveSyncs, Progress, Sync, SyncCursor, SyncPage, cursor_from_deltas as convert,
 };
 use crate::embedded::error::RequestError;
-use crate::embedded::page;
 use crate::embedded::selection::Selection;
 use crate::embedded::store::Reader;
 use crate::embedded::writer::{now, past};
+use crate::embedded::{Embedded, page};
 
 #[derive(Deserialize)]
 struct SyncBody {

@@ -9,16 +9,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Answer;
 use super::incoming::{Incoming, Parameters};
-use crate::embedded::Embedded;
 use crate::embedded::deltas::DeltaPage;
 use crate::embedded::error::RequestError;
-use crate::embedded::page;
 use crate::embedded::schema::{column_names, table_schema};
 use crate::embedded::selection::Selection;
 use crate::embedded::snapshot::{SnapshotCursor, SnapshotPage};
-use crate::embedded::store;
 use crate::embedded::value::Format;
 use crate::embedded::writer::{now, past};
+use crate::embedded::{Embedded, page, store};
 
 /// How far the latest timestamp may lag behind the clock before a request for "now" moves it.
 const IDLE: Duration = Duration::from_secs(10);

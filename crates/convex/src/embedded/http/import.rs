@@ -8,9 +8,8 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
 
-use super::Answer;
-use super::blocking;
 use super::incoming::{Incoming, parse_json};
+use super::{Answer, blocking};
 use crate::embedded::auth::Permission;
 use crate::embedded::catalog::{PRIMARY_KEY, ROOT};
 use crate::embedded::error::RequestError;

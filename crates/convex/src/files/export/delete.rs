@@ -1,20 +1,18 @@
 //! Deleting through the streaming import. It knows documents by the fields of the table's primary
 //! key index alone, of which there is one, and which a customer's own imports may be using.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use serde::{Serialize, de::IgnoredAny};
+use serde::Serialize;
+use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep};
 
 use super::ExportFiles;
-use crate::{
-    ConvexError,
-    files::{File, FileChange, Files, TABLE, walk::Walk},
-};
+use crate::ConvexError;
+use crate::files::walk::Walk;
+use crate::files::{File, FileChange, Files, TABLE};
 
 /// With the owner in the key, a deletion can never reach another user's file.
 const BY_OWNER: [&str; 2] = ["user", "id"];

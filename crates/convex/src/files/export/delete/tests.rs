@@ -5,11 +5,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{
-    Client, ClientConfig,
-    embedded::{Embedded, EmbeddedConfig},
-    files::document::Document,
-};
+use crate::embedded::{Embedded, EmbeddedConfig};
+use crate::files::document::Document;
+use crate::{Client, ClientConfig};
 
 #[tokio::test]
 async fn a_deletion_that_came_too_late_leaves_nothing_behind() {

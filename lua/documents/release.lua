@@ -5,7 +5,7 @@
 -- Returns 0.
 -- Cost  O(log n). May be repeated.
 
-define('let_go', function(KEYS, ARGV)
+define('release', function(KEYS, ARGV)
   local call = redis.call
   local accepted = tonumber(call('ZSCORE', KEYS[1], ARGV[1]) or 0)
   if accepted > 0 then
