@@ -11,8 +11,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sluice_api::answers::{self, Accepted};
 use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
+use sluice_jobs::Job;
 use tokio::time::sleep;
 use url::Url;
 
@@ -72,32 +74,12 @@ pub struct ApiClient {
     token: Secret,
 }
 
-/// What the command line needs to know of a job.
-#[derive(Deserialize)]
-struct Job {
-    state: String,
-    progress: Option<JobProgress>,
-    result: Option<Box<RawValue>>,
-    error: Option<Value>,
-    #[serde(default)]
-    errors: Vec<AttemptError>,
-}
-
+/// What of a job's progress is shown.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct JobProgress {
     entries: u64,
     bytes: u64,
-}
-
-#[derive(Deserialize)]
-struct AttemptError {
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct Accepted {
-    job: String,
 }
 
 impl ApiClient {
@@ -122,20 +104,20 @@ impl ApiClient {
         })
     }
 
-    /// Posts `body`, shows the job's progress and gives what it answered.
+    /// Posts `job`, shows its progress and gives what it answered.
     ///
     /// A refusal, such as `limit_exceeded`, is a failure.
-    pub async fn run(
+    pub async fn run<J: Job>(
         &self,
         path: &str,
         label: &str,
-        body: &Value,
-    ) -> Result<Box<RawValue>, Failure> {
+        job: &J,
+    ) -> Result<J::Answer, Failure> {
         let url = self.url(path)?;
         // The same key in each attempt: a request that arrived though its answer was lost is not
         // run twice.
         let key = format!("cli-{:032x}", rand::random::<u128>());
-        let body = body.to_string();
+        let body = serde_json::to_string(job).context("cannot write the request as JSON")?;
         let response = self
             .send(|| {
                 self.http
@@ -152,9 +134,9 @@ impl ApiClient {
         let Accepted { job } = read(response).await?;
         let mut progress = Progress::start(label, None);
         progress.note(&format!("job {job}"));
-        let outcome = self.follow(&job, &mut progress).await;
+        let answer = self.follow(&job, &mut progress).await;
         progress.finish();
-        outcome
+        serde_json::from_value(answer?).context("cannot understand the job's answer")
     }
 
     /// A job as the API shows it.
@@ -164,7 +146,7 @@ impl ApiClient {
     }
 
     /// Watches a job to its end. A stream that breaks off is taken up again.
-    async fn follow(&self, id: &str, progress: &mut Progress) -> Result<Box<RawValue>, Failure> {
+    async fn follow(&self, id: &str, progress: &mut Progress) -> Result<Value, Failure> {
         let url = self.job_url(id)?;
         let mut state = String::new();
         let mut fruitless = 0;
@@ -180,12 +162,14 @@ impl ApiClient {
             let mut events = response.bytes_stream().eventsource();
             while let Some(Ok(event)) = events.next().await {
                 fruitless = 0;
-                let job: Job = serde_json::from_str(&event.data)
+                let job: answers::Job = serde_json::from_str(&event.data)
                     .context("cannot understand what the API says of the job")?;
-                if let Some(JobProgress { entries, bytes }) = job.progress {
+                if let Some(shown) = &job.progress {
+                    let JobProgress { entries, bytes } =
+                        JobProgress::deserialize(shown).unwrap_or_default();
                     progress.update(entries, bytes);
                 }
-                if let Some(outcome) = job.outcome() {
+                if let Some(outcome) = outcome(&job) {
                     return outcome;
                 }
                 if job.state != state {
@@ -252,26 +236,24 @@ impl ApiClient {
     }
 }
 
-impl Job {
-    /// How the job ended, once it has.
-    fn outcome(&self) -> Option<Result<Box<RawValue>, Failure>> {
-        match self.state.as_str() {
-            "completed" => Some(match (&self.error, &self.result) {
-                (Some(error), _) => Err(Failure::new(format!("refused: {}", reason(error)))),
-                (None, Some(result)) => Ok(result.clone()),
-                (None, None) => Err(Failure::new("the job ended without an answer")),
-            }),
-            "cancelled" => Some(Err(Failure::new("the job was cancelled"))),
-            "dead" => {
-                let last = self.errors.last().map(|error| error.message.as_str());
-                Some(Err(Failure::new(format!(
-                    "the job failed for good: {}",
-                    last.unwrap_or("no reason is known")
-                ))
-                .hint("the board shows it and can retry it")))
-            }
-            _ => None,
+/// How a job ended, once it has.
+fn outcome(job: &answers::Job) -> Option<Result<Value, Failure>> {
+    match job.state.as_str() {
+        "completed" => Some(match (&job.error, &job.result) {
+            (Some(error), _) => Err(Failure::new(format!("refused: {}", reason(error)))),
+            (None, Some(result)) => Ok(result.clone()),
+            (None, None) => Err(Failure::new("the job ended without an answer")),
+        }),
+        "cancelled" => Some(Err(Failure::new("the job was cancelled"))),
+        "dead" => {
+            let last = job.errors.last().map(|error| error.message.as_str());
+            Some(Err(Failure::new(format!(
+                "the job failed for good: {}",
+                last.unwrap_or("no reason is known")
+            ))
+            .hint("the board shows it and can retry it")))
         }
+        _ => None,
     }
 }
 

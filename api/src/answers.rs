@@ -1,4 +1,4 @@
-//! The bodies of successful answers, as a client reads them.
+//! The bodies of successful answers, as a client reads them; those of jobs are in `sluice_jobs`.
 
 use std::collections::BTreeMap;
 
@@ -7,46 +7,6 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::openapi::schemas;
-
-/// Answer to a sync.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SyncResult {
-    /// Whose files they are.
-    #[schema(example = "usr_demo1")]
-    pub user: String,
-    /// Entries in the set.
-    pub synced: u64,
-    /// Files that did not fit the limit.
-    pub skipped: u64,
-}
-
-/// Answer to a prefetch.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PrefetchResult {
-    /// Whose files they are.
-    #[schema(example = "usr_demo1")]
-    pub user: String,
-    /// Files that went into the cache; may be below the limit asked for.
-    pub prefetched: u64,
-}
-
-/// Answer to an invalidate.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct InvalidateResult {
-    /// Whose entries they were.
-    #[schema(example = "usr_demo1")]
-    pub user: String,
-    /// `OUT` or `DEL`.
-    #[serde(rename = "type")]
-    #[schema(example = "OUT")]
-    pub kind: String,
-    /// Entries that left the cache.
-    pub invalidated: u64,
-    /// Files that left Convex; with `DEL` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub deleted: Option<u64>,
-}
 
 /// A file's metadata. Fields beyond these pass through from Convex unchanged.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -111,30 +71,6 @@ pub struct Document {
     /// `data` is left out then, and only then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub data_omitted: bool,
-    /// True when it is deleted and can be restored; else left out.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub deleted: bool,
-    /// From when on it will be gone, if ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub expires_at: Option<u64>,
-}
-
-/// A document without its data, as a write left it. Times are milliseconds since 1970.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DocumentHead {
-    /// The service it belongs to.
-    #[schema(example = "session")]
-    pub service: String,
-    /// Its id within the service.
-    pub id: String,
-    /// The revision that the write made.
-    pub revision: u64,
-    /// When it was created.
-    pub created_at: u64,
-    /// When the write was made.
-    pub updated_at: u64,
     /// True when it is deleted and can be restored; else left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
@@ -291,4 +227,12 @@ pub struct Readiness {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// The body of a 202: the job goes on, and is found at the `Location`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The id of the job.
+    #[schema(example = "sync_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+    pub job: String,
 }

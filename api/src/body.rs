@@ -6,15 +6,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
-use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 
 use crate::ApiError;
-
-/// Longest user id, in bytes.
-pub(crate) const MAX_USER_BYTES: usize = 256;
-/// Most files one prefetch may ask for.
-pub(crate) const MAX_PREFETCH: u32 = 100_000;
 
 /// A JSON object as the request body, of type `T`. Rejects with [`ApiError::InvalidRequest`] or
 /// [`ApiError::BodyTooLarge`].
@@ -84,45 +78,4 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// The rule for user ids, wherever one comes in: 1 to 256 bytes, no control characters.
-///
-/// # Errors
-/// The part of the rule that is broken.
-pub fn check_user(user: &str) -> Result<(), &'static str> {
-    if user.is_empty() || user.len() > MAX_USER_BYTES {
-        Err("must be 1 to 256 bytes long")
-    } else if user.chars().any(char::is_control) {
-        Err("must not contain control characters")
-    } else {
-        Ok(())
-    }
-}
-
-/// For `deserialize_with`: a user id that keeps to [`check_user`].
-pub(crate) fn user<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let user = String::deserialize(deserializer)?;
-    check_user(&user).map_err(D::Error::custom)?;
-    Ok(user)
-}
-
-/// For `deserialize_with`: a whole number from 1 to [`MAX_PREFETCH`].
-pub(crate) fn prefetch_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    struct Limit;
-    impl Visitor<'_> for Limit {
-        type Value = u32;
-
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(formatter, "a whole number from 1 to {MAX_PREFETCH}")
-        }
-
-        fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-            u32::try_from(number)
-                .ok()
-                .filter(|limit| (1..=MAX_PREFETCH).contains(limit))
-                .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
-        }
-    }
-    deserializer.deserialize_u32(Limit)
 }

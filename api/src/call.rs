@@ -14,11 +14,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use sluice_jobs::{Refusal, Request};
-use sluice_queue::{Finished, Idempotency, JobId, QueueError};
+use sluice_jobs::{Job, Refusal};
+use sluice_queue::{Finished, Idempotency, JobId, NewJob, QueueError};
 use tokio::time::timeout;
-use utoipa::ToSchema;
 
+use crate::answers::Accepted;
 use crate::auth::MetaWriter;
 use crate::prefer::Prefer;
 use crate::{ApiError, AppState};
@@ -40,14 +40,6 @@ pub(crate) struct Call {
     trace: Option<String>,
 }
 
-/// The body of a 202: the job goes on, and is found at the `Location`.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Accepted {
-    /// The id of the job.
-    #[schema(value_type = String, example = "sync_01jd3v3s2n3wq5s9m1x6r0e8kz")]
-    job: String,
-}
-
 impl FromRequestParts<AppState> for Call {
     type Rejection = ApiError;
 
@@ -67,16 +59,14 @@ impl FromRequestParts<AppState> for Call {
 }
 
 impl Call {
-    /// Enqueues `request`, whose body was `body`, and answers with the job's result, or 202 when
-    /// the wait runs out first.
-    pub(crate) async fn run(
-        self,
-        state: &AppState,
-        body: &impl Serialize,
-        request: Request,
-    ) -> Result<Response, ApiError> {
-        let mut job = request.into_job(self.idempotency(body)?)?;
-        job.trace = self.trace;
+    /// Enqueues `job` and answers with its result, or 202 when the wait runs out first.
+    pub(crate) async fn run(self, state: &AppState, job: impl Job) -> Result<Response, ApiError> {
+        let idempotency = self.idempotency(&job)?;
+        let job = NewJob {
+            idempotency,
+            trace: self.trace,
+            ..job.new_job()?
+        };
         let longest = state.config.request_wait;
         let patience = self.prefer.patience(longest);
         let enqueuing = state.queues.enqueue(job);

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _, stream};
-use sluice_jobs::{DOCUMENTS_QUEUE, DocumentRequest};
+use sluice_jobs::Job as _;
+use sluice_jobs::documents::WriteDocument;
 use sluice_queue::{JobId, JobView, State as JobState};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -106,7 +107,7 @@ async fn job(
 fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
     let is_own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
     let has_any = |scopes: &[Scope]| scopes.iter().any(|scope| caller.has(scope));
-    if job.queue != DOCUMENTS_QUEUE {
+    if job.queue != WriteDocument::QUEUE {
         return match is_own || has_any(&VIEWERS) {
             true => Ok(()),
             false => Err(ApiError::Forbidden(Scope::MetaRead)),
@@ -115,7 +116,7 @@ fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
     if is_own || has_any(&DOCUMENT_VIEWERS) {
         return Ok(());
     }
-    let request = job.payload::<DocumentRequest>();
+    let request = job.payload::<WriteDocument>();
     match (request, &job.user) {
         (Ok(request), None) => caller.require_documents(&request.service),
         _ => Err(ApiError::Forbidden(Scope::DocsRead)),

@@ -33,7 +33,6 @@ use axum::extract::DefaultBodyLimit;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use body::check_user;
 pub use error::ApiError;
 pub use health::probes;
 pub use state::{ApiConfig, AppState};

@@ -4,10 +4,10 @@
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use sluice_jobs::meta::check_user;
 
 use crate::ApiError;
 use crate::auth::{Caller, Scope};
-use crate::body::check_user;
 
 /// Most entries or documents on a page, and as many as there are without a wish.
 const MAX_LIMIT: usize = 1000;

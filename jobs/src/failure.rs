@@ -6,26 +6,33 @@ use sluice_store::StoreError;
 use sluice_store::documents::DocumentError;
 use sluice_valkey::Fault;
 
-use crate::requests::Refusal;
+use crate::refusal::Refusal;
 
 /// Whatever ends a job early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
+    /// The answer is "no".
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It was asked to stop.
     #[error("cancelled")]
     Cancelled,
     /// Others go first; the job goes on from its checkpoint.
     #[error("to be continued")]
     Yield,
+    /// A document could not be read or written.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// The cache failed.
     #[error(transparent)]
     Store(StoreError),
+    /// Convex failed.
     #[error(transparent)]
     Convex(#[from] ConvexError),
+    /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The request is of another version.
     #[error("the payload does not fit this version of the job: {0}")]
     Payload(QueueError),
 }

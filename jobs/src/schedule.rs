@@ -1,8 +1,7 @@
 //! What happens by the clock.
 //!
 //! Every worker process ticks, and every tick enqueues its job under a key made of its time, so
-//! that of all workers one runs it: the purge of what expired documents leave behind, or the sweep.
-//! The sweep enqueues a prefetch for each user who read something lately.
+//! that of all workers one runs it.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,23 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use apalis_cron::Tick;
 use chrono::{DateTime, Utc};
 use cron::Schedule;
-use serde::{Deserialize, Serialize};
-use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Running, Unique};
+use sluice_queue::{Idempotency, NewJob, QueueError, Queues, Unique};
 
-use crate::context::Context;
-use crate::failure::Failure;
-use crate::job::{Job, stop_if_cancelled};
-use crate::prefetch::{Prefetch, PrefetchWork};
-use crate::requests::{BATCH_PRIORITY, PrefetchRequest};
-
-/// How many of a user's hottest entries a sweep keeps warm.
-const ENTRIES_PER_USER: u32 = 100;
-
-/// How many users one sweep serves, those who read last first.
-const USERS_PER_SWEEP: usize = 10_000;
-
-/// How many users are read and enqueued at once: others wait for a millisecond.
-const USERS_PER_PAGE: usize = 500;
+use crate::job::Job;
 
 /// What is wrong with a schedule.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +65,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Enqueues the job of this tick, once over all workers.
-pub(crate) async fn enqueue<J: Job<Request: Default>>(
+pub(crate) async fn enqueue<J: Job + Default>(
     tick: Tick,
     queues: &Queues,
 ) -> Result<(), QueueError> {
@@ -92,68 +77,10 @@ pub(crate) async fn enqueue<J: Job<Request: Default>>(
         }),
         // One that could not run before the next tick is not worth a second one.
         unique: Some(Unique::by_key("tick")),
-        ..J::new_job(&J::Request::default())?
+        ..J::default().new_job()?
     };
     queues.enqueue(job).await?;
     Ok(())
-}
-
-/// The job that keeps hot entries warm.
-pub(crate) struct Sweep;
-
-#[derive(Default, Serialize, Deserialize)]
-pub(crate) struct SweepRequest {}
-
-#[derive(Serialize)]
-pub(crate) struct SweepAnswer {
-    users: usize,
-}
-
-impl Job for Sweep {
-    const QUEUE: &'static str = "sweep";
-    const MAX_ATTEMPTS: u32 = 3;
-    type Request = SweepRequest;
-    type Answer = SweepAnswer;
-
-    async fn run(
-        context: &Context,
-        _: SweepRequest,
-        running: &Running,
-    ) -> Result<SweepAnswer, Failure> {
-        let mut users = 0;
-        while users < USERS_PER_SWEEP {
-            stop_if_cancelled(running)?;
-            // Who reads meanwhile moves up, so that others come twice; their jobs are unique.
-            let page = context.cache.recent_users(users, USERS_PER_PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            users += page.len();
-            let jobs: Result<Vec<NewJob>, _> = page.into_iter().map(keep_warm).collect();
-            for added in context.queues.enqueue_all(&jobs?).await? {
-                added?;
-            }
-        }
-        Ok(SweepAnswer { users })
-    }
-}
-
-/// The prefetch for a user who read at this second.
-fn keep_warm((user, read_at): (String, u64)) -> Result<NewJob, QueueError> {
-    let work = PrefetchWork {
-        request: PrefetchRequest {
-            user: user.clone(),
-            limit: ENTRIES_PER_USER,
-        },
-        read_at: Some(read_at),
-    };
-    Ok(NewJob {
-        priority: BATCH_PRIORITY,
-        // Not that of callers, who may ask for it after a log-out that ends this one.
-        unique: Some(Unique::by_key(format!("sweep:{user}"))),
-        user: Some(user),
-        ..Prefetch::new_job(&work)?
-    })
 }
 
 #[cfg(test)]

@@ -12,13 +12,10 @@ use sluice_store::documents::{Documents, DocumentsConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::document::WriteDocument;
-use crate::invalidate::Invalidate;
+use crate::documents::{Purge, WriteDocument};
 use crate::job::{Job, handle};
-use crate::prefetch::Prefetch;
-use crate::purge::Purge;
-use crate::schedule::{self, ScheduleError, Sweep};
-use crate::sync::Sync;
+use crate::meta::{Invalidate, Prefetch, Sweep, Sync};
+use crate::schedule::{self, ScheduleError};
 use crate::tail::{self, TailConfig};
 
 /// The queues that workers serve.
@@ -133,7 +130,7 @@ fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Mo
 }
 
 /// As [`serve`], and enqueues the job at each tick of a schedule.
-fn serve_by_clock<J: Job<Request: Default>>(
+fn serve_by_clock<J: Job + Default>(
     monitor: Monitor,
     context: &Context,
     config: &JobsConfig,

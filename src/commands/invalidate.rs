@@ -1,7 +1,8 @@
 //! `sluice invalidate`
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use sluice_jobs::meta::{self, InvalidateKind};
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
@@ -17,34 +18,34 @@ pub struct Invalidate {
     user: String,
 
     /// Why: it decides whether Convex is touched
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Kind,
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
+    kind: InvalidateKind,
 
     #[command(flatten)]
     client: ClientSettings,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "UPPER")]
-enum Kind {
-    /// Log-out: the entries leave Valkey
-    Out,
-    /// Deleted account: they leave Valkey and Convex
-    Del,
+/// The kinds by their names, each with its help.
+fn kinds() -> impl TypedValueParser<Value = InvalidateKind> {
+    let help = |kind| match kind {
+        InvalidateKind::Out => "Log-out: the entries leave Valkey",
+        InvalidateKind::Del => "Deleted account: they leave Valkey and Convex",
+    };
+    let values = InvalidateKind::ALL.map(|kind| PossibleValue::new(kind.as_str()).help(help(kind)));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<InvalidateKind>())
 }
 
 impl Invalidate {
     pub async fn run(self) -> Result<(), Failure> {
-        let kind = self.kind.to_possible_value();
-        let kind = kind.as_ref().map_or("", |value| value.get_name());
-        let answer = ApiClient::new(&self.client, &self.user)?
-            .run(
-                "/api/v1/e/meta/invalidate",
-                &format!("invalidate {} {kind}", self.user),
-                &json!({ "user": self.user, "type": kind }),
-            )
+        let client = ApiClient::new(&self.client, &self.user)?;
+        let label = format!("invalidate {} {}", self.user, self.kind.as_str());
+        let job = meta::Invalidate {
+            user: self.user,
+            kind: self.kind,
+        };
+        let answer = client
+            .run("/api/v1/e/meta/invalidate", &label, &job)
             .await?;
-        output::line(answer);
-        Ok(())
+        output::json(&answer)
     }
 }

@@ -1,7 +1,7 @@
 //! `sluice prefetch`
 
 use clap::Args;
-use serde_json::json;
+use sluice_jobs::meta;
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
@@ -24,14 +24,10 @@ pub struct Prefetch {
 
 impl Prefetch {
     pub async fn run(self) -> Result<(), Failure> {
-        let answer = ApiClient::new(&self.client, &self.user)?
-            .run(
-                "/api/v1/e/meta/prefetch",
-                &format!("prefetch {}", self.user),
-                &json!({ "user": self.user, "limit": self.limit }),
-            )
-            .await?;
-        output::line(answer);
-        Ok(())
+        let client = ApiClient::new(&self.client, &self.user)?;
+        let label = format!("prefetch {}", self.user);
+        let job = meta::Prefetch::new(self.user, self.limit);
+        let answer = client.run("/api/v1/e/meta/prefetch", &label, &job).await?;
+        output::json(&answer)
     }
 }

@@ -1,7 +1,8 @@
 //! `sluice sync`
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use sluice_jobs::meta::{self, SyncKind};
 
 use crate::client::{ApiClient, ClientSettings};
 use crate::failure::Failure;
@@ -18,38 +19,34 @@ pub struct Sync {
     user: String,
 
     /// Which files, and what happens over the limit
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Kind,
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
+    kind: SyncKind,
 
     #[command(flatten)]
     client: ClientSettings,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "camelCase")]
-enum Kind {
-    /// All files; nothing when they do not fit
-    AllOne,
-    /// All files that fit
-    AllTwo,
-    /// The most active files; nothing when they do not fit
-    MostOne,
-    /// The most active files that fit
-    MostTwo,
+/// The kinds by their names, each with its help.
+fn kinds() -> impl TypedValueParser<Value = SyncKind> {
+    let help = |kind| match kind {
+        SyncKind::AllOne => "All files; nothing when they do not fit",
+        SyncKind::AllTwo => "All files that fit",
+        SyncKind::MostOne => "The most active files; nothing when they do not fit",
+        SyncKind::MostTwo => "The most active files that fit",
+    };
+    let values = SyncKind::ALL.map(|kind| PossibleValue::new(kind.as_str()).help(help(kind)));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<SyncKind>())
 }
 
 impl Sync {
     pub async fn run(self) -> Result<(), Failure> {
-        let kind = self.kind.to_possible_value();
-        let kind = kind.as_ref().map_or("", |value| value.get_name());
-        let answer = ApiClient::new(&self.client, &self.user)?
-            .run(
-                "/api/v1/e/meta/sync",
-                &format!("sync {} {kind}", self.user),
-                &json!({ "user": self.user, "type": kind }),
-            )
-            .await?;
-        output::line(answer);
-        Ok(())
+        let client = ApiClient::new(&self.client, &self.user)?;
+        let label = format!("sync {} {}", self.user, self.kind.as_str());
+        let job = meta::Sync {
+            user: self.user,
+            kind: self.kind,
+        };
+        let answer = client.run("/api/v1/e/meta/sync", &label, &job).await?;
+        output::json(&answer)
     }
 }

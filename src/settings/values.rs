@@ -33,7 +33,7 @@ pub fn between<const MIN: u64, const MAX: u64, T: TryFrom<u64>>(text: &str) -> R
 
 /// A user id as the API takes it.
 pub fn user(text: &str) -> Result<String, String> {
-    sluice_api::check_user(text)?;
+    sluice_jobs::meta::check_user(text)?;
     Ok(text.to_owned())
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use sluice_jobs::DocumentAnswer;
+use sluice_jobs::documents::DocumentHead;
 use sluice_queue::JobId;
 use sluice_store::documents::{Change, Conditions, Data, Expiry, Mutation, Version};
 use utoipa::ToSchema;
@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use super::params::{PreferHeader, ServicePath};
 use super::queued::{Asked, enqueue, outcome};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
-use crate::answers::DocumentHead;
 use crate::call::{preference_applied, wait};
 use crate::error::ErrorBody;
 use crate::openapi::{DocumentErrors, schemas};
@@ -150,8 +149,8 @@ pub(crate) struct Outcome {
     job: Option<String>,
     /// The envelope without its data, when the write was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<DocumentHead>, nullable = false)]
-    document: Option<DocumentAnswer>,
+    #[schema(nullable = false)]
+    document: Option<DocumentHead>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -159,7 +158,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn of(op: Op, job: Option<JobId>, made: Result<Option<DocumentAnswer>, ApiError>) -> Self {
+    fn of(op: Op, job: Option<JobId>, made: Result<Option<DocumentHead>, ApiError>) -> Self {
         let status = match &made {
             Ok(Some(_)) if op == Op::Create => StatusCode::CREATED,
             Ok(Some(_)) => StatusCode::OK,

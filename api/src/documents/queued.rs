@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{join_all, try_join_all};
-use sluice_jobs::{DocumentAnswer, DocumentRequest};
+use sluice_jobs::Job as _;
+use sluice_jobs::documents::{DocumentHead, WriteDocument};
 use sluice_queue::{Enqueued, Finished, JobId, NewJob, QueueError};
 use sluice_store::documents::{Document, DocumentError, Version, Write};
 use tracing::debug;
@@ -86,7 +87,7 @@ pub(super) async fn make(
 }
 
 /// The envelope that a job answered with, marked as one whose data is not kept any more.
-fn without_data(answer: &DocumentAnswer) -> Result<Document, ApiError> {
+fn without_data(answer: &DocumentHead) -> Result<Document, ApiError> {
     let mut envelope = serde_json::to_value(answer).map_err(|_| ApiError::Internal)?;
     envelope["dataOmitted"] = true.into();
     Ok(Document {
@@ -118,15 +119,16 @@ pub(super) async fn enqueue(
         answers.push(match accepted {
             Err(error) => Err(error),
             Ok((id, write, accepted)) => {
-                let request = DocumentRequest {
+                let request = WriteDocument {
                     service: service.to_owned(),
                     id: id.clone(),
                     token: accepted.token.clone(),
                     write,
                 };
                 jobs.push(NewJob {
+                    user: writing.subject.clone(),
                     trace: writing.trace.clone(),
-                    ..request.into_job(writing.subject.clone())?
+                    ..request.new_job()?
                 });
                 Ok((id, accepted))
             }
@@ -173,8 +175,8 @@ async fn is_over(
 }
 
 /// What a job that made a write, or was to, has to say of it.
-pub(super) fn outcome(job: &JobId, finished: Finished) -> Result<DocumentAnswer, ApiError> {
-    match finished.parse::<DocumentAnswer, DocumentError>() {
+pub(super) fn outcome(job: &JobId, finished: Finished) -> Result<DocumentHead, ApiError> {
+    match finished.parse::<DocumentHead, DocumentError>() {
         Ok(Finished::Completed(answer)) => Ok(answer),
         Ok(Finished::Refused(error)) => Err(error.into()),
         Ok(Finished::Dead { message }) => Err(ApiError::JobFailed {

@@ -11,8 +11,7 @@ use utoipa::{IntoResponses, ToSchema};
 use super::params::{CreateParams, WriteParams};
 use super::queued::{Asked, make};
 use super::request::{DocumentBody, Expectation, Writing, check_name, expiry, some_mutations};
-use crate::answers::Document;
-use crate::call::Accepted;
+use crate::answers::{Accepted, Document};
 use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 

@@ -2,60 +2,13 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use sluice_jobs::{
-    InvalidateRequest, InvalidateType, PrefetchRequest, Request, SyncRequest, SyncType,
-};
-use utoipa::ToSchema;
+use sluice_jobs::meta::{Invalidate, InvalidateResult, Prefetch, PrefetchResult, Sync, SyncResult};
 
-use crate::answers::{InvalidateResult, PrefetchResult, SyncResult};
-use crate::body::{self, Body};
-use crate::call::{Accepted, Call};
-use crate::openapi::{CallErrors, CallHeaders, schemas};
+use crate::answers::Accepted;
+use crate::body::Body;
+use crate::call::Call;
+use crate::openapi::{CallErrors, CallHeaders};
 use crate::{ApiError, AppState};
-
-/// Which files of whom to put into the cache as one set.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SyncBody {
-    /// The user whose files they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those
-    /// that do not fit.
-    #[serde(rename = "type")]
-    #[schema(value_type = schemas::SyncKind)]
-    kind: SyncType,
-}
-
-/// How many of the most read files to refresh.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PrefetchBody {
-    /// The user whose files they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// At most this many files.
-    #[serde(deserialize_with = "body::prefetch_limit")]
-    #[schema(minimum = 1, maximum = 100_000, example = 100)]
-    limit: u32,
-}
-
-/// What to drop.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct InvalidateBody {
-    /// The user whose entries they are.
-    #[serde(deserialize_with = "body::user")]
-    #[schema(value_type = schemas::UserId)]
-    user: String,
-    /// `OUT`: from the cache. `DEL`: from the cache and from Convex.
-    #[serde(rename = "type")]
-    #[schema(value_type = schemas::InvalidateKind)]
-    kind: InvalidateType,
-}
 
 /// Put a user's files into the cache as one set
 ///
@@ -67,7 +20,7 @@ pub(crate) struct InvalidateBody {
     operation_id = "syncEntries",
     tag = "meta",
     params(CallHeaders),
-    request_body = SyncBody,
+    request_body = Sync,
     responses(
         (status = 200, description = "The set is in the cache", body = SyncResult),
         (status = 202, description = "The job goes on", body = Accepted),
@@ -78,13 +31,9 @@ pub(crate) struct InvalidateBody {
 pub(crate) async fn sync(
     State(state): State<AppState>,
     call: Call,
-    Body(body): Body<SyncBody>,
+    Body(job): Body<Sync>,
 ) -> Result<Response, ApiError> {
-    let request = SyncRequest {
-        user: body.user.clone(),
-        kind: body.kind,
-    };
-    call.run(&state, &body, Request::Sync(request)).await
+    call.run(&state, job).await
 }
 
 /// Refresh a user's most read files
@@ -94,7 +43,7 @@ pub(crate) async fn sync(
     operation_id = "prefetchEntries",
     tag = "meta",
     params(CallHeaders),
-    request_body = PrefetchBody,
+    request_body = Prefetch,
     responses(
         (status = 200, description = "The files are in the cache", body = PrefetchResult),
         (status = 202, description = "The job goes on", body = Accepted),
@@ -105,13 +54,9 @@ pub(crate) async fn sync(
 pub(crate) async fn prefetch(
     State(state): State<AppState>,
     call: Call,
-    Body(body): Body<PrefetchBody>,
+    Body(job): Body<Prefetch>,
 ) -> Result<Response, ApiError> {
-    let request = PrefetchRequest {
-        user: body.user.clone(),
-        limit: body.limit,
-    };
-    call.run(&state, &body, Request::Prefetch(request)).await
+    call.run(&state, job).await
 }
 
 /// Drop a user's entries from the cache, or the user's files altogether
@@ -121,7 +66,7 @@ pub(crate) async fn prefetch(
     operation_id = "invalidateEntries",
     tag = "meta",
     params(CallHeaders),
-    request_body = InvalidateBody,
+    request_body = Invalidate,
     responses(
         (status = 200, description = "They are gone", body = InvalidateResult),
         (status = 202, description = "The job goes on", body = Accepted),
@@ -132,13 +77,9 @@ pub(crate) async fn prefetch(
 pub(crate) async fn invalidate(
     State(state): State<AppState>,
     call: Call,
-    Body(body): Body<InvalidateBody>,
+    Body(job): Body<Invalidate>,
 ) -> Result<Response, ApiError> {
-    let request = InvalidateRequest {
-        user: body.user.clone(),
-        kind: body.kind,
-    };
-    call.run(&state, &body, Request::Invalidate(request)).await
+    call.run(&state, job).await
 }
 
 #[cfg(test)]
@@ -148,6 +89,7 @@ mod tests {
     use axum::body::Body as HttpBody;
     use axum::extract::{FromRequest, Request};
     use serde::de::DeserializeOwned;
+    use sluice_jobs::meta::SyncKind;
 
     use super::*;
 
@@ -176,18 +118,18 @@ mod tests {
     #[tokio::test]
     async fn each_type_is_taken_by_its_name() {
         for (name, kind) in [
-            ("allOne", SyncType::AllOne),
-            ("allTwo", SyncType::AllTwo),
-            ("mostOne", SyncType::MostOne),
-            ("mostTwo", SyncType::MostTwo),
+            ("allOne", SyncKind::AllOne),
+            ("allTwo", SyncKind::AllTwo),
+            ("mostOne", SyncKind::MostOne),
+            ("mostTwo", SyncKind::MostTwo),
         ] {
-            let body: SyncBody = json(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+            let body: Sync = json(&format!(r#"{{"user":"u","type":"{name}"}}"#))
                 .await
                 .unwrap();
             assert_eq!(body.kind, kind);
         }
         for name in ["OUT", "DEL"] {
-            json::<InvalidateBody>(&format!(r#"{{"user":"u","type":"{name}"}}"#))
+            json::<Invalidate>(&format!(r#"{{"user":"u","type":"{name}"}}"#))
                 .await
                 .unwrap();
         }
@@ -197,9 +139,9 @@ mod tests {
     async fn the_bounds_of_a_rule_are_within_it() {
         for user in ["u", &"u".repeat(256), "ü@例 x"] {
             let body = serde_json::json!({"user": user, "limit": 1}).to_string();
-            assert_eq!(json::<PrefetchBody>(&body).await.unwrap().user, user);
+            assert_eq!(json::<Prefetch>(&body).await.unwrap().user, user);
         }
-        let body: PrefetchBody = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
+        let body: Prefetch = json(r#"{"user":"u","limit":100000}"#).await.unwrap();
         assert_eq!(body.limit, 100_000);
     }
 
@@ -229,7 +171,7 @@ mod tests {
             (r#"{"user":"u","type":"allOne","limit":1}"#, "limit"),
             (r#"{"user":"u","user":"v","type":"allOne"}"#, "user"),
         ] {
-            let message = json::<SyncBody>(body).await.err().expect(body);
+            let message = json::<Sync>(body).await.expect_err(body);
             assert!(message.contains(named), "{body}: {message}");
         }
     }
@@ -249,7 +191,7 @@ mod tests {
             "true",
         ] {
             let body = format!(r#"{{"user":"u","limit":{limit}}}"#);
-            let message = json::<PrefetchBody>(&body).await.err().expect(&body);
+            let message = json::<Prefetch>(&body).await.expect_err(&body);
             assert!(message.starts_with("limit: "), "{body}: {message}");
             assert!(
                 message.contains("a whole number from 1 to 100000"),
@@ -267,10 +209,7 @@ mod tests {
             Some("application/x-www-form-urlencoded"),
             Some("application/jsonp"),
         ] {
-            let message = read::<InvalidateBody>(content_type, body)
-                .await
-                .err()
-                .unwrap();
+            let message = read::<Invalidate>(content_type, body).await.err().unwrap();
             assert!(message.starts_with("content-type: "), "{message}");
         }
     }

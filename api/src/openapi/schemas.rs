@@ -9,6 +9,7 @@ mod writes;
 
 use utoipa::ToSchema;
 
+pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
 
 /// The name of a service, or the id of a document: neither `.` nor `..`.
@@ -28,16 +29,6 @@ pub(crate) struct Name(String);
     example = "7-1795289394786"
 )]
 pub(crate) struct EventId(String);
-
-/// A user id: 1 to 256 bytes of UTF-8 without control characters.
-#[derive(ToSchema)]
-#[schema(
-    min_length = 1,
-    max_length = 256,
-    pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
-    example = "usr_demo1"
-)]
-pub(crate) struct UserId(String);
 
 /// A file's id, as Convex has it.
 #[derive(ToSchema)]
@@ -76,24 +67,6 @@ pub(crate) struct EntriesCursor(String);
 #[derive(ToSchema)]
 #[schema(pattern = r#"^(\*|(W/)?"[!#-~]{0,40}"( ?, ?(W/)?"[!#-~]{0,40}"){0,9})$"#)]
 pub(crate) struct Precondition(String);
-
-/// Which files a sync takes, and what it does when they exceed the limit.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(crate) enum SyncKind {
-    AllOne,
-    AllTwo,
-    MostOne,
-    MostTwo,
-}
-
-/// What is dropped: entries of the cache, or with them the files.
-#[derive(ToSchema)]
-#[schema(rename_all = "UPPERCASE")]
-pub(crate) enum InvalidateKind {
-    Out,
-    Del,
-}
 
 /// Where a job is in its life.
 #[derive(ToSchema)]

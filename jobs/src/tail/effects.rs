@@ -18,7 +18,7 @@ use sluice_store::tail::{
 
 use super::nudges::{NameChange, nudges};
 use super::{Trouble, report};
-use crate::late_changes::{entry, successors};
+use crate::meta::{entry, successors};
 
 /// Where changes come from, which decides what they may do.
 #[derive(Clone, Copy, PartialEq, Eq)]

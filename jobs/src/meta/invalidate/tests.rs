@@ -17,7 +17,6 @@ use sluice_valkey::Valkey;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::requests::Request;
 use crate::workers::{JobsConfig, run_workers};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -74,17 +73,25 @@ impl Files for Accounts {
     }
 }
 
-async fn enqueue(queues: &Queues, user: &str, kind: InvalidateType) -> JobId {
+async fn enqueue(queues: &Queues, user: &str, kind: InvalidateKind) -> JobId {
     let user = user.to_owned();
-    let request = Request::Invalidate(InvalidateRequest { user, kind });
-    let job = request.into_job(None).unwrap();
-    queues.enqueue(job).await.unwrap().id
+    Invalidate { user, kind }.enqueue(queues).await.unwrap().id
 }
 
 async fn completed(queues: &Queues, id: &JobId) -> JobView {
     let finished = queues.wait(id, LONG).await.unwrap();
     finished.expect("the job does not end");
     queues.get(id).await.unwrap().unwrap()
+}
+
+#[test]
+fn a_deletion_is_never_given_up_and_a_log_out_is() {
+    let attempts = |kind| {
+        let user = "u".to_owned();
+        Invalidate { user, kind }.new_job().unwrap().max_attempts
+    };
+    assert_eq!(attempts(InvalidateKind::Del), None);
+    assert!(attempts(InvalidateKind::Out).is_some());
 }
 
 #[tokio::test]
@@ -120,11 +127,11 @@ async fn a_deletion_of_many_documents_lets_others_go_first() {
         shutdown,
     ));
 
-    let deletion = enqueue(&queues, "large", InvalidateType::Del).await;
+    let deletion = enqueue(&queues, "large", InvalidateKind::Del).await;
     let mut changes = std::pin::pin!(queues.watch(&deletion));
     while changes.next().await.unwrap().unwrap().state != State::Running {}
-    let log_out = enqueue(&queues, "gone", InvalidateType::Out).await;
-    let other = enqueue(&queues, "small", InvalidateType::Del).await;
+    let log_out = enqueue(&queues, "gone", InvalidateKind::Out).await;
+    let other = enqueue(&queues, "small", InvalidateKind::Del).await;
     let [log_out, other] = [
         completed(&queues, &log_out).await,
         completed(&queues, &other).await,

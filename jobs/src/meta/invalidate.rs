@@ -6,16 +6,20 @@
 //! cached is known at all. A deletion drops the entries once more at its end: a sync that began in
 //! between may have read files which were deleted a moment later.
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
+use super::UnknownKind;
+use super::user::{UserId, user};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
-use crate::requests::{InvalidateRequest, InvalidateType, Refusal};
+use crate::refusal::Refusal;
 
 /// How many documents one call to Convex deletes.
 const DOCUMENTS_PER_STEP: usize = 500;
@@ -27,21 +31,71 @@ const TURN: Duration = Duration::from_millis(500);
 /// How long Convex has for saying whether it knows a user of whom nothing is cached.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The job behind `POST /api/v1/e/meta/invalidate`.
-pub(crate) struct Invalidate;
+/// Where deletions of accounts stand in line: behind log-outs, which are quick, and before batch
+/// work.
+const DELETION_PRIORITY: u8 = 7;
 
-/// What a finished invalidate reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct InvalidateAnswer {
-    /// The owner of the files.
+/// What to drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = InvalidateBody)]
+pub struct Invalidate {
+    /// The user whose entries they are.
+    #[serde(deserialize_with = "user")]
+    #[schema(value_type = UserId)]
     pub user: String,
-    /// Log-out or deletion.
+    /// `OUT`: from the cache. `DEL`: from the cache and from Convex.
     #[serde(rename = "type")]
-    pub kind: InvalidateType,
-    /// Entries removed from the cache.
+    pub kind: InvalidateKind,
+}
+
+/// What is dropped: entries of the cache, or with them the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InvalidateKind {
+    /// The user logged out: entries leave Valkey, Convex is untouched.
+    Out,
+    /// The account was deleted: entries leave Valkey and documents leave Convex.
+    Del,
+}
+
+impl InvalidateKind {
+    /// All kinds, in the order in which the contract lists them.
+    pub const ALL: [Self; 2] = [Self::Out, Self::Del];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Out => "OUT",
+            Self::Del => "DEL",
+        }
+    }
+}
+
+impl FromStr for InvalidateKind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        let kind = Self::ALL.into_iter().find(|it| it.as_str() == name);
+        kind.ok_or(UnknownKind)
+    }
+}
+
+/// Answer to an invalidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvalidateResult {
+    /// Whose entries they were.
+    #[schema(example = "usr_demo1")]
+    pub user: String,
+    /// `OUT` or `DEL`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "OUT")]
+    pub kind: InvalidateKind,
+    /// Entries that left the cache.
     pub invalidated: u64,
-    /// Documents removed from Convex; only for a deletion.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Files that left Convex; with `DEL` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub deleted: Option<u64>,
 }
 
@@ -72,19 +126,34 @@ struct Progress {
 
 impl Job for Invalidate {
     const QUEUE: &'static str = "invalidate";
-    /// Of a log-out: with the queue's backoff these span about an hour. A deletion is tried until
-    /// it succeeds.
+    /// Of a log-out: with the queue's backoff these span about an hour.
     const MAX_ATTEMPTS: u32 = 25;
-    type Request = InvalidateRequest;
-    type Answer = InvalidateAnswer;
+    const FREES_MEMORY: bool = true;
+    type Answer = InvalidateResult;
+    type Refusal = Refusal;
 
-    async fn run(
-        context: &Context,
-        request: InvalidateRequest,
-        running: &Running,
-    ) -> Result<InvalidateAnswer, Failure> {
-        let user = request.user.as_str();
-        let deletion = request.kind == InvalidateType::Del;
+    fn user(&self) -> Option<&str> {
+        Some(&self.user)
+    }
+
+    /// Log-outs never share a job: an earlier one that still runs may already have passed the
+    /// entries that this caller wants gone.
+    fn unique_key(&self) -> Option<String> {
+        (self.kind == InvalidateKind::Del).then(|| format!("DEL:{}", self.user))
+    }
+
+    fn priority(&self) -> Option<u8> {
+        (self.kind == InvalidateKind::Del).then_some(DELETION_PRIORITY)
+    }
+
+    /// A deletion is never given up, however long Convex is away.
+    fn max_attempts(&self) -> Option<u32> {
+        (self.kind == InvalidateKind::Out).then_some(Self::MAX_ATTEMPTS)
+    }
+
+    async fn run(self, context: &Context, running: &Running) -> Result<InvalidateResult, Failure> {
+        let user = self.user.as_str();
+        let deletion = self.kind == InvalidateKind::Del;
         let mut checkpoint = match running.checkpoint::<Checkpoint>() {
             Some(checkpoint) => checkpoint,
             None => {
@@ -117,9 +186,9 @@ impl Job for Invalidate {
             delete_documents(context, user, running, &mut checkpoint).await?;
             checkpoint.invalidated += context.cache.invalidate(user, true).await?;
         }
-        Ok(InvalidateAnswer {
-            user: request.user,
-            kind: request.kind,
+        Ok(InvalidateResult {
+            user: self.user,
+            kind: self.kind,
             invalidated: checkpoint.invalidated,
             deleted: deletion.then_some(checkpoint.deleted),
         })

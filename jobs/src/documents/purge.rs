@@ -7,16 +7,15 @@ use sluice_store::documents::PurgePlace;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
+use crate::refusal::NoRefusal;
 
-/// The job that keeps the indexes of documents free of those that are gone.
-pub(crate) struct Purge;
-
+/// Keeps the indexes of documents free of those that are gone.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct PurgeRequest {}
+pub(crate) struct Purge {}
 
 /// How far a purge has come, and what it has done in the end.
-#[derive(Debug, Default, Clone, Serialize)]
-pub(crate) struct PurgeAnswer {
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct PurgeResult {
     /// Indexes that were gone through.
     services: u64,
     /// Ids that led nowhere and are forgotten.
@@ -26,15 +25,11 @@ pub(crate) struct PurgeAnswer {
 impl Job for Purge {
     const QUEUE: &'static str = "purge";
     const MAX_ATTEMPTS: u32 = 3;
-    type Request = PurgeRequest;
-    type Answer = PurgeAnswer;
+    type Answer = PurgeResult;
+    type Refusal = NoRefusal;
 
-    async fn run(
-        context: &Context,
-        _: PurgeRequest,
-        running: &Running,
-    ) -> Result<PurgeAnswer, Failure> {
-        let mut done = PurgeAnswer::default();
+    async fn run(self, context: &Context, running: &Running) -> Result<PurgeResult, Failure> {
+        let mut done = PurgeResult::default();
         let mut cursor = Some(0);
         while let Some(at) = cursor {
             stop_if_cancelled(running)?;

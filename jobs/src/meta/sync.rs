@@ -5,31 +5,87 @@
 //! changed in Convex meanwhile is applied, and one script puts the staging set in the place of the
 //! live one. Readers see the old set until then.
 
+use std::str::FromStr;
+
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_convex::files::File;
 use sluice_queue::Running;
 use sluice_store::cache::{Committed, Entry, Overflow, Pushed, Staging};
+use utoipa::ToSchema;
 
+use super::UnknownKind;
+use super::late_changes::{LateChanges, entry};
+use super::ranking::most_active;
+use super::user::{UserId, user};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::{Job, stop_if_cancelled};
-use crate::late_changes::{LateChanges, entry};
-use crate::ranking::most_active;
-use crate::requests::{Refusal, SyncRequest, SyncType};
+use crate::refusal::Refusal;
 
-/// The job behind `POST /api/v1/e/meta/sync`.
-pub(crate) struct Sync;
-
-/// What a finished sync reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct SyncAnswer {
-    /// The owner of the files.
+/// Which files of whom to put into the cache as one set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SyncBody)]
+pub struct Sync {
+    /// The user whose files they are.
+    #[serde(deserialize_with = "user")]
+    #[schema(value_type = UserId)]
     pub user: String,
-    /// Entries that are in the bulk set.
+    /// Which files, and what to do when they exceed the limit: `…One` refuses, `…Two` skips those
+    /// that do not fit.
+    #[serde(rename = "type")]
+    pub kind: SyncKind,
+}
+
+/// Which files a sync takes, and what it does when they exceed the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SyncKind {
+    /// All of the user's files, or none when they exceed the limit.
+    AllOne,
+    /// As many of the user's files as fit, the rest counted as skipped.
+    AllTwo,
+    /// The most active files as one group, or none when the group exceeds the limit.
+    MostOne,
+    /// As many of the most active files as fit, the rest counted as skipped.
+    MostTwo,
+}
+
+impl SyncKind {
+    /// All kinds, in the order in which the contract lists them.
+    pub const ALL: [Self; 4] = [Self::AllOne, Self::AllTwo, Self::MostOne, Self::MostTwo];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllOne => "allOne",
+            Self::AllTwo => "allTwo",
+            Self::MostOne => "mostOne",
+            Self::MostTwo => "mostTwo",
+        }
+    }
+}
+
+impl FromStr for SyncKind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        let kind = Self::ALL.into_iter().find(|it| it.as_str() == name);
+        kind.ok_or(UnknownKind)
+    }
+}
+
+/// Answer to a sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SyncResult {
+    /// Whose files they are.
+    #[schema(example = "usr_demo1")]
+    pub user: String,
+    /// Entries in the set.
     pub synced: u64,
-    /// Entries that did not fit.
+    /// Files that did not fit the limit.
     pub skipped: u64,
 }
 
@@ -44,24 +100,32 @@ struct Progress {
 impl Job for Sync {
     const QUEUE: &'static str = "sync";
     const MAX_ATTEMPTS: u32 = 8;
-    type Request = SyncRequest;
-    type Answer = SyncAnswer;
+    type Answer = SyncResult;
+    type Refusal = Refusal;
 
-    async fn run(
-        context: &Context,
-        request: SyncRequest,
-        running: &Running,
-    ) -> Result<SyncAnswer, Failure> {
+    fn user(&self) -> Option<&str> {
+        Some(&self.user)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", self.kind.as_str(), self.user))
+    }
+
+    fn group(&self) -> Option<String> {
+        Some(self.user.clone())
+    }
+
+    async fn run(self, context: &Context, running: &Running) -> Result<SyncResult, Failure> {
         let Committed {
             entries,
             skipped,
             bytes,
             ..
-        } = load_and_commit(context, &request.user, request.kind, running).await?;
+        } = load_and_commit(context, &self.user, self.kind, running).await?;
         metrics::counter!("sluice_sync_entries_total").increment(entries);
         metrics::counter!("sluice_sync_bytes_total").increment(bytes);
-        Ok(SyncAnswer {
-            user: request.user,
+        Ok(SyncResult {
+            user: self.user,
             synced: entries,
             skipped,
         })
@@ -71,14 +135,14 @@ impl Job for Sync {
 async fn load_and_commit(
     context: &Context,
     user: &str,
-    kind: SyncType,
+    kind: SyncKind,
     running: &Running,
 ) -> Result<Committed, Failure> {
     let policy = match kind {
-        SyncType::AllOne | SyncType::MostOne => Overflow::Refuse,
-        SyncType::AllTwo | SyncType::MostTwo => Overflow::Skip,
+        SyncKind::AllOne | SyncKind::MostOne => Overflow::Refuse,
+        SyncKind::AllTwo | SyncKind::MostTwo => Overflow::Skip,
     };
-    let whole = matches!(kind, SyncType::AllOne | SyncType::AllTwo);
+    let whole = matches!(kind, SyncKind::AllOne | SyncKind::AllTwo);
 
     let staging = context.cache.stage(user, policy).await?;
     let mut late = LateChanges::from_now(&*context.files, user).await?;
@@ -188,5 +252,38 @@ impl Load<'_> {
             skipped,
         };
         Ok(self.running.progress(&progress).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn sync(user: &str, kind: SyncKind) -> Sync {
+        let user = user.to_owned();
+        Sync { user, kind }
+    }
+
+    #[test]
+    fn syncs_of_one_user_share_a_job_by_kind_and_run_one_after_the_other() {
+        let [all, most] = [SyncKind::AllOne, SyncKind::MostOne].map(|kind| sync("u", kind));
+        assert_eq!(all.unique_key(), sync("u", SyncKind::AllOne).unique_key());
+        assert_ne!(all.unique_key(), most.unique_key());
+        assert_ne!(all.unique_key(), sync("v", SyncKind::AllOne).unique_key());
+        assert_eq!(all.group(), most.group());
+        assert_ne!(all.group(), sync("v", SyncKind::AllOne).group());
+    }
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in SyncKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            let payload = sync("u", kind).new_job().unwrap().payload;
+            let expected = format!(r#"{{"user":"u","type":"{}"}}"#, kind.as_str());
+            assert_eq!(payload.get(), expected);
+        }
+        assert_eq!("all".parse::<SyncKind>(), Err(UnknownKind));
     }
 }
