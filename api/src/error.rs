@@ -8,7 +8,6 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use sluice_convex::ConvexError;
 use sluice_jobs::Refusal;
 use sluice_queue::{JobId, QueueError};
 use sluice_store::StoreError;
@@ -218,7 +217,7 @@ impl ApiError {
     }
 
     /// What a failed call to Valkey means to the caller. Only what may pass is worth another try.
-    fn of_valkey(part: &'static str, fault: Option<Fault>, error: &dyn Display) -> Self {
+    pub(crate) fn of_valkey(part: &'static str, fault: Option<Fault>, error: &dyn Display) -> Self {
         match fault {
             Some(fault) if !fault.is_final() => {
                 tracing::warn!(%error, "{part} {}", fault.as_str());
@@ -384,17 +383,6 @@ impl From<DocumentError> for ApiError {
                 Self::Internal
             }
             error => Self::Document(error),
-        }
-    }
-}
-
-impl From<ConvexError> for ApiError {
-    fn from(error: ConvexError) -> Self {
-        tracing::warn!(%error, "Convex could not be read");
-        if error.is_retryable() {
-            Self::Unavailable("Convex")
-        } else {
-            Self::UpstreamFailed
         }
     }
 }

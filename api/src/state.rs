@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_convex::files::Files;
+use sluice_jobs::meta::Origin;
 use sluice_queue::Queues;
 use sluice_store::board::Sessions;
-use sluice_store::cache::Cache;
+use sluice_store::cache::{Cache, ReadThrough};
 use sluice_store::documents::{Documents, DocumentsConfig};
 use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::meta::Fetches;
 use crate::streams::{StreamLimits, Streams};
 
 /// Settings of the HTTP front.
@@ -72,7 +72,7 @@ pub struct Parts {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
-    pub(crate) fetches: Fetches,
+    pub(crate) entries: ReadThrough<Origin>,
     pub(crate) streams: Streams,
     pub(crate) shutdown: CancellationToken,
     pub(crate) sockets: TaskTracker,
@@ -96,13 +96,13 @@ impl AppState {
             tail: Tail::new(cache.valkey()),
             sessions: Sessions::new(cache.valkey()),
             streams: Streams::new(config.streams),
+            entries: ReadThrough::new(cache.clone(), Origin::new(files.clone())),
             config,
             queues,
             cache,
             files,
             auth,
             metrics,
-            fetches: Fetches::default(),
             shutdown,
             sockets: TaskTracker::new(),
         }))

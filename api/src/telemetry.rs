@@ -23,10 +23,6 @@ pub fn describe_metrics() {
         "WebSockets closed by the server, by code"
     );
     describe_counter!(
-        "sluice_entry_fetches_total",
-        "Entries fetched from Convex after a miss"
-    );
-    describe_counter!(
         "sluice_jwks_fetches_total",
         "Fetches of the token issuer's keys, by outcome"
     );
@@ -41,7 +37,6 @@ pub fn describe_metrics() {
     for outcome in ["ok", "error"] {
         counter!("sluice_jwks_fetches_total", "outcome" => outcome).increment(0);
     }
-    counter!("sluice_entry_fetches_total").increment(0);
     for (name, help) in [
         ("sluice_document_sockets", "WebSockets open"),
         (

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of a job about metadata when the answer is "no": final, not worth a retry, and not the operator's
-/// concern.
+/// The answer of a job about metadata when the answer is "no": final, not worth a retry, and not
+/// the operator's concern.
 ///
 /// Serialized as `{"error":"limit_exceeded","limit":n}` and the like; the contract fixes the
 /// `error` names.

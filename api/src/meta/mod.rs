@@ -1,7 +1,6 @@
 //! The metadata cache: jobs that fill and drop it ([`requests`]), one entry ([`read`]), all of a
 //! user's ([`list`]).
 
-mod fetch;
 mod list;
 mod read;
 mod requests;
@@ -10,8 +9,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::AppState;
-
-pub(crate) use fetch::Fetches;
 
 /// `/api/v1/e/meta/…` and `/api/v1/meta…`.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

@@ -1,15 +1,12 @@
 //! `GET /api/v1/meta/{fileId}`: one entry, from the cache or through it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use sluice_store::cache::Source;
-use tokio::time::timeout;
+use sluice_convex::ConvexError;
+use sluice_store::cache::{Read, ReadError, Source};
 use utoipa::IntoParams;
 
 use crate::answers::Entry;
@@ -18,8 +15,6 @@ use crate::openapi::{ReadErrors, schemas};
 use crate::query::{Params, Segment, reader};
 use crate::{ApiError, AppState};
 
-/// How long the cache may take to look an entry up, its own retries included.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest file id, in bytes.
 const MAX_ID_BYTES: usize = 1024;
 
@@ -61,18 +56,15 @@ pub(crate) async fn read(
             "fileId: must not be longer than {MAX_ID_BYTES} bytes"
         )));
     }
-    let lookup = timeout(PATIENCE, state.cache.read(&user, &id)).await;
-    let mut lookup = lookup.map_err(|_| ApiError::Unavailable("the cache"))??;
-    let epoch = lookup.epoch;
-    let (x_cache, json) = match lookup.hit.take() {
-        Some((Source::Bulk, json)) => ("bulk", json),
-        Some((Source::Single, json)) => ("hit", json),
-        None => {
-            let fetched = state.fetches.entry(&state, &user, &id, lookup).await;
-            ("miss", fetched.map_err(shared)?.ok_or(ApiError::NotFound)?)
-        }
+    let read = state.entries.read(&user, &id).await;
+    let Read { json, cached } = read
+        .map_err(|error| why(&error))?
+        .ok_or(ApiError::NotFound)?;
+    let x_cache = match cached {
+        Some(Source::Bulk) => "bulk",
+        Some(Source::Single) => "hit",
+        None => "miss",
     };
-    state.cache.note_access(&user, &id, epoch);
     metrics::counter!("sluice_entry_reads_total", "source" => x_cache).increment(1);
     Ok(entry(x_cache, json))
 }
@@ -85,12 +77,12 @@ fn entry(x_cache: &'static str, json: Bytes) -> Response {
     (headers, json).into_response()
 }
 
-/// The same error for everyone who waited for the same fetch.
-fn shared(error: Arc<ApiError>) -> ApiError {
-    match *error {
-        ApiError::Unavailable(part) => ApiError::Unavailable(part),
-        ApiError::Valkey { part, fault } => ApiError::Valkey { part, fault },
-        ApiError::UpstreamFailed => ApiError::UpstreamFailed,
-        _ => ApiError::Internal,
+/// What a failed read means to one of those who waited for it.
+fn why(error: &ReadError<ConvexError>) -> ApiError {
+    match error {
+        ReadError::TimedOut => ApiError::Unavailable("the cache"),
+        ReadError::Cache(error) => ApiError::of_valkey("the cache", error.fault(), error),
+        ReadError::Origin(error) if error.is_retryable() => ApiError::Unavailable("Convex"),
+        ReadError::Origin(_) => ApiError::UpstreamFailed,
     }
 }

@@ -16,6 +16,10 @@ pub fn describe_metrics() {
     );
     for (name, help) in [
         (
+            "sluice_entry_fetches_total",
+            "Entries fetched from Convex after a miss",
+        ),
+        (
             "sluice_accesses_lost_total",
             "Accesses that were not recorded: Valkey took no writes, or too many ids waited",
         ),

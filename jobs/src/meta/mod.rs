@@ -3,6 +3,7 @@
 
 mod invalidate;
 mod late_changes;
+mod origin;
 mod prefetch;
 mod ranking;
 mod sweep;
@@ -11,6 +12,7 @@ mod user;
 
 pub use invalidate::{Invalidate, InvalidateKind, InvalidateResult};
 pub(crate) use late_changes::{entry, successors};
+pub use origin::Origin;
 pub use prefetch::{MAX_PREFETCH, Prefetch, PrefetchResult};
 pub(crate) use sweep::Sweep;
 pub use sync::{Sync, SyncKind, SyncResult};

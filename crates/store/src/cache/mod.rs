@@ -9,6 +9,7 @@ mod functions;
 mod invalidate;
 mod keys;
 mod list;
+mod read_through;
 mod recent;
 mod single;
 mod staging;
@@ -27,6 +28,7 @@ use keys::Keys;
 
 pub use amend::Amended;
 pub use list::ListPage;
+pub use read_through::{Origin, Read, ReadError, ReadThrough};
 pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};
 

@@ -7,6 +7,7 @@ mod invalidate;
 mod keys;
 mod list;
 mod model;
+mod read_through;
 mod single;
 mod staging;
 mod support;
