@@ -10,8 +10,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _, stream};
-use sluice_jobs::Job as _;
-use sluice_jobs::documents::WriteDocument;
 use sluice_queue::{JobId, JobView, State as JobState};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -33,12 +31,6 @@ const COME_AGAIN: Duration = Duration::from_secs(2);
 const END: &str = "end";
 
 const EVENT_STREAM: &str = "text/event-stream";
-
-/// Scopes that let their holder see anybody's jobs about metadata; each does alone.
-const VIEWERS: [Scope; 3] = [Scope::MetaRead, Scope::MetaWrite, Scope::Admin];
-
-/// The same for writes of documents, which hold their data.
-const DOCUMENT_VIEWERS: [Scope; 2] = [Scope::DocsRead, Scope::Admin];
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(job))
@@ -104,23 +96,15 @@ async fn job(
     Ok(Json(job).into_response())
 }
 
+/// A job's user may see it, and who has one of the scopes that its label names.
 fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
+    let label = job.label.as_deref().unwrap_or_default();
+    let mut viewers = label.split(' ').filter_map(|scope| scope.parse().ok());
     let is_own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
-    let has_any = |scopes: &[Scope]| scopes.iter().any(|scope| caller.has(scope));
-    if job.queue != WriteDocument::QUEUE {
-        return match is_own || has_any(&VIEWERS) {
-            true => Ok(()),
-            false => Err(ApiError::Forbidden(Scope::MetaRead)),
-        };
-    }
-    if is_own || has_any(&DOCUMENT_VIEWERS) {
+    if is_own || caller.has(&Scope::Admin) || viewers.clone().any(|scope| caller.has(&scope)) {
         return Ok(());
     }
-    let request = job.payload::<WriteDocument>();
-    match (request, &job.user) {
-        (Ok(request), None) => caller.require_documents(&request.service),
-        _ => Err(ApiError::Forbidden(Scope::DocsRead)),
-    }
+    Err(ApiError::Forbidden(viewers.next().unwrap_or(Scope::Admin)))
 }
 
 /// The job of that id. An id that cannot be one's is as unknown as any other.

@@ -21,6 +21,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + std::marker::Sync + 'static
     const VERSION: u32 = 1;
     /// How often it is tried before it becomes a dead letter.
     const MAX_ATTEMPTS: u32;
+    /// The scopes, with spaces between, of which each lets its holder see any job of this kind; the
+    /// job is labelled with them. Its user sees it without, and `admin` all.
+    const VIEWERS: &'static str;
     /// Whether it frees memory of Valkey, so that it is enqueued also while that is full.
     const FREES_MEMORY: bool = false;
     /// What the caller gets.
@@ -94,6 +97,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + std::marker::Sync + 'static
             max_attempts: self.max_attempts(),
             idempotency: self.idempotency(),
             frees_memory: Self::FREES_MEMORY,
+            label: Some(Self::VIEWERS.to_owned()),
             ..job
         })
     }

@@ -1,7 +1,7 @@
 -- What a write is computed from: the document, or, when this write was made before, the document as that left it.
 --
 -- KEYS  1 document  2 changes  3 record of the write  4 accepted writes  5 past
--- ARGV  1 token of an accepted write; '' for one that is made at once
+-- ARGV  1 token of an accepted write; '' for one that is made at once  2 within which its job was enqueued, ms
 -- Returns {time in ms, document JSON or '', 1 when writes that were accepted before have to be made first, else 0, last revision
 --       of the former document when there is none, else 0, the record of this write}. Of a write that was made before,
 --       the document is as the change of its revision has it, '' when that is not kept any more, and the record {revision,
@@ -21,10 +21,10 @@ define('read', function(KEYS, ARGV)
   if ARGV[1] == '' then
     if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return {now, '', 1, 0, {}} end
   else
-    -- The jobs of one document run in the order in which they were enqueued, within a minute of being accepted. So whatever was
-    -- accepted longer than that before this write has ended, was cancelled, or never became a job: nobody need wait for it.
+    -- The jobs of one document run in the order in which they were enqueued, soon after they were accepted. So whatever was
+    -- accepted longer than ARGV[2] before this write has ended, was cancelled, or never became a job: nobody need wait for it.
     local accepted = tonumber(call('ZSCORE', KEYS[4], ARGV[1]) or 0)
-    for _, token in ipairs(call('ZRANGEBYSCORE', KEYS[4], '(0', accepted - 60000)) do
+    for _, token in ipairs(call('ZRANGEBYSCORE', KEYS[4], '(0', accepted - ARGV[2])) do
       call('ZADD', KEYS[4], -tonumber(call('ZSCORE', KEYS[4], token)), token)
     end
   end

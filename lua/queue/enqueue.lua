@@ -5,7 +5,7 @@
 --            behind it, so that nobody else has to be told; else "". Then for each job:
 --          1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
---          backoff turn), and
+--          backoff turn label), and
 --          delay       in ms
 --          run_at      not before, in ms since 1970; the past means at once
 --          idempotency, fingerprint

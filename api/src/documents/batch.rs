@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use sluice_jobs::documents::DocumentHead;
+use sluice_jobs::documents::{DocumentHead, DocumentWrite};
 use sluice_queue::JobId;
 use sluice_store::documents::{Change, Conditions, Data, Expiry, Mutation, Version};
 use utoipa::ToSchema;
 
 use super::params::{PreferHeader, ServicePath};
-use super::queued::{Asked, enqueue, outcome};
+use super::queued::{head, submit};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
 use crate::call::{preference_applied, wait};
 use crate::error::ErrorBody;
@@ -108,7 +108,11 @@ impl BatchWrite {
         })
     }
 
-    async fn asked(mut self, state: &AppState, writing: &Writing) -> Result<Asked, ApiError> {
+    async fn checked(
+        mut self,
+        state: &AppState,
+        writing: &Writing,
+    ) -> Result<DocumentWrite, ApiError> {
         let change = self.change()?;
         let key = self.idempotency_key.as_deref();
         let key = key.map(|key| writing.key_of_item(key)).transpose()?;
@@ -121,7 +125,7 @@ impl BatchWrite {
         let conditions = Conditions::default();
         let write = Writing::write_under(key, change, self.expected_revision, conditions)?;
         state.documents.check_write(&write).await?;
-        Ok(Asked { id, write })
+        Ok(DocumentWrite { id, write })
     }
 }
 
@@ -205,19 +209,19 @@ pub(crate) async fn batch(
         return Err(invalid("writes", &rule));
     }
     let ops: Vec<Op> = body.writes.iter().map(|write| write.op).collect();
-    let mut asked = Vec::with_capacity(ops.len());
+    let mut writes = Vec::with_capacity(ops.len());
     for (index, write) in body.writes.into_iter().enumerate() {
-        let write = write.asked(&state, &writing).await;
-        asked.push(write.map_err(|error| error.of_write(index))?);
+        let write = write.checked(&state, &writing).await;
+        writes.push(write.map_err(|error| error.of_write(index))?);
     }
-    let jobs = enqueue(&state, &writing, asked).await?;
+    let jobs = submit(&state, &writing, writes).await?;
 
     let longest = state.config.request_wait;
     let patience = writing.prefer.patience(longest);
     let outcomes = join_all(ops.into_iter().zip(jobs).map(async |(op, job)| match job {
         Ok(job) => {
             let made = match wait(&state, &job, patience).await {
-                Ok(Some(finished)) => outcome(&job, finished).map(Some),
+                Ok(Some(finished)) => head(&job, finished).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             };

@@ -5,11 +5,12 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
+use sluice_jobs::documents::DocumentWrite;
 use sluice_store::documents::{Change, Data, Expiry, Mutation, Version};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::params::{CreateParams, WriteParams};
-use super::queued::{Asked, make};
+use super::queued::make;
 use super::request::{DocumentBody, Expectation, Writing, check_name, expiry, some_mutations};
 use crate::answers::{Accepted, Document};
 use crate::openapi::{DocumentErrors, schemas};
@@ -108,7 +109,13 @@ pub(crate) async fn create(
     check_name("id", &id)?;
     let location = format!("/api/sync/{}/documents/{id}", writing.service);
     let write = writing.write(Change::Create(body.data, body.expires_at), None)?;
-    let answer = make(&state, &writing, Asked { id, write }, StatusCode::CREATED).await?;
+    let answer = make(
+        &state,
+        &writing,
+        DocumentWrite { id, write },
+        StatusCode::CREATED,
+    )
+    .await?;
     if answer.status() != StatusCode::CREATED {
         return Ok(answer);
     }
@@ -239,9 +246,9 @@ async fn update(
     change: Change,
     expected_revision: Option<Version>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked {
+    let write = DocumentWrite {
         id: writing.id.clone(),
         write: writing.write(change, expected_revision)?,
     };
-    make(state, writing, asked, StatusCode::OK).await
+    make(state, writing, write, StatusCode::OK).await
 }

@@ -6,7 +6,7 @@
 //!
 //! | key after the root | structure | holds |
 //! |---|---|---|
-//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at losses user turn unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until deferred` |
+//! | `job:<job>` | hash | the job: `payload seat`, and where it applies `has state version priority max_attempts attempts created_at run_at losses user turn label unique unique_in group backoff trace run finished_at progress checkpoint result error errors log logged log_batch batch callback_of previous next input delay stopped cancel keep_until deferred` |
 //! | `waiting` | zset, score = when enqueued | jobs that wait for the one before them in a chain, or for the end of a batch |
 //! | `batch:<batch>` | hash `created_at closed_at ended_at succeeded_at jobs completed refused dead cancelled on_end on_success`, TTL while it is open and after its end | a batch: its counts, and the jobs that are called back |
 //! | `scheduled` | zset, score = when due | jobs with a delay or a time to run at |
@@ -88,7 +88,7 @@ pub const CHECKPOINT_LIMIT: usize = 64 * 1024;
 /// The largest progress value, in bytes.
 pub const PROGRESS_LIMIT: usize = 16 * 1024;
 
-/// The longest unique key, idempotency key, fingerprint, group, user and trace, in bytes.
+/// The longest unique key, idempotency key, fingerprint, group, user, label and trace, in bytes.
 pub const NAME_LIMIT: usize = 512;
 
 /// The longest message kept of one failed attempt, in bytes; longer ones are cut.

@@ -25,6 +25,7 @@ pub(crate) struct PurgeResult {
 impl Job for Purge {
     const QUEUE: &'static str = "purge";
     const MAX_ATTEMPTS: u32 = 3;
+    const VIEWERS: &'static str = "meta:read meta:write";
     type Answer = PurgeResult;
     type Refusal = NoRefusal;
 

@@ -50,11 +50,21 @@ pub struct DocumentHead {
     pub expires_at: Option<u64>,
 }
 
+impl WriteDocument {
+    /// The scopes that let their holder see the job of a write that is nobody's: those who may write
+    /// documents of the service, too.
+    pub(super) fn viewers_of_nobodys(&self) -> String {
+        format!("docs:write:{} docs:write docs:read", self.service)
+    }
+}
+
 impl Job for WriteDocument {
     const QUEUE: &'static str = "documents";
     /// An accepted write must not be given up over an outage: with the queue's backoff these span
     /// about an hour.
     const MAX_ATTEMPTS: u32 = 25;
+    /// Those of `docs:write` do not do: writes hold their data.
+    const VIEWERS: &'static str = "docs:read";
     type Answer = DocumentHead;
     type Refusal = DocumentError;
 
@@ -87,7 +97,7 @@ impl Job for WriteDocument {
             Ok(document) => read(&document),
             Err(error) => {
                 if error.is_answer() {
-                    documents.let_go(service, id, token).await?;
+                    documents.release(service, id, token).await?;
                 }
                 Err(error.into())
             }

@@ -128,6 +128,7 @@ impl Job for Invalidate {
     const QUEUE: &'static str = "invalidate";
     /// Of a log-out: with the queue's backoff these span about an hour.
     const MAX_ATTEMPTS: u32 = 25;
+    const VIEWERS: &'static str = super::VIEWERS;
     const FREES_MEMORY: bool = true;
     type Answer = InvalidateResult;
     type Refusal = Refusal;

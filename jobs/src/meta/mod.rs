@@ -18,6 +18,9 @@ pub(crate) use sweep::Sweep;
 pub use sync::{Sync, SyncKind, SyncResult};
 pub use user::{UserId, check_user};
 
+/// The scopes that let their holder see jobs about metadata.
+const VIEWERS: &str = "meta:read meta:write";
+
 /// A name that no kind of sync or invalidate has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not one of the kinds")]

@@ -82,6 +82,7 @@ impl Prefetch {
 impl Job for Prefetch {
     const QUEUE: &'static str = "prefetch";
     const MAX_ATTEMPTS: u32 = 5;
+    const VIEWERS: &'static str = super::VIEWERS;
     type Answer = PrefetchResult;
     type Refusal = Refusal;
 

@@ -31,6 +31,7 @@ pub(crate) struct SweepResult {
 impl Job for Sweep {
     const QUEUE: &'static str = "sweep";
     const MAX_ATTEMPTS: u32 = 3;
+    const VIEWERS: &'static str = super::VIEWERS;
     type Answer = SweepResult;
     type Refusal = NoRefusal;
 

@@ -100,6 +100,7 @@ struct Progress {
 impl Job for Sync {
     const QUEUE: &'static str = "sync";
     const MAX_ATTEMPTS: u32 = 8;
+    const VIEWERS: &'static str = super::VIEWERS;
     type Answer = SyncResult;
     type Refusal = Refusal;
 

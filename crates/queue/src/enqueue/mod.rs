@@ -131,6 +131,7 @@ impl Details {
             ("turn", &job.turn),
             ("group", &job.group),
             ("trace", &job.trace),
+            ("label", &job.label),
         ] {
             set(name, value.clone().filter(|it| !it.is_empty()));
         }

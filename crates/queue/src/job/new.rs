@@ -60,6 +60,9 @@ pub struct NewJob {
     pub frees_memory: bool,
     /// The trace it belongs to (a W3C `traceparent`).
     pub trace: Option<String>,
+    /// A note of the enqueuer's own, such as who may see the job. The queue hands it out with
+    /// [`JobView::label`](crate::JobView::label) and does not look at it.
+    pub label: Option<String>,
 }
 
 /// An idempotency key and what it stands for.
@@ -94,6 +97,7 @@ impl NewJob {
             run_at: None,
             frees_memory: false,
             trace: None,
+            label: None,
         })
     }
 
@@ -126,6 +130,7 @@ impl NewJob {
             ("turn", self.turn.as_ref()),
             ("group", self.group.as_ref()),
             ("trace", self.trace.as_ref()),
+            ("label", self.label.as_ref()),
             ("idempotency key", idempotency.map(|it| &it.key)),
             ("fingerprint", idempotency.map(|it| &it.fingerprint)),
         ] {

@@ -77,6 +77,9 @@ pub struct JobView {
     pub log_dropped: u64,
     /// The trace it belongs to.
     pub trace: Option<String>,
+    /// The enqueuer's note, which is no part of the JSON.
+    #[serde(skip)]
+    pub label: Option<String>,
     /// What of it cannot be read, if anything; it can be deleted all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -255,6 +258,7 @@ impl JobView {
             log_dropped: logged.saturating_sub(log.len() as u64),
             log,
             trace: fields.text("trace"),
+            label: fields.text("label"),
             damage: fields.damage,
         })
     }

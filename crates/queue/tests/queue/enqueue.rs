@@ -259,3 +259,17 @@ async fn jobs_of_mixed_queues_are_added_with_one_script_for_each_queue() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_label_is_handed_out_with_its_job_and_not_shown() {
+    let valkey = TestValkey::start();
+    let queues = queues(&valkey).await;
+    let job = NewJob {
+        label: Some("mine".to_owned()),
+        ..job(&())
+    };
+    let id = queues.enqueue(job).await.unwrap().id;
+    let view = queues.get(&id).await.unwrap().unwrap();
+    assert_eq!(view.label.as_deref(), Some("mine"));
+    assert!(!serde_json::to_string(&view).unwrap().contains("mine"));
+}

@@ -16,7 +16,7 @@ use crate::StoreError;
 
 /// How many writes of a document that were accepted and not made can still be made by retrying
 /// their jobs.
-const LET_GO_LIMIT: usize = 100;
+const RELEASED_LIMIT: usize = 100;
 
 /// A write that others wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,8 @@ impl Documents {
     }
 
     /// Accepts a write, from when on no other may be made before it but those accepted earlier.
-    /// Enqueue its job next, in the group of its document, within a minute.
+    /// Enqueue its job next, in the group of its document, within
+    /// [`ENQUEUE_WINDOW`](super::ENQUEUE_WINDOW).
     ///
     /// # Errors
     /// [`DocumentError::IdempotencyKeyReused`], [`DocumentError::NoJsonModule`],
@@ -91,11 +92,11 @@ impl Documents {
     ///
     /// # Errors
     /// [`StoreError::Valkey`].
-    pub async fn let_go(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
+    pub async fn release(&self, service: &str, id: &str, token: &str) -> Result<(), StoreError> {
         let keys = Keys::new(service, id);
-        let mut cmd = FUNCTIONS.let_go.command(&[&keys.accepted]);
-        cmd.arg(token).arg(LET_GO_LIMIT);
-        FUNCTIONS.let_go.run::<u8>(&self.valkey, &cmd).await?;
+        let mut cmd = FUNCTIONS.release.command(&[&keys.accepted]);
+        cmd.arg(token).arg(RELEASED_LIMIT);
+        FUNCTIONS.release.run::<u8>(&self.valkey, &cmd).await?;
         Ok(())
     }
 

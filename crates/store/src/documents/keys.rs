@@ -30,6 +30,10 @@ pub(super) const MADE_TTL: Duration = Duration::from_secs(60 * 60);
 /// How long an accepted write may wait: longer than the queue keeps a dead letter that could be
 /// retried.
 pub(super) const ACCEPTED_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Within which the job of an accepted write is to be enqueued. The jobs of one document run in the
+/// order in which they were enqueued: what was accepted longer than this before a write that is
+/// being made has ended, was cancelled, or never became a job.
+pub const ENQUEUE_WINDOW: Duration = Duration::from_secs(60);
 /// How long a caller's idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 

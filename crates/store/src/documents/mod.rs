@@ -38,7 +38,7 @@ pub use condition::{Conditions, Tags};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
 pub use events::{Changes, Watcher};
-pub use keys::IDEMPOTENCY_TTL;
+pub use keys::{ENQUEUE_WINDOW, IDEMPOTENCY_TTL};
 pub use list::DocumentPage;
 pub use mutation::Mutation;
 pub use purge::{PurgePlace, Purged};

@@ -7,7 +7,7 @@ use super::budget::object_fits;
 use super::change::{Base, Change, ExpiryTime, Idempotency, Write};
 use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
 use super::functions::FUNCTIONS;
-use super::keys::{IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL};
+use super::keys::{ENQUEUE_WINDOW, IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL};
 use super::number::Correction;
 use super::work::load;
 use super::{Data, Document, DocumentError, Documents};
@@ -205,7 +205,8 @@ impl Documents {
             &keys.accepted,
             &keys.past,
         ]);
-        cmd.arg(&record.accepted);
+        cmd.arg(&record.accepted)
+            .arg(ENQUEUE_WINDOW.as_millis() as u64);
         let (now, json, waiting, past, made): (u64, String, bool, u64, Vec<String>) =
             FUNCTIONS.read.run(&self.valkey, &cmd).await?;
         if waiting {

@@ -64,12 +64,12 @@ async fn no_write_is_made_at_once_while_an_accepted_one_waits() {
 }
 
 #[tokio::test]
-async fn an_accepted_write_that_was_let_go_holds_nobody_back_and_can_still_be_made() {
+async fn a_released_write_holds_nobody_back_and_can_still_be_made() {
     let store = Store::start();
     store.create("a", json!({"n": 0})).await;
     let documents = &store.documents;
     let accepted = documents.accept("s", "a", &increment()).await.unwrap();
-    documents.let_go("s", "a", &accepted.token).await.unwrap();
+    documents.release("s", "a", &accepted.token).await.unwrap();
     documents.write("s", "a", &increment()).await.unwrap();
     let write = increment();
     let made = documents.write_accepted("s", "a", &write, &accepted.token);
@@ -103,7 +103,7 @@ async fn what_was_accepted_and_never_became_a_job_holds_others_back_no_longer_th
 }
 
 #[tokio::test]
-async fn only_so_many_writes_that_were_let_go_are_remembered() {
+async fn only_so_many_released_writes_are_remembered() {
     let store = Store::start();
     for at in 0..103 {
         let accepted = store
@@ -120,7 +120,7 @@ async fn only_so_many_writes_that_were_let_go_are_remembered() {
             .unwrap();
         store
             .documents
-            .let_go("s", "a", &accepted.token)
+            .release("s", "a", &accepted.token)
             .await
             .unwrap();
     }

@@ -143,7 +143,7 @@ async fn a_user_without_the_right_to_one_command_writes_nothing_of_a_document() 
     }
     for command in ["zadd", "zremrangebyrank", "zcount"] {
         set_rights(&[&format!("-{command}")]);
-        limited.let_go("s", "a", &accepted).await.unwrap_err();
+        limited.release("s", "a", &accepted).await.unwrap_err();
         assert_eq!(dump(&store), before, "{command}");
     }
     set_rights(&[]);

@@ -1,11 +1,11 @@
--- Lets others go before an accepted write that was not made. Its job may still make it, should somebody retry that.
+-- Releases an accepted write that was not made, so that others need not wait for it. Its job may still make it, should somebody retry that.
 --
 -- KEYS  1 accepted writes
 -- ARGV  1 token  2 how many of these are remembered; the oldest go first
 -- Returns 0.
 -- Cost  O(log n). May be repeated.
 
-define('let_go', function(KEYS, ARGV)
+define('release', function(KEYS, ARGV)
   local call = redis.call
   local accepted = tonumber(call('ZSCORE', KEYS[1], ARGV[1]) or 0)
   if accepted > 0 then
