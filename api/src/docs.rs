@@ -1,60 +1,55 @@
-//! `/docs`: the OpenAPI document as one page for people.
+//! The OpenAPI document: `/openapi.json`, and `/docs`, one page for people.
 
 use axum::Router;
-use axum::response::{Html, IntoResponse};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use maud::{DOCTYPE, Markup, html};
+use bytes::Bytes;
+use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use crate::AppState;
-use crate::board::{STYLE_PATH, security_headers};
+use crate::http::page;
 
-pub(crate) fn routes(page: String) -> Router<AppState> {
-    Router::new().route(
-        "/docs",
-        get(async move || (security_headers(), Html(page)).into_response()),
-    )
+pub(crate) fn routes(document: &OpenApi) -> Router<AppState> {
+    let json = Bytes::from(serde_json::to_vec(document).unwrap_or_default());
+    let shown = page(document).into_string();
+    Router::new()
+        .route(
+            "/openapi.json",
+            get(async move || ([(CONTENT_TYPE, "application/json")], json)),
+        )
+        .route("/docs", get(async move || page::respond(shown)))
 }
 
 /// The page of a document. References (`$ref`) are shown as links to the schema's own section.
-pub(crate) fn page(document: &OpenApi) -> Markup {
+fn page(document: &OpenApi) -> Markup {
     let document = json!(document);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Sluice API" }
-                link rel="stylesheet" href=(STYLE_PATH);
-            }
-            body {
-                header.top { strong { "Sluice API" } nav { a href="/openapi.json" { "openapi.json" } a href="/board" { "Board" } } }
-                main {
-                    h1 { "The API" }
-                    p { (text(&document["info"]["description"])) }
-                    p { "Every call but the probes needs " code { "Authorization: Bearer <token>" } "." }
-                    @for tag in array(&document["tags"]) {
-                        section {
-                            h2 { (text(&tag["description"])) }
-                            @for (path, method, operation) in operations(&document) {
-                                @if array(&operation["tags"]).contains(&tag["name"]) {
-                                    (operation_section(path, method, operation))
-                                }
-                            }
-                        }
-                    }
-                    section {
-                        h2 { "Shapes" }
-                        @for (name, schema) in fields(&document["components"]["schemas"]) {
-                            (schema_section(name, schema))
+    let content = html! {
+        header.top { strong { "Sluice API" } nav { a href="/openapi.json" { "openapi.json" } a href="/board" { "Board" } } }
+        main {
+            h1 { "The API" }
+            p { (text(&document["info"]["description"])) }
+            p { "Every call but the probes needs " code { "Authorization: Bearer <token>" } "." }
+            @for tag in array(&document["tags"]) {
+                section {
+                    h2 { (text(&tag["description"])) }
+                    @for (path, method, operation) in operations(&document) {
+                        @if array(&operation["tags"]).contains(&tag["name"]) {
+                            (operation_section(path, method, operation))
                         }
                     }
                 }
             }
+            section {
+                h2 { "Shapes" }
+                @for (name, schema) in fields(&document["components"]["schemas"]) {
+                    (schema_section(name, schema))
+                }
+            }
         }
-    }
+    };
+    page::frame("Sluice API", &content)
 }
 
 fn operation_section(path: &str, method: &str, operation: &Value) -> Markup {

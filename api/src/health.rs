@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::answers::Readiness;
-use crate::auth::Admin;
+use crate::http::caller::Admin;
 use crate::openapi::TokenErrors;
 
 /// How long a part may take to answer a probe.

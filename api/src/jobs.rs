@@ -1,13 +1,11 @@
 //! `GET /api/v1/jobs/{id}`: what became of a job, once or as it happens.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _, stream};
 use sluice_queue::{JobId, JobView, State as JobState};
@@ -17,20 +15,16 @@ use utoipa_axum::routes;
 
 use crate::answers::Job;
 use crate::auth::{Caller, Scope};
+use crate::http::query::Segment;
+use crate::http::sse;
 use crate::openapi::{ReadErrors, StreamErrors, schemas};
-use crate::query::Segment;
 use crate::{ApiError, AppState};
-
-/// Quiet streams carry a comment this often, so that proxies keep them open.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long clients wait before they come again after a stream broke off.
 const COME_AGAIN: Duration = Duration::from_secs(2);
 
 /// The last event of a job that is over, and its id.
 const END: &str = "end";
-
-const EVENT_STREAM: &str = "text/event-stream";
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(job))
@@ -80,18 +74,14 @@ async fn job(
 ) -> Result<Response, ApiError> {
     let job = find(&state, &id).await?;
     check_viewer(&caller, &job)?;
-    if wants_events(&headers) {
-        let last_seen = headers.get("last-event-id").map(|id| id.as_bytes());
-        if job.state.is_final() && last_seen == Some(END.as_bytes()) {
+    if sse::wanted(&headers) {
+        if job.state.is_final() && sse::last_event_id(&headers).is_some_and(|id| id == END) {
             // An `EventSource` that has seen the end comes again, unless it hears this.
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        let stream = state.streams.open_for(caller.subject())?;
-        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-        let events = events(&state, &job.id).take_until(caller.expired());
-        return Ok(Sse::new(stream.hold(events))
-            .keep_alive(keep_alive)
-            .into_response());
+        let open = state.streams.open_for(caller.subject())?;
+        let events = events(&state, &job.id);
+        return Ok(sse::respond(&state, open, caller.expired(), events));
     }
     Ok(Json(job).into_response())
 }
@@ -113,14 +103,11 @@ pub(crate) async fn find(state: &AppState, id: &str) -> Result<JobView, ApiError
     state.queues.get(&id).await?.ok_or(ApiError::NotFound)
 }
 
-/// The job now and whenever it changes, until it is over, it cannot be watched any more, or the API
-/// shuts down.
+/// The job now and whenever it changes, until it is over, or cannot be watched any more.
 pub(crate) fn changes(state: &AppState, id: &JobId) -> impl Stream<Item = JobView> + Send + use<> {
-    let shutdown = state.shutdown.clone();
     state
         .queues
         .watch(id)
-        .take_until(async move { shutdown.cancelled().await })
         .map(|job| {
             job.inspect_err(|error| tracing::warn!(%error, "a job can no longer be watched"))
         })
@@ -129,10 +116,7 @@ pub(crate) fn changes(state: &AppState, id: &JobId) -> impl Stream<Item = JobVie
         .filter_map(async |job| job.ok())
 }
 
-fn events(
-    state: &AppState,
-    id: &JobId,
-) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+fn events(state: &AppState, id: &JobId) -> impl Stream<Item = Event> + Send + use<> {
     let mut last: Option<JobState> = None;
     changes(state, id).flat_map(move |job| {
         let before = last.replace(job.state);
@@ -151,67 +135,6 @@ fn events(
         // With the job once more, for clients that take what comes last.
         let end = is_over.then(|| Event::default().event(END).id(END).json_data(&job).ok());
         let end = end.flatten();
-        stream::iter(event.into_iter().chain(end).map(Ok))
+        stream::iter(event.into_iter().chain(end))
     })
-}
-
-/// Whether the caller asks for events by name, and for nothing that is served here more (RFC 9110,
-/// section 12.5.1).
-fn wants_events(headers: &HeaderMap) -> bool {
-    let (mut events, mut json, mut subtypes, mut any) = (None, None, None, None);
-    let ranges = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    for range in ranges {
-        let mut parts = range.split(';').map(str::trim);
-        let weight = match parts
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-            .as_str()
-        {
-            EVENT_STREAM => &mut events,
-            "application/json" => &mut json,
-            "application/*" => &mut subtypes,
-            "*/*" => &mut any,
-            _ => continue,
-        };
-        let quality = parts
-            .filter_map(|parameter| parameter.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-        // What is no number is taken as none.
-        *weight = Some(quality.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0_f32)));
-    }
-    let json = json.or(subtypes).or(any).unwrap_or(0.0);
-    events.is_some_and(|events| events > 0.0 && events >= json)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn events_are_sent_to_whoever_prefers_them() {
-        for (accept, expected) in [
-            ("text/event-stream", true),
-            ("Text/Event-Stream;q=0.1", true),
-            ("text/event-stream;q=0", false),
-            ("text/event-stream;q=0.000, */*", false),
-            ("text/event-stream; q=0.4, application/json; q=0.5", false),
-            ("application/json;q=0.4, text/event-stream;q=0.5", true),
-            ("text/event-stream, */*", true),
-            ("text/event-stream, */*;q=0.1", true),
-            ("*/*", false),
-            ("text/*", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(wants_events(&headers), expected, "{accept}");
-        }
-    }
 }

@@ -1,21 +1,14 @@
-//! The OpenAPI document, `/openapi.json`, and what the descriptions of endpoints share.
+//! The OpenAPI document, and what the descriptions of endpoints share.
 
 pub(crate) mod schemas;
 
 use std::collections::BTreeMap;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
-use bytes::Bytes;
 use sluice_store::documents::DocumentsConfig;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _, ToSchema};
-
-use crate::error::ErrorBody;
-use crate::{AppState, docs};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -27,7 +20,7 @@ use crate::{AppState, docs};
         (name = "operation", description = "Probes and metrics"),
     ),
     components(schemas(
-        ErrorBody,
+        schemas::ErrorBody,
         schemas::Name,
         schemas::UserId,
         schemas::FileId,
@@ -61,18 +54,6 @@ pub(crate) fn limit(document: &mut OpenApi, limits: &DocumentsConfig) {
     );
 }
 
-/// `/openapi.json`, and `/docs` for people.
-pub(crate) fn routes(document: &OpenApi) -> Router<AppState> {
-    let json = Bytes::from(serde_json::to_vec(document).unwrap_or_default());
-    let page = docs::page(document).into_string();
-    Router::new()
-        .route(
-            "/openapi.json",
-            get(async move || ([(CONTENT_TYPE, "application/json")], json)),
-        )
-        .merge(docs::routes(page))
-}
-
 struct TokenScheme;
 
 impl Modify for TokenScheme {
@@ -86,11 +67,11 @@ impl Modify for TokenScheme {
     }
 }
 
-/// Headers that every job request understands.
+/// Headers that every submission understands.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers, which are read by name")]
-pub(crate) struct CallHeaders {
+pub(crate) struct SubmissionHeaders {
     /// `respond-async`: answer 202 at once. `wait=N`: wait at most N seconds. (RFC 7240)
     #[param(rename = "Prefer", nullable = false, example = "wait=5")]
     prefer: Option<String>,
@@ -109,7 +90,7 @@ pub(crate) struct ReadErrors;
 /// Errors of endpoints about documents.
 pub(crate) struct DocumentErrors;
 /// Errors of endpoints that are jobs.
-pub(crate) struct CallErrors;
+pub(crate) struct SubmissionErrors;
 
 const TOKEN_ERRORS: &[(&str, &str)] = &[
     ("401", "No token, or not a good one"),
@@ -160,7 +141,7 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
         "`json_module_missing`: Valkey cannot keep documents. `unavailable`: try again after `Retry-After` seconds",
     ),
 ];
-const CALL_ERRORS: &[(&str, &str)] = &[
+const SUBMISSION_ERRORS: &[(&str, &str)] = &[
     (
         "400",
         "`invalid_request`: names the field. `limit_exceeded`: nothing was synced",
@@ -206,9 +187,9 @@ impl IntoResponses for DocumentErrors {
     }
 }
 
-impl IntoResponses for CallErrors {
+impl IntoResponses for SubmissionErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors(&[TOKEN_ERRORS, CALL_ERRORS])
+        errors(&[TOKEN_ERRORS, SUBMISSION_ERRORS])
     }
 }
 

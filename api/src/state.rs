@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::streams::{StreamLimits, Streams};
+use crate::http::streams::{StreamLimits, Streams};
 
 /// Settings of the HTTP front.
 #[derive(Clone, Debug)]

@@ -4,15 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
-use axum::http::request::Parts;
-
 use sluice_store::documents;
 
-use super::LEEWAY_SECS;
 use super::token::Claims;
-use crate::{ApiError, AppState};
+use super::{Denial, LEEWAY_SECS};
 
 /// No token matters for longer, in seconds since 1970; later times do not fit every clock.
 const FAR: u64 = 1 << 40;
@@ -85,7 +80,7 @@ impl FromStr for Scope {
     }
 }
 
-/// The holder of a good token. As an extractor it rejects with [`ApiError::Unauthorized`].
+/// The holder of a good token.
 #[derive(Clone, Debug)]
 pub struct Caller {
     subject: Option<String>,
@@ -104,17 +99,17 @@ impl Caller {
         self.scopes.contains(scope)
     }
 
-    /// Fails with [`ApiError::Forbidden`] unless the token carries `scope`.
-    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+    /// Fails with [`Denial::Forbidden`] unless the token carries `scope`.
+    pub fn require(&self, scope: Scope) -> Result<(), Denial> {
         if self.has(&scope) {
             Ok(())
         } else {
-            Err(ApiError::Forbidden(scope))
+            Err(Denial::Forbidden(scope))
         }
     }
 
-    /// Fails with [`ApiError::Forbidden`] unless the token may write to the documents of `service`.
-    pub(crate) fn require_documents(&self, service: &str) -> Result<(), ApiError> {
+    /// Fails with [`Denial::Forbidden`] unless the token may write to the documents of `service`.
+    pub(crate) fn require_documents(&self, service: &str) -> Result<(), Denial> {
         let narrowed = Scope::DocsWriteTo(service.into());
         if self.has(&Scope::DocsWrite) {
             Ok(())
@@ -157,47 +152,5 @@ impl From<Claims> for Caller {
             expires_at: claims.exp as u64,
             subject: claims.sub.filter(|subject| !subject.is_empty()),
         }
-    }
-}
-
-impl FromRequestParts<AppState> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let token = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or(ApiError::Unauthorized("a bearer token is needed"))?;
-        state.auth.verify(token).await
-    }
-}
-
-/// A [`Caller`] with `meta:write`.
-pub(crate) struct MetaWriter(pub Caller);
-
-impl FromRequestParts<AppState> for MetaWriter {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::MetaWrite)?;
-        Ok(Self(caller))
-    }
-}
-
-/// A [`Caller`] with `admin`.
-pub(crate) struct Admin;
-
-impl FromRequestParts<AppState> for Admin {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::Admin)?;
-        Ok(Self)
     }
 }

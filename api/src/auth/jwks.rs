@@ -16,8 +16,7 @@ use sluice_retry::Pauses;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::AuthError;
-use crate::ApiError;
+use super::{AuthError, Denial};
 
 /// Time-out of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -110,7 +109,7 @@ impl Jwks {
         kid: Option<&str>,
         algorithm: Algorithm,
         check: impl Fn(&DecodingKey) -> Checked<T>,
-    ) -> Result<Option<Checked<T>>, ApiError> {
+    ) -> Result<Option<Checked<T>>, Denial> {
         if let Some(kept) = self.kept() {
             if kept.since.elapsed() >= self.0.max_age {
                 self.renew();
@@ -123,7 +122,7 @@ impl Jwks {
         }
         self.renewed().await;
         let kept = self.kept();
-        let kept = kept.ok_or(ApiError::Unavailable("the token issuer's JWKS address"))?;
+        let kept = kept.ok_or(Denial::Unavailable("the token issuer's JWKS address"))?;
         Ok(try_all(&kept.keys, kid, algorithm, &check))
     }
 

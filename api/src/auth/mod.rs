@@ -1,4 +1,4 @@
-//! Who calls: bearer tokens (JWT), the scopes they carry, and extractors that ask for them.
+//! Who calls: bearer tokens (JWT) and the scopes they carry.
 //!
 //! A token is signed either with the development secret (HS256) or with a key from a JWKS address
 //! (RS256, ES256). Which of the two checks it follows from its algorithm, and each source has its
@@ -6,6 +6,7 @@
 //! required; `iss` and `aud` are when they are configured.
 
 mod caller;
+mod denial;
 mod jwks;
 mod token;
 
@@ -16,9 +17,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use reqwest::Url;
 use sluice_convex::Secret;
 
-use crate::ApiError;
-pub(crate) use caller::{Admin, MetaWriter, passed};
+pub(crate) use caller::passed;
 pub use caller::{Caller, Scope};
+pub use denial::Denial;
 use jwks::Jwks;
 use token::Claims;
 pub use token::mint;
@@ -83,20 +84,20 @@ impl Auth {
         })))
     }
 
-    /// Who holds `token`. Errors: [`ApiError::Unauthorized`], or [`ApiError::Unavailable`] when the
+    /// Who holds `token`. Errors: [`Denial::Unauthorized`], or [`Denial::Unavailable`] when the
     /// issuer's keys cannot be fetched.
-    pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
+    pub async fn verify(&self, token: &str) -> Result<Caller, Denial> {
         let header =
-            decode_header(token).map_err(|_| ApiError::Unauthorized("the token is not a JWT"))?;
+            decode_header(token).map_err(|_| Denial::Unauthorized("the token is not a JWT"))?;
         // Whoever does not understand an extension that the issuer calls critical has to refuse
         // (RFC 7515, 4.1.11).
         if header.crit.is_some() {
-            return Err(ApiError::Unauthorized(
+            return Err(Denial::Unauthorized(
                 "the token has critical extensions, which are not known here",
             ));
         }
         let unknown =
-            ApiError::Unauthorized("the token is signed in a way that is not accepted here");
+            Denial::Unauthorized("the token is signed in a way that is not accepted here");
         let Sources {
             secret,
             jwks,
@@ -115,7 +116,7 @@ impl Auth {
         };
         claims
             .map(|token| token.claims.into())
-            .map_err(|error| ApiError::Unauthorized(reason(error.kind())))
+            .map_err(|error| Denial::Unauthorized(reason(error.kind())))
     }
 }
 

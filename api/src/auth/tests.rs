@@ -45,7 +45,7 @@ fn sign(claims: &Value) -> String {
 
 async fn refusal(auth: &Auth, token: &str) -> String {
     let error = auth.verify(token).await.unwrap_err();
-    assert!(matches!(error, ApiError::Unauthorized(_)), "{error:?}");
+    assert!(matches!(error, Denial::Unauthorized(_)), "{error:?}");
     error.to_string()
 }
 
@@ -57,7 +57,7 @@ async fn a_minted_token_names_its_user_and_carries_its_scopes() {
     assert!(caller.has(&Scope::MetaRead) && caller.has(&Scope::Admin));
     assert!(matches!(
         caller.require(Scope::MetaWrite),
-        Err(ApiError::Forbidden(Scope::MetaWrite))
+        Err(Denial::Forbidden(Scope::MetaWrite))
     ));
 }
 
@@ -503,5 +503,5 @@ async fn an_issuer_that_does_not_answer_is_told_from_a_bad_token() {
         ..AuthConfig::default()
     });
     let error = auth.verify(&Pair::es256("es").token()).await.unwrap_err();
-    assert!(matches!(error, ApiError::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, Denial::Unavailable(_)), "{error:?}");
 }

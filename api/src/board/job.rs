@@ -1,28 +1,27 @@
 //! One job: how far it is, what went wrong, and the buttons to retry and cancel it.
 
-use std::convert::Infallible;
-
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Redirect, Response};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use maud::{Markup, html};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_queue::{BatchView, JobView, QueueError, Retried, State as JobState};
 
 use super::session::{Operator, SameOrigin};
-use super::{Live, PageError, attempts, moment, page, span};
-use crate::query::Segment;
+use super::{Live, attempts, moment, operator_page, span};
+use crate::http::query::Segment;
+use crate::http::sse;
 use crate::{ApiError, AppState, jobs};
 
 pub(super) async fn show(
     _operator: Operator,
     State(state): State<AppState>,
-    id: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id?.0).await?;
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let job = jobs::find(&state, &id).await?;
     let batch = batch_of(&state, &job).await?;
     Ok(job_page(&job, batch.as_ref(), None))
 }
@@ -33,17 +32,20 @@ pub(super) async fn show(
 pub(super) async fn live(
     operator: Operator,
     State(state): State<AppState>,
-    id: Result<Segment, ApiError>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let id = jobs::find(&state, &id?.0).await?.id;
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let id = jobs::find(&state, &id).await?.id;
     let open = state.streams.open_for(operator.subject())?;
     let gone = operator.gone(&state);
-    let changes = jobs::changes(&state, &id).then(move |job| {
+    let changes = jobs::changes(&state, &id).then({
         let state = state.clone();
-        async move {
-            // Without the batch the job is shown all the same.
-            let batch = batch_of(&state, &job).await.unwrap_or_default();
-            (job, batch)
+        move |job| {
+            let state = state.clone();
+            async move {
+                // Without the batch the job is shown all the same.
+                let batch = batch_of(&state, &job).await.unwrap_or_default();
+                (job, batch)
+            }
         }
     });
     let fragments = changes.flat_map(|(job, batch)| {
@@ -54,19 +56,18 @@ pub(super) async fn live(
             .state
             .is_final()
             .then(|| Event::default().event("end").data("over"));
-        stream::iter(fragment.into_iter().chain(end).map(Ok))
+        stream::iter(fragment.into_iter().chain(end))
     });
-    let fragments = fragments.take_until(gone);
-    Ok(Sse::new(open.hold(fragments)).keep_alive(KeepAlive::new().interval(jobs::KEEP_ALIVE)))
+    Ok(sse::respond(&state, open, gone, fragments))
 }
 
 pub(super) async fn retry(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    id: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id?.0).await?;
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let job = jobs::find(&state, &id).await?;
     let retried = state.queues.retry(&job.id).await?;
     tracing::info!(job = %job.id, ?retried, "an operator asked to retry");
     let why_not = match retried {
@@ -88,9 +89,9 @@ pub(super) async fn cancel(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    id: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id?.0).await?;
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let job = jobs::find(&state, &id).await?;
     let done = state.queues.cancel(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to cancel");
     Ok(acted(
@@ -105,9 +106,9 @@ pub(super) async fn delete(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    id: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let job = jobs::find(&state, &id?.0).await?;
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let job = jobs::find(&state, &id).await?;
     let done = state.queues.delete(&job.id).await?;
     tracing::info!(job = %job.id, done, "an operator asked to delete");
     if done {
@@ -141,7 +142,7 @@ fn job_page(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> R
     let (own, queue) = (address(job), format!("/board/queues/{}", job.queue));
     let trail = [(&*queue, &*job.queue), (&*own, job.id.as_str())];
     let title = format!("Job {}", job.id);
-    page(
+    operator_page(
         &title,
         &trail,
         Live::Streamed(&format!("{own}/live"), content(job, batch, notice)),

@@ -4,7 +4,7 @@
 //! marked `data-live` fresh. An operator logs in with a token that has the scope `admin`; see
 //! [`session`].
 //!
-//! To add a page: a handler that takes an [`session::Operator`] and answers with [`page`]; to add
+//! To add a page: a handler that takes an [`session::Operator`] and answers with [`operator_page`]; to add
 //! an action: a handler that also takes [`session::SameOrigin`].
 
 mod forms;
@@ -16,30 +16,24 @@ mod steering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
 use axum::routing::{get, post};
-use maud::{DOCTYPE, Markup, html};
-use sluice_queue::{JobView, QueueError};
+use maud::{Markup, html};
+use sluice_queue::JobView;
 
-use crate::{ApiError, AppState};
+use crate::AppState;
+use crate::http::page;
+use crate::http::problem::{self, Problem};
 
-pub(crate) const STYLE_PATH: &str = "/board/style.css";
 const SCRIPT_PATH: &str = "/board/board.js";
 
 pub(crate) fn routes() -> Router<AppState> {
-    let style = (
-        [(CONTENT_TYPE, "text/css; charset=utf-8")],
-        include_str!("style.css"),
-    );
     let script = (
         [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
         include_str!("board.js"),
     );
-    Router::new()
+    let pages = Router::new()
         .route("/board", get(queues::overview))
         .route("/board/queues/{queue}", get(queues::queue))
         .route("/board/queues/{queue}/pause", post(steering::pause))
@@ -48,29 +42,14 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/board/queues/{queue}/rates", post(steering::rate))
         .route("/board/queues/{queue}/jobs", post(steering::bulk))
         .route("/board/jobs/{id}", get(job::show))
-        .route("/board/jobs/{id}/live", get(job::live))
         .route("/board/jobs/{id}/retry", post(job::retry))
         .route("/board/jobs/{id}/cancel", post(job::cancel))
         .route("/board/jobs/{id}/delete", post(job::delete))
         .route("/board/login", session::login_routes())
-        .route("/board/logout", post(session::logout))
-        .route(STYLE_PATH, get(async move || style))
+        .route("/board/logout", post(session::logout));
+    problem::print_as(pages, problem_page)
+        .route("/board/jobs/{id}/live", get(job::live))
         .route(SCRIPT_PATH, get(async move || script))
-}
-
-/// Headers of every page: nothing comes from elsewhere, no page frames it, no cache keeps it.
-pub(crate) fn security_headers() -> [(HeaderName, &'static str); 4] {
-    [
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // `no-referrer` would make browsers send `Origin: null` with forms.
-        (REFERRER_POLICY, "same-origin"),
-        (CACHE_CONTROL, "no-store"),
-    ]
 }
 
 /// Where on a page changing things are, and how they are kept fresh.
@@ -83,7 +62,7 @@ enum Live<'a> {
 
 /// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview
 /// on; `below` stays as it is while the rest is kept fresh.
-fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> Response {
+fn operator_page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> Response {
     let content = html! {
         header.top {
             nav aria-label="Breadcrumb" {
@@ -105,56 +84,24 @@ fn page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> R
         }
         script src=(SCRIPT_PATH) {}
     };
-    document(title, content)
+    document(title, &content)
 }
 
-fn document(title: &str, content: Markup) -> Response {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " · Sluice" }
-                link rel="stylesheet" href=(STYLE_PATH);
-            }
-            body { (content) }
-        }
-    };
-    (security_headers(), Html(page.into_string())).into_response()
+fn document(title: &str, content: &Markup) -> Response {
+    let page = page::frame(&format!("{title} · Sluice"), content);
+    page::respond(page.into_string())
 }
 
-/// An error as a page.
-fn error_page(error: ApiError) -> Response {
+/// A problem as a page.
+fn problem_page(problem: &Problem) -> Response {
     let content = html! {
         main.narrow {
             h1 { "That did not work" }
-            p role="alert" { (error) "." }
+            p role="alert" { (problem.message) "." }
             p { a href="/board" { "To the queues" } }
         }
     };
-    (error.status(), document("Error", content)).into_response()
-}
-
-/// An [`ApiError`] that is answered as a page, for `?` in handlers.
-struct PageError(ApiError);
-
-impl From<ApiError> for PageError {
-    fn from(error: ApiError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<QueueError> for PageError {
-    fn from(error: QueueError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
-        error_page(self.0)
-    }
+    document("Error", &content)
 }
 
 /// How often a job was begun, of how often it may be.

@@ -10,8 +10,8 @@ use sluice_store::tail::{TailState, TailStatus};
 
 use super::session::Operator;
 use super::steering::{self, Operation};
-use super::{Live, PageError, attempts, forms, moment, page, span};
-use crate::query::Segment;
+use super::{Live, attempts, forms, moment, operator_page, span};
+use crate::http::query::Segment;
 use crate::{ApiError, AppState};
 
 /// Far beyond any list, and within what Valkey counts in.
@@ -22,7 +22,7 @@ const PAGE_SIZE: u64 = 25;
 pub(super) async fn overview(
     _operator: Operator,
     State(state): State<AppState>,
-) -> Result<Response, PageError> {
+) -> Result<Response, ApiError> {
     let queues = state.queues.queues().await?;
     let tail = state.tail.status().await.map_err(ApiError::from)?;
     let content = html! {
@@ -42,7 +42,12 @@ pub(super) async fn overview(
         }
         (following(&tail))
     };
-    Ok(page("Queues", &[], Live::Refetched(content), html! {}))
+    Ok(operator_page(
+        "Queues",
+        &[],
+        Live::Refetched(content),
+        html! {},
+    ))
 }
 
 /// Who follows Convex, and how that goes.
@@ -120,10 +125,9 @@ pub(super) struct Selection {
 pub(super) async fn queue(
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
+    Segment(name): Segment,
     selection: Result<Query<Selection>, QueryRejection>,
-) -> Result<Response, PageError> {
-    let Segment(name) = name?;
+) -> Result<Response, ApiError> {
     let stats = &steering::find(&state, &name).await?;
     let Query(selection) = selection.map_err(|_| ApiError::NotFound)?;
     let shown = selection.state.unwrap_or_else(|| most_pressing(stats));
@@ -160,7 +164,7 @@ pub(super) async fn queue(
     };
     let address = format!("/board/queues/{name}");
     let below = forms::all(stats, shown);
-    Ok(page(
+    Ok(operator_page(
         &name,
         &[(&address, &name)],
         Live::Refetched(content),

@@ -19,8 +19,9 @@ use maud::html;
 use serde::Deserialize;
 use sluice_store::board::Session;
 
-use super::{PageError, document, error_page, now_secs};
+use super::{document, now_secs};
 use crate::auth::{Scope, passed};
+use crate::http::problem::Problem;
 use crate::{ApiError, AppState};
 
 const COOKIE_NAME: &str = "sluice_board";
@@ -51,7 +52,7 @@ impl FromRequestParts<AppState> for Operator {
             return Err(to_login(parts, None));
         };
         let found = state.sessions.find(id).await;
-        let found = found.map_err(|error| error_page(error.into()))?;
+        let found = found.map_err(|error| ApiError::from(error).into_response())?;
         match found.filter(|session| session.expires_at > now_secs()) {
             Some(session) => Ok(Self {
                 id: id.to_owned(),
@@ -149,7 +150,8 @@ impl<S: Sync> FromRequestParts<S> for SameOrigin {
         if is_same_origin(&parts.headers) {
             Ok(Self)
         } else {
-            Err(error_page(ApiError::CrossOrigin))
+            let message = "this request does not come from a page of the board";
+            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message).into_response())
         }
     }
 }
@@ -206,7 +208,7 @@ fn login_form(next: Option<&str>, problem: Option<&str>) -> Response {
             }
         }
     };
-    document("Log in", content)
+    document("Log in", &content)
 }
 
 /// The login page and what it sends.
@@ -278,9 +280,9 @@ pub(super) async fn logout(
     State(state): State<AppState>,
     _same_origin: SameOrigin,
     headers: HeaderMap,
-) -> Result<Response, PageError> {
+) -> Result<Response, ApiError> {
     if let Some(id) = cookie(&headers) {
-        state.sessions.close(id).await.map_err(ApiError::from)?;
+        state.sessions.close(id).await?;
     }
     let cookie = [(SET_COOKIE, set_cookie("", 0, &headers))];
     Ok((cookie, Redirect::to(LOGIN_PATH)).into_response())

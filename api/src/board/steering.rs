@@ -9,25 +9,24 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use sluice_queue::{JobFilter, Limits, QueueError, QueueStats, Rate, Rates, State as JobState};
 
-use super::PageError;
 use super::session::{Operator, SameOrigin};
-use crate::query::Segment;
+use crate::http::query::Segment;
 use crate::{ApiError, AppState};
 
 /// The queue's numbers; a name that no queue has is not found.
-pub(super) async fn find(state: &AppState, name: &str) -> Result<QueueStats, PageError> {
+pub(super) async fn find(state: &AppState, name: &str) -> Result<QueueStats, ApiError> {
     let queues = state.queues.queues().await?;
     let found = queues.into_iter().find(|queue| queue.name == name);
-    Ok(found.ok_or(ApiError::NotFound)?)
+    found.ok_or(ApiError::NotFound)
 }
 
 pub(super) async fn pause(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let queue = find(&state, &name?.0).await?.name;
+    Segment(name): Segment,
+) -> Result<Response, ApiError> {
+    let queue = find(&state, &name).await?.name;
     state.queues.pause(&queue).await?;
     tracing::info!(queue, "an operator paused a queue");
     Ok(back(&queue))
@@ -37,9 +36,9 @@ pub(super) async fn resume(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
-) -> Result<Response, PageError> {
-    let queue = find(&state, &name?.0).await?.name;
+    Segment(name): Segment,
+) -> Result<Response, ApiError> {
+    let queue = find(&state, &name).await?.name;
     state.queues.resume(&queue).await?;
     tracing::info!(queue, "an operator resumed a queue");
     Ok(back(&queue))
@@ -56,10 +55,10 @@ pub(super) async fn limit(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
+    Segment(name): Segment,
     form: Result<Form<LimitsForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let (queue, form) = (find(&state, &name?.0).await?.name, complete(form)?);
+) -> Result<Response, ApiError> {
+    let (queue, form) = (find(&state, &name).await?.name, complete(form)?);
     let limits = Limits {
         all: optional("all", &form.all)?,
         per_user: optional("per_user", &form.per_user)?,
@@ -86,10 +85,10 @@ pub(super) async fn rate(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
+    Segment(name): Segment,
     form: Result<Form<RatesForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let (queue, form) = (find(&state, &name?.0).await?.name, complete(form)?);
+) -> Result<Response, ApiError> {
+    let (queue, form) = (find(&state, &name).await?.name, complete(form)?);
     let rates = Rates {
         all: chosen(
             &form.all_kind,
@@ -106,7 +105,7 @@ pub(super) async fn rate(
     };
     match state.queues.set_rates(&queue, rates).await {
         Err(error @ QueueError::Invalid { .. }) => {
-            return Err(ApiError::InvalidRequest(error.to_string()).into());
+            return Err(ApiError::InvalidRequest(error.to_string()));
         }
         done => done?,
     }
@@ -135,10 +134,10 @@ pub(super) async fn bulk(
     _same_origin: SameOrigin,
     _operator: Operator,
     State(state): State<AppState>,
-    name: Result<Segment, ApiError>,
+    Segment(name): Segment,
     form: Result<Form<BulkForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let (queue, form) = (find(&state, &name?.0).await?.name, complete(form)?);
+) -> Result<Response, ApiError> {
+    let (queue, form) = (find(&state, &name).await?.name, complete(form)?);
     let given = |text: String| Some(text).filter(|it| !it.is_empty());
     let filter = JobFilter {
         user: given(form.user),

@@ -1,9 +1,12 @@
-//! How a document is answered: its envelope as it is, and its version as the entity tag.
+//! How a document is answered: its envelope as it is, and its version as the entity tag. Every write
+//! makes another revision, and every document of an id has another time of creation.
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
-use sluice_store::documents::{Document, Version};
+use sluice_store::documents::Document;
+
+use crate::http::conditions::etag;
 
 pub(super) fn answer(status: StatusCode, document: Document) -> Response {
     let headers = [
@@ -11,10 +14,4 @@ pub(super) fn answer(status: StatusCode, document: Document) -> Response {
         (ETAG, etag(document.version())),
     ];
     (status, headers, document.json).into_response()
-}
-
-/// A strong entity tag: every write makes another revision, and every document of an id has another
-/// time of creation.
-pub(super) fn etag(version: Version) -> String {
-    format!("\"{version}\"")
 }

@@ -12,10 +12,10 @@ use sluice_store::documents::{Change, Conditions, Data, Expiry, Mutation, Versio
 use utoipa::ToSchema;
 
 use super::params::{PreferHeader, ServicePath};
+use super::problem::of_write;
 use super::queued::{head, submit};
 use super::request::{DocumentBody, Writing, check_name, expiry, some_mutations};
-use crate::call::{preference_applied, wait};
-use crate::error::ErrorBody;
+use crate::http::problem::ErrorBody;
 use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 
@@ -157,7 +157,7 @@ pub(crate) struct Outcome {
     document: Option<DocumentHead>,
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(value_type = Option<schemas::ErrorBody>, nullable = false)]
     error: Option<ErrorBody>,
 }
 
@@ -169,7 +169,7 @@ impl Outcome {
             Ok(None) => StatusCode::ACCEPTED,
             Err(error) => error.status(),
         };
-        let error = made.as_ref().err().map(ErrorBody::from);
+        let error = made.as_ref().err().map(|error| ErrorBody(error.problem()));
         Self {
             status: status.as_u16(),
             job: job.map(|job| job.to_string()),
@@ -212,15 +212,13 @@ pub(crate) async fn batch(
     let mut writes = Vec::with_capacity(ops.len());
     for (index, write) in body.writes.into_iter().enumerate() {
         let write = write.checked(&state, &writing).await;
-        writes.push(write.map_err(|error| error.of_write(index))?);
+        writes.push(write.map_err(|error| of_write(&error, index))?);
     }
     let jobs = submit(&state, &writing, writes).await?;
 
-    let longest = state.config.request_wait;
-    let patience = writing.prefer.patience(longest);
     let outcomes = join_all(ops.into_iter().zip(jobs).map(async |(op, job)| match job {
         Ok(job) => {
-            let made = match wait(&state, &job, patience).await {
+            let made = match writing.wait(&state, &job).await {
                 Ok(Some(finished)) => head(&job, finished).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
@@ -234,6 +232,6 @@ pub(crate) async fn batch(
         true => StatusCode::ACCEPTED,
         false => StatusCode::OK,
     };
-    let applied = preference_applied(writing.prefer, longest);
+    let applied = writing.applied(&state);
     Ok((status, applied, Json(Outcomes { outcomes })).into_response())
 }

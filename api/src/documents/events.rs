@@ -1,14 +1,13 @@
 //! `GET /api/sync/{service}/documents/{id}/events`: a document, as it changes.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use async_stream::stream;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt as _};
+use axum::response::Response;
+use axum::response::sse::Event;
+use futures_util::Stream;
 use sluice_store::documents::{
     Changes, Document, DocumentError, Documents, NoVersion, Version, Watcher,
 };
@@ -16,13 +15,12 @@ use sluice_store::documents::{
 use super::params::DocumentPath;
 use super::request::Reading;
 use super::watching::{begin, named};
-use crate::jobs::KEEP_ALIVE;
+use crate::http::sse::{self, LAST_EVENT_ID};
 use crate::openapi::{DocumentErrors, StreamErrors, schemas};
 use crate::{ApiError, AppState};
 
-const LAST_EVENT_ID: &str = "last-event-id";
-/// Who watches looks this often without a nudge, in case one got lost.
-const LOOK: Duration = Duration::from_secs(5);
+/// A document is looked at this often without a nudge, in case one got lost.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Watch a document
 ///
@@ -58,9 +56,8 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?;
-    let stream = state.streams.open_for(caller.subject())?;
+    let open = state.streams.open_for(caller.subject())?;
     let (watcher, first) = begin(&state.documents, &service, &id, after).await?;
-    let shutdown = state.shutdown.clone();
     let watch = Watch {
         documents: state.documents.clone(),
         watcher,
@@ -68,18 +65,12 @@ pub(crate) async fn events(
         id,
         after,
     };
-    let events = watch
-        .events(first)
-        .take_until(caller.expired())
-        .take_until(async move { shutdown.cancelled().await });
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(stream.hold(events))
-        .keep_alive(keep_alive)
-        .into_response())
+    let events = watch.events(first);
+    Ok(sse::respond(&state, open, caller.expired(), events))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Version>, ApiError> {
-    let Some(id) = headers.get(LAST_EVENT_ID) else {
+    let Some(id) = sse::last_event_id(headers) else {
         return Ok(None);
     };
     let version = id.to_str().unwrap_or_default().parse();
@@ -99,25 +90,22 @@ struct Watch {
 }
 
 impl Watch {
-    fn events(
-        mut self,
-        first: Changes,
-    ) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+    fn events(mut self, first: Changes) -> impl Stream<Item = Event> + Send + use<> {
         stream! {
             let mut changes = first;
             loop {
                 let (name, documents) = named(changes);
                 if documents.is_empty() {
-                    self.watcher.nudged(LOOK).await;
+                    self.watcher.nudged(POLL_INTERVAL).await;
                 }
                 for document in documents {
                     self.after = Some(document.version());
-                    yield Ok(event(name, document));
+                    yield event(name, document);
                 }
                 changes = match self.look().await {
                     Ok(changes) => changes,
                     Err(DocumentError::NotFound) => {
-                        yield Ok(self.gone());
+                        yield self.gone();
                         return;
                     }
                     // Ending the stream tells the client to come again.

@@ -6,12 +6,12 @@ use serde_json::json;
 use sluice_store::documents::{Document, Version};
 
 use crate::ApiError;
-use crate::error::ErrorBody;
+use crate::http::problem::ErrorBody;
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum Asked {
+pub(super) enum ClientFrame {
     /// Who it is: first of all, unless the request's headers said so, and again before the token
     /// expires.
     Auth { token: Token },
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-impl Asked {
+impl ClientFrame {
     /// # Errors
     /// [`ApiError::InvalidRequest`], which holds nothing of the text.
     pub fn read(text: &str) -> Result<Self, ApiError> {
@@ -65,7 +65,7 @@ pub(super) fn about(kind: &str, id: &str) -> String {
 }
 
 /// `present`, `change` and `reset`: a document at a revision.
-pub(super) fn told(kind: &str, id: &str, document: &Document) -> String {
+pub(super) fn document(kind: &str, id: &str, document: &Document) -> String {
     let Document { revision, json, .. } = document;
     let version = document.version();
     // Ids and versions hold nothing that JSON would escape.
@@ -76,7 +76,7 @@ pub(super) fn told(kind: &str, id: &str, document: &Document) -> String {
 
 /// What was asked cannot be done; about a document, if it named one.
 pub(super) fn error(error: &ApiError, id: Option<&str>) -> String {
-    let mut frame = json!(ErrorBody::from(error));
+    let mut frame = json!(ErrorBody(error.problem()));
     frame["type"] = json!("error");
     if let Some(id) = id {
         frame["id"] = json!(id);
@@ -100,11 +100,11 @@ mod tests {
             r#"{"type":"auth","token":"s3cret","x":1}"#,
             r#"{"type":"subscribe","id":"a","revision":-1}"#,
         ] {
-            let message = Asked::read(text).unwrap_err().to_string();
+            let message = ClientFrame::read(text).unwrap_err().to_string();
             assert!(message.starts_with("frame: "), "{message}");
             assert!(!message.contains("s3cret"), "{message}");
         }
-        let auth = Asked::read(r#"{"type":"auth","token":"s3cret"}"#).unwrap();
+        let auth = ClientFrame::read(r#"{"type":"auth","token":"s3cret"}"#).unwrap();
         assert!(!format!("{auth:?}").contains("s3cret"));
     }
 }

@@ -4,13 +4,15 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use sluice_store::documents::Places;
 use utoipa::IntoParams;
 
 use super::params::ServicePath;
 use super::request::Reading;
 use crate::answers::DocumentPage;
+use crate::http::pages::{Cursor, page_limit};
+use crate::http::query::Params;
 use crate::openapi::{DocumentErrors, schemas};
-use crate::query::{Params, page_limit};
 use crate::{ApiError, AppState};
 
 #[derive(Deserialize, IntoParams)]
@@ -45,14 +47,14 @@ pub(crate) async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<Response, ApiError> {
     let limit = page_limit(params.limit.as_deref())?;
-    let page = state
-        .documents
-        .list(&service, params.cursor.as_deref(), limit)
-        .await?;
+    let cursor = params.cursor.as_deref().map(Cursor::read).transpose()?;
+    let places = cursor.map(|Cursor(places)| Places(places));
+    let page = state.documents.list(&service, places, limit).await?;
     let documents: Vec<&str> = page.documents.iter().map(|it| it.json.as_str()).collect();
-    let cursor = page
-        .cursor
-        .map_or("null".to_owned(), |it| format!("\"{it}\""));
+    let cursor = match page.cursor {
+        Some(Places(places)) => format!("\"{}\"", Cursor(places)),
+        None => "null".to_owned(),
+    };
     let body = format!(
         r#"{{"documents":[{}],"cursor":{cursor}}}"#,
         documents.join(",")

@@ -7,6 +7,7 @@ mod events;
 mod frames;
 mod list;
 mod params;
+mod problem;
 mod queued;
 mod read;
 mod request;
@@ -20,8 +21,9 @@ use sluice_store::documents::DocumentsConfig;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::AppState;
+use crate::http::MAX_BODY_BYTES;
 use crate::state::ApiConfig;
-use crate::{AppState, MAX_BODY_BYTES};
 
 /// `/api/sync/{service}/documents…`
 pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {

@@ -6,11 +6,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sluice_store::documents::DocumentError;
 
-use super::answer::{answer, etag};
+use super::answer::answer;
 use super::conditions::conditions;
 use super::params::DocumentPath;
 use super::request::Reading;
 use crate::answers::Document;
+use crate::http::conditions::etag;
 use crate::openapi::{DocumentErrors, schemas};
 use crate::{ApiError, AppState};
 

@@ -12,12 +12,12 @@ use utoipa::ToSchema;
 
 use super::conditions::conditions;
 use super::longest_body;
+use super::problem::body_too_large;
 use crate::auth::{Caller, Scope};
-use crate::body::{Body, json_text};
-use crate::call::{check_key, digest, idempotency_key, traceparent};
+use crate::http::body::{Body, json_text};
+use crate::http::query::Params;
+use crate::http::submission::{Submission, Target, check_key, digest};
 use crate::openapi::schemas;
-use crate::prefer::Prefer;
-use crate::query::Params;
 use crate::{ApiError, AppState};
 
 /// The address of batches, which is also that of the document `batch`.
@@ -97,43 +97,27 @@ impl FromRequestParts<AppState> for Reading {
 
 /// What a writer names, with `docs:write` for the service. Without an id in the path, `id` is
 /// empty.
-pub(super) struct Writing {
+pub(super) struct WriteTarget {
     pub service: String,
     pub id: String,
     /// What the request's headers ask of the document.
     pub conditions: Conditions,
-    /// What the caller calls this write, told from other callers' and addresses' names.
-    pub idempotency_key: Option<String>,
-    /// Whether the caller would wait for a job, and how long.
-    pub prefer: Prefer,
-    /// Whom the token belongs to.
-    pub subject: Option<String>,
-    /// The trace that a job goes on with.
-    pub trace: Option<String>,
 }
 
-impl FromRequestParts<AppState> for Writing {
-    type Rejection = ApiError;
+/// A request that writes documents.
+pub(super) type Writing = Submission<WriteTarget>;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+impl Target for WriteTarget {
+    async fn of(caller: &Caller, parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let names = Names::from_parts(parts, state).await;
         // Callers who may write nowhere learn nothing about names.
         let service = names.as_ref().map_or("", |names| &names.service);
         caller.require_documents(service)?;
         let Names { service, id } = names?;
-        let idempotency_key = idempotency_key(&parts.headers)?.map(|key| {
-            let subject = caller.subject().unwrap_or_default();
-            digest(&[parts.method.as_str(), parts.uri.path(), subject, key])
-        });
         Ok(Self {
-            idempotency_key,
             service,
             id: id.unwrap_or_default(),
             conditions: conditions(&parts.headers)?,
-            prefer: Prefer::from_headers(&parts.headers),
-            subject: caller.subject().map(str::to_owned),
-            trace: traceparent(&parts.headers),
         })
     }
 }
@@ -141,7 +125,7 @@ impl FromRequestParts<AppState> for Writing {
 impl Writing {
     /// The write of this request.
     pub fn write(&self, change: Change, expected: Option<Version>) -> Result<Write, ApiError> {
-        let (key, conditions) = (self.idempotency_key.clone(), self.conditions.clone());
+        let (key, conditions) = (self.idempotency_key.clone(), self.target.conditions.clone());
         Self::write_under(key, change, expected, conditions)
     }
 
@@ -174,7 +158,7 @@ impl Writing {
     pub fn key_of_item(&self, key: &str) -> Result<String, ApiError> {
         let key = check_key("idempotencyKey", key)?;
         let subject = self.subject.as_deref().unwrap_or_default();
-        Ok(digest(&["batch", &self.service, subject, key]))
+        Ok(digest(&["batch", &self.target.service, subject, key]))
     }
 
     /// The id of a new document. Under one key one id is made, however often.
@@ -195,9 +179,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let text = json_text(request, state).await;
         let text = text.map_err(|error| match error {
-            ApiError::BodyTooLarge => ApiError::DocumentBodyTooLarge {
-                limit: longest_body(state.documents.config()),
-            },
+            ApiError::BodyTooLarge => body_too_large(longest_body(state.documents.config())),
             error => error,
         })?;
         let parse = || Body::parse(&text);
@@ -225,7 +207,7 @@ impl FromRequest<AppState> for Expectation {
         let limit = longest_body(state.documents.config());
         let bytes: Bytes = axum::body::to_bytes(body, limit)
             .await
-            .map_err(|_| ApiError::DocumentBodyTooLarge { limit })?;
+            .map_err(|_| body_too_large(limit))?;
         if matches!(bytes.trim_ascii(), b"" | b"null") {
             return Ok(Self::default());
         }

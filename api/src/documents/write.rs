@@ -107,7 +107,7 @@ pub(crate) async fn create(
     let key = writing.idempotency_key.as_deref();
     let id = body.id.unwrap_or_else(|| Writing::new_id(key));
     check_name("id", &id)?;
-    let location = format!("/api/sync/{}/documents/{id}", writing.service);
+    let location = format!("/api/sync/{}/documents/{id}", writing.target.service);
     let write = writing.write(Change::Create(body.data, body.expires_at), None)?;
     let answer = make(
         &state,
@@ -247,7 +247,7 @@ async fn update(
     expected_revision: Option<Version>,
 ) -> Result<Response, ApiError> {
     let write = DocumentWrite {
-        id: writing.id.clone(),
+        id: writing.target.id.clone(),
         write: writing.write(change, expected_revision)?,
     };
     make(state, writing, write, StatusCode::OK).await

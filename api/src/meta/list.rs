@@ -8,13 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sluice_store::cache::ListPage;
+use sluice_store::cache::{ListCursor, ListPage, ListPhase};
 use utoipa::IntoParams;
 
+use super::reader::reader;
 use crate::answers::EntryPage;
 use crate::auth::Caller;
+use crate::http::pages::{Cursor, page_limit};
+use crate::http::query::Params;
 use crate::openapi::{ReadErrors, schemas};
-use crate::query::{Params, page_limit, reader};
 use crate::{ApiError, AppState};
 
 /// The field that listings leave out: the file's encrypted key.
@@ -55,16 +57,34 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let user = reader(&caller, params.user_id)?;
     let limit = page_limit(params.limit.as_deref())?;
-    let page = state
-        .cache
-        .list(&user, params.cursor.as_deref(), limit)
-        .await?;
+    let cursor = params.cursor.as_deref().map(Cursor::read).transpose()?;
+    let page = state.cache.list(&user, cursor.map(place), limit).await?;
     let body = write_page(&page).map_err(|error| {
         // The error is told by its kind alone, for its text could quote the entry.
         tracing::error!(kind = ?error.classify(), "a cached entry is not a JSON object");
         ApiError::Internal
     })?;
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn place(Cursor([phase, epoch, generation, position]): Cursor<4>) -> ListCursor {
+    ListCursor {
+        phase: match phase {
+            0 => ListPhase::Live,
+            _ => ListPhase::Single,
+        },
+        epoch,
+        generation,
+        position,
+    }
+}
+
+fn cursor(place: ListCursor) -> Cursor<4> {
+    let phase = match place.phase {
+        ListPhase::Live => 0,
+        ListPhase::Single => 1,
+    };
+    Cursor([phase, place.epoch, place.generation, place.position])
 }
 
 /// Writes the page straight from the cached bytes: entries are not parsed into values and printed
@@ -80,7 +100,8 @@ fn write_page(page: &ListPage) -> serde_json::Result<Vec<u8>> {
         write_without(&mut body, entry, HIDDEN_FIELD)?;
     }
     body.extend_from_slice(b"],\"cursor\":");
-    serde_json::to_writer(&mut body, &page.cursor)?;
+    let next = page.cursor.map(|place| cursor(place).to_string());
+    serde_json::to_writer(&mut body, &next)?;
     let (total, generation) = (page.total, page.generation);
     body.extend_from_slice(format!(",\"total\":{total},\"generation\":{generation}}}").as_bytes());
     Ok(body)
@@ -208,14 +229,18 @@ mod tests {
     fn a_page_is_one_json_document() {
         let page = ListPage {
             entries: vec![r#"{"id":"a","dekEnc":"k"}"#.into(), r#"{"id":"b"}"#.into()],
-            cursor: Some("c\"1".to_owned()),
+            cursor: Some(place(Cursor([1, 2, 3, 4]))),
             total: 7,
             generation: 3,
         };
         let body = String::from_utf8(write_page(&page).unwrap()).unwrap();
         assert_eq!(
             body,
-            r#"{"entries":[{"id":"a"},{"id":"b"}],"cursor":"c\"1","total":7,"generation":3}"#
+            concat!(
+                r#"{"entries":[{"id":"a"},{"id":"b"}],"#,
+                r#""cursor":"AQAAAAAAAAABAAAAAAAAAAIAAAAAAAAAAwAAAAAAAAAE","#,
+                r#""total":7,"generation":3}"#
+            )
         );
     }
 }

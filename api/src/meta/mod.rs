@@ -3,6 +3,7 @@
 
 mod list;
 mod read;
+mod reader;
 mod requests;
 
 use utoipa_axum::router::OpenApiRouter;

@@ -1,6 +1,7 @@
 //! `GET /api/v1/meta/{fileId}`: one entry, from the cache or through it.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -9,10 +10,12 @@ use sluice_convex::ConvexError;
 use sluice_store::cache::{Read, ReadError, Source};
 use utoipa::IntoParams;
 
+use super::reader::reader;
 use crate::answers::Entry;
 use crate::auth::Caller;
+use crate::http::problem::Problem;
+use crate::http::query::{Params, Segment};
 use crate::openapi::{ReadErrors, schemas};
-use crate::query::{Params, Segment, reader};
 use crate::{ApiError, AppState};
 
 /// Longest file id, in bytes.
@@ -83,6 +86,9 @@ fn why(error: &ReadError<ConvexError>) -> ApiError {
         ReadError::TimedOut => ApiError::Unavailable("the cache"),
         ReadError::Cache(error) => ApiError::of_valkey("the cache", error.fault(), error),
         ReadError::Origin(error) if error.is_retryable() => ApiError::Unavailable("Convex"),
-        ReadError::Origin(_) => ApiError::UpstreamFailed,
+        ReadError::Origin(_) => {
+            let status = StatusCode::BAD_GATEWAY;
+            Problem::new(status, "upstream_failed", "Convex refused the request").into()
+        }
     }
 }

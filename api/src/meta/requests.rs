@@ -1,14 +1,56 @@
 //! `POST /api/v1/e/meta/{sync,prefetch,invalidate}`. Each is a job that is waited for.
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
+use sluice_jobs::Refusal;
 use sluice_jobs::meta::{Invalidate, InvalidateResult, Prefetch, PrefetchResult, Sync, SyncResult};
 
 use crate::answers::Accepted;
-use crate::body::Body;
-use crate::call::Call;
-use crate::openapi::{CallErrors, CallHeaders};
+use crate::auth::{Caller, Scope};
+use crate::http::body::Body;
+use crate::http::problem::Problem;
+use crate::http::submission::{Submission, Target};
+use crate::openapi::{SubmissionErrors, SubmissionHeaders};
 use crate::{ApiError, AppState};
+
+/// The metadata of any user, with `meta:write`.
+pub(crate) struct MetaTarget;
+
+impl Target for MetaTarget {
+    async fn of(caller: &Caller, _: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        caller.require(Scope::MetaWrite)?;
+        Ok(Self)
+    }
+
+    fn key_scope(parts: &Parts) -> Vec<&str> {
+        vec![parts.uri.path()]
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, message) = match refusal {
+            Refusal::LimitExceeded { limit } => (
+                StatusCode::BAD_REQUEST,
+                "limit_exceeded",
+                format!("the user's entries exceed the limit of {limit} bytes; nothing was synced"),
+            ),
+            Refusal::UserNotFound => (
+                StatusCode::NOT_FOUND,
+                "user_not_found",
+                "the user has no files".to_owned(),
+            ),
+            Refusal::Invalidated => (
+                StatusCode::CONFLICT,
+                "invalidated",
+                "the user's entries were invalidated meanwhile".to_owned(),
+            ),
+        };
+        Problem::new(status, code, message).into()
+    }
+}
 
 /// Put a user's files into the cache as one set
 ///
@@ -19,21 +61,21 @@ use crate::{ApiError, AppState};
     path = "/api/v1/e/meta/sync",
     operation_id = "syncEntries",
     tag = "meta",
-    params(CallHeaders),
+    params(SubmissionHeaders),
     request_body = Sync,
     responses(
         (status = 200, description = "The set is in the cache", body = SyncResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn sync(
     State(state): State<AppState>,
-    call: Call,
+    submission: Submission<MetaTarget>,
     Body(job): Body<Sync>,
 ) -> Result<Response, ApiError> {
-    call.run(&state, job).await
+    submission.run(&state, job).await
 }
 
 /// Refresh a user's most read files
@@ -42,21 +84,21 @@ pub(crate) async fn sync(
     path = "/api/v1/e/meta/prefetch",
     operation_id = "prefetchEntries",
     tag = "meta",
-    params(CallHeaders),
+    params(SubmissionHeaders),
     request_body = Prefetch,
     responses(
         (status = 200, description = "The files are in the cache", body = PrefetchResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn prefetch(
     State(state): State<AppState>,
-    call: Call,
+    submission: Submission<MetaTarget>,
     Body(job): Body<Prefetch>,
 ) -> Result<Response, ApiError> {
-    call.run(&state, job).await
+    submission.run(&state, job).await
 }
 
 /// Drop a user's entries from the cache, or the user's files altogether
@@ -65,21 +107,21 @@ pub(crate) async fn prefetch(
     path = "/api/v1/e/meta/invalidate",
     operation_id = "invalidateEntries",
     tag = "meta",
-    params(CallHeaders),
+    params(SubmissionHeaders),
     request_body = Invalidate,
     responses(
         (status = 200, description = "They are gone", body = InvalidateResult),
         (status = 202, description = "The job goes on", body = Accepted),
-        CallErrors,
+        SubmissionErrors,
     ),
     security(("token" = ["meta:write"])),
 )]
 pub(crate) async fn invalidate(
     State(state): State<AppState>,
-    call: Call,
+    submission: Submission<MetaTarget>,
     Body(job): Body<Invalidate>,
 ) -> Result<Response, ApiError> {
-    call.run(&state, job).await
+    submission.run(&state, job).await
 }
 
 #[cfg(test)]

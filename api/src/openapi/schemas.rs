@@ -12,6 +12,31 @@ use utoipa::ToSchema;
 pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
 
+/// The body of every error.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct ErrorBody {
+    /// A stable code, such as `invalid_request`.
+    error: String,
+    /// What is wrong, in words.
+    message: String,
+    /// The job concerned, when there is one.
+    #[schema(nullable = false)]
+    job: Option<String>,
+    /// The write of a batch that is wrong, from 0.
+    #[schema(nullable = false)]
+    write: Option<usize>,
+    /// The mutation that does not fit, from 0.
+    #[schema(nullable = false)]
+    mutation: Option<usize>,
+    /// The document's revision that the request expected.
+    #[schema(nullable = false)]
+    expected_revision: Option<u64>,
+    /// The revision that the document is at.
+    #[schema(nullable = false)]
+    current_revision: Option<u64>,
+}
+
 /// The name of a service, or the id of a document: neither `.` nor `..`.
 #[derive(ToSchema)]
 #[schema(
@@ -55,12 +80,12 @@ pub(crate) struct IdempotencyHeader(String);
 
 /// Where a listing of documents goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^[0-9]{1,19}$")]
+#[schema(pattern = "^A[Q-Za-f][A-Za-z0-9_-]{170}$")]
 pub(crate) struct DocumentsCursor(String);
 
 /// Where a listing of entries goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^(live|single)(-[0-9]{1,19}){3}$")]
+#[schema(pattern = "^A[Q-Za-f][A-Za-z0-9_-]{42}$")]
 pub(crate) struct EntriesCursor(String);
 
 /// Entity tags with commas between, or `*` for any (RFC 9110, section 13.1).

@@ -30,9 +30,6 @@ pub enum StoreError {
     /// The set which a list cursor belongs to has been replaced; the list must be begun anew.
     #[error("the list has changed since the cursor was made")]
     CursorExpired,
-    /// A list cursor that this store never made.
-    #[error("malformed cursor")]
-    InvalidCursor,
     /// What Valkey holds is not what was put there.
     #[error("{0} in Valkey cannot be read")]
     Corrupt(&'static str),

@@ -1,4 +1,4 @@
-//! The jobs of documents: [`WriteDocument`] makes a write that was [submitted](submit), [`Purge`]
+//! The jobs of documents: [`WriteDocument`] makes a write that was [submitted](submit()), `Purge`
 //! clears up behind documents that are gone.
 
 mod purge;

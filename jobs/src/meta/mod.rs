@@ -1,5 +1,5 @@
 //! The jobs of the metadata cache: [`Sync`], [`Prefetch`] and [`Invalidate`] for callers, and
-//! [`Sweep`], which keeps warm what is read.
+//! `Sweep`, which keeps warm what is read.
 
 mod invalidate;
 mod late_changes;

@@ -175,11 +175,7 @@ impl World {
     async fn cached_of(&self, user: &str) -> BTreeMap<String, u64> {
         let (mut cached, mut cursor) = (BTreeMap::new(), None);
         loop {
-            let page = self
-                .cache
-                .list(user, cursor.as_deref(), 1000)
-                .await
-                .unwrap();
+            let page = self.cache.list(user, cursor, 1000).await.unwrap();
             for json in page.entries {
                 let entry: Value = serde_json::from_slice(&json).unwrap();
                 let version = entry["version"].as_f64().unwrap() as u64;

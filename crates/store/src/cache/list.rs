@@ -1,7 +1,5 @@
 //! A user's entries, page by page.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::functions::FUNCTIONS;
@@ -17,27 +15,33 @@ pub struct ListPage {
     /// Serialized entries.
     pub entries: Vec<Bytes>,
     /// What to ask for the next page with; `None` on the last.
-    pub cursor: Option<String>,
+    pub cursor: Option<ListCursor>,
     /// Entries cached in all, in the bulk set and single.
     pub total: u64,
     /// The state of the bulk set that the list shows; 0 when there is none.
     pub generation: u64,
 }
 
-/// Where a list goes on, and the state of the cache it belongs to. As text:
-/// `<phase>-<epoch>-<generation>-<position>`.
-struct Cursor {
-    phase: Phase,
-    epoch: u64,
-    generation: u64,
+/// Where a list goes on, and the state of the cache it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListCursor {
+    /// What is listed next.
+    pub phase: ListPhase,
+    /// The user's epoch.
+    pub epoch: u64,
+    /// The state of the bulk set.
+    pub generation: u64,
     /// In the bulk set an index of its order; among single entries the expiry of the last one seen,
     /// in µs.
-    position: u64,
+    pub position: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Phase {
+/// What a list shows one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListPhase {
+    /// The bulk set.
     Live,
+    /// The entries cached one by one.
     Single,
 }
 
@@ -50,22 +54,20 @@ impl Cache {
     /// only a missing cursor ends the list.
     ///
     /// # Errors
-    /// [`StoreError::CursorExpired`] when a sync or an invalidate has replaced that state;
-    /// [`StoreError::InvalidCursor`].
+    /// [`StoreError::CursorExpired`] when a sync or an invalidate has replaced that state.
     pub async fn list(
         &self,
         user: &str,
-        cursor: Option<&str>,
+        cursor: Option<ListCursor>,
         limit: usize,
     ) -> Result<ListPage, StoreError> {
-        let cursor = cursor.map(Cursor::parse).transpose()?;
         let keys = self.keys(user);
         let mut all_keys = vec![&*keys.epoch];
         all_keys.extend(keys.readable());
         let mut cmd = FUNCTIONS.list.read_only_command(&all_keys);
         cmd.arg(limit.clamp(1, CHUNK_ENTRIES));
         match cursor {
-            Some(Cursor {
+            Some(ListCursor {
                 phase,
                 epoch,
                 generation,
@@ -75,14 +77,14 @@ impl Cache {
                 .arg(position)
                 .arg(epoch)
                 .arg(generation),
-            None => cmd.arg(Phase::Live.name()).arg(0).arg("").arg(""),
+            None => cmd.arg(ListPhase::Live.name()).arg(0).arg("").arg(""),
         };
         let (status, epoch, generation, total, phase, position, entries): Reply =
             FUNCTIONS.list.run(&self.valkey, &cmd).await?;
         if status != 0 {
             return Err(StoreError::CursorExpired);
         }
-        let next = Phase::parse(&phase).map(|phase| Cursor {
+        let next = ListPhase::parse(&phase).map(|phase| ListCursor {
             phase,
             epoch,
             generation,
@@ -90,57 +92,25 @@ impl Cache {
         });
         Ok(ListPage {
             entries,
-            cursor: next.as_ref().map(Cursor::to_string),
+            cursor: next,
             total,
             generation,
         })
     }
 }
 
-impl Cursor {
-    fn parse(text: &str) -> Result<Cursor, StoreError> {
-        let mut parts = text.split('-');
-        let phase = parts.next().and_then(Phase::parse);
-        let mut number = || parts.next()?.parse().ok();
-        let cursor = (|| {
-            Some(Cursor {
-                phase: phase?,
-                epoch: number()?,
-                generation: number()?,
-                position: number()?,
-            })
-        })();
-        match (cursor, parts.next()) {
-            (Some(cursor), None) => Ok(cursor),
-            _ => Err(StoreError::InvalidCursor),
-        }
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cursor {
-            phase,
-            epoch,
-            generation,
-            position,
-        } = self;
-        write!(out, "{}-{epoch}-{generation}-{position}", phase.name())
-    }
-}
-
-impl Phase {
+impl ListPhase {
     fn name(self) -> &'static str {
         match self {
-            Phase::Live => "live",
-            Phase::Single => "single",
+            ListPhase::Live => "live",
+            ListPhase::Single => "single",
         }
     }
 
-    fn parse(name: &str) -> Option<Phase> {
+    fn parse(name: &str) -> Option<ListPhase> {
         match name {
-            "live" => Some(Phase::Live),
-            "single" => Some(Phase::Single),
+            "live" => Some(ListPhase::Live),
+            "single" => Some(ListPhase::Single),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ use crate::library::METRICS;
 use keys::Keys;
 
 pub use amend::Amended;
-pub use list::ListPage;
+pub use list::{ListCursor, ListPage, ListPhase};
 pub use read_through::{Origin, Read, ReadError, ReadThrough};
 pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};

@@ -4,8 +4,6 @@
 //! cluster has a sixteenth of a service's ids, of about 100 bytes each. A part is in order by
 //! itself; where a listing is between two pages is a place in each.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use redis::Cmd;
 use sluice_valkey::Spec;
 
@@ -14,13 +12,11 @@ use super::functions::FUNCTIONS;
 use super::keys::{SERVICES, index};
 use crate::StoreError;
 
-/// Parts of an index.
-pub(super) const PARTS: usize = 16;
+/// Parts of the index of a service.
+pub const PARTS: usize = 16;
 /// A document that is announced and not there after this long, in µs, will not be created by that
 /// call any more.
 const ANNOUNCED: u64 = 60_000_000;
-/// The first byte of a cursor, for there may be others some day.
-const CURSOR_VERSION: u8 = 1;
 
 /// An id in an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,40 +27,18 @@ pub(super) struct IndexEntry {
     pub place: u64,
 }
 
-/// Where a listing is: behind this place in each part.
+/// Where a listing is: behind this place in each part of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Places([u64; PARTS]);
+pub struct Places(pub [u64; PARTS]);
 
 impl Places {
     /// At the beginning.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self([0; PARTS])
     }
 
-    /// From the text of a cursor.
-    pub fn read(cursor: &str) -> Result<Self, StoreError> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor);
-        let bytes = bytes.map_err(|_| StoreError::InvalidCursor)?;
-        let Some((&CURSOR_VERSION, places)) = bytes.split_first() else {
-            return Err(StoreError::InvalidCursor);
-        };
-        let (places, []) = places.as_chunks::<8>() else {
-            return Err(StoreError::InvalidCursor);
-        };
-        let places: Vec<u64> = places.iter().map(|it| u64::from_be_bytes(*it)).collect();
-        let places = places.try_into().map_err(|_| StoreError::InvalidCursor)?;
-        Ok(Self(places))
-    }
-
-    /// As the text of a cursor.
-    pub fn print(&self) -> String {
-        let mut bytes = vec![CURSOR_VERSION];
-        bytes.extend(self.0.iter().flat_map(|place| place.to_be_bytes()));
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
-    }
-
     /// Moves behind an entry.
-    pub fn pass(&mut self, entry: &IndexEntry) {
+    pub(super) fn pass(&mut self, entry: &IndexEntry) {
         self.0[entry.part] = entry.place;
     }
 }
@@ -193,17 +167,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn a_cursor_is_read_as_it_was_printed_and_others_are_refused() {
-        let places = Places(std::array::from_fn(|part| (part as u64) << 50));
-        assert_eq!(Places::read(&places.print()).unwrap(), places);
-        let longer = format!("{}AAAA", places.print());
-        let other_version = places.print().replacen('A', "B", 1);
-        for cursor in ["", "x", "AQ", "1795958755843000", &longer, &other_version] {
-            Places::read(cursor).unwrap_err();
-        }
-    }
 
     #[test]
     fn ids_are_spread_over_all_parts() {

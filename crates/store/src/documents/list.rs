@@ -19,7 +19,7 @@ pub struct DocumentPage {
     /// In the order of their creation, without deleted ones.
     pub documents: Vec<Document>,
     /// Gives the next page; none on the last one.
-    pub cursor: Option<String>,
+    pub cursor: Option<Places>,
 }
 
 impl Documents {
@@ -30,15 +30,15 @@ impl Documents {
     /// ones come last.
     ///
     /// # Errors
-    /// [`StoreError::InvalidCursor`](crate::StoreError::InvalidCursor), [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
+    /// [`DocumentError::NoJsonModule`], [`DocumentError::Store`].
     pub async fn list(
         &self,
         service: &str,
-        cursor: Option<&str>,
+        cursor: Option<Places>,
         limit: usize,
     ) -> Result<DocumentPage, DocumentError> {
         self.check_module().await?;
-        let mut places = cursor.map_or_else(|| Ok(Places::start()), Places::read)?;
+        let mut places = cursor.unwrap_or_else(Places::start);
         let mut documents = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         while documents.len() < limit && bytes < PAGE_BYTES && looked_at < limit * MISSES {
@@ -46,7 +46,7 @@ impl Documents {
             let (entries, is_end) = self.entries(service, &places, wanted).await?;
             for chunk in entries.chunks(CHUNK) {
                 if bytes >= PAGE_BYTES {
-                    return page(documents, Some(&places));
+                    return Ok(page(documents, Some(places)));
                 }
                 looked_at += chunk.len();
                 let found = self.find(service, chunk).await?;
@@ -63,10 +63,10 @@ impl Documents {
                 chunk.iter().for_each(|entry| places.pass(entry));
             }
             if is_end {
-                return page(documents, None);
+                return Ok(page(documents, None));
             }
         }
-        page(documents, Some(&places))
+        Ok(page(documents, Some(places)))
     }
 
     async fn find(
@@ -90,9 +90,6 @@ impl Documents {
     }
 }
 
-fn page(documents: Vec<Document>, places: Option<&Places>) -> Result<DocumentPage, DocumentError> {
-    Ok(DocumentPage {
-        documents,
-        cursor: places.map(Places::print),
-    })
+fn page(documents: Vec<Document>, cursor: Option<Places>) -> DocumentPage {
+    DocumentPage { documents, cursor }
 }

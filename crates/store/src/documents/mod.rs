@@ -38,6 +38,7 @@ pub use condition::{Conditions, Tags};
 pub use envelope::{Data, Document};
 pub use error::DocumentError;
 pub use events::{Changes, Watcher};
+pub use index::{PARTS, Places};
 pub use keys::{ENQUEUE_WINDOW, IDEMPOTENCY_TTL};
 pub use list::DocumentPage;
 pub use mutation::Mutation;

@@ -94,11 +94,7 @@ impl Store {
         let mut listed = Vec::new();
         let mut cursor = None;
         loop {
-            let page = self
-                .cache
-                .list(user, cursor.as_deref(), page)
-                .await
-                .unwrap();
+            let page = self.cache.list(user, cursor, page).await.unwrap();
             listed.extend(page.entries);
             cursor = page.cursor;
             if cursor.is_none() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 
-use crate::ApiError;
+use super::error::ApiError;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]

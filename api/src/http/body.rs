@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::ApiError;
+use super::error::ApiError;
 
 /// A JSON object as the request body, of type `T`. Rejects with [`ApiError::InvalidRequest`] or
 /// [`ApiError::BodyTooLarge`].

@@ -13,7 +13,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tracing::Instrument as _;
 
-use crate::{ApiError, AppState};
+use super::error::ApiError;
+use crate::AppState;
 
 /// What a request may take beyond the time it waits for its job.
 const TIME_BEYOND_WAIT: Duration = Duration::from_secs(15);
