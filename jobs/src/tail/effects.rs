@@ -17,7 +17,8 @@ use sluice_store::tail::{
 };
 
 use super::nudges::{NameChange, nudges};
-use super::{Trouble, report};
+use super::report;
+use super::trouble::Trouble;
 use crate::meta::{entry, successors};
 
 /// Where changes come from, which decides what they may do.

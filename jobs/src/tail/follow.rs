@@ -9,9 +9,12 @@ use sluice_store::cache::Cache;
 use sluice_store::tail::{Health, Lead, Progress, Purpose};
 use tokio::time::sleep;
 
+use super::config::TailConfig;
 use super::effects::{Reach, Source, bring_about, name_all};
 use super::lease::Held;
-use super::{TailConfig, Trouble, jittered, report};
+use super::pause::jittered;
+use super::report;
+use super::trouble::Trouble;
 
 /// How often a tail that has nothing to do looks whether the table was emptied, and says that it is
 /// well.

@@ -6,54 +6,30 @@
 //! the cache is amended, and then the change is settled in the ledger, which tells whoever listens.
 //! `docs/tail.md` says what is guaranteed and why that holds.
 
+mod config;
 mod effects;
 mod follow;
 mod lease;
 mod nudges;
+mod pause;
 mod report;
+mod trouble;
 mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
-use sluice_convex::{ConvexError, Files, History};
+use sluice_convex::Files;
 use sluice_store::StoreError;
 use sluice_store::cache::Cache;
 use sluice_store::tail::Tail;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub use self::config::TailConfig;
 use self::follow::Follower;
 use self::lease::Held;
-
-/// How long a worker waits before it asks again whether the lease is free.
-const CLAIM_EVERY: Duration = Duration::from_secs(1);
-/// The pause after the first failure, which doubles with each one in a row …
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// How the tail follows Convex.
-#[derive(Debug, Clone)]
-pub struct TailConfig {
-    /// What it follows.
-    pub history: History,
-    /// How long it waits, when it knows all there is, before it asks again.
-    pub interval: Duration,
-    /// How often the ledger is compared with the whole table, to find what went unsaid; `None`:
-    /// only when there is a reason.
-    pub compare_every: Option<Duration>,
-}
-
-/// Why the tail could not go on.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Convex(#[from] ConvexError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use self::trouble::Trouble;
 
 /// Tails whenever nobody else does, until `shutdown`. Never gives up: after a failure another
 /// worker gets its chance, and this one pauses.
@@ -69,7 +45,7 @@ pub(crate) async fn run(
     let mut failures = 0;
     while !shutdown.is_cancelled() {
         let pause = match tail.claim(&worker).await {
-            Ok(None) => jittered(CLAIM_EVERY),
+            Ok(None) => pause::before_claim(),
             Ok(Some(lead)) => {
                 let (held, on_loss) = Held::new(lead);
                 let follower = Follower::new(&held, &cache, &*files, &config);
@@ -118,21 +94,9 @@ fn after(trouble: &Trouble, failures: &mut u32) -> Duration {
         trouble,
         Trouble::Store(StoreError::Superseded | StoreError::DataLost)
     ) {
-        return jittered(CLAIM_EVERY);
+        return pause::before_claim();
     }
     *failures += 1;
-    let doublings = failures.saturating_sub(1).min(16);
     let refused = matches!(trouble, Trouble::Convex(error) if error.is_refused_key());
-    // Nothing but a mended key helps; until then an error a minute is enough.
-    let pause = if refused {
-        LONGEST_PAUSE
-    } else {
-        (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
-    };
-    jittered(pause)
-}
-
-/// About this long: workers that failed together should not come back together.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::rng().random_range(0.5..1.0))
+    pause::after(*failures, refused)
 }

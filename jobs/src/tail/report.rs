@@ -4,7 +4,7 @@ use metrics::{counter, gauge};
 use sluice_store::StoreError;
 use sluice_store::tail::{Health, NudgeKind, Purpose};
 
-use super::Trouble;
+use super::trouble::Trouble;
 
 /// Whether this process tails.
 pub(super) fn leads(leads: bool) {

@@ -5,7 +5,8 @@ use sluice_store::tail::{Purpose, SweepCursors, WalkProgress};
 
 use super::effects::{Source, bring_about, remove_unmarked};
 use super::follow::Follower;
-use super::{Trouble, report};
+use super::report;
+use super::trouble::Trouble;
 
 impl Follower<'_> {
     /// Begins a walk at the present time, in the place of one that is under way.
