@@ -1,4 +1,4 @@
--- Lets others go before an accepted write that was not made. Its job may still make it, should somebody retry that.
+-- Releases an accepted write that was not made, so that others need not wait for it. Its job may still make it, should somebody retry that.
 --
 -- KEYS  1 accepted writes
 -- ARGV  1 token  2 how many of these are remembered; the oldest go first

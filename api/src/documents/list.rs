@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use sluice_store::documents::Places;
 use utoipa::IntoParams;
 
 use super::params::ServicePath;
@@ -47,12 +48,13 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let limit = page_limit(params.limit.as_deref())?;
     let cursor = params.cursor.as_deref().map(Cursor::read).transpose()?;
-    let places = cursor.map(|Cursor(places)| places);
+    let places = cursor.map(|Cursor(places)| Places(places));
     let page = state.documents.list(&service, places, limit).await?;
     let documents: Vec<&str> = page.documents.iter().map(|it| it.json.as_str()).collect();
-    let cursor = page.cursor.map_or("null".to_owned(), |places| {
-        format!("\"{}\"", Cursor(places))
-    });
+    let cursor = match page.cursor {
+        Some(Places(places)) => format!("\"{}\"", Cursor(places)),
+        None => "null".to_owned(),
+    };
     let body = format!(
         r#"{{"documents":[{}],"cursor":{cursor}}}"#,
         documents.join(",")

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use super::error::ApiError;
 
 /// Most entries or documents on a page, and as many as there are without a wish.
@@ -9,13 +12,11 @@ const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
 
 /// The version of the cursors that are handed out.
-const VERSION: char = '1';
-/// Digits of one number of a cursor.
-const DIGITS: usize = 16;
+const VERSION: u8 = 1;
 
 /// Where a listing goes on: numbers whose meaning is the listing's own.
 ///
-/// Callers see its version and, for each number, 16 hexadecimal digits. They only hand it back.
+/// Callers see one text, which they only hand back: base64url of a version and the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor<const N: usize>(pub [u64; N]);
 
@@ -26,16 +27,15 @@ impl<const N: usize> Cursor<N> {
     /// [`ApiError::InvalidRequest`] for what is none, none of this listing, or of another version.
     pub(crate) fn read(text: &str) -> Result<Self, ApiError> {
         let cursor = || {
-            let digits = text.strip_prefix(VERSION)?.as_bytes();
-            let is_plain = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            if digits.len() != N * DIGITS || !digits.iter().all(is_plain) {
+            let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+            let (&VERSION, places) = bytes.split_first()? else {
                 return None;
-            }
-            let mut places = [0; N];
-            for (place, digits) in places.iter_mut().zip(digits.chunks_exact(DIGITS)) {
-                *place = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-            }
-            Some(Self(places))
+            };
+            let (places, []) = places.as_chunks() else {
+                return None;
+            };
+            let places = <&[_; N]>::try_from(places).ok()?;
+            Some(Self(places.map(u64::from_be_bytes)))
         };
         cursor().ok_or_else(|| {
             ApiError::InvalidRequest(
@@ -47,10 +47,9 @@ impl<const N: usize> Cursor<N> {
 
 impl<const N: usize> fmt::Display for Cursor<N> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{VERSION}")?;
-        self.0
-            .iter()
-            .try_for_each(|place| write!(out, "{place:016x}"))
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.0.iter().flat_map(|place| place.to_be_bytes()));
+        out.write_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 }
 
@@ -90,28 +89,24 @@ mod tests {
         for places in [[0, 1], [u64::MAX, 1 << 60]] {
             let text = Cursor(places).to_string();
             assert_eq!(Cursor::read(&text).unwrap(), Cursor(places));
-            assert_eq!(text.len(), 1 + 2 * 16);
         }
     }
 
     #[test]
     fn what_is_no_cursor_of_this_version_and_listing_is_refused() {
         let text = Cursor([7, 9]).to_string();
-        let of_another_version = text.replacen('1', "2", 1);
+        let of_another_version = text.replacen("AQ", "Ag", 1);
         let of_another_listing = Cursor([7]).to_string();
-        let in_capitals = text.replace('9', "A");
-        let signed = format!("1+{}", &text[2..]);
-        let long = format!("{text}0");
-        for text in [
+        let long = format!("{text}AAAA");
+        let texts = [
             "",
-            "1",
+            "AQ",
+            "é",
             &of_another_version,
             &of_another_listing,
-            &in_capitals,
-            &signed,
             &long,
-            "1é",
-        ] {
+        ];
+        for text in texts {
             let message = Cursor::<2>::read(text).unwrap_err().to_string();
             assert!(message.starts_with("cursor: "), "{text}: {message}");
         }

@@ -238,7 +238,7 @@ mod tests {
             body,
             concat!(
                 r#"{"entries":[{"id":"a"},{"id":"b"}],"#,
-                r#""cursor":"10000000000000001000000000000000200000000000000030000000000000004","#,
+                r#""cursor":"AQAAAAAAAAABAAAAAAAAAAIAAAAAAAAAAwAAAAAAAAAE","#,
                 r#""total":7,"generation":3}"#
             )
         );

@@ -80,12 +80,12 @@ pub(crate) struct IdempotencyHeader(String);
 
 /// Where a listing of documents goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^1[0-9a-f]{256}$")]
+#[schema(pattern = "^A[Q-Za-f][A-Za-z0-9_-]{170}$")]
 pub(crate) struct DocumentsCursor(String);
 
 /// Where a listing of entries goes on.
 #[derive(ToSchema)]
-#[schema(pattern = "^1[0-9a-f]{64}$")]
+#[schema(pattern = "^A[Q-Za-f][A-Za-z0-9_-]{42}$")]
 pub(crate) struct EntriesCursor(String);
 
 /// Entity tags with commas between, or `*` for any (RFC 9110, section 13.1).

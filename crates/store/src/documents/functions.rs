@@ -5,14 +5,14 @@ crate::library::library! {
     "sluice_documents" from "../../../../lua/documents/" {
         shared ["../need", "../log"],
         files [
-            "accept", "announce", "changes", "forget", "release", "read", "write",
+            "accept", "announce", "changes", "forget", "read", "release", "write",
         ],
         accept = "document_accept",
         announce = "document_announce",
         changes = "document_changes",
         forget = "document_forget",
-        release = "document_release",
         read = "document_read",
+        release = "document_release",
         write = "document_write",
     }
 }

@@ -12,7 +12,7 @@ use super::functions::FUNCTIONS;
 use super::keys::{SERVICES, index};
 use crate::StoreError;
 
-/// Parts of an index.
+/// Parts of the index of a service.
 pub const PARTS: usize = 16;
 /// A document that is announced and not there after this long, in µs, will not be created by that
 /// call any more.
@@ -27,8 +27,21 @@ pub(super) struct IndexEntry {
     pub place: u64,
 }
 
-/// Where a listing is: behind this place in each part.
-pub type Places = [u64; PARTS];
+/// Where a listing is: behind this place in each part of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(pub [u64; PARTS]);
+
+impl Places {
+    /// At the beginning.
+    pub(super) fn start() -> Self {
+        Self([0; PARTS])
+    }
+
+    /// Moves behind an entry.
+    pub(super) fn pass(&mut self, entry: &IndexEntry) {
+        self.0[entry.part] = entry.place;
+    }
+}
 
 /// The part that has an id.
 pub(super) fn part_of(id: &str) -> usize {
@@ -62,7 +75,7 @@ impl Documents {
     ) -> Result<(Vec<IndexEntry>, bool), StoreError> {
         // More than each part's share, for they are not equally full.
         let count = wanted / PARTS * 2 + 4;
-        let reading = places.iter().enumerate();
+        let reading = places.0.iter().enumerate();
         let commands = reading.map(|(part, &place)| range(service, part, place, count));
         let spec = Spec::command("document_index");
         let found: Vec<Vec<(String, u64)>> =

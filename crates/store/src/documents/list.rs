@@ -38,7 +38,7 @@ impl Documents {
         limit: usize,
     ) -> Result<DocumentPage, DocumentError> {
         self.check_module().await?;
-        let mut places = cursor.unwrap_or_default();
+        let mut places = cursor.unwrap_or_else(Places::start);
         let mut documents = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         while documents.len() < limit && bytes < PAGE_BYTES && looked_at < limit * MISSES {
@@ -46,7 +46,7 @@ impl Documents {
             let (entries, is_end) = self.entries(service, &places, wanted).await?;
             for chunk in entries.chunks(CHUNK) {
                 if bytes >= PAGE_BYTES {
-                    return page(documents, Some(places));
+                    return Ok(page(documents, Some(places)));
                 }
                 looked_at += chunk.len();
                 let found = self.find(service, chunk).await?;
@@ -60,15 +60,13 @@ impl Documents {
                     bytes += document.json.len();
                     documents.push(document);
                 }
-                chunk
-                    .iter()
-                    .for_each(|entry| places[entry.part] = entry.place);
+                chunk.iter().for_each(|entry| places.pass(entry));
             }
             if is_end {
-                return page(documents, None);
+                return Ok(page(documents, None));
             }
         }
-        page(documents, Some(places))
+        Ok(page(documents, Some(places)))
     }
 
     async fn find(
@@ -92,6 +90,6 @@ impl Documents {
     }
 }
 
-fn page(documents: Vec<Document>, cursor: Option<Places>) -> Result<DocumentPage, DocumentError> {
-    Ok(DocumentPage { documents, cursor })
+fn page(documents: Vec<Document>, cursor: Option<Places>) -> DocumentPage {
+    DocumentPage { documents, cursor }
 }
