@@ -1,5 +1,5 @@
-//! The HTTP front of Sluice: it validates, authorises, submits and reads, and holds neither a business
-//! rule nor a protocol of the parts behind it.
+//! The HTTP front of Sluice: it validates, authorises, submits and reads, and holds neither a
+//! business rule nor a protocol of the parts behind it.
 //!
 //! One module per surface: `meta` (the metadata cache), `documents`, `jobs` (the state of a job),
 //! `board` (the queue board for operators), `health` (probes and metrics), `docs` (the OpenAPI

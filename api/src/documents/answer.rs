@@ -1,5 +1,5 @@
-//! How a document is answered: its envelope as it is, and its version as the entity tag. Every write
-//! makes another revision, and every document of an id has another time of creation.
+//! How a document is answered: its envelope as it is, and its version as the entity tag. Every
+//! write makes another revision, and every document of an id has another time of creation.
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, ETAG};

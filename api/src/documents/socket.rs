@@ -1,7 +1,7 @@
 //! `GET /api/sync/{service}/documents/ws`: documents of a service watched over one WebSocket.
 //!
-//! A nudge only says that a document is to be looked at, and what has changed is read and sent a few
-//! revisions at a time. So a connection holds no more than that, however slow its client is.
+//! A nudge only says that a document is to be looked at, and what has changed is read and sent a
+//! few revisions at a time. So a connection holds no more than that, however slow its client is.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -51,8 +51,8 @@ pub struct DocumentHead {
 }
 
 impl WriteDocument {
-    /// The scopes that let their holder see the job of a write that is nobody's: those who may write
-    /// documents of the service, too.
+    /// The scopes that let their holder see the job of a write that is nobody's: those of writers
+    /// of the service, too.
     pub(super) fn viewers_of_nobodys(&self) -> String {
         format!("docs:write:{} docs:write docs:read", self.service)
     }
