@@ -231,8 +231,8 @@ async fn what_purged_documents_leave_behind_is_removed_by_the_clock() {
     .await;
     let mut valkey = deployment.valkey.connection();
     // As old as an id that no call can be creating any more.
-    let index = "sd1:{session}:index";
-    let _: () = redis::Commands::zadd(&mut valkey, index, "a", 1).unwrap();
+    let indexes: Vec<String> = redis::Commands::keys(&mut valkey, "sd1:*:index").unwrap();
+    let _: () = redis::Commands::zadd(&mut valkey, &indexes[0], "a", 1).unwrap();
     eventually("nothing is left that would not go by itself", async || {
         let keys: Vec<String> = redis::Commands::keys(&mut valkey, "sd1:*").unwrap();
         let mut lasts = |key: &String| redis::Commands::ttl::<_, i64>(&mut valkey, key) == Ok(-1);
