@@ -15,6 +15,7 @@ use sluice_api::answers::{self, Accepted};
 use sluice_api::auth::{Scope, mint};
 use sluice_convex::Secret;
 use sluice_jobs::Job;
+use sluice_retry::Pauses;
 use tokio::time::sleep;
 use url::Url;
 
@@ -34,8 +35,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 /// How often a request is sent that gets no answer, or is told to come again.
 const ATTEMPTS: u32 = 5;
 
-/// The wait after the first attempt; it doubles from one to the next.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The wait after the first attempt, which doubles from one to the next, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(12));
 
 /// A minted token is for the one command.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
@@ -149,6 +150,7 @@ impl ApiClient {
     async fn follow(&self, id: &str, progress: &mut Progress) -> Result<Value, Failure> {
         let url = self.job_url(id)?;
         let mut state = String::new();
+        let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
         let mut fruitless = 0;
         while fruitless < ATTEMPTS {
             fruitless += 1;
@@ -162,6 +164,7 @@ impl ApiClient {
             let mut events = response.bytes_stream().eventsource();
             while let Some(Ok(event)) = events.next().await {
                 fruitless = 0;
+                pauses.reset();
                 let job: answers::Job = serde_json::from_str(&event.data)
                     .context("cannot understand what the API says of the job")?;
                 if let Some(shown) = &job.progress {
@@ -181,7 +184,7 @@ impl ApiClient {
                     state = job.state;
                 }
             }
-            sleep(pause(fruitless)).await;
+            sleep(pauses.next_pause()).await;
         }
         Err(Failure::new(format!("lost sight of job {id}"))
             .hint(format!("`sluice jobs {id}` shows what became of it")))
@@ -193,6 +196,7 @@ impl ApiClient {
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<Response, Failure> {
+        let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
         let mut attempt = 0;
         loop {
             let sent = request().bearer_auth(self.token.expose()).send().await;
@@ -217,7 +221,7 @@ impl ApiClient {
             if attempt == ATTEMPTS {
                 return Err(failure);
             }
-            sleep(pause(attempt)).await;
+            sleep(pauses.next_pause()).await;
         }
     }
 
@@ -303,10 +307,4 @@ fn reason(body: &Value) -> String {
         (Some(error), None) => error.to_owned(),
         _ => "no reason given".to_owned(),
     }
-}
-
-/// Between half and all of a wait that doubles with each attempt.
-fn pause(attempt: u32) -> Duration {
-    let whole = FIRST_PAUSE * 2_u32.pow(attempt.min(ATTEMPTS));
-    whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
 }

@@ -8,7 +8,7 @@
 --       4 nonce of the fetch lease, without which nothing is written; '' to write whether or not somebody holds it
 --       5 a time (ns) since which the fetched revisions hold, to refresh the live set by; '' to leave it alone
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON
--- Returns {0, written}; {1} when the epoch moved. An entry that changed while it was fetched is not written.
+-- Returns {'filled', written}; {'superseded', 0} when the epoch moved. An entry that changed while it was fetched is not written.
 -- Cost  O(entries * log singles). May be repeated.
 
 define('fill', function(KEYS, ARGV)
@@ -18,7 +18,7 @@ define('fill', function(KEYS, ARGV)
     for at = 10, #KEYS do
       if nonce == '' or call('GET', KEYS[at]) == nonce then call('DEL', KEYS[at]) end
     end
-    return { 1 }
+    return { 'superseded', 0 }
   end
   local time = call('TIME')
   local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -124,5 +124,5 @@ define('fill', function(KEYS, ARGV)
   for key = 7, 9 do
     call('PEXPIRE', KEYS[key], ttl_ms + 1000)
   end
-  return { 0, written }
+  return { 'filled', written }
 end)

@@ -4,7 +4,7 @@
 -- ARGV  1 most entries in the page
 --       2 phase: live | single  3 position: index in the order | expiry of the last single entry, us
 --       4 epoch and 5 generation the cursor was made in; '' for the first page
--- Returns {0, epoch, generation, total, next phase ('' at the end), next position, {JSON...}}; 1 in the first place when
+-- Returns {'page', epoch, generation, total, next phase ('' at the end), next position, {JSON...}}; 'changed' in the first place when
 --       the epoch or the generation is another one by now.
 -- A page ends early, with a cursor, once it holds 1 MiB: others wait for as long as it takes to copy.
 -- Cost  O(entries of the page), plus at most 10 pages of removed entries passed over.
@@ -20,7 +20,7 @@ define('list', function(KEYS, ARGV)
   local live, singles = info[3], call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) == 3
   local epoch, generation = call('HGET', KEYS[1], 'value') or '0', info[1] or '0'
   if ARGV[4] ~= '' and (ARGV[4] ~= epoch or ARGV[5] ~= generation) then
-    return { 1, 0, 0, 0, '', 0, {} }
+    return { 'changed', 0, 0, 0, '', 0, {} }
   end
   local time = call('TIME')
   local now_us = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
@@ -72,5 +72,5 @@ define('list', function(KEYS, ARGV)
     end
     if not singles or call('ZCOUNT', KEYS[8], '(' .. position, '+inf') == 0 then phase = '' end
   end
-  return { 0, tonumber(epoch), tonumber(generation), total, phase, position, page }
+  return { 'page', tonumber(epoch), tonumber(generation), total, phase, position, page }
 end, { 'no-writes' })

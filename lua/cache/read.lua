@@ -3,7 +3,8 @@
 --
 -- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs  10 fetch lease of the id
 -- ARGV  1 id, then for `read`: 2 nonce of this call, to get the lease by  3 lease, ms
--- Returns {epoch, 1 | 2, JSON} for a hit in the live set | among the singles; {epoch, 0, 1 | 0} for a miss with | without lease.
+-- Returns {'bulk' | 'single', epoch, JSON} for a hit in the live set | among the singles; {'granted' | 'missing', epoch}
+--       for a miss with | without lease.
 -- Cost  O(1). May be repeated.
 
 local function read(KEYS, ARGV, takes_lease)
@@ -15,21 +16,23 @@ local function read(KEYS, ARGV, takes_lease)
   if json and json ~= '' then
     local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
     if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then
-      return { epoch, 1, json }
+      return { 'bulk', epoch, json }
     end
   end
   json = call('HGET', KEYS[7], ARGV[1])
   if json and call('EXISTS', KEYS[9]) == 1 then
     local time = call('TIME')
     local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
-    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then return { epoch, 2, json } end
+    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then
+      return { 'single', epoch, json }
+    end
   end
-  if not takes_lease then return { epoch, 0, 0 } end
+  if not takes_lease then return { 'missing', epoch } end
   -- The nonce lets a repeated call see that the lease is its own.
   if call('SET', KEYS[10], ARGV[2], 'NX', 'PX', ARGV[3]) or call('GET', KEYS[10]) == ARGV[2] then
-    return { epoch, 0, 1 }
+    return { 'granted', epoch }
   end
-  return { epoch, 0, 0 }
+  return { 'missing', epoch }
 end
 
 define('read', function(KEYS, ARGV) return read(KEYS, ARGV, true) end)

@@ -3,8 +3,8 @@
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
 -- ARGV  1 token of the attempt  2 epoch it began in  3 add entries that are not staged: 0 | 1  4 staging TTL, ms
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
--- Returns {0, entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
---       {1} when the epoch moved on; {3} when the set is gone, in part or whole, or another attempt's; {2, limit} when an entry
+-- Returns {'staged', entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
+--       {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit} when an entry
 --       does not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(changes). May be repeated. Documents that meet at one id are parsed.
 
@@ -23,15 +23,17 @@ define('stage_amend', function(KEYS, ARGV)
     'refused'
   )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
-  if info[1] ~= ARGV[1] then return { 3 } end
+  if epoch ~= ARGV[2] then
+    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
+  end
+  if info[1] ~= ARGV[1] then return { 'lost' } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 3 }
+    return { 'lost' }
   end
   local limit = tonumber(info[3])
-  if info[8] then return { 2, limit } end
+  if info[8] then return { 'refused', limit } end
   local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
   -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
@@ -79,7 +81,7 @@ define('stage_amend', function(KEYS, ARGV)
       elseif wanted and info[4] == 'refuse' then
         call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
         call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return { 2, limit }
+        return { 'refused', limit }
       elseif wanted or was_skipped then
         call('SADD', KEYS[6], id)
         skipped = skipped + 1
@@ -109,7 +111,7 @@ define('stage_amend', function(KEYS, ARGV)
   for at = 2, 6 do
     call('PEXPIRE', KEYS[at], ARGV[4])
   end
-  local answer = { 0, entries, skipped, bytes }
+  local answer = { 'staged', entries, skipped, bytes }
   for id in pairs(left) do
     answer[#answer + 1] = id
   end

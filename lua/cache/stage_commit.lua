@@ -5,31 +5,33 @@
 --       11-13 single: entries, expiry, docs  14 live stamps
 -- ARGV  1 token of the attempt  2 epoch it began in  3 kind of the sync  4 a kind that holds every file: 0 | 1
 --       5 TTL of the set, ms  6 time (ns) up to which the set holds every change
--- Returns {0, entries, skipped, bytes, generation}; {1} when the epoch moved on; {3} when the set is gone, in part or whole,
---       or another attempt's; {2, limit} when it was refused.
+-- Returns {'staged', entries, skipped, bytes, generation}; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole,
+--       or another attempt's; {'refused', limit} when it was refused.
 -- Cost  O(1): names change, old values are freed by another thread. A commit that happened already answers as it did.
 
 define('stage_commit', function(KEYS, ARGV)
   local call = redis.call
   local live = call('HMGET', KEYS[7], 'token', 'entries', 'skipped', 'bytes', 'generation')
   if live[1] == ARGV[1] then
-    return { 0, tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5]) }
+    return { 'staged', tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5]) }
   end
   local info =
     call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'refused', 'entries', 'skipped', 'bytes')
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
-  if info[1] ~= ARGV[1] then return { 3 } end
+  if epoch ~= ARGV[2] then
+    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
+  end
+  if info[1] ~= ARGV[1] then return { 'lost' } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 3 }
+    return { 'lost' }
   end
   local limit, entries, skipped, bytes =
     tonumber(info[3]), tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
   if info[4] or bytes > limit then
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 2, limit }
+    return { 'refused', limit }
   end
 
   local time = call('TIME')
@@ -72,5 +74,5 @@ define('stage_commit', function(KEYS, ARGV)
   )
   call('PEXPIREAT', KEYS[7], expires_at)
   call('UNLINK', KEYS[2], KEYS[6])
-  return { 0, entries, skipped, bytes, generation }
+  return { 'staged', entries, skipped, bytes, generation }
 end)

@@ -3,14 +3,16 @@
 -- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped
 -- ARGV  1 token of this attempt  2 epoch it began in
 --       3 limit, bytes  4 policy: refuse | skip  5 staging TTL, ms
--- Returns {0}; {1} when the epoch moved on; {3} when it moved back: Valkey lost data.
+-- Returns {'staged'}; {'superseded'} when the epoch moved on; {'lost'} when it moved back: Valkey lost data.
 -- Cost  O(1): values are freed by another thread. May be repeated.
 
 define('stage_open', function(KEYS, ARGV)
   local call = redis.call
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
-  if call('HGET', KEYS[2], 'token') == ARGV[1] then return { 0 } end
+  if epoch ~= ARGV[2] then
+    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
+  end
+  if call('HGET', KEYS[2], 'token') == ARGV[1] then return { 'staged' } end
   call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
   call(
     'HSET',
@@ -33,5 +35,5 @@ define('stage_open', function(KEYS, ARGV)
     0
   )
   call('PEXPIRE', KEYS[2], ARGV[5])
-  return { 0 }
+  return { 'staged' }
 end)

@@ -3,8 +3,8 @@
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
 -- ARGV  1 token of the attempt  2 epoch it began in  3 number of this chunk, from 1  4 staging TTL, ms
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller knows that it cannot fit)
--- Returns {0, entries, skipped, bytes} so far; {1} when the epoch moved on; {3} when the set is gone, in part or whole, or
---       another attempt's; {2, limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
+-- Returns {'staged', entries, skipped, bytes} so far; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or
+--       another attempt's; {'refused', limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(entries of the chunk). A chunk that was applied already changes nothing.
 
 define('stage_push', function(KEYS, ARGV)
@@ -23,17 +23,19 @@ define('stage_push', function(KEYS, ARGV)
     'refused'
   )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then return { tonumber(epoch) > tonumber(ARGV[2]) and 1 or 3 } end
-  if info[1] ~= ARGV[1] then return { 3 } end
+  if epoch ~= ARGV[2] then
+    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
+  end
+  if info[1] ~= ARGV[1] then return { 'lost' } end
   if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
     -- Evicted in part: what is left is not the set.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 3 }
+    return { 'lost' }
   end
   local limit = tonumber(info[4])
-  if info[9] then return { 2, limit } end
+  if info[9] then return { 'refused', limit } end
   local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
-  if tonumber(info[3]) >= tonumber(ARGV[3]) then return { 0, entries, skipped, bytes } end
+  if tonumber(info[3]) >= tonumber(ARGV[3]) then return { 'staged', entries, skipped, bytes } end
 
   local fields, ids, docs, taken = {}, {}, {}, {}
   local pairs_end, docs_end = 0, 0
@@ -59,7 +61,7 @@ define('stage_push', function(KEYS, ARGV)
       else
         call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
         call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return { 2, limit }
+        return { 'refused', limit }
       end
       if doc ~= '' then
         docs[docs_end + 1], docs[docs_end + 2] = doc, id
@@ -94,5 +96,5 @@ define('stage_push', function(KEYS, ARGV)
   for at = 2, 6 do
     call('PEXPIRE', KEYS[at], ARGV[4])
   end
-  return { 0, entries, skipped, bytes }
+  return { 'staged', entries, skipped, bytes }
 end)

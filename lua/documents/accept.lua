@@ -2,13 +2,13 @@
 --
 -- KEYS  1 record of this write  2 accepted writes
 -- ARGV  1 token  2 fingerprint of the request  3 how long a write may wait, ms
--- Returns 0 when it is accepted (again), 1 when it was before or is made already, 2 when the record is of another request.
--- Cost  O(log n). Repeated, it returns 1.
+-- Returns 'accepted'; 'known' when it was before, or is made already; 'reused' when the record is of another request.
+-- Cost  O(log n). Repeated, it returns 'known'.
 
 define('accept', function(KEYS, ARGV)
   local call = redis.call
   local fingerprint = call('HGET', KEYS[1], 'fingerprint')
-  if fingerprint then return fingerprint == ARGV[2] and 1 or 2 end
+  if fingerprint then return fingerprint == ARGV[2] and 'known' or 'reused' end
   -- Without a time to end, it would hold up others for ever.
   need('PEXPIRE', KEYS[2], ARGV[3])
   local time = call('TIME')
@@ -17,5 +17,5 @@ define('accept', function(KEYS, ARGV)
   local before = tonumber(call('ZSCORE', KEYS[2], ARGV[1]) or 0)
   call('ZADD', KEYS[2], now, ARGV[1])
   call('PEXPIRE', KEYS[2], ARGV[3])
-  return before > 0 and 1 or 0
+  return before > 0 and 'known' or 'accepted'
 end)

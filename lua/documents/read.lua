@@ -2,10 +2,11 @@
 --
 -- KEYS  1 document  2 changes  3 record of the write  4 accepted writes  5 past
 -- ARGV  1 token of an accepted write; '' for one that is made at once  2 within which its job was enqueued, ms
--- Returns {time in ms, document JSON or '', 1 when writes that were accepted before have to be made first, else 0, last revision
---       of the former document when there is none, else 0, the record of this write}. Of a write that was made before,
---       the document is as the change of its revision has it, '' when that is not kept any more, and the record {revision,
---       fingerprint of its request, createdAt, updatedAt, the envelope from behind the times}; else it is empty.
+-- Returns {status, time in ms, document JSON or '', last revision of the former document when there is none, else 0, the
+--       record of this write}: 'found'; 'waiting' when writes that were accepted before have to be made first; 'made' when
+--       this write was made before: then the document is as the change of its revision has it, '' when that is not kept any
+--       more, and the record {revision, fingerprint of its request, createdAt, updatedAt, the envelope from behind the
+--       times}, which else is empty.
 -- Cost  O(size of the document); for an accepted write also O(log n) for each of those that it lets go of.
 
 define('read', function(KEYS, ARGV)
@@ -15,10 +16,10 @@ define('read', function(KEYS, ARGV)
   local made = call('HMGET', KEYS[3], 'revision', 'fingerprint', 'created', 'at', 'rest')
   if made[1] then
     made[5] = made[5] or '}'
-    return { now, log.entry(KEYS[2], made[1]) or '', 0, 0, made }
+    return { 'made', now, log.entry(KEYS[2], made[1]) or '', 0, made }
   end
   if ARGV[1] == '' then
-    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { now, '', 1, 0, {} } end
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { 'waiting', now, '', 0, {} } end
   else
     -- The jobs of one document run in the order in which they were enqueued, soon after they were accepted. So whatever was
     -- accepted longer than ARGV[2] before this write has ended, was cancelled, or never became a job: nobody need wait for it.
@@ -28,5 +29,5 @@ define('read', function(KEYS, ARGV)
     end
   end
   local json = call('JSON.GET', KEYS[1])
-  return { now, json or '', 0, json and 0 or tonumber(call('GET', KEYS[5]) or 0), {} }
+  return { 'found', now, json or '', json and 0 or tonumber(call('GET', KEYS[5]) or 0), {} }
 end)

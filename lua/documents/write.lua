@@ -9,31 +9,33 @@
 --       11 until when its revisions are not used again, ms; '' when it never goes
 --       12 '1' when the JSON module may write a float in other digits than the new document's JSON has
 --       then for each float that the JSON module may read wrongly: JSONPath, value, what to add when it has
--- Returns {1, createdAt, updatedAt, JSON as it is kept; '' when that is as it was given} when written; {0, 0, 0, ''} when the
---       document has moved on; {2, 0, 0, ''} when the record is of another request; {3, 0, 0, ''} when writes that
---       were accepted before have to be made first, or this accepted one is not among them any more; {4, 0, 0, ''} when this
---       write was made before.
+-- Returns {status, createdAt, updatedAt, JSON as it is kept; '' when that is as it was given}; 0, 0 and '' with any status but
+--       the first: 'written'; 'outrun' when the document has moved on; 'reused' when the record is of another request;
+--       'waiting' when writes that were accepted before have to be made first, or this accepted one is not among them any
+--       more; 'made' when this write was made before.
 -- Cost  O(size of the document), for each such float too. May be repeated.
 
 define('write', function(KEYS, ARGV)
   local call = redis.call
   local made = call('HGET', KEYS[3], 'fingerprint')
-  if made then return { made == ARGV[8] and 4 or 2, 0, 0, '' } end
+  if made then return { made == ARGV[8] and 'made' or 'reused', 0, 0, '' } end
   if ARGV[10] == '' then
-    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { 3, 0, 0, '' } end
+    if call('ZCOUNT', KEYS[4], '(0', '+inf') > 0 then return { 'waiting', 0, 0, '' } end
   elseif not call('ZSCORE', KEYS[4], ARGV[10]) then
-    return { 3, 0, 0, '' }
+    return { 'waiting', 0, 0, '' }
   end
   local current = call('JSON.GET', KEYS[1], '.revision')
   if current then
     -- The former one may be gone and another of its revision be there.
     local is_former = current == ARGV[1] and call('JSON.GET', KEYS[1], '.createdAt') == ARGV[3]
-    if not is_former then return { 0, 0, 0, '' } end
+    if not is_former then return { 'outrun', 0, 0, '' } end
   else
     local past = call('GET', KEYS[5])
     -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
     local begin = past and tonumber(past) + 1 or 0
-    if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then return { 0, 0, 0, '' } end
+    if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then
+      return { 'outrun', 0, 0, '' }
+    end
   end
 
   local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
@@ -105,5 +107,5 @@ define('write', function(KEYS, ARGV)
   )
   call('PEXPIRE', KEYS[3], ARGV[9])
   if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
-  return { 1, tonumber(created), now, kept_json }
+  return { 'written', tonumber(created), now, kept_json }
 end)

@@ -4,14 +4,14 @@
 -- ARGV  1 token
 --       then for each step, 2,000 at most, in the order of the log: field, digest (6 bytes), document (4 bytes), the document
 --       has the name from now on: 1, or no longer: 0
--- Returns {0} when the bucket is closed to this token; else {1, then for each step 1 when another document has the name,
+-- Returns {'closed'} when the bucket is closed to this token; else {'open', then for each step 1 when another document has the name,
 --       else 0}.
 -- Cost  O(steps * documents in a field), of three commands. May be repeated; then each answer takes all steps before and
 --       after into account.
 
 define('name', function(KEYS, ARGV)
   local call = redis.call
-  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return { 0 } end
+  if tonumber(call('HGET', KEYS[1], 'token') or 0) > tonumber(ARGV[1]) then return { 'closed' } end
   local fields = {}
   for at = 2, #ARGV, 4 do
     fields[#fields + 1] = ARGV[at]
@@ -19,7 +19,7 @@ define('name', function(KEYS, ARGV)
   local kept = call('HMGET', KEYS[2], unpack(fields))
   -- By field: what is there by now, where that changed; '' for none.
   local now = {}
-  local answer = { 1 }
+  local answer = { 'open' }
   for step = 1, #fields do
     local at, field = 4 * step - 2, fields[step]
     local digest, doc = ARGV[at + 1], ARGV[at + 2]

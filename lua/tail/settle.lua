@@ -4,13 +4,13 @@
 -- ARGV  1 token  2 the changes are deltas, which come in the order of time: 0 | 1  3 channel of the nudges
 --       then for each change, 2,000 at most: _id, time (8 bytes, most significant first), record ('' when the document is gone),
 --       nudges, a line each
--- Returns the number of changes that were not settled before; -1 when the bucket is closed to this token.
+-- Returns {'open', number of changes that were not settled before}; {'closed', 0} when the bucket is closed to this token.
 -- Cost  O(changes), of three commands and a PUBLISH for each. A repeated call changes and tells nothing.
 
 define('settle', function(KEYS, ARGV)
   local call = redis.call
   local state = call('HMGET', KEYS[1], 'token', 'settled')
-  if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return -1 end
+  if tonumber(state[1] or 0) > tonumber(ARGV[1]) then return { 'closed', 0 } end
   -- A change that is recorded and not told of would never be told of.
   need('HDEL', KEYS[2], '')
   need('HSET', KEYS[2], '', '')
@@ -47,5 +47,5 @@ define('settle', function(KEYS, ARGV)
   for _, nudge in ipairs(told) do
     call('PUBLISH', ARGV[3], nudge)
   end
-  return done
+  return { 'open', done }
 end)

@@ -12,6 +12,7 @@ mod node;
 pub mod reach;
 mod server;
 mod slot;
+mod status;
 mod telemetry;
 mod topology;
 mod valkey;

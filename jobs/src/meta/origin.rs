@@ -23,7 +23,10 @@ impl cache::Origin for Origin {
 
     async fn fetch(&self, user: &str, id: &str) -> Result<Option<Entry>, ConvexError> {
         let ids = [id.to_owned()];
-        let batch = self.0.get_many(user, &ids).try_next().await?;
+        let batch = self.0.get_many(user, &ids).try_next().await;
+        let batch = batch.inspect_err(|error| {
+            tracing::warn!(%error, "Convex could not be read");
+        })?;
         Ok(batch.and_then(|files| files.into_iter().next()).map(entry))
     }
 }

@@ -13,7 +13,7 @@ use sluice_convex::{FileChange, Files};
 use sluice_store::StoreError;
 use sluice_store::cache::{Cache, Change, ChangeKind};
 use sluice_store::tail::{
-    Known, Lead, Look, Naming, NudgeKind, Settlement, SweepCursors, Unmarked,
+    Known, Lead, LedgerState, Naming, NudgeKind, Settlement, SweepCursors, Unmarked,
 };
 
 use super::nudges::{NameChange, nudges};
@@ -71,13 +71,13 @@ pub(super) async fn bring_about(
     let mut latest: HashMap<Box<str>, Option<Known>> = HashMap::new();
     for (change, look) in changes.into_iter().zip(looks) {
         let former = match (latest.remove(&change.doc_id), look) {
-            (_, Look::Settled) => {
+            (_, LedgerState::Settled) => {
                 report::change(None);
                 continue;
             }
             (Some(former), _) => former,
-            (None, Look::Known(known)) => Some(known),
-            (None, Look::Unknown) => None,
+            (None, LedgerState::Known(known)) => Some(known),
+            (None, LedgerState::Unknown) => None,
         };
         let step = Step::new(change, former);
         if step.former.is_some() || (step.known.is_some() && learns) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sluice_convex::files::history::DeltaBatch;
 use sluice_convex::{ConvexError, Files};
+use sluice_retry::{Pauses, jittered};
 use sluice_store::cache::Cache;
 use sluice_store::tail::{Health, Lead, Progress, Purpose};
 use tokio::time::sleep;
@@ -12,7 +13,6 @@ use tokio::time::sleep;
 use super::config::TailConfig;
 use super::effects::{Reach, Source, bring_about, name_all};
 use super::lease::Held;
-use super::pause::jittered;
 use super::report;
 use super::trouble::Trouble;
 
@@ -69,13 +69,13 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Follows until that fails. `failures` is set to 0 as soon as deltas have been followed.
-    pub async fn run(&mut self, failures: &mut u32) -> Trouble {
-        let Err(trouble) = self.follow_on(failures).await;
+    /// Follows until that fails. `pauses` begin again as soon as deltas have been followed.
+    pub async fn run(&mut self, pauses: &mut Pauses) -> Trouble {
+        let Err(trouble) = self.follow_on(pauses).await;
         trouble
     }
 
-    async fn follow_on(&mut self, failures: &mut u32) -> Result<Infallible, Trouble> {
+    async fn follow_on(&mut self, pauses: &mut Pauses) -> Result<Infallible, Trouble> {
         self.lead.fence().await?;
         if !self.progress.named {
             name_all(self.lead).await?;
@@ -85,9 +85,9 @@ impl<'a> Follower<'a> {
         loop {
             match self.step().await? {
                 Step::Walked => {}
-                Step::Followed => *failures = 0,
+                Step::Followed => pauses.reset(),
                 Step::Idle => {
-                    *failures = 0;
+                    pauses.reset();
                     sleep(jittered(self.config.interval)).await;
                 }
             }

@@ -11,7 +11,6 @@ mod effects;
 mod follow;
 mod lease;
 mod nudges;
-mod pause;
 mod report;
 mod trouble;
 mod walk;
@@ -20,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_convex::Files;
+use sluice_retry::{Pauses, jittered};
 use sluice_store::StoreError;
 use sluice_store::cache::Cache;
 use sluice_store::tail::Tail;
@@ -30,6 +30,11 @@ pub use self::config::TailConfig;
 use self::follow::Follower;
 use self::lease::Held;
 use self::trouble::Trouble;
+
+/// How long a worker waits before it asks again whether the lease is free.
+const CLAIM_EVERY: Duration = Duration::from_secs(1);
+/// The pause after the first failure, which doubles with each one in a row, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Tails whenever nobody else does, until `shutdown`. Never gives up: after a failure another
 /// worker gets its chance, and this one pauses.
@@ -42,18 +47,18 @@ pub(crate) async fn run(
 ) {
     report::leads(false);
     let tail = Tail::new(cache.valkey());
-    let mut failures = 0;
+    let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
     while !shutdown.is_cancelled() {
         let pause = match tail.claim(&worker).await {
-            Ok(None) => pause::before_claim(),
+            Ok(None) => jittered(CLAIM_EVERY),
             Ok(Some(lead)) => {
                 let (held, on_loss) = Held::new(lead);
                 let follower = Follower::new(&held, &cache, &*files, &config);
-                let ended = lead_until(follower, on_loss, &shutdown, &mut failures).await;
+                let ended = lead_until(follower, on_loss, &shutdown, &mut pauses).await;
                 held.release().await;
                 ended
             }
-            Err(error) => after(&error.into(), &mut failures),
+            Err(error) => after(&error.into(), &mut pauses),
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -68,13 +73,13 @@ async fn lead_until(
     mut follower: Follower<'_>,
     on_loss: oneshot::Receiver<StoreError>,
     shutdown: &CancellationToken,
-    failures: &mut u32,
+    pauses: &mut Pauses,
 ) -> Duration {
     report::leads(true);
     let trouble = tokio::select! {
         () = shutdown.cancelled() => None,
         lost = on_loss => Some(lost.unwrap_or(StoreError::Superseded).into()),
-        trouble = follower.run(failures) => Some(trouble),
+        trouble = follower.run(pauses) => Some(trouble),
     };
     report::leads(false);
     let Some(trouble) = trouble else {
@@ -83,20 +88,22 @@ async fn lead_until(
     if !matches!(trouble, Trouble::Store(_)) {
         follower.tell(&trouble).await;
     }
-    after(&trouble, failures)
+    after(&trouble, pauses)
 }
 
 /// Reports a failure and says how long to pause after it.
-fn after(trouble: &Trouble, failures: &mut u32) -> Duration {
+fn after(trouble: &Trouble, pauses: &mut Pauses) -> Duration {
     report::trouble(trouble);
-    // Somebody else tails now, or this one goes on from what there is: that is no failure.
+    // Another worker tails now, or this one goes on from what there is: that is no failure.
     if matches!(
         trouble,
         Trouble::Store(StoreError::Superseded | StoreError::DataLost)
     ) {
-        return pause::before_claim();
+        return jittered(CLAIM_EVERY);
     }
-    *failures += 1;
-    let refused = matches!(trouble, Trouble::Convex(error) if error.is_refused_key());
-    pause::after(*failures, refused)
+    match trouble {
+        // Nothing but a mended key helps; until then an error a minute is enough.
+        Trouble::Convex(error) if error.is_refused_key() => jittered(PAUSES.1),
+        _ => pauses.next_pause(),
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_retry::jittered;
+use sluice_retry::Pauses;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::job::began_at;
 use crate::keys::{FETCH_LIMIT, root, time_of};
 use crate::{JobId, QueueError, Queues};
 
-/// The mean pause after a first failed fetch, and the longest.
+/// The pause after a first failed fetch, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How often a worker shows that it is alive; much less than after which it counts as gone.
@@ -75,7 +75,7 @@ impl Fetcher {
         };
         let instance = format!("{}@{}", self.config.name, Ulid::generate());
         let mut token = Token::new();
-        let mut pause_after_failure = PAUSES.0;
+        let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
         let mut fetched_at = None;
         let mut shown_at: Option<Instant> = None;
         let mut wakes_others = false;
@@ -100,7 +100,7 @@ impl Fetcher {
                     if show {
                         shown_at = Some(Instant::now());
                     }
-                    pause_after_failure = PAUSES.0;
+                    pauses.reset();
                     token = Token::new();
                     wakes_others = false;
                     pause
@@ -110,9 +110,7 @@ impl Fetcher {
                     if !error.is_outage() {
                         tracing::warn!(%error, queue = self.queue, "cannot fetch jobs");
                     }
-                    let pause = jittered(pause_after_failure);
-                    pause_after_failure = (pause_after_failure * 2).min(PAUSES.1);
-                    pause
+                    pauses.next_pause()
                 }
             };
             fetched_at = Some(Instant::now());

@@ -7,7 +7,16 @@ use super::{CHUNK_ENTRIES, Cache};
 use crate::StoreError;
 
 /// What the script returns: status, epoch, generation, total, next phase, next position, entries.
-type Reply = (u8, u64, u64, u64, String, u64, Vec<Bytes>);
+type Reply = (Status, u64, u64, u64, String, u64, Vec<Bytes>);
+
+sluice_valkey::statuses! {
+    /// What a list has.
+    enum Status {
+        Page = "page",
+        /// Nothing: the epoch or the generation is another one than the cursor's.
+        Changed = "changed",
+    }
+}
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +90,7 @@ impl Cache {
         };
         let (status, epoch, generation, total, phase, position, entries): Reply =
             FUNCTIONS.list.run(&self.valkey, &cmd).await?;
-        if status != 0 {
+        if status == Status::Changed {
             return Err(StoreError::CursorExpired);
         }
         let next = ListPhase::parse(&phase).map(|phase| ListCursor {

@@ -180,10 +180,7 @@ impl<O: Origin> ReadThrough<O> {
                 if missed.fetch_lease.is_some() {
                     let _ = self.cache.release_fetch(user, id).await;
                 }
-                return nothing.map(|_| None).map_err(|error| {
-                    tracing::warn!(%error, "an entry could not be fetched");
-                    ReadError::Origin(error)
-                });
+                return nothing.map(|_| None).map_err(ReadError::Origin);
             }
         };
         // The answer is good whether or not it can be kept: the fill is refused when the user was

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::Value;
+use redis::{FromRedisValue, Value};
 
 use super::functions::FUNCTIONS;
 use super::keys::FETCH_LEASE;
@@ -46,21 +46,55 @@ pub enum Source {
     Single,
 }
 
-/// What the script returns: epoch, where the entry is, and its JSON or whether the lease was
-/// granted.
-fn lookup((epoch, source, rest): (u64, u8, Value), nonce: u64) -> Lookup {
-    let (hit, granted) = match (source, rest) {
-        (1, Value::BulkString(json)) => (Some((Source::Bulk, json.into())), false),
-        (2, Value::BulkString(json)) => (Some((Source::Single, json.into())), false),
-        (_, rest) => (None, rest == Value::Int(1)),
+sluice_valkey::statuses! {
+    /// Where an entry was found.
+    enum Found {
+        Bulk = "bulk",
+        Single = "single",
+        /// Nowhere; the lease for fetching it is the caller's.
+        Granted = "granted",
+        /// Nowhere, and another caller has the lease, or nobody.
+        Missing = "missing",
+    }
+}
+
+/// What the functions `read` and `look` return: where the entry is, the epoch, and its JSON when it
+/// is there.
+fn lookup(reply: Vec<Value>, nonce: u64) -> Result<Lookup, StoreError> {
+    let corrupt = || StoreError::Corrupt("an entry");
+    let mut reply = reply.into_iter();
+    let mut next = || reply.next().ok_or_else(corrupt);
+    let status = Found::from_redis_value(next()?).map_err(|_| corrupt())?;
+    let epoch = u64::from_redis_value(next()?).map_err(|_| corrupt())?;
+    let mut json = || match next()? {
+        Value::BulkString(json) => Ok(Bytes::from(json)),
+        _ => Err(corrupt()),
     };
-    Lookup {
+    let hit = match status {
+        Found::Bulk => Some((Source::Bulk, json()?)),
+        Found::Single => Some((Source::Single, json()?)),
+        Found::Granted | Found::Missing => None,
+    };
+    let granted = status == Found::Granted;
+    Ok(Lookup {
         fetched_elsewhere: hit.is_none() && !granted,
         hit,
         fetch_lease: granted.then_some(FetchLease { epoch, nonce }),
         epoch,
+    })
+}
+
+sluice_valkey::statuses! {
+    /// How filling in went.
+    enum FillStatus {
+        Filled = "filled",
+        /// The epoch has moved on.
+        Superseded = "superseded",
     }
 }
+
+/// What the function `fill` returns: the status, and how many entries were written.
+type Filled = (FillStatus, u64);
 
 /// How far what was fetched can be relied on.
 #[derive(Clone, Copy)]
@@ -88,22 +122,21 @@ impl Cache {
 
         let mut cmd = FUNCTIONS.look.read_only_command(&all_keys);
         cmd.arg(id);
-        let found = lookup(FUNCTIONS.look.run(&self.lookups, &cmd).await?, 0);
+        let found: Vec<Value> = FUNCTIONS.look.run(&self.lookups, &cmd).await?;
+        let found = lookup(found, 0)?;
         if found.hit.is_some() {
             return Ok(found);
         }
         let nonce = rand::random();
         let mut cmd = FUNCTIONS.read.command(&all_keys);
         cmd.arg(id).arg(nonce).arg(millis(FETCH_LEASE));
-        Ok(
-            match FUNCTIONS.read.run_if_writable(&self.lookups, &cmd).await? {
-                Some(reply) => lookup(reply, nonce),
-                None => Lookup {
-                    fetched_elsewhere: false,
-                    ..found
-                },
-            },
-        )
+        match FUNCTIONS.read.run_if_writable(&self.lookups, &cmd).await? {
+            Some(reply) => lookup(reply, nonce),
+            None => Ok(Lookup {
+                fetched_elsewhere: false,
+                ..found
+            }),
+        }
     }
 
     /// Caches one fetched entry for the entry TTL and ends the lease. Not cached, and `false`, when
@@ -209,18 +242,19 @@ impl Cache {
                 .arg(entry.doc_id_if_different())
                 .arg(&entry.json[..]);
         }
-        let reply: Vec<u64> = match fetched {
+        let reply: Filled = match fetched {
             // The caller has an answer to give, whether or not it can be kept.
-            Fetched::Under(_) => match FUNCTIONS.fill.run_if_writable(&self.valkey, &cmd).await? {
-                Some(reply) => reply,
-                None => return Ok(Some(0)),
-            },
+            Fetched::Under(_) => FUNCTIONS
+                .fill
+                .run_if_writable(&self.valkey, &cmd)
+                .await?
+                .unwrap_or((FillStatus::Filled, 0)),
             Fetched::Since(_) => FUNCTIONS.fill.run(&self.valkey, &cmd).await?,
         };
-        match reply[..] {
-            [0, written] => Ok(Some(written)),
-            _ => Ok(None),
-        }
+        Ok(match reply {
+            (FillStatus::Filled, written) => Some(written),
+            (FillStatus::Superseded, _) => None,
+        })
     }
 
     /// The user's epoch: it moves with each invalidate. 0 when there was none of late.

@@ -232,14 +232,32 @@ impl Staging {
     }
 }
 
-/// What follows the status in the answer of a staging script, when that is good.
+sluice_valkey::statuses! {
+    /// How a call of a staging function went.
+    enum Status {
+        /// As it should.
+        Staged = "staged",
+        /// The epoch has moved on.
+        Superseded = "superseded",
+        /// An entry does not fit; the limit follows.
+        Refused = "refused",
+        /// The set is gone, or another attempt's.
+        Lost = "lost",
+    }
+}
+
+/// What follows the status in the answer of a staging function, when that is good.
 fn accepted(answer: &[Value]) -> Result<&[Value], StoreError> {
-    match answer {
-        [Value::Int(0), rest @ ..] => Ok(rest),
-        [Value::Int(2), Value::Int(limit)] => Err(StoreError::LimitExceeded {
+    let (status, rest) = answer
+        .split_first()
+        .ok_or(StoreError::Corrupt("a staging set"))?;
+    match (Status::from_redis_value_ref(status), rest) {
+        (Ok(Status::Staged), rest) => Ok(rest),
+        (Ok(Status::Superseded), _) => Err(StoreError::Superseded),
+        (Ok(Status::Lost), _) => Err(StoreError::StagingLost),
+        (Ok(Status::Refused), [Value::Int(limit)]) => Err(StoreError::LimitExceeded {
             limit: limit.unsigned_abs(),
         }),
-        [Value::Int(3)] => Err(StoreError::StagingLost),
-        _ => Err(StoreError::Superseded),
+        _ => Err(StoreError::Corrupt("a staging set")),
     }
 }

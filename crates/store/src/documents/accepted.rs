@@ -27,6 +27,17 @@ pub struct Accepted {
     pub is_new: bool,
 }
 
+sluice_valkey::statuses! {
+    /// How accepting a write went.
+    enum AcceptStatus {
+        Accepted = "accepted",
+        /// It was accepted or made before.
+        Known = "known",
+        /// The record is of another request.
+        Reused = "reused",
+    }
+}
+
 impl Documents {
     /// Whether a write keeps to the rules that do not depend on the document.
     ///
@@ -79,13 +90,12 @@ impl Documents {
         cmd.arg(&token)
             .arg(fingerprint.unwrap_or_default())
             .arg(ACCEPTED_TTL.as_millis() as u64);
-        match FUNCTIONS.accept.run::<u8>(&self.valkey, &cmd).await? {
-            2 => Err(DocumentError::IdempotencyKeyReused),
-            status => Ok(Accepted {
-                token,
-                is_new: status == 0,
-            }),
-        }
+        let is_new = match FUNCTIONS.accept.run(&self.valkey, &cmd).await? {
+            AcceptStatus::Accepted => true,
+            AcceptStatus::Known => false,
+            AcceptStatus::Reused => return Err(DocumentError::IdempotencyKeyReused),
+        };
+        Ok(Accepted { token, is_new })
     }
 
     /// Lets other writes go before an accepted one that was refused, or never became a job.

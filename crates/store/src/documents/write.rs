@@ -3,6 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use sluice_retry::jittered;
+
 use super::budget::object_fits;
 use super::change::{Base, Change, ExpiryTime, Idempotency, Write};
 use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
@@ -18,10 +20,10 @@ const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// What there is before an attempt to write.
-enum Look {
+enum Basis {
     Found(Found),
     /// This very write has been made.
-    Made(Document),
+    MadeBefore(Document),
 }
 
 /// What a write is computed from.
@@ -52,6 +54,33 @@ struct Plan {
 enum Outcome {
     Written(Document),
     Outrun,
+}
+
+sluice_valkey::statuses! {
+    /// How a write went.
+    enum WriteStatus {
+        Written = "written",
+        /// The document has moved on.
+        Outrun = "outrun",
+        /// The write was made by another call.
+        Made = "made",
+        /// The record is of another request.
+        Reused = "reused",
+        /// Other writes have to be made first, or this accepted one is none any more.
+        Waiting = "waiting",
+    }
+}
+
+sluice_valkey::statuses! {
+    /// What a write begins from.
+    enum ReadStatus {
+        /// The document, or none.
+        Found = "found",
+        /// Other writes have to be made first.
+        Waiting = "waiting",
+        /// The document as this write left it.
+        Made = "made",
+    }
 }
 
 impl Documents {
@@ -108,7 +137,7 @@ impl Documents {
                 return Ok(document);
             }
             metrics::counter!("sluice_document_writes_outrun_total").increment(1);
-            tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.0..2.0))).await;
+            tokio::time::sleep(jittered(PAUSE)).await;
         }
         Err(DocumentError::Contended)
     }
@@ -128,8 +157,8 @@ impl Documents {
         record: &Record,
     ) -> Result<Outcome, DocumentError> {
         let found = match self.look(service, id, keys, record).await? {
-            Look::Found(found) => found,
-            Look::Made(document) => return Ok(Outcome::Written(document)),
+            Basis::Found(found) => found,
+            Basis::MadeBefore(document) => return Ok(Outcome::Written(document)),
         };
         let load = load(&write.change, found.json.len());
         let planned = self.work(load, || self.plan(service, id, write, found));
@@ -173,21 +202,23 @@ impl Documents {
         for float in &corrections {
             cmd.arg(&float.path).arg(&float.value).arg(&float.missing);
         }
-        let (status, created_at, updated_at, kept): (u8, u64, u64, String) =
+        let (status, created_at, updated_at, kept): (WriteStatus, u64, u64, String) =
             FUNCTIONS.write.run(&self.valkey, &cmd).await?;
         match status {
-            1 if !kept.is_empty() => Ok(Outcome::Written(Document::parse(kept)?)),
-            1 => Ok(Outcome::Written(Document {
+            WriteStatus::Written if !kept.is_empty() => {
+                Ok(Outcome::Written(Document::parse(kept)?))
+            }
+            WriteStatus::Written => Ok(Outcome::Written(Document {
                 revision,
                 created_at,
                 deleted,
                 json: format!(r#"{head},"createdAt":{created_at},"updatedAt":{updated_at}{tail}"#),
             })),
-            2 => Err(DocumentError::IdempotencyKeyReused),
-            3 if record.accepted.is_empty() => Err(DocumentError::Waiting),
-            3 => Err(DocumentError::NotAccepted),
-            // It has moved on, or this write was made by another call: looking again tells.
-            _ => Ok(Outcome::Outrun),
+            WriteStatus::Reused => Err(DocumentError::IdempotencyKeyReused),
+            WriteStatus::Waiting if record.accepted.is_empty() => Err(DocumentError::Waiting),
+            WriteStatus::Waiting => Err(DocumentError::NotAccepted),
+            // Looking again tells what there is now.
+            WriteStatus::Outrun | WriteStatus::Made => Ok(Outcome::Outrun),
         }
     }
 
@@ -197,7 +228,7 @@ impl Documents {
         id: &str,
         keys: &Keys,
         record: &Record,
-    ) -> Result<Look, DocumentError> {
+    ) -> Result<Basis, DocumentError> {
         let mut cmd = FUNCTIONS.read.command(&[
             &keys.document,
             &keys.changes,
@@ -207,9 +238,9 @@ impl Documents {
         ]);
         cmd.arg(&record.accepted)
             .arg(ENQUEUE_WINDOW.as_millis() as u64);
-        let (now, json, waiting, past, made): (u64, String, bool, u64, Vec<String>) =
-            FUNCTIONS.read.run(&self.valkey, &cmd).await?;
-        if waiting {
+        type Reply = (ReadStatus, u64, String, u64, Vec<String>);
+        let (status, now, json, past, made): Reply = FUNCTIONS.read.run(&self.valkey, &cmd).await?;
+        if status == ReadStatus::Waiting {
             return Err(DocumentError::Waiting);
         }
         if let [revision, fingerprint, created_at, updated_at, rest] = made.as_slice() {
@@ -224,9 +255,9 @@ impl Documents {
             let kept = kept.map(Document::parse).transpose()?;
             // The change of that revision may be of a later document.
             let kept = kept.filter(|kept| kept.version() == made.version());
-            return Ok(Look::Made(kept.unwrap_or(made)));
+            return Ok(Basis::MadeBefore(kept.unwrap_or(made)));
         }
-        Ok(Look::Found(Found {
+        Ok(Basis::Found(Found {
             now,
             json,
             begins_behind: if past > 0 { past + 1 } else { 0 },

@@ -8,6 +8,15 @@ use sluice_valkey::Function;
 use super::Settlement;
 use super::keys::{BUCKETS, bucket_of, key};
 
+sluice_valkey::statuses! {
+    /// How a bucket answers.
+    pub(super) enum Bucket {
+        Open = "open",
+        /// It is closed to this token: another worker has the lease by now.
+        Closed = "closed",
+    }
+}
+
 /// Places in a list, by bucket; of each bucket in their order.
 #[derive(Default)]
 pub(super) struct Buckets([Vec<usize>; BUCKETS]);

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use sluice_valkey::Valkey;
 
+use super::buckets::Bucket;
 use super::functions::FUNCTIONS;
 use super::keys::{self, BUCKETS, key};
 use super::{Health, LEASE, Progress, parse, print};
@@ -19,6 +20,28 @@ pub struct Lead {
     /// Up to which time each bucket's deltas are settled, as this lead saw it last.
     pub(super) settled: Mutex<[Option<Vec<u8>>; BUCKETS]>,
     progress: Progress,
+}
+
+sluice_valkey::statuses! {
+    /// How extending the lease went.
+    enum ExtendStatus {
+        Extended = "extended",
+        /// Another worker has it, or may.
+        Ended = "ended",
+        /// Valkey never gave it out, as far as it knows.
+        Lost = "lost",
+    }
+}
+
+sluice_valkey::statuses! {
+    /// How keeping progress went.
+    enum SaveStatus {
+        Saved = "saved",
+        /// Another worker has had the lease since.
+        Superseded = "superseded",
+        /// Valkey has other progress than was kept last.
+        Lost = "lost",
+    }
 }
 
 impl Lead {
@@ -50,8 +73,9 @@ impl Lead {
         let mut cmd = FUNCTIONS.extend.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(self.token).arg(LEASE.as_millis() as u64);
         match FUNCTIONS.extend.run(&self.valkey, &cmd).await? {
-            -1 => Err(StoreError::DataLost),
-            extended => Ok(extended == 1),
+            ExtendStatus::Extended => Ok(true),
+            ExtendStatus::Ended => Ok(false),
+            ExtendStatus::Lost => Err(StoreError::DataLost),
         }
     }
 
@@ -77,8 +101,8 @@ impl Lead {
             cmd.arg(self.token);
             commands.push(cmd);
         }
-        let closed: Vec<bool> = FUNCTIONS.fence.run_all(&self.valkey, commands).await?;
-        if closed.contains(&false) {
+        let buckets: Vec<Bucket> = FUNCTIONS.fence.run_all(&self.valkey, commands).await?;
+        if buckets.contains(&Bucket::Closed) {
             return Err(StoreError::Superseded);
         }
         Ok(())
@@ -98,12 +122,12 @@ impl Lead {
             .arg(&text)
             .arg(print(health)?);
         match FUNCTIONS.save.run(&self.valkey, &cmd).await? {
-            1 => {
+            SaveStatus::Saved => {
                 *lock(&self.kept) = text;
                 Ok(())
             }
-            -1 => Err(StoreError::DataLost),
-            _ => Err(StoreError::Superseded),
+            SaveStatus::Lost => Err(StoreError::DataLost),
+            SaveStatus::Superseded => Err(StoreError::Superseded),
         }
     }
 }

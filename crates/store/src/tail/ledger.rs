@@ -1,6 +1,8 @@
 //! The ledger: what is known of every file, and the one place from which a change is made known.
 
-use super::buckets::{Buckets, rounds};
+use redis::FromRedisValue;
+
+use super::buckets::{Bucket, Buckets, rounds};
 use super::functions::FUNCTIONS;
 use super::keys::{BUCKETS, NUDGES, bucket_of, key};
 use super::lead::{Lead, lock};
@@ -13,7 +15,7 @@ const SWEPT_AT_ONCE: usize = 64;
 
 /// What the ledger knows about a document at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum LedgerState {
     /// That, or something later: there is nothing to do.
     Settled,
     /// Nothing: it is new, or has gone.
@@ -56,7 +58,7 @@ impl Lead {
         &self,
         documents: &[(&str, i64)],
         generation: Option<u16>,
-    ) -> Result<Vec<Look>, StoreError> {
+    ) -> Result<Vec<LedgerState>, StoreError> {
         let buckets = Buckets::of(documents.iter().map(|(doc_id, _)| bucket_of(doc_id)));
         let generation = generation.map(u16::to_be_bytes);
         let commands = buckets.commands(&FUNCTIONS.look, "documents", |cmd, places| {
@@ -72,19 +74,17 @@ impl Lead {
         }
         let answers: Vec<Vec<redis::Value>> =
             FUNCTIONS.look.run_all(&self.valkey, commands).await?;
-        let mut looks = vec![Look::Settled; documents.len()];
+        let mut looks = vec![LedgerState::Settled; documents.len()];
         for ((number, places), answer) in buckets.used().zip(answers) {
             let mut answer = answer.into_iter();
-            if answer.next() != Some(redis::Value::Int(1)) {
-                return Err(StoreError::Superseded);
-            }
+            check_open(answer.next())?;
             let settled = answer.next().and_then(bytes).unwrap_or_default();
             self.check_settled(number, settled)?;
             for (&place, found) in places.iter().zip(answer) {
                 looks[place] = match bytes(found) {
-                    None => Look::Settled,
-                    Some(record) if record.is_empty() => Look::Unknown,
-                    Some(record) => Look::Known(Known::decode(documents[place].0, &record)?),
+                    None => LedgerState::Settled,
+                    Some(record) if record.is_empty() => LedgerState::Unknown,
+                    Some(record) => LedgerState::Known(Known::decode(documents[place].0, &record)?),
                 };
             }
         }
@@ -156,8 +156,8 @@ impl Lead {
                     .arg(&nudges[place]);
             }
         });
-        let answers: Vec<i64> = FUNCTIONS.settle.run_all(&self.valkey, commands).await?;
-        if answers.contains(&-1) {
+        let answers: Vec<(Bucket, u64)> = FUNCTIONS.settle.run_all(&self.valkey, commands).await?;
+        if answers.iter().any(|(bucket, _)| *bucket == Bucket::Closed) {
             return Err(StoreError::Superseded);
         }
         if are_deltas {
@@ -167,7 +167,7 @@ impl Lead {
                 settled[number] = last.max().map(Vec::from).max(settled[number].take());
             }
         }
-        Ok(answers.iter().sum::<i64>().unsigned_abs())
+        Ok(answers.iter().map(|(_, done)| done).sum())
     }
 
     /// Documents that the walk of this generation has not come by (`None`: all), some of each
@@ -205,9 +205,7 @@ impl Lead {
         let mut unmarked = Vec::new();
         for (number, answer) in asked.into_iter().zip(answers) {
             let mut answer = answer.into_iter();
-            if answer.next() != Some(redis::Value::Int(1)) {
-                return Err(StoreError::Superseded);
-            }
+            check_open(answer.next())?;
             let next = answer.next().and_then(bytes).unwrap_or_default();
             cursors.0[number] = Some(next).filter(|next| next != b"0");
             while let (Some(doc_id), Some(record)) =
@@ -238,6 +236,15 @@ impl SweepCursors {
     /// Whether every bucket has been looked through.
     pub fn are_done(&self) -> bool {
         self.0.iter().all(Option::is_none)
+    }
+}
+
+/// Whether a bucket that answers so is open to the caller.
+pub(super) fn check_open(status: Option<redis::Value>) -> Result<(), StoreError> {
+    match status.map(Bucket::from_redis_value) {
+        Some(Ok(Bucket::Open)) => Ok(()),
+        Some(Ok(Bucket::Closed)) => Err(StoreError::Superseded),
+        _ => Err(StoreError::Corrupt("the ledger")),
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use lead::Lead;
-pub use ledger::{Look, Settlement, SweepCursors, Unmarked};
+pub use ledger::{LedgerState, Settlement, SweepCursors, Unmarked};
 pub use names::Naming;
 pub use record::Known;
 
@@ -212,6 +212,16 @@ pub enum NudgeKind {
     Deleted,
 }
 
+sluice_valkey::statuses! {
+    /// Who has the lease.
+    enum ClaimStatus {
+        /// The caller.
+        Granted = "granted",
+        /// Another worker.
+        Held = "held",
+    }
+}
+
 impl Tail {
     /// The tail as kept in `valkey`.
     pub fn new(valkey: &Valkey) -> Tail {
@@ -228,16 +238,12 @@ impl Tail {
     pub async fn claim(&self, worker: &str) -> Result<Option<Lead>, StoreError> {
         let mut cmd = FUNCTIONS.claim.command(&[keys::LEASE, keys::STATE]);
         cmd.arg(worker).arg(LEASE.as_millis() as u64);
-        let answer: redis::Value = FUNCTIONS.claim.run(&self.valkey, &cmd).await?;
-        let granted: Option<(u8, u64, String)> = match &answer {
-            redis::Value::Array(parts) if parts.len() == 3 => {
-                Some(redis::from_redis_value(answer).map_err(redis::RedisError::from)?)
-            }
-            _ => None,
-        };
-        granted
-            .map(|(_, token, progress)| Lead::new(self.valkey.clone(), token, progress))
-            .transpose()
+        let (status, token, progress): (ClaimStatus, u64, String) =
+            FUNCTIONS.claim.run(&self.valkey, &cmd).await?;
+        match status {
+            ClaimStatus::Granted => Lead::new(self.valkey.clone(), token, progress).map(Some),
+            ClaimStatus::Held => Ok(None),
+        }
     }
 
     /// Who tails, how far, and how well.

@@ -1,13 +1,15 @@
 //! Which documents have a name, a user and an id: readers and listeners know a file by its name,
 //! and the name lives on as long as any document has it.
 
+use redis::Value;
 use sha2::{Digest, Sha256};
 
 use super::Known;
-use super::buckets::Buckets;
+use super::buckets::{Bucket, Buckets};
 use super::functions::FUNCTIONS;
 use super::keys::{BUCKETS, hash};
 use super::lead::Lead;
+use super::ledger::check_open;
 use crate::StoreError;
 
 /// That a document comes to a name, or leaves it.
@@ -71,13 +73,12 @@ impl Lead {
         if commands.is_empty() {
             return Ok(shared);
         }
-        let answers: Vec<Vec<i64>> = FUNCTIONS.name.run_all(&self.valkey, commands).await?;
+        let answers: Vec<Vec<Value>> = FUNCTIONS.name.run_all(&self.valkey, commands).await?;
         for ((_, places), answer) in buckets.used().zip(answers) {
-            let Some((1, answer)) = answer.split_first() else {
-                return Err(StoreError::Superseded);
-            };
+            let mut answer = answer.into_iter();
+            check_open(answer.next())?;
             for (&place, is_shared) in places.iter().zip(answer) {
-                shared[kept[place]] = *is_shared == 1;
+                shared[kept[place]] = is_shared == Value::Int(1);
             }
         }
         Ok(shared)
@@ -91,8 +92,8 @@ impl Lead {
         let commands = Buckets::of(0..BUCKETS).commands(&FUNCTIONS.unname, "names", |cmd, _| {
             cmd.arg(self.token);
         });
-        let answers: Vec<bool> = FUNCTIONS.unname.run_all(&self.valkey, commands).await?;
-        if answers.contains(&false) {
+        let answers: Vec<Bucket> = FUNCTIONS.unname.run_all(&self.valkey, commands).await?;
+        if answers.contains(&Bucket::Closed) {
             return Err(StoreError::Superseded);
         }
         Ok(())

@@ -8,8 +8,8 @@ use redis::aio::PubSub;
 use sluice_store::StoreError;
 use sluice_store::tail::keys::NUDGES;
 use sluice_store::tail::{
-    Health, Known, LEASE, Lead, Look, Naming, Nudge, NudgeKind, Progress, Settlement, SweepCursors,
-    Tail,
+    Health, Known, LEASE, Lead, LedgerState, Naming, Nudge, NudgeKind, Progress, Settlement,
+    SweepCursors, Tail,
 };
 use sluice_test_support::{LossyWay, TestValkey};
 use sluice_valkey::Valkey;
@@ -136,7 +136,7 @@ async fn whatever_a_worker_does_after_another_one_took_over_is_refused() {
 
     assert!(told(&valkey, &mut subscription).await.is_empty());
     let looks = present.look(&[("a", T + 2)], None).await.unwrap();
-    assert_eq!(looks, [Look::Known(known("a"))]);
+    assert_eq!(looks, [LedgerState::Known(known("a"))]);
 }
 
 #[tokio::test]
@@ -153,10 +153,10 @@ async fn the_ledger_knows_what_was_settled_and_nothing_that_went() {
     assert_eq!(lead.settle(&settlements, 1, true).await.unwrap(), 3);
     let looks = lead.look(&[("a", T), ("a", T + 1), ("a", T + 3), ("b", T + 3)], None);
     let expected = [
-        Look::Settled,
-        Look::Settled,
-        Look::Known(known("a")),
-        Look::Unknown,
+        LedgerState::Settled,
+        LedgerState::Settled,
+        LedgerState::Known(known("a")),
+        LedgerState::Unknown,
     ];
     assert_eq!(looks.await.unwrap(), expected);
     let mut told = told(&valkey, &mut subscription).await;
@@ -362,11 +362,11 @@ async fn a_walk_marks_what_it_comes_by_and_a_sweep_finds_the_rest() {
     for chunk in walked.chunks(500) {
         let documents: Vec<(&str, i64)> = chunk.iter().map(|name| (&**name, T + 5)).collect();
         let looks = lead.look(&documents, Some(2)).await.unwrap();
-        assert!(looks.iter().all(|look| *look == Look::Settled));
+        assert!(looks.iter().all(|look| *look == LedgerState::Settled));
     }
     // A walk comes by what a delta settled before it, though not by what only a walk would know.
     let changed = lead.look(&[("doc-0", T + 9), ("new", T + 1)], Some(2));
-    let expected = [Look::Known(known("doc-0")), Look::Unknown];
+    let expected = [LedgerState::Known(known("doc-0")), LedgerState::Unknown];
     assert_eq!(changed.await.unwrap(), expected);
 
     let (mut cursors, mut found) = (SweepCursors::default(), BTreeSet::new());
@@ -456,7 +456,7 @@ fn a_history_that_comes_again_from_any_point_in_any_pieces_is_told_once() {
                     let due: Vec<_> = piece
                         .iter()
                         .zip(looks)
-                        .filter(|(_, look)| *look != Look::Settled)
+                        .filter(|(_, look)| *look != LedgerState::Settled)
                         .map(|(settlement, _)| settlement.clone())
                         .collect();
                     lead.settle(&due, 1, true).await.unwrap();
@@ -485,7 +485,7 @@ fn a_history_that_comes_again_from_any_point_in_any_pieces_is_told_once() {
                 for doc in 0..12_u8 {
                     let name = format!("doc-{doc}");
                     let look = lead.look(&[(&name, T + 1000)], None).await.unwrap();
-                    let is_known = matches!(look[..], [Look::Known(_)]);
+                    let is_known = matches!(look[..], [LedgerState::Known(_)]);
                     prop_assert_eq!(is_known, table.contains_key(&doc));
                 }
                 Ok(())
