@@ -1,10 +1,10 @@
--- Shared by the functions of what has a log: a stream whose entries have the offsets of their log as ids, `<offset>-0`, one
--- by one, and hold a text in the field `entry`. A log that begins anew has another epoch; offsets of different epochs are not
--- compared. Entries go from the oldest on.
+-- Shared by the functions of what has a log: a stream whose entries have the offsets of their log
+-- as ids, `<offset>-0`, one by one, and hold a text in the field `entry`. A log that begins anew
+-- has another epoch; offsets of different epochs are not compared. Entries go from the oldest on.
 local log = {}
 
--- Whether a log has entries of an offset or later ones. Of a log that gets there only now these are of another epoch, or of
--- a past that the server has lost.
+-- Whether a log has entries of an offset or later ones. Of a log that gets there only now these are
+-- of another epoch, or of a past that the server has lost.
 function log.reaches(key, offset)
   return redis.call('XRANGE', key, offset .. '-0', '+', 'COUNT', 1)[1] ~= nil
 end
@@ -20,11 +20,12 @@ function log.entry(key, offset)
   return found and found[2][2]
 end
 
--- What a reader lacks of a log that is in `epoch` at the offset `last`, as `sluice_valkey::Since` reads it:
---   {'present', present()} for a reader that has nothing,
---   {'since', entry...} oldest first, `most` at most, none when the reader has all,
---   {'reset', present()} when the log does not reach back to the reader's place, or that is of another epoch.
--- `present` returns the state that the log has led to. A reader's offset or epoch is '' when it has none. Costs O(answer).
+-- What a reader lacks of a log that is in `epoch` at the offset `last`, as `sluice_valkey::Since`
+-- reads it: {'present', present()} for a reader that has nothing, {'since', entry...} oldest first,
+-- `most` at most, none when the reader has all, {'reset', present()} when the log does not reach
+-- back to the
+-- reader's place, or that is of another epoch. `present` returns the state that the log has led to. A reader's
+-- offset or epoch is '' when it has none. Costs O(answer).
 function log.since(key, epoch, last, reader_epoch, reader_offset, most, present)
   if reader_offset == '' then return { 'present', present() } end
   if reader_epoch ~= '' and reader_epoch ~= epoch then return { 'reset', present() } end

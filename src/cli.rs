@@ -96,7 +96,7 @@ impl Command {
 }
 
 impl Cli {
-    /// Reads the arguments, the environment and the file. On an error it has been told on standard
+    /// Reads the arguments, the environment and the file. On an error it has been printed on standard
     /// error.
     pub fn read(arguments: Vec<OsString>) -> Result<Self, ExitCode> {
         let command = file::apply(Self::command(), &arguments).map_err(|error| {

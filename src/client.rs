@@ -32,7 +32,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The API sends at least a comment every 10 s.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a request is sent that gets no answer, or is told to come again.
+/// How often a request is sent that gets no answer, or the answer to come again.
 const ATTEMPTS: u32 = 5;
 
 /// The wait after the first attempt, which doubles from one to the next, and the longest.
@@ -187,7 +187,7 @@ impl ApiClient {
             sleep(pauses.next_pause()).await;
         }
         Err(Failure::new(format!("lost sight of job {id}"))
-            .hint(format!("`sluice jobs {id}` shows what became of it")))
+            .hint(format!("`sluice jobs {id}` shows its state")))
     }
 
     /// Sends a request until it is answered by more than "come again". An answer that says no is a

@@ -18,7 +18,7 @@ const PRIVATE_FILE: u32 = 0o600;
 #[derive(Clone, Debug)]
 pub struct DataFolder(PathBuf);
 
-/// Held as long as a process uses the folder; the system lets go of it however the process ends.
+/// Held as long as a process uses the folder; the system releases it however the process ends.
 pub struct FolderLock(#[expect(dead_code, reason = "held, not used")] File);
 
 /// Where the parts of a running `sluice dev` are: addresses, with Convex's deploy key and, in

@@ -1,4 +1,4 @@
-//! `GET /api/v1/jobs/{id}`: what became of a job, once or as it happens.
+//! `GET /api/v1/jobs/{id}`: the state of a job, once or as it changes.
 
 use std::time::Duration;
 

@@ -1,20 +1,25 @@
--- Brings what is cached of a user up to date with changes in Convex, in whichever order and however often they arrive: in
--- the live set of two changes of one document the later holds, and of two documents with one id the newer is shown; a single
--- entry is dropped, to be fetched anew when it is read, unless it is the revision that a change brought.
--- Nothing is added, except to a live set that is complete, and in the place of what was removed when the caller says so. A
--- revision that would take the set above its limit leaves it.
+-- Brings what is cached of a user up to date with changes in Convex, in whichever order and however
+-- often they arrive: in the live set of two changes of one document the later holds, and of two
+-- documents with one id the newer is shown; a single entry is dropped, to be fetched anew when it
+-- is read, unless it is the revision that a change brought. Nothing is added, except to a live set
+-- that is complete, and in the place of what was removed when the caller says so. A revision that
+-- would take the set above its limit leaves it.
 --
--- KEYS  1-5 live: info, entries, order, docs, stamps  6-8 single: entries, expiry, docs
---       9.. fetch lease of each change (of the _id for a removal whose id is not known)
+-- KEYS  1-5 live: info, entries, order, docs, stamps  6-8 single: entries, expiry, docs 9.. fetch
+--       lease of each change (of the _id for a removal whose id is not known)
 -- ARGV  1 limit of the live set, bytes  2 the changes succeed to ids that were left: 0 | 1
---       then for each change: Convex _id, id, JSON, time (ns); a removal has '' as JSON, and as id when that is not known
--- Returns {number of cached entries that were refreshed, added or removed, then the ids of the live set that the document
---       left which was shown: another one, that is not known here, may be the newest now}.
--- Cost  O(changes * log singles); O(changes) where nothing is cached. Documents that meet at one id are parsed.
+--       then for each change: Convex _id, id, JSON, time (ns); a removal has '' as JSON, and as id
+--       when that is not known
+-- Returns {number of cached entries that were refreshed, added or removed, then the ids of the live
+--       set that the document left which was shown: another one, that is not known here, may be the
+--       newest now}.
+-- Cost  O(changes * log singles); O(changes) where nothing is cached. Documents that meet at one id
+--       are parsed.
 
 define('amend', function(KEYS, ARGV)
   local call = redis.call
-  -- Whoever is fetching one of these entries now may hold its former revision: that must not be cached.
+  -- Whoever is fetching one of these entries now may hold its former revision: that must not be
+  -- cached.
   if call('EXISTS', unpack(KEYS, 9)) > 0 then
     for change = 1, #KEYS - 8 do
       call('SET', KEYS[8 + change], 'stale', 'XX', 'KEEPTTL')
@@ -42,8 +47,8 @@ define('amend', function(KEYS, ARGV)
   -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
   local function after(one, other) return #one > #other or (#one == #other and one > other) end
 
-  -- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order. With a document, only if it
-  -- is that one's.
+  -- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order.
+  -- With a document, only if it is that one's.
   local function take_out(id, doc)
     local length = call('HSTRLEN', KEYS[2], id)
     if length == 0 or (doc and not holds(KEYS[2], id, doc)) then return false end

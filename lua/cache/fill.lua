@@ -1,14 +1,17 @@
--- Writes fetched entries as single ones with a TTL each.
--- An id which is in the live set gets no second copy: its entry there is refreshed or left alone. Where that set ends before
--- the new entry would, the later of the two revisions moves out of it, to be a single one.
+-- Writes fetched entries as single ones with a TTL each. An id which is in the live set gets no
+-- second copy: its entry there is refreshed or left alone. Where that set ends before the new entry
+-- would, the later of the two revisions moves out of it, to be a single one.
 --
 -- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs
 --       10.. fetch lease of each entry
 -- ARGV  1 epoch when the fetch began  2 TTL, us  3 limit of the live set, bytes
---       4 nonce of the fetch lease, without which nothing is written; '' to write whether or not somebody holds it
---       5 a time (ns) since which the fetched revisions hold, to refresh the live set by; '' to leave it alone
+--       4 nonce of the fetch lease, without which nothing is written; '' to write whether or not
+--       another caller holds it
+--       5 a time (ns) since which the fetched revisions hold, to refresh the live set by; '' to
+--       leave it alone
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON
--- Returns {'filled', written}; {'superseded', 0} when the epoch moved. An entry that changed while it was fetched is not written.
+-- Returns {'filled', written}; {'superseded', 0} when the epoch moved. An entry that changed while
+--       it was fetched is not written.
 -- Cost  O(entries * log singles). May be repeated.
 
 define('fill', function(KEYS, ARGV)
@@ -59,10 +62,11 @@ define('fill', function(KEYS, ARGV)
     call('HSET', KEYS[2], 'complete', 0)
   end
 
-  -- Refreshes an entry of the live set, or takes it out when the set would grow past its limit or ends too early. Returns the
-  -- JSON that is to be a single entry, if any.
+  -- Refreshes an entry of the live set, or takes it out when the set would grow past its limit or
+  -- ends too early. Returns the JSON that is to be a single entry, if any.
   local function refresh_live(id, doc, json, old_length)
-    -- Another document is shown: which of the two is newer is decided where the change of either is applied.
+    -- Another document is shown: which of the two is newer is decided where the change of either is
+    -- applied.
     if not holds(KEYS[3], id, doc) then return nil end
     -- What is there may be a later revision.
     local is_later = after(since, call('HGET', KEYS[6], doc) or info[2] or '0')
@@ -96,7 +100,8 @@ define('fill', function(KEYS, ARGV)
   for entry = 1, #KEYS - 9 do
     local id, doc, json = ARGV[3 * entry + 3], ARGV[3 * entry + 4], ARGV[3 * entry + 5]
     local lease = call('GET', KEYS[9 + entry])
-    -- A stale lease: amend saw a later revision than the one that was being fetched. No lease: it may have.
+    -- A stale lease: amend saw a later revision than the one that was being fetched. No lease: it
+    -- may have.
     local may_write = lease ~= 'stale' and (nonce == '' or lease == nonce)
     if may_write or lease == 'stale' then call('DEL', KEYS[9 + entry]) end
     if may_write then

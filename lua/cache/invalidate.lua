@@ -1,10 +1,12 @@
--- Makes a user's cache empty and moves the epoch, so that what was begun before (syncs, prefetches, fetches) is refused.
+-- Makes a user's cache empty and moves the epoch, so that what was begun before (syncs, prefetches,
+-- fetches) is refused.
 --
--- KEYS  1 epoch  2-5 live: info, entries, order, docs  6-8 single: entries, expiry, docs  9 activity  10 live stamps
---       11-15 staging: info, entries, order, docs, skipped
+-- KEYS  1 epoch  2-5 live: info, entries, order, docs  6-8 single: entries, expiry, docs  9
+--       activity  10 live stamps 11-15 staging: info, entries, order, docs, skipped
 -- ARGV  1 token of this invalidate  2 TTL of the epoch, ms  3 drop the activity ranking too: 0 | 1
 -- Returns the number of distinct ids that were cached.
--- Cost  O(log singles): values are freed by another thread. Repeated with the same token it returns the same number.
+-- Cost  O(log singles): values are freed by another thread. Repeated with the same token it returns
+--       the same number.
 
 define('invalidate', function(KEYS, ARGV)
   local call = redis.call

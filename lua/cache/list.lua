@@ -2,11 +2,13 @@
 --
 -- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs
 -- ARGV  1 most entries in the page
---       2 phase: live | single  3 position: index in the order | expiry of the last single entry, us
+--       2 phase: live | single  3 position: index in the order | expiry of the last single entry,
+--       us
 --       4 epoch and 5 generation the cursor was made in; '' for the first page
--- Returns {'page', epoch, generation, total, next phase ('' at the end), next position, {JSON...}}; 'changed' in the first place when
---       the epoch or the generation is another one by now.
--- A page ends early, with a cursor, once it holds 1 MiB: others wait for as long as it takes to copy.
+-- Returns {'page', epoch, generation, total, next phase ('' at the end), next position, {JSON...}};
+--       'changed' in the first place when the epoch or the generation is another one by now.
+-- A page ends early, with a cursor, once it holds 1 MiB: others wait for as long as it takes to
+-- copy.
 -- Cost  O(entries of the page), plus at most 10 pages of removed entries passed over.
 
 define('list', function(KEYS, ARGV)

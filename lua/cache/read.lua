@@ -1,10 +1,12 @@
--- Looks an entry up, first in the live set, then among the single ones; on a miss one caller gets the lease to fetch it.
--- The function `look` never takes the lease, and so answers where Valkey takes no writes.
+-- Looks an entry up, first in the live set, then among the single ones; on a miss one caller gets
+-- the lease to fetch it. The function `look` never takes the lease, and so answers where Valkey
+-- takes no writes.
 --
--- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs  10 fetch lease of the id
+-- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs
+--       10 fetch lease of the id
 -- ARGV  1 id, then for `read`: 2 nonce of this call, to get the lease by  3 lease, ms
--- Returns {'bulk' | 'single', epoch, JSON} for a hit in the live set | among the singles; {'granted' | 'missing', epoch}
---       for a miss with | without lease.
+-- Returns {'bulk' | 'single', epoch, JSON} for a hit in the live set | among the singles;
+--       {'granted' | 'missing', epoch} for a miss with | without lease.
 -- Cost  O(1). May be repeated.
 
 local function read(KEYS, ARGV, takes_lease)

@@ -1,17 +1,19 @@
 -- Adds accesses of a user's files to the ranking.
 --
 -- KEYS  1 epoch  2 activity
--- ARGV  1 epoch the files were read in  2 half-life, ms  3 most ids in the ranking  4 TTL of the ranking, ms
+-- ARGV  1 epoch the files were read in  2 half-life, ms  3 most ids in the ranking  4 TTL of the
+--       ranking, ms
 --       then for each id: id, accesses
--- Returns the time, s, in which the epoch still held; 0 when the epoch moved, since which nothing of the user is to be kept.
+-- Returns the time, s, in which the epoch still held; 0 when the epoch moved, since which nothing
+--       of the user is to be kept.
 -- Cost  O(ids * log ids in the ranking).
 
 define('record', function(KEYS, ARGV)
   local call = redis.call
   if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then return 0 end
   local time = call('TIME')
-  -- A score is log2 of the sum of 2^(time of access in half-lives). Everything decays alike, so the order needs no upkeep,
-  -- and adding in the logarithm never overflows.
+  -- A score is log2 of the sum of 2^(time of access in half-lives). Everything decays alike, so the
+  -- order needs no upkeep, and adding in the logarithm never overflows.
   local now = (tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000) / tonumber(ARGV[2])
   for at = 5, #ARGV, 2 do
     local score = now + math.log(tonumber(ARGV[at + 1])) / math.log(2)

@@ -1,8 +1,8 @@
--- Shared by the functions that change a set: which of several documents with one id is shown. It is the newest, by
--- `_creationTime` and then by `_id`, as in a set that is synced anew.
+-- Shared by the functions that change a set: which of several documents with one id is shown. It is
+-- the newest, by `_creationTime` and then by `_id`, as in a set that is synced anew.
 --
--- The docs of a set map an `_id` to the document's id, where they differ. HIDDEN before that id says that another document
--- is shown under it.
+-- The docs of a set map an `_id` to the document's id, where they differ. HIDDEN before that id
+-- says that another document is shown under it.
 local HIDDEN = '\0'
 
 local function parsed(json)
@@ -30,8 +30,8 @@ local function holds(entries, id, doc)
   return not holder or holder == doc
 end
 
--- Whether a document that comes to an id leaves it to the one that is shown there, and whether there is one. The older of
--- the two is hidden.
+-- Whether a document that comes to an id leaves it to the one that is shown there, and whether
+-- there is one. The older of the two is hidden.
 local function gives_way(entries, docs, id, doc, json)
   local shown = redis.call('HGET', entries, id)
   if not shown or shown == '' then return false, false end

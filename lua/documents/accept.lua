@@ -2,7 +2,8 @@
 --
 -- KEYS  1 record of this write  2 accepted writes
 -- ARGV  1 token  2 fingerprint of the request  3 how long a write may wait, ms
--- Returns 'accepted'; 'known' when it was before, or is made already; 'reused' when the record is of another request.
+-- Returns 'accepted'; 'known' when it was before, or is made already; 'reused' when the record is
+--       of another request.
 -- Cost  O(log n). Repeated, it returns 'known'.
 
 define('accept', function(KEYS, ARGV)

@@ -1,8 +1,10 @@
 -- What has changed in a document since a revision.
 --
 -- KEYS  1 document  2 changes
--- ARGV  1 the revision; '' for none  2 most changes  3 createdAt of the document that it is of, ms; '' when that is not known
--- Returns {'gone'} when there is no document; else what log.since returns: JSON as each write left the document.
+-- ARGV  1 the revision; '' for none  2 most changes  3 createdAt of the document that it is of, ms;
+--       '' when that is not known
+-- Returns {'gone'} when there is no document; else what log.since returns: JSON as each write left
+--       the document.
 -- Cost  O(size of what is returned).
 
 define('changes', function(KEYS, ARGV)

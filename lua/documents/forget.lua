@@ -1,4 +1,5 @@
--- Takes ids out of the index of a service whose documents were not there, unless they were announced again meanwhile.
+-- Takes ids out of the index of a service whose documents were not there, unless they were
+-- announced again meanwhile.
 --
 -- KEYS  1 index
 -- ARGV  for each id: id, its place in the index when the document was looked for

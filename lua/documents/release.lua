@@ -1,4 +1,5 @@
--- Releases an accepted write that was not made, so that others need not wait for it. Its job may still make it, should somebody retry that.
+-- Releases an accepted write that was not made, so that others need not wait for it. Its job may
+-- still make it, should it be retried.
 --
 -- KEYS  1 accepted writes
 -- ARGV  1 token  2 how many of these are remembered; the oldest go first

@@ -1,18 +1,24 @@
--- Writes the next revision of a document, unless another writer came first, with its change and the nudge to watchers.
+-- Writes the next revision of a document, unless another writer came first, with its change and the
+-- nudge to watchers.
 --
 -- KEYS  1 document  2 changes  3 record of this write  4 accepted writes  5 past
--- ARGV  1 revision that the new one was computed from; without a document, where its revisions begin
---       2 the new document's JSON up to its times  3 createdAt of the former one, ms; '': there must be no document
+-- ARGV  1 revision that the new one was computed from; without a document, where its revisions
+--       begin
+--       2 the new document's JSON up to its times  3 createdAt of the former one, ms; '': there must
+--       be no document
 --       4 its updatedAt, ms  5 what follows the times  6 when the document goes, ms; '' for never
 --       7 channel  8 fingerprint of the request  9 how long this write is remembered, ms
 --       10 token of an accepted write; '' for one that is made at once
 --       11 until when its revisions are not used again, ms; '' when it never goes
---       12 '1' when the JSON module may write a float in other digits than the new document's JSON has
---       then for each float that the JSON module may read wrongly: JSONPath, value, what to add when it has
--- Returns {status, createdAt, updatedAt, JSON as it is kept; '' when that is as it was given}; 0, 0 and '' with any status but
---       the first: 'written'; 'outrun' when the document has moved on; 'reused' when the record is of another request;
---       'waiting' when writes that were accepted before have to be made first, or this accepted one is not among them any
---       more; 'made' when this write was made before.
+--       12 '1' when the JSON module may write a float in other digits than the new document's JSON
+--       has
+--       then for each float that the JSON module may read wrongly: JSONPath, value, what to add
+--       when it has
+-- Returns {status, createdAt, updatedAt, JSON as it is kept; '' when that is as it was given}; 0, 0
+--       and '' with any status but the first: 'written'; 'outrun' when the document has moved on;
+--       'reused' when the record is of another request; 'waiting' when writes that were accepted
+--       before have to be made first, or this accepted one is not among them any more; 'made' when
+--       this write was made before.
 -- Cost  O(size of the document), for each such float too. May be repeated.
 
 define('write', function(KEYS, ARGV)
@@ -31,7 +37,8 @@ define('write', function(KEYS, ARGV)
     if not is_former then return { 'outrun', 0, 0, '' } end
   else
     local past = call('GET', KEYS[5])
-    -- A revision is left out, so that nobody takes the first change of the new document for the next one of the former.
+    -- A revision is left out, so that no reader takes the first change of the new document for the
+    -- next one of the former.
     local begin = past and tonumber(past) + 1 or 0
     if ARGV[3] ~= '' or string.format('%.0f', begin) ~= ARGV[1] then
       return { 'outrun', 0, 0, '' }
@@ -45,7 +52,8 @@ define('write', function(KEYS, ARGV)
   local now_text = string.format('%.0f', now)
   local created = ARGV[3] == '' and now_text or ARGV[3]
   local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
-  -- Changes of this revision or later ones are of another document, or of a past that the server has lost.
+  -- Changes of this revision or later ones are of another document, or of a past that the server
+  -- has lost.
   local is_new = not current or log.reaches(KEYS[2], revision)
   if #ARGV > 12 then need('JSON.NUMINCRBY', KEYS[1], '$', 0) end
   if is_new then need('UNLINK', KEYS[2]) end
@@ -62,7 +70,8 @@ define('write', function(KEYS, ARGV)
   need('PEXPIRE', KEYS[3], 0)
   if ARGV[10] ~= '' then need('ZREM', KEYS[4], '') end
 
-  -- Watchers look once this has ended. A nudge without a write does no harm, and a write that may not be made is none.
+  -- Watchers look once this has ended. A nudge without a write does no harm, and a write that may
+  -- not be made is none.
   call('SPUBLISH', ARGV[7], revision)
   call('JSON.SET', KEYS[1], '$', json)
   for float = 13, #ARGV, 3 do

@@ -15,9 +15,10 @@ end
 -- Who has a place of a user, under a limit per user and without one.
 local function places_of(user) return root .. (user_limit() and 'places:' or 'turns:') .. user end
 
--- Users take turns: of each, only so many jobs have a place. Without a limit per user that is one of TURN places in line, which
--- a job gives up as it starts, and only jobs of the usual priority need one, so that no job waits for one behind it. Under a limit
--- it is one of as many places as the limit says, in line or running. Gives a job a place if it has none and one is left. Returns
+-- Users take turns: of each, only so many jobs have a place. Without a limit per user that is one
+-- of TURN places in line, which a job gives up as it starts, and only jobs of the usual priority
+-- need one, so that no job waits for one behind it. Under a limit it is one of as many places as
+-- the limit says, in line or running. Gives a job a place if it has none and one is left. Returns
 -- whether it may be in line, and its user.
 local function take_place(id, priority)
   local limit = user_limit()
@@ -48,14 +49,16 @@ local function throttle(id, user, score, at)
   look_at(at)
 end
 
--- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking is needed only when
--- there was nothing to take before: a worker with a free slot fetches until there is nothing left.
+-- Puts a job (of the usual priority, if none is given) among those that a worker may take. Waking
+-- is needed only when there was nothing to take before: a worker with a free slot fetches until
+-- there is nothing left.
 local function offer(id, priority, seat)
   local score = number(priority, PRIORITY) * SEATS + number(seat, 0)
   moved[#moved + 1] = id
   local has_place, user = take_place(id, priority)
   if not has_place then return crowd(id, user, score) end
-  -- While the rate holds a user back, jobs are set aside at once. One that has a place among those of its user keeps it.
+  -- While the rate holds a user back, jobs are set aside at once. One that has a place among those
+  -- of its user keeps it.
   if meta(USER_RATE) then
     user = call('HGET', root .. 'job:' .. id, 'user')
     local held_until = user and call('ZSCORE', root .. 'throttled_users', user)
@@ -100,7 +103,8 @@ local function park(id, set, at)
   moved[#moved + 1] = id
 end
 
--- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So users take turns.
+-- Lets jobs of a user join the line again, at its end, for as long as the user has free places. So
+-- users take turns.
 local function admit(user)
   local limit = user_limit() or TURN
   local places = places_of(user)
@@ -161,8 +165,8 @@ local function trim(state)
   if excess > 0 then drop(state, math.min(excess, CHUNK)) end
 end
 
--- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it for as long as such a
--- job counts.
+-- Frees the unique key of a job that has ended in `state`, or is to be deleted (none); or keeps it
+-- for as long as such a job counts.
 local function free_unique(id, unique, state)
   local key = root .. 'unique:' .. unique
   if try('GET', key) ~= id then return end
@@ -175,9 +179,9 @@ local function free_unique(id, unique, state)
   end
 end
 
--- Lets go of what a job holds that ended in `state`, or is to be deleted (none): its unique key, its place among its
--- user's, and its place in its group, whose next one moves up.
-local function let_go(id, group, unique, state)
+-- Lets go of what a job holds that ended in `state`, or is to be deleted (none): its unique key,
+-- its place among its user's, and its place in its group, whose next one moves up.
+local function release_claims(id, group, unique, state)
   give_up_place(id)
   if unique then free_unique(id, unique, state) end
   if group then
@@ -192,8 +196,8 @@ local function let_go(id, group, unique, state)
   end
 end
 
--- Lists jobs that ended, given as { now, id, now, id, ... }. A finished state is let outgrow its count by a hundredth, so
--- that not every job that ends has to look for another one to forget.
+-- Lists jobs that ended, given as { now, id, now, id, ... }. A finished state is let outgrow its
+-- count by a hundredth, so that not every job that ends has to look for another one to forget.
 local function list_ended(state, jobs)
   call('ZADD', root .. state, unpack(jobs))
   local excess = call('ZCARD', root .. state) - KEEP[state].count
@@ -206,7 +210,7 @@ local follow_up -- of links.lua
 local function conclude(id, state, group, unique, batch, next_job)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now, 'has', '*')
   list_ended(state, { now, id })
-  let_go(id, group, unique, state)
+  release_claims(id, group, unique, state)
   ended[#ended + 1] = id
   if batch or next_job then follow_up(id, state, batch, next_job) end
 end
@@ -239,7 +243,8 @@ local function bury(id, reason)
   conclude(id, 'dead', job[1], job[2], job[3], job[4])
 end
 
--- Adds the answer of number `count` to those that are returned; there are none for as long as all are the usual one.
+-- Adds the answer of number `count` to those that are returned; there are none for as long as all
+-- are the usual one.
 local function add_answer(answers, count, answer, usual)
   if answer ~= usual and not answers then
     answers = {}
@@ -251,7 +256,7 @@ local function add_answer(answers, count, answer, usual)
   return answers
 end
 
--- Whether somebody watches any job of the queue.
+-- Whether any job of the queue is watched.
 local function is_watched()
   local left = number(meta(WATCHED_UNTIL), 0) - now
   return left > 0 and left <= WATCH_MS

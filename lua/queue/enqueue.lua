@@ -1,11 +1,12 @@
 -- Adds jobs, or finds those that are already there.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 "again" when this was sent before, and may have been run; "followed" when whoever sends this fetches right
---            behind it, so that nobody else has to be told; else "". Then for each job:
---          1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
---          those of its fields that are not as most jobs have them (version user group priority max_attempts trace unique
---          backoff turn label), and
+-- ARGV     1 "again" when this was sent before, and may have been run; "followed" when whoever
+--       sends this fetches right behind it, so that no other worker has to be woken; else "". Then
+--       for each job:
+--       1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
+--       those of its fields that are not as most jobs have them (version user group priority
+--       max_attempts trace unique backoff turn label), and
 --          delay       in ms
 --          run_at      not before, in ms since 1970; the past means at once
 --          idempotency, fingerprint
@@ -13,11 +14,13 @@
 --          period      of the unique key, in ms
 --          batch       that it belongs to
 --          next, previous   of its chain; a job with a previous one waits for it
---          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the job waits for it
+--          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the
+--          job waits for it
 -- Returns  1 when all of them are new; else for each job 1 when it is, or { outcome, id }:
---          "existing" with the id of the job that has the unique or idempotency key; "conflict" when the idempotency key was used with another fingerprint; "ended" with its batch
---          when that has ended, or is gone; "skipped" when the job before it in its chain was not added.
---          Running it twice with one id adds one job, so a lost answer is safe to ask for again.
+--       "existing" with the id of the job that has the unique or idempotency key; "conflict" when
+--       the idempotency key was used with another fingerprint; "ended" with its batch when that has
+--       ended, or is gone; "skipped" when the job before it in its chain was not added. Running it
+--       twice with one id adds one job, so a lost answer is safe to ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job
 
 -- Not fields, but what is to be done.
@@ -31,8 +34,8 @@ local INSTRUCTIONS = {
   on_success = true,
 }
 
--- Of the run at hand: score and id of those that join the line together, at the end, and how many values that are. The table
--- is used again and again.
+-- Of the run at hand: score and id of those that join the line together, at the end, and how many
+-- values that are. The table is used again and again.
 local in_line, joined = {}, 0
 
 -- What stands in line by itself, with nothing to look up.
@@ -91,7 +94,8 @@ local function find(options)
   end
 end
 
--- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why that cannot be, or none.
+-- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why
+-- that cannot be, or none.
 local function link(id, options)
   if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then
     return { 'skipped', '' }
@@ -194,7 +198,7 @@ local function enqueue(ARGV)
     call('ZADD', root .. 'available', unpack(in_line, 1, joined))
     offered = offered or not followed and call('ZCARD', root .. 'available') == joined / 2
   end
-  if moved[1] then moved = {} end -- nobody can know of them yet
+  if moved[1] then moved = {} end -- no watcher can know of them yet
   if followed then offered = false end
   announce()
   return answers or 1

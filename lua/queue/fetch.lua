@@ -1,21 +1,24 @@
--- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority, then first come
--- first served. The attempts of lost workers are counted here, so that a crash counts, too. A paused queue leases nothing,
--- one with a limit or a rate no more than that; jobs of users who have no place left, or have used up their rate, are set
--- aside.
+-- Moves what is due, rescues what was abandoned, and leases up to n jobs to a worker: by priority,
+-- then first come first served. The attempts of lost workers are counted here, so that a crash
+-- counts, too. A paused queue leases nothing, one with a limit or a rate no more than that; jobs of
+-- users who have no place left, or have used up their rate, are set aside.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it counts as alive
---          4 lease in ms  5 token of this fetch
---          6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
---          7 highest payload version that the worker knows; newer jobs are set aside for a newer worker
---          8 "1" when jobs were added of which this worker alone knows, else "0"
---          9 how many leases in a row a job may lose before it is dead
--- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside, mended, damaged, run, { job... } }
---          with each job as "<id> <seat>", payload; or as "<id> <seat> <n>", payload, and n names and values by turns of
---          other fields that it has and a worker needs. Before the jobs: what their field `run` is, by which they are ended
--- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten each, and set
---          aside about as many; a step of reconcile.lua now and then;
---          O(jobs that run) after a lost answer. While nothing falls due, only what is leased costs something
+-- ARGV     1 n (0: housekeeping only)  2 worker  3 instance of the worker, at times ('' else): it
+--       counts as alive
+--       4 lease in ms  5 token of this fetch
+--       6 "1" when a fetch with this token was sent before and its answer got lost, else "0"
+--       7 highest payload version that the worker knows; newer jobs are set aside for a newer
+--       worker
+--       8 "1" when jobs were added of which this worker alone knows, else "0"
+--       9 how many leases in a row a job may lose before it is dead
+-- Returns  { ms until the next job is due or lease runs out (-1: none), rescued, buried, set aside,
+--       mended, damaged, run, { job... } } with each job as "<id> <seat>", payload; or as "<id>
+--       <seat> <n>", payload, and n names and values by turns of other fields that it has and a
+--       worker needs. Before the jobs: what their field `run` is, by which they are ended
+-- Cost     O(log n) for each job moved; at most CHUNK are promoted, retried, rescued and forgotten
+--       each, and set aside about as many; a step of reconcile.lua now and then; O(jobs that run)
+--       after a lost answer. While nothing falls due, only what is leased costs something
 
 -- What a worker gets of a job that has it.
 local WANTED = { letters = 'vumbticrkw' }
@@ -44,7 +47,8 @@ local function first_of(set)
   return tonumber(call('ZRANGE', root .. set, 0, 0, 'WITHSCORES')[2] or NEVER)
 end
 
--- An entry whose job is gone (somebody deleted its key) is dropped wherever it turns up: it must not stop the others.
+-- An entry whose job is gone (its key was deleted by hand) is dropped wherever it turns up: it must
+-- not stop the others.
 local function promote()
   -- A delayed job joins the line, and its group, when it becomes due.
   for _, id in ipairs(due('scheduled')) do
@@ -60,8 +64,8 @@ local function promote()
   end
 end
 
--- Takes away jobs whose lease ran out. One that lost `losses` in a row, whatever its attempts, probably ends its workers, and
--- is dead. Returns how many go back in line, and how many are dead.
+-- Takes away jobs whose lease ran out. One that lost `losses` in a row, whatever its attempts,
+-- probably ends its workers, and is dead. Returns how many go back in line, and how many are dead.
 local function rescue(losses)
   local rescued, buried = 0, 0
   for _, id in ipairs(due('running')) do
@@ -105,7 +109,8 @@ local function rescue(losses)
   return rescued, buried
 end
 
--- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So users take turns.
+-- Users whom the rate lets go on: as many of their jobs as may start join the line, at its end. So
+-- users take turns.
 local function let_go_on(user_rate)
   for _, user in ipairs(due('throttled_users')) do
     local line = root .. 'throttled:' .. user
@@ -176,8 +181,8 @@ local function add_row(rows, last, id, job, more)
   return last
 end
 
--- Leases up to `want` jobs. Returns their rows, how many they are, how many were set aside: newer ones, and throttled ones, and
--- all; and how many cannot be run.
+-- Leases up to `want` jobs. Returns their rows, how many they are, how many were set aside: newer
+-- ones, and throttled ones, and all; and how many cannot be run.
 local function lease_next(want, version, run, lease, rate, user_rate)
   local rows, last, leased, started, count = {}, 0, {}, {}, 0
   local newer, throttled, aside, damaged = 0, 0, 0, 0
@@ -196,7 +201,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
       if unreadable then
         damaged, aside = damaged + 1, aside + 1
       elseif wrong then
-        -- Without any field, somebody deleted it.
+        -- Without any field, it was deleted by hand.
         if call('EXISTS', key) == 1 then
           bury(id, wrong)
           damaged, aside = damaged + 1, aside + 1
@@ -238,9 +243,10 @@ local function lease_next(want, version, run, lease, rate, user_rate)
   return rows, count, newer, throttled, aside, damaged
 end
 
--- A change of the server's clock, or another server with a clock behind, leaves marks in the future. What counts from a moment
--- that the queue passed before is moved back by as much as the clock was, so that it is due when it would have been: leases,
--- pauses between attempts, delays. A time that a job is to run at stays. Cost: O(n log n) of the retrying and delayed jobs.
+-- A change of the server's clock, or another server with a clock behind, leaves marks in the
+-- future. What counts from a moment that the queue passed before is moved back by as much as the
+-- clock was, so that it is due when it would have been: leases, pauses between attempts, delays. A
+-- time that a job is to run at stays. Cost: O(n log n) of the retrying and delayed jobs.
 local function set_back(by, longest)
   call('ZREMRANGEBYSCORE', root .. 'workers', now + 1, '+inf')
   call('ZUNIONSTORE', root .. 'throttled_users', 1, root .. 'throttled_users', 'WEIGHTS', 0)
@@ -309,8 +315,8 @@ define('fetch', function(ARGV)
   if reconciled_at and reconciled_at > now then reconciled_at = nil end
   if rescue_after > now + longest then rescue_after = 0 end
 
-  -- When nobody fetched for longer than a lease, it was probably the server that was away, not the workers. They get
-  -- half a lease to extend theirs before anything is taken from them.
+  -- When no worker fetched for longer than a lease, it was probably the server that was away, not
+  -- the workers. They get half a lease to extend theirs before anything is taken from them.
   if fetched_at and now - fetched_at > lease then
     rescue_after = now + math.floor(lease / 2)
     call('HSET', root .. 'meta', 'rescue_after', rescue_after)
@@ -375,7 +381,8 @@ define('fetch', function(ARGV)
   -- This worker has more to look through, behind what it set aside.
   if count < want and aside >= CHUNK then look_again = now end
 
-  -- Others need to know only of what this worker left, and of what it may have no place for when it is due.
+  -- Others need to know only of what this worker left, and of what it may have no place for when it
+  -- is due.
   wake = newer > 0
     or (throttled > 0 and count == want)
     or ((wake or offered) and not paused and call('ZCARD', root .. 'available') > 0)

@@ -1,20 +1,22 @@
 -- Ends runs of jobs, each if it is still the run that holds the lease.
 --
 -- KEYS[1]  the queue's root
--- ARGV     for each fetch: 1 run, as fetched  2 how many of its jobs end now, then
---          for each of them: 1 id  2 outcome, and unless that is "done": 3 body  4 delay in ms (retry, deferred)  5 last progress ('' none)
+-- ARGV     for each fetch: 1 run, as fetched  2 how many of its jobs end now, then for each of
+--       them: 1 id  2 outcome, and unless that is "done": 3 body  4 delay in ms (retry, deferred)
+--       5 last progress ('' none)
 --          outcome   body
 --          done      completed with the result null, which is not kept, and without progress
 --          completed the result, JSON
 --          refused   the handler's answer "no", JSON: the job is completed and never retried
 --          retry     what went wrong: retrying, or dead after the last attempt
---          deferred  what was away: as retry, but the attempt does not count for the first OUTAGES times
+--          deferred  what was away: as retry, but the attempt does not count for the first OUTAGES
+--          times
 --          dead      what went wrong: dead at once
---          cancelled -
---          released  -: back to its place in line, and the attempt does not count
+--          cancelled - released  -: back to its place in line, and the attempt does not count
 --          yielded   -: as released, but to the end of its line, and its workers were not lost
--- Returns  1 when all are completed; else for each job its new state, or "lost" when another run holds the lease.
---          Asked again after a lost answer, it changes nothing and returns the state the job has now.
+-- Returns  1 when all are completed; else for each job its new state, or "lost" when another run
+--       holds the lease. Asked again after a lost answer, it changes nothing and returns the state
+--       the job has now.
 -- Cost     O(log n) for each run
 
 -- Of the run at hand:
@@ -43,7 +45,7 @@ local function finish(id, run, outcome, body, delay, progress)
       call('HSET', key, 'finished_at', now, 'result', body)
     end
     if more.checkpoint then call('HDEL', key, 'checkpoint') end
-    if more ~= PLAIN or meta(USER_LIMIT) then let_go(id, group, unique, 'completed') end
+    if more ~= PLAIN or meta(USER_LIMIT) then release_claims(id, group, unique, 'completed') end
     completed[#completed + 1] = now
     completed[#completed + 1] = id
     local told = outcome == 'done' and done or ended

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 lease in ms, then for each job: id, run as fetched
--- Returns  { { jobs that are no longer this worker's }, { jobs that shall be cancelled } }, by their position from 0
+-- Returns  { { jobs that are no longer this worker's }, { jobs that shall be cancelled } }, by
+--       their position from 0
 -- Cost     O(log n) for each job
 
 define('heartbeat', function(ARGV)

@@ -8,7 +8,8 @@
 define('limit', function(ARGV)
   set_bounds('limit', ARGV[1], ARGV[2])
 
-  -- A higher limit lets jobs that waited join the line at once; should there be very many, as others end.
+  -- A higher limit lets jobs that waited join the line at once; should there be very many, as
+  -- others end.
   for _, id in ipairs(call('ZRANGE', root .. 'crowded', 0, CHUNK - 1)) do
     local user = party_of(id)
     if user then admit(user) end

@@ -1,10 +1,10 @@
--- Jobs that wait for other jobs: the next one of a chain, and the callbacks of a batch. They are there from the start, in
--- the set `waiting`.
+-- Jobs that wait for other jobs: the next one of a chain, and the callbacks of a batch. They are
+-- there from the start, in the set `waiting`.
 
 local tally
 
--- Lets a job go that waited, with what it waited for as its input; or one that was cancelled because that could not happen,
--- until somebody retried a job before it.
+-- Lets a job go that waited, with what it waited for as its input; or one that was cancelled
+-- because that could not happen, until a job before it was retried.
 local function release(id, input)
   local key = root .. 'job:' .. id
   local job = fields(id, 'state', 'priority', 'group', 'delay', 'stopped', 'batch', 'run_at')
@@ -27,7 +27,8 @@ local function release(id, input)
   end
 end
 
--- Cancels a job that waits for what cannot happen any more, and with it what waits for this job. Cost: O(log n) for each.
+-- Cancels a job that waits for what cannot happen any more, and with it what waits for this job.
+-- Cost: O(log n) for each.
 local function stop(id)
   local key = root .. 'job:' .. id
   local job = fields(id, 'state', 'group', 'unique', 'batch', 'next')
@@ -37,8 +38,8 @@ local function stop(id)
   conclude(id, 'cancelled', job[2], job[3], job[4], job[5])
 end
 
--- Calls back if the batch is closed and all of its jobs have ended: once for that, and once when all have completed, be it
--- that some did so only after an operator had retried them.
+-- Calls back if the batch is closed and all of its jobs have ended: once for that, and once when
+-- all have completed, be it that some did so only after an operator had retried them.
 local function settle(batch)
   local key = root .. 'batch:' .. batch
   local is = call(

@@ -1,8 +1,10 @@
--- Keeps lines that a running job logged, if the run still holds the lease. The oldest lines go first.
+-- Keeps lines that a running job logged, if the run still holds the lease. The oldest lines go
+-- first.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 id  2 run, as fetched  3 number of this batch of lines within the run  4 how many lines were dropped before them,
---          then for each line: how many ms ago it was logged, level, text
+-- ARGV     1 id  2 run, as fetched  3 number of this batch of lines within the run  4 how many
+--       lines were dropped before them,
+--       then for each line: how many ms ago it was logged, level, text
 -- Returns  1, or 0 when the lease is lost. Asked again after a lost answer, it adds nothing.
 -- Cost     O(LOG_BYTES)
 

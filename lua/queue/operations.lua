@@ -1,5 +1,6 @@
--- What an operator may do to a job. Each operation returns 1 when it was done, 0 when the job's state does not allow it, -1
--- when there is no such job; `retry` also why it cannot be done. Cost: O(log n).
+-- What an operator may do to a job. Each operation returns 1 when it was done, 0 when the job's
+-- state does not allow it, -1 when there is no such job; `retry` also why it cannot be done. Cost:
+-- O(log n).
 
 local operations = {}
 
@@ -38,8 +39,9 @@ function operations.cancel(id)
   return 1
 end
 
--- Puts a job that ended without a result back in line, with all its attempts before it; not if another one has its
--- unique key by now, nor one that was cancelled because of another, which comes back with that one.
+-- Puts a job that ended without a result back in line, with all its attempts before it; not if
+-- another one has its unique key by now, nor one that was cancelled because of another, which comes
+-- back with that one.
 function operations.retry(id)
   local key = root .. 'job:' .. id
   local job = fields(id, 'priority', 'group', 'unique', 'error', 'stopped', 'batch', 'seat')
@@ -63,7 +65,8 @@ function operations.retry(id)
   return 1
 end
 
--- Removes what is left of a job that cannot be read, or whose hash is gone: its places in all lists, and its key.
+-- Removes what is left of a job that cannot be read, or whose hash is gone: its places in all
+-- lists, and its key.
 local function remove_listed(id)
   local found = call('UNLINK', root .. 'job:' .. id)
   for _, list in ipairs(LISTS) do
@@ -83,7 +86,7 @@ function operations.delete(id)
   if state == 'running' then return 0 end
   withdraw(id, state)
   if not KEEP[state] then
-    let_go(id, job[1], job[2])
+    release_claims(id, job[1], job[2])
     if job[3] or job[4] then follow_up(id, 'cancelled', job[3], job[4]) end
   elseif job[2] then
     free_unique(id, job[2])

@@ -1,4 +1,5 @@
--- Pauses a queue or lets it go on. A paused queue gives out no job; what runs goes on, and what is due joins the line.
+-- Pauses a queue or lets it go on. A paused queue gives out no job; what runs goes on, and what is
+-- due joins the line.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 "1" to pause, "0" to resume

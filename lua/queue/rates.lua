@@ -1,7 +1,8 @@
 -- How fast jobs start.
 --
--- A rate is kept in `meta` as "<kind>/<starts>/<ms>/<burst>". What counts the starts is named after it (and the user), so
--- that another rate starts anew, and goes by itself when it has no more to say.
+-- A rate is kept in `meta` as "<kind>/<starts>/<ms>/<burst>". What counts the starts is named after
+-- it (and the user), so that another rate starts anew, and goes by itself when it has no more to
+-- say.
 
 local function parse(rate)
   local kind, starts, per, burst = string.match(rate, '(%a+)/(%d+)/(%d+)/(%d+)')
@@ -10,13 +11,14 @@ end
 
 local function counter(rate, user) return root .. 'started:' .. rate .. (user and ':' .. user or '') end
 
--- When a bucket will be full: at the latest when an empty one would be, whatever the clock said when that was written.
+-- When a bucket will be full: at the latest when an empty one would be, whatever the clock said
+-- when that was written.
 local function full_again(key, whole)
   return math.min(math.max(number(call('GET', key), 0), now), now + whole)
 end
 
--- How many jobs (of a user) may start now, and when one more than these may, in ms since 1970. Cost: O(log n) of the starts
--- in a sliding window, and of those that left it; else O(1).
+-- How many jobs (of a user) may start now, and when one more than these may, in ms since 1970.
+-- Cost: O(log n) of the starts in a sliding window, and of those that left it; else O(1).
 local function allowance(rate, user)
   local kind, starts, per, burst = parse(rate)
   local key = counter(rate, user)
@@ -34,7 +36,8 @@ local function allowance(rate, user)
   local interval = per / starts
   local full_at = full_again(key, per / starts * burst)
   local tokens = math.max(math.floor(burst - (full_at - now) / interval + 0.000001), 0)
-  -- The first token after those of now. When there are any, as many fall due meanwhile, whether they are used or not.
+  -- The first token after those of now. When there are any, as many fall due meanwhile, whether
+  -- they are used or not.
   return tokens, tokens > 0 and now + tokens * interval or full_at - (burst - 1) * interval
 end
 

@@ -1,9 +1,10 @@
--- Finds and mends what the functions alone cannot bring about: keys that somebody deleted, or that were lost with a part of
--- the data. `fetch` takes one step at most every RECONCILE_MS, whichever worker it is that fetches; so a pass over all jobs
--- needs no command of its own. Cost of a step: O(SCAN_COUNT).
+-- Finds and mends what the functions alone cannot bring about: keys that were deleted by hand, or
+-- lost with a part of the data. `fetch` takes one step at most every RECONCILE_MS, whichever worker
+-- it is that fetches; so a pass over all jobs needs no command of its own. Cost of a step:
+-- O(SCAN_COUNT).
 
--- Puts a job that is in none of its state's sets back where it belongs. A running one gets a lease, so that its worker,
--- should it live, can extend it.
+-- Puts a job that is in none of its state's sets back where it belongs. A running one gets a lease,
+-- so that its worker, should it live, can extend it.
 local function relist(id, state, job, lease)
   if state == 'running' then
     call('ZADD', root .. 'running', now + lease, id)
@@ -30,11 +31,13 @@ local function is_listed(id, state, key)
     end
     return false
   end
-  -- A finished job that is not listed any more has a time to live, for as long as an idempotency key leads to it.
+  -- A finished job that is not listed any more has a time to live, for as long as an idempotency
+  -- key leads to it.
   return call('ZSCORE', root .. state, id) or (KEEP[state] and call('PTTL', key) >= 0)
 end
 
--- Sees to it that a job of a group has its place in it, and that those before it are there. Returns whether it was not so.
+-- Sees to it that a job of a group has its place in it, and that those before it are there. Returns
+-- whether it was not so.
 local function mend_group(id, job)
   local line = root .. 'group:' .. job.group
   local mended = call('ZADD', line, 'NX', number(job.seat, 0), id) == 1
@@ -59,7 +62,8 @@ local function mend_group(id, job)
   return mended
 end
 
--- Takes places away from jobs that are gone or have ended, or run and need none. Returns whether there were any.
+-- Takes places away from jobs that are gone or have ended, or run and need none. Returns whether
+-- there were any.
 local function tidy_places(user)
   local places, limit, mended = places_of(user), user_limit(), false
   for _, holder in ipairs(call('SMEMBERS', places)) do
@@ -72,8 +76,8 @@ local function tidy_places(user)
   return mended
 end
 
--- Sees to it that a job that waits for a place of its user is in the user's line, and that the places are taken by jobs
--- that are there. Returns whether it was not so.
+-- Sees to it that a job that waits for a place of its user is in the user's line, and that the
+-- places are taken by jobs that are there. Returns whether it was not so.
 local function mend_places(id, user)
   local score = user and call('ZSCORE', root .. 'crowded', id)
   if not score then return false end
@@ -83,8 +87,8 @@ local function mend_places(id, user)
   return mended
 end
 
--- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is looked at. Returns
--- whether it was not so.
+-- Sees to it that a job that waits for the rate of its user is in the user's line, and the user is
+-- looked at. Returns whether it was not so.
 local function mend_throttled(id, user)
   local score = user and call('ZSCORE', root .. 'throttled', id)
   if not score then return false end
@@ -128,8 +132,9 @@ local function mend(id, lease)
   return (state == 'waiting' and mend_waiting(id)) or mended
 end
 
--- Drops the entries of lists whose job is gone, and lets users go on whose places such jobs had. Lists are walked one after the other, over and over, CHUNK entries or a few
--- more in a step. Returns how many were dropped.
+-- Drops the entries of lists whose job is gone, and lets users go on whose places such jobs had.
+-- Lists are walked one after the other, over and over, CHUNK entries or a few more in a step.
+-- Returns how many were dropped.
 local function drop_gone()
   local at = call('HMGET', root .. 'meta', 'swept_list', 'swept_cursor')
   local index, cursor = number(at[1], 1), at[2] or '0'

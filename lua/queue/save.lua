@@ -1,7 +1,8 @@
 -- Keeps a running job's progress or checkpoint, if the run still has the job.
 --
 -- KEYS[1]  the queue's root
--- ARGV     1 id  2 run, as fetched  then, unless it is only asked:  3 field: "progress" or "checkpoint"  4 value, JSON
+-- ARGV     1 id  2 run, as fetched  then, unless it is only asked:  3 field: "progress" or
+--       "checkpoint"  4 value, JSON
 -- Returns  1, or 0 when another run has it, or it has ended
 -- Cost     O(1)
 

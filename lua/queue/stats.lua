@@ -1,10 +1,10 @@
 -- Counts of one queue.
 --
 -- KEYS[1]  the queue's root
--- Returns  { { waiting, scheduled, available, running, retrying, completed, cancelled, dead, live workers },
---            { ms that the next job in line has waited (-1: none), when the queue was paused (-1: it is not),
---              limit of all jobs, limit of each user's jobs (-1: none) },
---            { rate of all jobs, rate of each user's jobs ('': none) } }
+-- Returns  { { waiting, scheduled, available, running, retrying, completed, cancelled, dead, live
+--       workers }, { ms that the next job in line has waited (-1: none), when the queue was paused
+--       (-1: it is not), limit of all jobs, limit of each
+--       user's jobs (-1: none) }, { rate of all jobs, rate of each user's jobs ('': none) } }
 -- Cost     O(log w) of the workers, else O(1)
 
 local function count(set) return call('ZCARD', root .. set) end

@@ -2,10 +2,12 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 operation of operations.lua  2 the set that is walked  3 user ('' any)
---          4 text that the error of the last attempt, or of the refusal, contains ('' any)
---          5 when the walk began ('' now): jobs that were added or ended later are left out, so that it ends
---          6 score and 7 id of the last job of the step before ('' none)
--- Returns  { jobs done, how many were left alone since another job has their unique key, when the walk began, score and id of the last job looked at ('' when the set is at its end) }
+--       4 text that the error of the last attempt, or of the refusal, contains ('' any)
+--       5 when the walk began ('' now): jobs that were added or ended later are left out, so that
+--       it ends
+--       6 score and 7 id of the last job of the step before ('' none)
+-- Returns  { jobs done, how many were left alone since another job has their unique key, when the
+--       walk began, score and id of the last job looked at ('' when the set is at its end) }
 -- Cost     O(log n) for each of the CHUNK jobs it looks at
 
 -- Whether the walk is about this job.
@@ -29,8 +31,8 @@ define('sweep', function(ARGV)
   local began = ARGV[5] ~= '' and tonumber(ARGV[5]) or now
   local score, last = ARGV[6], ARGV[7]
 
-  -- The last job may have left the set, or be back in another place. A bookmark that sorts right behind it, put there for
-  -- a moment, tells where to go on.
+  -- The last job may have left the set, or be back in another place. A bookmark that sorts right
+  -- behind it, put there for a moment, tells where to go on.
   local from = 0
   if last ~= '' then
     local bookmark = last .. '!'

@@ -1,4 +1,5 @@
--- Has changes of the queue's jobs told for another while, to whoever watches one; nobody else needs to know of them.
+-- Has changes of the queue's jobs published for another while, for whoever watches one; nothing
+-- else needs them.
 --
 -- KEYS[1]  the queue's root
 -- Returns  1

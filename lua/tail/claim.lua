@@ -1,8 +1,10 @@
--- Gives the lease on the tail to a worker, with a token greater than all before it, and what the worker before left off at.
+-- Gives the lease on the tail to a worker, with a token greater than all before it, and what the
+-- worker before left off at.
 --
 -- KEYS  1 lease  2 state
 -- ARGV  1 the worker's name  2 lease, ms
--- Returns {'granted', token, progress ('' when there is none)}; {'held', 0, ''} when another worker has the lease.
+-- Returns {'granted', token, progress ('' when there is none)}; {'held', 0, ''} when another worker
+--       has the lease.
 -- Cost  O(1). A call whose answer was lost leaves a lease that nobody extends.
 
 define('claim', function(KEYS, ARGV)

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 lease  2 state
 -- ARGV  1 token  2 lease, ms
--- Returns 'extended'; 'ended' when it is not the caller's any more; 'lost' when the token was never given out: Valkey lost data.
+-- Returns 'extended'; 'ended' when it is not the caller's any more; 'lost' when the token was never
+--       given out: Valkey lost data.
 -- Cost  O(1). May be repeated.
 
 define('extend', function(KEYS, ARGV)

@@ -1,11 +1,12 @@
--- What one bucket of the ledger knows of documents, of each as it was at some time. What it knows to be so is settled; in a walk
--- it is marked as still there.
+-- What one bucket of the ledger knows of documents, of each as it was at some time. What it knows
+-- to be so is settled; in a walk it is marked as still there.
 --
 -- KEYS  1 state of the bucket  2 its documents
 -- ARGV  1 token  2 generation of the walk (2 bytes); '' for deltas
 --       then for each document, 2,000 at most: _id, time (8 bytes, most significant first)
--- Returns {'closed'} when the bucket is closed to this token; else {'open', time up to which its deltas are settled ('' for none),
---       then for each document: nil when it is settled, '' when it is unknown, else its record}.
+-- Returns {'closed'} when the bucket is closed to this token; else {'open', time up to which its
+--       deltas are settled ('' for none), then for each document: nil when it is settled, '' when
+--       it is unknown, else its record}.
 -- Cost  O(documents), of two commands. May be repeated.
 
 define('look', function(KEYS, ARGV)

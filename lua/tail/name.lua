@@ -1,13 +1,14 @@
--- Keeps in one bucket of the ledger which documents have a name, and tells whether others have it, too.
+-- Keeps in one bucket of the ledger which documents have a name, and tells whether others have it,
+-- too.
 --
 -- KEYS  1 state of the bucket  2 its names
 -- ARGV  1 token
---       then for each step, 2,000 at most, in the order of the log: field, digest (6 bytes), document (4 bytes), the document
---       has the name from now on: 1, or no longer: 0
--- Returns {'closed'} when the bucket is closed to this token; else {'open', then for each step 1 when another document has the name,
---       else 0}.
--- Cost  O(steps * documents in a field), of three commands. May be repeated; then each answer takes all steps before and
---       after into account.
+--       then for each step, 2,000 at most, in the order of the log: field, digest (6 bytes),
+--       document (4 bytes), the document has the name from now on: 1, or no longer: 0
+-- Returns {'closed'} when the bucket is closed to this token; else {'open', then for each step 1
+--       when another document has the name, else 0}.
+-- Cost  O(steps * documents in a field), of three commands. May be repeated; then each answer takes
+--       all steps before and after into account.
 
 define('name', function(KEYS, ARGV)
   local call = redis.call

@@ -2,8 +2,8 @@
 --
 -- KEYS  1 state
 -- ARGV  1 token  2 progress as it was  3 progress as it is now  4 status
--- Returns 'saved'; 'superseded' when a later token was given out; 'lost' when the token was never given out, or when the progress is another one
---       than the caller knows: Valkey lost data.
+-- Returns 'saved'; 'superseded' when a later token was given out; 'lost' when the token was never
+--       given out, or when the progress is another one than the caller knows: Valkey lost data.
 -- Cost  O(1). May be repeated.
 
 define('save', function(KEYS, ARGV)

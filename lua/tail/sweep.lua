@@ -1,8 +1,10 @@
 -- Some documents of one bucket of the ledger that a walk has not come by, or any.
 --
 -- KEYS  1 state of the bucket  2 its documents
--- ARGV  1 token  2 generation of the walk (2 bytes); '' for any  3 cursor, '0' at first  4 about how many to look at
--- Returns {'closed'} when the bucket is closed to this token; else {'open', next cursor ('0' at the end), then _id and record of each}.
+-- ARGV  1 token  2 generation of the walk (2 bytes); '' for any  3 cursor, '0' at first  4 about
+--       how many to look at
+-- Returns {'closed'} when the bucket is closed to this token; else {'open', next cursor ('0' at the
+--       end), then _id and record of each}.
 -- Cost  O(documents looked at). May be repeated.
 
 define('sweep', function(KEYS, ARGV)

@@ -63,7 +63,7 @@ impl Api {
     }
 
     /// Ends: requests under way have `limit` to finish, then accesses that were gathered are
-    /// recorded, and WebSockets are told.
+    /// recorded, and WebSockets are closed with a farewell.
     pub async fn stop(self, limit: Duration) {
         self.server.stop(limit).await;
         self.cache.record_accesses().await;

@@ -48,7 +48,7 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// Between two looks at something that has no notification.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many free ports are tried: somebody else may take one before the server does.
+/// How many free ports are tried: another process may take one before the server does.
 const PORT_ATTEMPTS: usize = 5;
 
 /// The server and the task that keeps it running.
@@ -141,7 +141,7 @@ async fn keep(plan: Plan, mut running: Running, stop: CancellationToken) -> Resu
             status = running.child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 warn!(status, "Valkey ended; starting it again");
-                running.let_go().await;
+                running.detach().await;
             }
         }
         deaths.retain(|death| death.elapsed() < RESTART_WINDOW);
@@ -207,7 +207,7 @@ impl Plan {
         match timeout(START_LIMIT, self.answers(&mut running.child)).await {
             Ok(true) => Ok(running),
             Ok(false) => {
-                running.let_go().await;
+                running.detach().await;
                 Err(Failure::new(format!(
                     "Valkey did not start: {}",
                     self.last_words(log_begin)
@@ -323,7 +323,7 @@ impl Running {
 
     /// Tells the reader beside a server that has ended not to signal its process id, which may soon
     /// be another's.
-    async fn let_go(mut self) {
+    async fn detach(mut self) {
         // It fails when the reader is gone as well.
         let _ = self.leash.write_all(b"ended\n").await;
     }

@@ -38,7 +38,7 @@ const LOGIN_LIMIT: usize = 512 * 1024;
 /// How often a stream looks whether its session is still there.
 const LOOK_AT_SESSION: Duration = Duration::from_secs(1);
 
-/// Somebody who is logged in. Everybody else is sent to the login page, and from there back.
+/// An operator who is logged in. Everyone else is sent to the login page, and from there back.
 pub(super) struct Operator {
     id: String,
     session: Session,
@@ -88,7 +88,7 @@ impl Operator {
     }
 }
 
-/// Why somebody who had logged in has to do so again.
+/// Why an operator who had logged in has to do so again.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Reason {

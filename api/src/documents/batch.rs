@@ -133,14 +133,14 @@ fn invalid(field: &str, rule: &str) -> ApiError {
     ApiError::InvalidRequest(format!("{field}: {rule}"))
 }
 
-/// What became of the writes of a batch.
+/// The outcomes of the writes of a batch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Outcomes {
     /// One for each write, in the same order.
     outcomes: Vec<Outcome>,
 }
 
-/// What became of one write.
+/// The outcome of one write.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Outcome {
     /// The status that the call by itself would have been answered with: 201 and 200, an error's,

@@ -93,7 +93,7 @@ impl From<DocumentError> for ApiError {
             DocumentError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
             DocumentError::NotFound => Self::NotFound,
             DocumentError::Malformed(error) => {
-                // The error is told by its kind alone, for its text could quote the document.
+                // The error is named by its kind alone, for its text could quote the document.
                 tracing::error!(kind = ?error.classify(), "a stored document is malformed");
                 Self::Internal
             }

@@ -154,7 +154,7 @@ impl Writing {
         })
     }
 
-    /// What the caller calls one write of a batch, told from other callers' names.
+    /// What the caller calls one write of a batch, distinct from other callers' names.
     pub fn key_of_item(&self, key: &str) -> Result<String, ApiError> {
         let key = check_key("idempotencyKey", key)?;
         let subject = self.subject.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! JSON bodies: whatever is wrong with one is told by field and rule.
+//! JSON bodies: whatever is wrong with one is named by field and rule.
 
 use axum::Json;
 use axum::body::Bytes;

@@ -63,7 +63,7 @@ pub enum ApiError {
         /// What its last attempt failed with.
         message: String,
     },
-    /// 500 `internal`: a fault of Sluice's own. The cause is logged, not told.
+    /// 500 `internal`: a fault of Sluice's own. The cause is logged, not shown.
     #[error("an internal error; the log has it under this answer's x-request-id")]
     Internal,
     /// 503 `unavailable`: a part behind the API does not answer; names it. Comes with

@@ -1,4 +1,4 @@
-//! Query strings and path segments: as [`super::body`], whatever is wrong is told by field and
+//! Query strings and path segments: as [`super::body`], whatever is wrong is named by field and
 //! rule.
 
 use axum::extract::{FromRequestParts, Path, Query};

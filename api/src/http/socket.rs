@@ -93,7 +93,7 @@ pub(crate) enum ClientMessage<F> {
 pub(crate) enum End {
     /// The client has left.
     Gone,
-    /// The client is told this code and reason.
+    /// The client gets this code and reason.
     Close(u16, String),
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct Submission<T> {
     pub target: T,
     /// Whether the caller would wait for the job, and how long.
     pub prefer: Prefer,
-    /// What the caller calls the request, told from other callers' and addresses' names.
+    /// What the caller calls the request, distinct from other callers' and addresses' names.
     pub idempotency_key: Option<String>,
     /// Whom the token belongs to.
     pub subject: Option<String>,

@@ -60,7 +60,7 @@ pub(crate) async fn list(
     let cursor = params.cursor.as_deref().map(Cursor::read).transpose()?;
     let page = state.cache.list(&user, cursor.map(place), limit).await?;
     let body = write_page(&page).map_err(|error| {
-        // The error is told by its kind alone, for its text could quote the entry.
+        // The error is named by its kind alone, for its text could quote the entry.
         tracing::error!(kind = ?error.classify(), "a cached entry is not a JSON object");
         ApiError::Internal
     })?;

@@ -24,7 +24,7 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct Listeners {
-    /// By queue, of which somebody in this process waits for something.
+    /// By queue, of which something is awaited in this process.
     subscriptions: HashMap<String, Weak<Subscription>>,
     /// Those of the queues that this process works with, which stay.
     kept: HashMap<String, Arc<Subscription>>,
@@ -189,7 +189,7 @@ pub(crate) enum Change {
 }
 
 fn notify(jobs: &HashMap<String, watch::Sender<Change>>, job: &str, change: Change) {
-    // Mostly nobody of this process waits for anything.
+    // Mostly nothing is awaited in this process.
     if !jobs.is_empty()
         && let Some(sender) = jobs.get(job)
     {
@@ -197,7 +197,7 @@ fn notify(jobs: &HashMap<String, watch::Sender<Change>>, job: &str, change: Chan
     }
 }
 
-/// The events of one job, for as long as somebody holds this.
+/// The notifications of one job, for as long as this is held.
 pub(crate) struct JobEvents {
     hub: Arc<Hub>,
     job: String,

@@ -113,7 +113,7 @@ const BATCH_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// [time to run at](crate::NewJob::run_at) ends. The scores of sorted sets hold such times exactly.
 pub const DELAY_LIMIT: Duration = Duration::from_secs(365_243 * 24 * 3600);
 
-/// How long changes are told after somebody who watches a job asked for it, which is done three
+/// How long changes are published after a watcher of a job asked for it, which is done three
 /// times as often.
 pub(crate) const WATCH: Duration = Duration::from_secs(30);
 

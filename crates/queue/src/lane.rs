@@ -33,7 +33,7 @@ impl Lane {
         self.evaluate(function, root, Repeat::Safe, arguments).await
     }
 
-    /// Calls a function that is safe to call twice when it is told that it was called before. Until
+    /// Calls a function that is safe to call twice when it knows that it was called before. Until
     /// it is, whatever is sent to this queue afterwards arrives behind it.
     pub async fn script_told<T: FromRedisValue>(
         &self,

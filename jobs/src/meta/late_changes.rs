@@ -44,7 +44,7 @@ impl<'a> LateChanges<'a> {
     /// The next changes in the order of their happening; `None` when the feed is exhausted. May be
     /// called again then.
     ///
-    /// A file that now belongs to somebody else counts as removed, as does a deleted one. Removals
+    /// A file that now belongs to another user counts as removed, as does a deleted one. Removals
     /// of files which the user never had are among them: a tombstone does not say whose file it
     /// was.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, ConvexError> {

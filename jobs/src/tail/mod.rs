@@ -3,7 +3,7 @@
 //! Every worker process runs one; the one that holds the lease in Valkey tails, the others wait for
 //! it to be free ([`lease`]). The holder walks over all documents once ([`walk`]) and then follows
 //! the deltas ([`follow`]). What each change means is worked out and brought about in `effects`:
-//! the cache is amended, and then the change is settled in the ledger, which tells whoever listens.
+//! the cache is amended, and then the change is settled in the ledger, which publishes the nudges.
 //! `docs/tail.md` says what is guaranteed and why that holds.
 
 mod config;
@@ -36,7 +36,7 @@ const CLAIM_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the first failure, which doubles with each one in a row, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Tails whenever nobody else does, until `shutdown`. Never gives up: after a failure another
+/// Tails whenever no other worker does, until `shutdown`. Never gives up: after a failure another
 /// worker gets its chance, and this one pauses.
 pub(crate) async fn run(
     cache: Cache,

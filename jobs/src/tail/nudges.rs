@@ -1,7 +1,7 @@
-//! What listeners are told of a change.
+//! The nudges of a change.
 //!
 //! They know a file by its user and id. Whoever follows the nudges of one of these ends with what
-//! Convex holds: each change of a document is told to those of the name that it left and to those
+//! Convex holds: each change of a document is published to those of the name that it left and to those
 //! of the name that it has.
 
 use sluice_store::tail::{Known, Nudge, NudgeKind};
@@ -15,7 +15,7 @@ pub(super) struct NameChange {
     pub joins_shared: bool,
 }
 
-/// What is told of a document that was `former` and is `known` from `ts` (ns) on.
+/// The nudges of a document that was `former` and is `known` from `ts` (ns) on.
 pub(super) fn nudges(
     former: Option<&Known>,
     known: Option<&Known>,

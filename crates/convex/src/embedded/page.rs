@@ -170,7 +170,7 @@ pub(super) async fn stream(
     let mut sink = PageSink::new(chunks, embedded.inner.config.data_dir.clone());
     tokio::task::spawn_blocking(move || {
         let written = produce(&mut sink).and_then(|()| sink.finish());
-        // When the client is gone there is nobody to tell.
+        // When the client is gone there is no receiver.
         let _ = end.send(written);
     });
     let first = Unsent::Chunks(received, ended).next().await?;

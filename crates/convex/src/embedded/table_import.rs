@@ -40,7 +40,7 @@ pub(super) enum ImportFormat {
     JsonArray,
 }
 
-/// What becomes of the documents that are there.
+/// What happens to the documents that are there.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     /// There may be none.

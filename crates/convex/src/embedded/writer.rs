@@ -69,7 +69,7 @@ impl Writer {
         let job: Job = Box::new(move |batch| {
             let outcome = batch.transact(operation);
             Box::new(move |committed| {
-                // Nobody listens any more when the client went away; what it asked for is done all
+                // There is no receiver any more when the client went away; what it asked for is done all
                 // the same.
                 let _ = reply.send(committed.and(outcome));
             })

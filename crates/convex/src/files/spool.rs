@@ -72,7 +72,7 @@ impl Spool {
         let (batches, ready) = mpsc::channel(1);
         spawn_blocking(move || {
             if let Err(error) = read(&database, &batches) {
-                // Whoever reads may have gone; then nobody needs the error.
+                // The reader may be gone; then the error is of no use.
                 let _ = batches.blocking_send(Err(error));
             }
         });

@@ -78,7 +78,7 @@ impl Default for CacheConfig {
     }
 }
 
-/// What becomes of an entry that does not fit below the limit.
+/// What happens to an entry that does not fit below the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
     /// The whole set is refused (`allOne`, `mostOne`).

@@ -1,4 +1,4 @@
-//! Making a write: look, compute, and the script that makes it so unless somebody was faster.
+//! Making a write: look, compute, and the script that makes it so unless another writer was faster.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ struct Plan {
     corrections: Vec<Correction>,
 }
 
-/// What became of an attempt to write.
+/// The outcome of an attempt to write.
 enum Outcome {
     Written(Document),
     Outrun,

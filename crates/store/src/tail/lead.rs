@@ -11,7 +11,7 @@ use super::{Health, LEASE, Progress, parse, print};
 use crate::StoreError;
 
 /// The lease on the tail. It ends by itself if it is not extended; whatever is written with it
-/// after somebody else got it is refused.
+/// after another worker got it is refused.
 pub struct Lead {
     pub(super) valkey: Valkey,
     pub(super) token: u64,
@@ -64,7 +64,7 @@ impl Lead {
         &self.progress
     }
 
-    /// Extends the lease; `false` when it ran out, or somebody else has it.
+    /// Extends the lease; `false` when it ran out, or another worker has it.
     ///
     /// # Errors
     /// [`StoreError::DataLost`] when Valkey does not know that it gave the lease out;
@@ -93,7 +93,7 @@ impl Lead {
     /// it.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    /// [`StoreError::Superseded`] when another worker has the lease by now.
     pub async fn fence(&self) -> Result<(), StoreError> {
         let mut commands = Vec::new();
         for number in 0..BUCKETS {
@@ -112,7 +112,7 @@ impl Lead {
     /// settled before.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now. [`StoreError::DataLost`]
+    /// [`StoreError::Superseded`] when another worker has the lease by now. [`StoreError::DataLost`]
     /// when Valkey does not have what was kept last: the tail has to go on from what is there.
     pub async fn save(&self, progress: &Progress, health: &Health) -> Result<(), StoreError> {
         let text = print(progress)?;

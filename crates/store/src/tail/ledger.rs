@@ -52,7 +52,7 @@ impl Lead {
     /// come by.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now; [`StoreError::DataLost`]
+    /// [`StoreError::Superseded`] when another worker has the lease by now; [`StoreError::DataLost`]
     /// when the ledger lost what this lead wrote.
     pub async fn look(
         &self,
@@ -111,7 +111,7 @@ impl Lead {
     /// their times. Returns how many were new.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    /// [`StoreError::Superseded`] when another worker has the lease by now.
     pub async fn settle(
         &self,
         settlements: &[Settlement],
@@ -175,7 +175,7 @@ impl Lead {
     /// round trip.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    /// [`StoreError::Superseded`] when another worker has the lease by now.
     pub async fn sweep(
         &self,
         generation: Option<u16>,

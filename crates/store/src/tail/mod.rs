@@ -81,7 +81,7 @@ pub struct WalkProgress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// The ledger is empty: it learns what there is. Nobody is told, since nothing changed.
+    /// The ledger is empty: it learns what there is. Nothing is made known, since nothing changed.
     Begin,
     /// Convex no longer has the deltas since the cursor: the walk finds what changed since then.
     Restart,
@@ -117,11 +117,11 @@ pub struct Health {
 /// Who tails, how far, and how well.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TailStatus {
-    /// The worker that holds the lease; `None` when nobody does.
+    /// The worker that holds the lease; `None` when none does.
     pub worker: Option<String>,
     /// How far it has come.
     pub progress: Progress,
-    /// How it is doing; `None` when nobody ever tailed.
+    /// How it is doing; `None` when none ever tailed.
     pub health: Option<Health>,
 }
 
@@ -230,7 +230,7 @@ impl Tail {
         }
     }
 
-    /// The lease and where to go on, unless somebody else holds it.
+    /// The lease and where to go on, unless another worker holds it.
     ///
     /// # Errors
     /// [`StoreError::Valkey`]; [`StoreError::Corrupt`] when what is kept

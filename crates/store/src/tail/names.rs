@@ -47,7 +47,7 @@ impl Lead {
     /// is after the steps behind, too.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    /// [`StoreError::Superseded`] when another worker has the lease by now.
     pub async fn name(&self, steps: &[Naming<'_>]) -> Result<Vec<bool>, StoreError> {
         let mut shared = vec![false; steps.len()];
         let kept: Vec<usize> = (0..steps.len())
@@ -87,7 +87,7 @@ impl Lead {
     /// Forgets all names, to keep those of all documents anew.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when somebody else has the lease by now.
+    /// [`StoreError::Superseded`] when another worker has the lease by now.
     pub async fn forget_names(&self) -> Result<(), StoreError> {
         let commands = Buckets::of(0..BUCKETS).commands(&FUNCTIONS.unname, "names", |cmd, _| {
             cmd.arg(self.token);

@@ -119,7 +119,7 @@ impl ExportFiles {
     }
 
     /// Waits until the table has its primary key index. One that is there is left as it is, since
-    /// somebody imports by it; only a table without any gets one.
+    /// an import may use it; only a table without any gets one.
     async fn ready_index(&self) -> Result<(), ConvexError> {
         let deadline = Instant::now() + INDEX_TIMEOUT;
         loop {
