@@ -21,11 +21,10 @@ function log.entry(key, offset)
 end
 
 -- What a reader lacks of a log that is in `epoch` at the offset `last`, as `sluice_valkey::Since`
--- reads it: {'present', present()} for a reader that has nothing, {'since', entry...} oldest first,
--- `most` at most, none when the reader has all, {'reset', present()} when the log does not reach
--- back to the
--- reader's place, or that is of another epoch. `present` returns the state that the log has led to. A reader's
--- offset or epoch is '' when it has none. Costs O(answer).
+-- reads it: {'present', present()} for a reader that has nothing; {'since', entry...} oldest first,
+-- `most` at most, none when the reader has all; {'reset', present()} when the log does not reach
+-- back to the reader's place, or that is of another epoch. `present` returns the state that the log
+-- has led to. A reader's offset or epoch is '' when it has none. Costs O(answer).
 function log.since(key, epoch, last, reader_epoch, reader_offset, most, present)
   if reader_offset == '' then return { 'present', present() } end
   if reader_epoch ~= '' and reader_epoch ~= epoch then return { 'reset', present() } end
