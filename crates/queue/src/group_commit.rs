@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 
 use crate::QueueError;
 use crate::keys::{BATCH_BYTES, BATCH_LIMIT};
-use crate::queues::Shared;
 
 /// How many scripts of one queue are under way at a time: while the server works on one, the next
 /// one is prepared.
@@ -19,21 +18,23 @@ const UNDER_WAY: usize = 2;
 /// Something that can be asked for together with others of its kind.
 pub(crate) trait Request: Sized + Send + Sync + 'static {
     type Answer: Send;
+    /// What all requests have in common: where they wait, and the way to Valkey.
+    type Shared: Send + Sync + 'static;
 
     /// Whether a request that finds nothing under way is sent by its caller. That is the quickest
     /// way for one of them: no other task has to be woken first. Else a task sends it, and takes
     /// along what others ask until it runs.
-    fn at_once(shared: &Shared) -> bool;
+    fn at_once(shared: &Self::Shared) -> bool;
 
     /// Where requests of this kind wait.
-    fn group(shared: &Shared) -> &GroupCommit<Self>;
+    fn group(shared: &Self::Shared) -> &GroupCommit<Self>;
 
     /// About how many bytes it has.
     fn size(&self) -> usize;
 
     /// Asks for all of them; the answers are in their order.
     fn send(
-        shared: &Shared,
+        shared: &Self::Shared,
         queue: &str,
         batch: &[Self],
     ) -> impl Future<Output = RedisResult<Vec<Self::Answer>>> + Send;
@@ -49,7 +50,7 @@ struct Waiting<R: Request> {
 
 /// Sends a request together with others, and returns its answer.
 pub(crate) async fn submit<R: Request>(
-    shared: &Arc<Shared>,
+    shared: &Arc<R::Shared>,
     queue: &str,
     request: R,
 ) -> Result<R::Answer, QueueError> {
@@ -75,7 +76,7 @@ pub(crate) async fn submit<R: Request>(
 
 /// The right to send to a queue. It passes to the requests that came meanwhile, also when it is
 /// dropped halfway.
-struct Turn<'a, R: Request>(&'a Arc<Shared>, &'a str, PhantomData<R>);
+struct Turn<'a, R: Request>(&'a Arc<R::Shared>, &'a str, PhantomData<R>);
 
 impl<R: Request> Drop for Turn<'_, R> {
     fn drop(&mut self) {
@@ -90,7 +91,7 @@ impl<R: Request> Drop for Turn<'_, R> {
 }
 
 /// Sends what waits, batch by batch, until nothing is left.
-async fn send_all<R: Request>(shared: Arc<Shared>, queue: String) {
+async fn send_all<R: Request>(shared: Arc<R::Shared>, queue: String) {
     while let Some((requests, callers)) = R::group(&shared).next(&queue) {
         // A caller that is gone needs no answer.
         match R::send(&shared, &queue, &requests).await {
