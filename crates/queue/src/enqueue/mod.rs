@@ -181,6 +181,7 @@ pub(crate) struct Addition {
 impl Request for Addition {
     type Answer = Added;
     type Shared = Shared;
+    type Shared = Shared;
 
     fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.added

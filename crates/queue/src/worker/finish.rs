@@ -161,6 +161,7 @@ pub(crate) struct End {
 impl Request for End {
     /// The job's state, or "lost".
     type Answer = String;
+    type Shared = Shared;
 
     fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.ended
