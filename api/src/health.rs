@@ -1,15 +1,18 @@
 //! Probes and metrics: `/healthz`, `/readyz`, `/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
+use sluice_convex::Files;
 use sluice_queue::{QueueError, Queues};
+use sluice_store::tail::Tail;
 use sluice_valkey::Fault;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,23 +25,51 @@ use crate::openapi::TokenErrors;
 /// How long a part may take to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+/// What a process stands on, as its probes ask.
+#[derive(Clone)]
+pub struct Probes {
+    /// Valkey, with its notifications.
+    pub queues: Queues,
+    /// Convex.
+    pub files: Arc<dyn Files>,
+    /// What follows Convex, in whichever process.
+    pub tail: Tail,
+    /// Whether the process is not ready without Convex. Workers are: they try again.
+    pub needs_convex: bool,
+}
+
+impl FromRef<AppState> for Probes {
+    fn from_ref(state: &AppState) -> Self {
+        Self {
+            queues: state.queues.clone(),
+            files: state.files.clone(),
+            tail: state.tail.clone(),
+            needs_convex: true,
+        }
+    }
+}
+
+/// `/healthz` and `/readyz`, of every process.
+fn probe_routes<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Probes: FromRef<S>,
+{
     OpenApiRouter::new()
         .routes(routes!(healthz))
         .routes(routes!(readyz))
-        .routes(routes!(render_metrics))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    probe_routes().routes(routes!(render_metrics))
 }
 
 /// The probes and metrics of a process without an API, such as one of workers. They need no token.
-pub fn probes(queues: Queues, metrics: PrometheusHandle) -> Router {
-    let ready = async move || match probe("Valkey", queues.ready()).await {
-        Ok(()) => (StatusCode::OK, "ok"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Valkey does not answer"),
-    };
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(ready))
+pub fn probes(probes: Probes, metrics: PrometheusHandle) -> Router {
+    let (routes, _) = probe_routes::<Probes>().split_for_parts();
+    routes
         .route("/metrics", get(async move || text(&metrics)))
+        .with_state(probes)
 }
 
 /// Is the process up
@@ -64,13 +95,13 @@ async fn healthz() -> &'static str {
         (status = 503, description = "Some are not", body = Readiness),
     ),
 )]
-async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Readiness>) {
     let (valkey, convex, tail) = tokio::join!(
-        probe("Valkey", state.queues.ready()),
-        probe("Convex", state.files.now()),
-        tokio::time::timeout(PROBE_TIMEOUT, state.tail.status()),
+        probe("Valkey", probes.queues.ready()),
+        probe("Convex", probes.files.now()),
+        tokio::time::timeout(PROBE_TIMEOUT, probes.tail.status()),
     );
-    let ready = valkey.is_ok() && convex.is_ok();
+    let ready = valkey.is_ok() && (convex.is_ok() || !probes.needs_convex);
     let status = if ready {
         StatusCode::OK
     } else {

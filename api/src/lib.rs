@@ -26,7 +26,7 @@ use axum::extract::DefaultBodyLimit;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use health::probes;
+pub use health::{Probes, probes};
 pub use http::MAX_BODY_BYTES;
 pub use http::error::ApiError;
 pub use http::problem::Problem;

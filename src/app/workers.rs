@@ -1,12 +1,27 @@
 //! The workers of a process: how they run jobs, and follow Convex.
 
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use sluice_api::Probes;
 use sluice_jobs::{JobsConfig, JobsError, TailConfig, run_workers};
+use sluice_store::tail::Tail;
 
 use super::App;
 use crate::settings::{DocumentSettings, JobSettings, TailSettings};
 use crate::shutdown::{JOB_GRACE, Shutdown};
 
 impl App {
+    /// The probes and metrics of a process of workers.
+    pub fn probes(&self, metrics: PrometheusHandle) -> Router {
+        let probes = Probes {
+            queues: self.queues.clone(),
+            files: self.files.clone(),
+            tail: Tail::new(self.cache.valkey()),
+            needs_convex: false,
+        };
+        sluice_api::probes(probes, metrics)
+    }
+
     /// Runs jobs until the shutdown, then drains.
     pub fn run_workers(
         &self,

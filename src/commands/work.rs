@@ -59,7 +59,7 @@ impl Work {
         let app = app?;
         let server = match self.work_listen {
             Some(address) => {
-                let probes = sluice_api::probes(app.queues.clone(), metrics);
+                let probes = app.probes(metrics);
                 let listener = Server::bind(address).await?;
                 Some(Server::start(listener, probes, self.http.limits())?)
             }

@@ -6,7 +6,9 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use sluice_api::ApiConfig;
 use sluice_api::auth::Scope;
+use sluice_convex::{FilesVia, files};
 use sluice_store::documents::DocumentsConfig;
+use sluice_store::tail::Tail;
 use sluice_test_support::Contract;
 use tower::ServiceExt as _;
 
@@ -45,7 +47,13 @@ async fn readiness_names_the_part_that_is_down() {
 async fn workers_are_ready_while_valkey_answers() {
     let mut app = App::start().await;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let probes = sluice_api::probes(app.queues.clone(), metrics);
+    let parts = sluice_api::Probes {
+        queues: app.queues.clone(),
+        files: files(app.convex.clone(), FilesVia::Functions),
+        tail: Tail::new(app.cache.valkey()),
+        needs_convex: false,
+    };
+    let probes = sluice_api::probes(parts, metrics);
     let ask = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).unwrap();
         probes.clone().oneshot(request).await.unwrap().status()

@@ -181,7 +181,6 @@ pub(crate) struct Addition {
 impl Request for Addition {
     type Answer = Added;
     type Shared = Shared;
-    type Shared = Shared;
 
     fn group(shared: &Shared) -> &GroupCommit<Self> {
         &shared.added
