@@ -156,20 +156,52 @@ impl Valkey {
             .collect()
     }
 
-    /// Sends a command to each primary, and returns their answers: for what concerns a whole
-    /// server.
+    /// Sends a command to each node, replicas of a cluster too, and returns their answers: for what
+    /// concerns a whole server, and may be repeated. `name` is what the metrics call it.
     ///
     /// # Errors
-    /// The first one.
-    pub async fn query_primaries<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<Vec<T>> {
-        // Who has asked for nothing yet may not know that there are others.
-        self.query::<Value>("ping", &redis::cmd("PING")).await?;
-        let nodes = self.topology.primaries();
-        let asking = nodes.iter().map(|node| async move {
-            let answer = self.exchange(node, command).await;
-            let value = answer.map_err(|failure| failure.error)?;
-            T::from_redis_value(value).map_err(RedisError::from)
-        });
+    /// The first one; [`Fault::of`] says what it means.
+    pub async fn query_nodes<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        command: &Cmd,
+    ) -> RedisResult<Vec<T>> {
+        let begun = Instant::now();
+        let mut retry = Retry::new(self, Spec::command(name), begun);
+        let answers = loop {
+            match self.attempt_nodes(command).await {
+                Ok(answers) => break answers,
+                Err(failure) => {
+                    self.note(&failure.error).await;
+                    if let Some(error) = retry.after(failure).await {
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        reach::answered();
+        self.metrics.record(name, begun.elapsed());
+        let answers = answers.into_iter();
+        answers
+            .map(|value| T::from_redis_value(value).map_err(RedisError::from))
+            .collect()
+    }
+
+    async fn attempt_nodes(&self, command: &Cmd) -> Result<Vec<Value>, Failure> {
+        if !self.topology.is_cluster() {
+            // Nothing may have been redirected yet.
+            let node = self.topology.node(|| 0).await.map_err(Failure::undone)?;
+            let mut info = redis::cmd("INFO");
+            info.arg("cluster");
+            let info = self.exchange(&node, &info).await?;
+            let info: String = FromRedisValue::from_redis_value(info)
+                .map_err(|error| Failure::undone(error.into()))?;
+            if info.contains("cluster_enabled:1") {
+                self.topology.discover().await;
+            }
+        }
+        let nodes = self.topology.all().await.map_err(Failure::undone)?;
+        let asking = nodes.iter().map(|node| self.exchange(node, command));
         join_all(asking).await.into_iter().collect()
     }
 

@@ -6,25 +6,27 @@ use redis::RedisResult;
 
 use crate::{Repeat, Spec, Valkey};
 
-/// What a Valkey or Redis server says of itself.
+/// What a Valkey or Redis server says of itself. Of a cluster, what holds for each of its nodes,
+/// replicas too: any of them may be the one that is asked tomorrow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerInfo {
     /// `valkey` or `redis`.
     pub name: String,
-    /// Version of the server, such as `9.1.2`.
+    /// Version of the server, such as `9.1.2`; of a cluster, the oldest one.
     pub version: String,
-    /// Version of the JSON module, such as `2.8.10`, when one is loaded.
+    /// Version of the JSON module, such as `2.8.10`, when one is loaded, by every node.
     pub json_module: Option<String>,
-    /// Whether the append-only file is on.
+    /// Whether the append-only file is on, at every node.
     pub append_only: bool,
-    /// The setting `maxmemory-policy`, such as `noeviction`.
+    /// The setting `maxmemory-policy`, such as `noeviction`; of a cluster, one that is not
+    /// `noeviction`, if there is any.
     pub maxmemory_policy: String,
-    /// Keys that were evicted since its start.
+    /// Keys that were evicted since its start, by all nodes.
     pub evicted_keys: u64,
 }
 
 impl Valkey {
-    /// What the server is and how it is set up; of a cluster's nodes, the first one.
+    /// What the server is and how it is set up.
     ///
     /// # Errors
     /// When it does not answer.
@@ -35,11 +37,10 @@ impl Valkey {
             .arg("persistence")
             .arg("stats")
             .arg("modules");
-        let infos: Vec<String> = self.query_primaries(&info).await?;
-        let mut infos = infos.iter().map(|info| ServerInfo::parse(info));
-        let mut first = infos.next().unwrap_or_else(|| ServerInfo::parse(""));
-        first.evicted_keys += infos.map(|info| info.evicted_keys).sum::<u64>();
-        Ok(first)
+        let infos: Vec<String> = self.query_nodes("info", &info).await?;
+        let infos = infos.iter().map(|info| ServerInfo::parse(info));
+        let all = infos.reduce(ServerInfo::and);
+        Ok(all.unwrap_or_else(|| ServerInfo::parse("")))
     }
 
     /// Asks for a sign of life, once.
@@ -58,6 +59,30 @@ impl Valkey {
 }
 
 impl ServerInfo {
+    /// What holds for both of two nodes.
+    fn and(self, other: Self) -> Self {
+        let older = |a: String, b: String| match numbers(&b) < numbers(&a) {
+            true => b,
+            false => a,
+        };
+        let is_safe = self.maxmemory_policy == "noeviction";
+        let is_valkey = self.name == "valkey";
+        Self {
+            name: if is_valkey { other.name } else { self.name },
+            version: older(self.version, other.version),
+            json_module: self
+                .json_module
+                .zip(other.json_module)
+                .map(|(a, b)| older(a, b)),
+            append_only: self.append_only && other.append_only,
+            maxmemory_policy: match is_safe {
+                true => other.maxmemory_policy,
+                false => self.maxmemory_policy,
+            },
+            evicted_keys: self.evicted_keys + other.evicted_keys,
+        }
+    }
+
     fn parse(info: &str) -> ServerInfo {
         let field = |name: &str| {
             info.lines()
@@ -78,6 +103,12 @@ impl ServerInfo {
                 .unwrap_or(0),
         }
     }
+}
+
+/// The parts of a version, to be compared.
+fn numbers(version: &str) -> Vec<u32> {
+    let parts = version.split('.');
+    parts.map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// The version in a line such as `module:name=ReJSON,ver=20810,…`; a module numbers it major *

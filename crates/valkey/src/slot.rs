@@ -27,7 +27,7 @@ pub(crate) fn slot_of_command(command: &Cmd) -> Option<u16> {
     let key = match arguments.next()? {
         // The function and the number of keys come first.
         b"FCALL" | b"FCALL_RO" => arguments.nth(2)?,
-        b"PING" | b"TIME" | b"INFO" | b"FUNCTION" | b"SCAN" | b"CLUSTER" | b"CONFIG" | b"ROLE"
+        b"PING" | b"TIME" | b"INFO" | b"FUNCTION" | b"SCAN" | b"CLUSTER" | b"CONFIG"
         | b"MODULE" => return None,
         _ => arguments.next()?,
     };

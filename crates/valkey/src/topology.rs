@@ -97,20 +97,26 @@ impl Topology {
         })
     }
 
-    /// Every primary that is known.
-    pub fn primaries(&self) -> Vec<Arc<Node>> {
-        self.read(|routes| match &routes.slots {
-            None => routes.nodes.first().cloned().into_iter().collect(),
-            Some(slots) => {
-                let mut places: Vec<_> = slots.to_vec();
-                places.sort_unstable();
-                places.dedup();
-                let nodes = places.iter().map(|&place| usize::from(place));
-                nodes
-                    .filter_map(|place| routes.nodes.get(place).cloned())
-                    .collect()
-            }
-        })
+    /// Every node, replicas of a cluster too.
+    ///
+    /// # Errors
+    /// When no node, or no sentinel, says which there are.
+    pub async fn all(&self) -> RedisResult<Vec<Arc<Node>>> {
+        if !self.is_cluster() {
+            return Ok(vec![self.node(|| 0).await?]);
+        }
+        let Some((client, ranges)) = self.ask_ranges().await else {
+            return Err(io_error("no node says which others there are"));
+        };
+        let mut addresses: Vec<_> = ranges.iter().flat_map(|range| &range.nodes).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let nodes = addresses.into_iter().map(|address| {
+            let node = Node::new(redirected(&client, address)?, self.config.clone());
+            let known = self.read(|routes| routes.find(&node.address()));
+            Ok(known.unwrap_or_else(|| Arc::new(node)))
+        });
+        nodes.collect()
     }
 
     /// Follows a redirection of a slot. The rest of the table is asked for meanwhile.
@@ -144,9 +150,8 @@ impl Topology {
         let node = Node::new(redirected(asked.client(), address)?, self.config.clone());
         let address = node.address();
         let mut routes = self.write();
-        let known = routes.nodes.iter().find(|it| it.address() == address);
-        if let Some(known) = known {
-            return Ok(known.clone());
+        if let Some(known) = routes.find(&address) {
+            return Ok(known);
         }
         let node = Arc::new(node);
         routes.nodes.push(node.clone());
@@ -203,8 +208,10 @@ impl Topology {
                 continue;
             };
             // A sentinel that was cut off may name a former one.
-            let role: RedisResult<Value> = self.ask(&client, &redis::cmd("ROLE")).await;
-            if !role.is_ok_and(|role| is_primary(&role)) {
+            let mut info = redis::cmd("INFO");
+            info.arg("replication");
+            let info: RedisResult<String> = self.ask(&client, &info).await;
+            if !info.is_ok_and(|info| info.contains("role:master")) {
                 continue;
             }
             let node = Node::new(client, self.config.clone());
@@ -219,6 +226,13 @@ impl Topology {
     }
 
     async fn ask_nodes(&self) {
+        if let Some((client, ranges)) = self.ask_ranges().await {
+            self.learn(&client, &ranges);
+        }
+    }
+
+    /// What the first node says that answers, and its client.
+    async fn ask_ranges(&self) -> Option<(Client, Vec<SlotRange>)> {
         let mut clients: Vec<_> = self.read(|routes| {
             let nodes = routes.nodes.iter();
             nodes.map(|node| node.client().clone()).collect()
@@ -231,10 +245,11 @@ impl Topology {
             let client = &clients[(first + turn) % clients.len()];
             let answer: RedisResult<Vec<SlotRange>> = self.ask(client, &command).await;
             match answer {
-                Ok(ranges) if !ranges.is_empty() => return self.learn(client, &ranges),
+                Ok(ranges) if !ranges.is_empty() => return Some((client.clone(), ranges)),
                 _ => {}
             }
         }
+        None
     }
 
     fn learn(&self, client: &Client, ranges: &[SlotRange]) {
@@ -252,7 +267,8 @@ impl Topology {
         // A slot that nobody serves at present keeps the node that it had.
         let mut table: Vec<Option<u16>> = vec![None; SLOTS];
         for range in ranges {
-            let Ok(client) = redirected(client, &range.primary) else {
+            let primary = range.nodes.first();
+            let Some(Ok(client)) = primary.map(|primary| redirected(client, primary)) else {
                 continue;
             };
             let address = crate::node::address_of(&client);
@@ -311,6 +327,11 @@ impl Topology {
 }
 
 impl Routes {
+    fn find(&self, address: &str) -> Option<Arc<Node>> {
+        let mut nodes = self.nodes.iter();
+        nodes.find(|node| node.address() == address).cloned()
+    }
+
     /// The place of a node, which is given one if it has none.
     fn place(&mut self, node: &Arc<Node>) -> u16 {
         let known = self.nodes.iter().position(|known| Arc::ptr_eq(known, node));
@@ -326,44 +347,39 @@ impl Routes {
 struct SlotRange {
     first: u16,
     last: u16,
-    /// `host:port`; without a host when the node does not know its own.
-    primary: String,
+    /// `host:port` of the primary, and then of its replicas; without a host when the node that was
+    /// asked does not know it.
+    nodes: Vec<String>,
 }
 
 impl FromRedisValue for SlotRange {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
-        // Each node is a list: host, port, id, more about it.
-        let (first, last, primary): (u16, u16, Value) = match value {
-            Value::Array(mut parts) if parts.len() >= 3 => {
-                parts.truncate(3);
-                FromRedisValue::from_redis_value(Value::Array(parts))?
-            }
-            _ => return Err("not a range of slots".into()),
+        let Value::Array(mut parts) = value else {
+            return Err("not a range of slots".into());
         };
-        let (host, port): (Option<String>, u16) = match primary {
-            Value::Array(mut parts) if parts.len() >= 2 => {
-                parts.truncate(2);
-                FromRedisValue::from_redis_value(Value::Array(parts))?
-            }
-            _ => return Err("not a node".into()),
-        };
+        if parts.len() < 3 {
+            return Err("not a range of slots".into());
+        }
+        let nodes = parts.split_off(2).into_iter().map(node_address);
+        let (first, last) = FromRedisValue::from_redis_value(Value::Array(parts))?;
         Ok(Self {
             first,
             last,
-            primary: format!("{}:{port}", host.unwrap_or_default()),
+            nodes: nodes.collect::<Result<_, _>>()?,
         })
     }
 }
 
-/// Whether an answer to `ROLE` is a primary's.
-fn is_primary(role: &Value) -> bool {
-    let Value::Array(parts) = role else {
-        return false;
+/// `host:port` of a node, which is a list: host, port, id, more about it.
+fn node_address(node: Value) -> Result<String, redis::ParsingError> {
+    let (host, port): (Option<String>, u16) = match node {
+        Value::Array(mut parts) if parts.len() >= 2 => {
+            parts.truncate(2);
+            FromRedisValue::from_redis_value(Value::Array(parts))?
+        }
+        _ => return Err("not a node".into()),
     };
-    let kind: Option<String> = parts
-        .first()
-        .and_then(|kind| FromRedisValue::from_redis_value(kind.clone()).ok());
-    kind.as_deref() == Some("master")
+    Ok(format!("{}:{port}", host.unwrap_or_default()))
 }
 
 fn io_error(text: &'static str) -> RedisError {

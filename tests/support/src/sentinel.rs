@@ -74,7 +74,16 @@ impl TestSentinel {
 
     /// `redis+sentinel://…`, as the sentinel is named in an address.
     pub fn url(&self) -> String {
-        format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Self::NAME)
+        self.url_as("")
+    }
+
+    /// As [`TestSentinel::url`], of a user of the primary: `name:password@`.
+    pub fn url_as(&self, user: &str) -> String {
+        format!(
+            "redis+sentinel://{user}127.0.0.1:{}/{}",
+            self.port,
+            Self::NAME
+        )
     }
 
     /// Waits until the replica has what was written.
@@ -82,17 +91,29 @@ impl TestSentinel {
     /// # Panics
     /// When it does not get it.
     pub fn replicate(&self) {
-        let replicas: u32 = redis::cmd("WAIT")
-            .arg(1)
-            .arg(AGREE_LIMIT.as_millis() as u64)
-            .query(&mut self.servers[0].connection())
-            .expect("an answer");
-        assert_eq!(replicas, 1, "the replica does not have it");
+        let written = self.servers[0].replication("master_repl_offset");
+        self.wait_until("the replica has what was written", || {
+            self.servers[1].has_replicated(written.as_deref())
+        });
     }
 
     /// Ends the primary with SIGKILL; the replica takes over after a moment.
     pub fn kill_primary(&mut self) {
         self.servers[0].kill();
+    }
+
+    /// As [`TestSentinel::kill_primary`], amid its work. The replica has all that it has
+    /// acknowledged by then: it stops to take writes, waits for the replica, and is killed with
+    /// the writes that have come since.
+    ///
+    /// # Panics
+    /// When the replica does not get it.
+    pub fn kill_replicated(&mut self) {
+        let limit = AGREE_LIMIT.as_millis().to_string();
+        let paused = self.servers[0].ask(&["CLIENT", "PAUSE", &limit, "WRITE"]);
+        assert!(paused.is_ok(), "the primary does not pause");
+        self.replicate();
+        self.kill_primary();
     }
 
     /// A plain connection to the server that was the replica.

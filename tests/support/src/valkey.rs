@@ -104,6 +104,33 @@ impl TestValkey {
             .expect("the keys of the test's Valkey")
     }
 
+    /// What it answers to a command.
+    pub(crate) fn ask(&self, command: &[&str]) -> redis::RedisResult<String> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
+        redis::cmd(command[0])
+            .arg(&command[1..])
+            .query(&mut connection)
+    }
+
+    /// A field of what it says of its replication.
+    pub(crate) fn replication(&self, field: &str) -> Option<String> {
+        let info = self.ask(&["INFO", "replication"]).ok()?;
+        let value = info
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.map(|value| value.trim().to_owned())
+    }
+
+    /// Whether, as a replica, it has what its primary had written at that offset.
+    pub(crate) fn has_replicated(&self, written: Option<&str>) -> bool {
+        let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+        let own = self.replication("slave_repl_offset");
+        number(own.as_deref())
+            .zip(number(written))
+            .is_some_and(|(own, written)| own >= written)
+    }
+
     /// The bytes that the server's data take.
     ///
     /// # Panics

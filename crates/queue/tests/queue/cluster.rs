@@ -121,7 +121,7 @@ async fn jobs_go_on_at_another_node_when_their_slot_moves_there() {
 
 #[tokio::test]
 async fn jobs_go_on_when_a_replica_takes_over_from_a_killed_primary() {
-    let mut cluster = TestCluster::start_with_replicas();
+    let mut cluster = TestCluster::start_with_replicas(&[]);
     let queues = queues(&cluster).await;
     let worker = work(&queues, fast("w", 4), async |running: Running| {
         sleep(Duration::from_millis(20)).await;

@@ -54,7 +54,17 @@ async fn commands_and_functions_find_the_node_of_their_key_over_every_kind_of_co
     let sums: Vec<u64> = valkey.query_all(Spec::command("get"), reads).await.unwrap();
     assert_eq!(sums, [6; 20]);
     assert!(valkey.is_cluster());
-    let sizes: Vec<u64> = valkey.query_primaries(&redis::cmd("DBSIZE")).await.unwrap();
+    let sizes: Vec<u64> = valkey
+        .query_nodes("dbsize", &redis::cmd("DBSIZE"))
+        .await
+        .unwrap();
+    assert_eq!((sizes.len(), sizes.iter().sum::<u64>()), (3, 40));
+    // Who has asked for nothing yet does not know that there are others.
+    let other = Valkey::at(&cluster.url()).unwrap();
+    let sizes: Vec<u64> = other
+        .query_nodes("dbsize", &redis::cmd("DBSIZE"))
+        .await
+        .unwrap();
     assert_eq!((sizes.len(), sizes.iter().sum::<u64>()), (3, 40));
     assert_eq!(slot_of(b"key:1"), cluster.slot("key:1") as u16);
 }
@@ -101,7 +111,7 @@ async fn a_slot_that_moves_is_followed() {
 
 #[tokio::test]
 async fn calls_go_on_when_a_replica_takes_over() {
-    let mut cluster = TestCluster::start_with_replicas();
+    let mut cluster = TestCluster::start_with_replicas(&[]);
     let valkey = Valkey::at(&cluster.url()).unwrap();
     for key in keys(30) {
         let _: String = valkey.query("set", &set(&key, 1)).await.unwrap();
@@ -120,7 +130,7 @@ async fn calls_go_on_when_a_replica_takes_over() {
 
 #[tokio::test]
 async fn notifications_arrive_from_each_node_and_follow_a_slot_and_a_failover() {
-    let mut cluster = TestCluster::start_with_replicas();
+    let mut cluster = TestCluster::start_with_replicas(&[]);
     let valkey = Valkey::at(&cluster.url()).unwrap();
     let heard: Arc<Mutex<Vec<(String, u32)>>> = Arc::default();
     let channels: Vec<_> = keys(12).map(|key| format!("{{{key}}}:events")).collect();
