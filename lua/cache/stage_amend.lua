@@ -1,7 +1,8 @@
 -- Applies later revisions and removals to a staging set.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 token of the attempt  2 epoch it began in  3 add entries that are not staged: 0 | 1  4 staging TTL, ms
+-- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1  4 staging TTL, ms
+--       5 add entries that are not staged: 0 | 1
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
 -- Returns {'staged', entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
 --       {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit} when an entry
@@ -20,7 +21,8 @@ define('stage_amend', function(KEYS, ARGV)
     'entries',
     'skipped',
     'bytes',
-    'refused'
+    'refused',
+    'seq'
   )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
   if epoch ~= ARGV[2] then
@@ -34,6 +36,8 @@ define('stage_amend', function(KEYS, ARGV)
   end
   local limit = tonumber(info[3])
   if info[8] then return { 'refused', limit } end
+  -- A server that took over from another one may lack what that one had acknowledged.
+  if tonumber(info[9]) + 1 < tonumber(ARGV[3]) then return { 'lost' } end
   local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
 
   -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
@@ -53,7 +57,7 @@ define('stage_amend', function(KEYS, ARGV)
   end
 
   local left = {}
-  for at = 5, #ARGV, 3 do
+  for at = 6, #ARGV, 3 do
     local doc, id, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local known = call('HGET', KEYS[5], doc)
     local is_hidden = known and string.byte(known) == 0
@@ -72,7 +76,7 @@ define('stage_amend', function(KEYS, ARGV)
     elseif not gives then
       if is_taken then there = take_out(id) or there end
       if not stays then was_skipped = forget_skip(id) or was_skipped end
-      local wanted = there or ARGV[3] == '1'
+      local wanted = there or ARGV[5] == '1'
       local size = #id + #json
       if wanted and bytes + size <= limit then
         if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
@@ -99,6 +103,8 @@ define('stage_amend', function(KEYS, ARGV)
   call(
     'HSET',
     KEYS[2],
+    'seq',
+    ARGV[3],
     'entries',
     entries,
     'skipped',

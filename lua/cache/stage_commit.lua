@@ -5,6 +5,7 @@
 --       11-13 single: entries, expiry, docs  14 live stamps
 -- ARGV  1 token of the attempt  2 epoch it began in  3 kind of the sync  4 a kind that holds every file: 0 | 1
 --       5 TTL of the set, ms  6 time (ns) up to which the set holds every change
+--       7 number of the last step
 -- Returns {'staged', entries, skipped, bytes, generation}; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole,
 --       or another attempt's; {'refused', limit} when it was refused.
 -- Cost  O(1): names change, old values are freed by another thread. A commit that happened already answers as it did.
@@ -15,8 +16,18 @@ define('stage_commit', function(KEYS, ARGV)
   if live[1] == ARGV[1] then
     return { 'staged', tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5]) }
   end
-  local info =
-    call('HMGET', KEYS[2], 'token', 'parts', 'limit', 'refused', 'entries', 'skipped', 'bytes')
+  local info = call(
+    'HMGET',
+    KEYS[2],
+    'token',
+    'parts',
+    'limit',
+    'refused',
+    'entries',
+    'skipped',
+    'bytes',
+    'seq'
+  )
   local epoch = call('HGET', KEYS[1], 'value') or '0'
   if epoch ~= ARGV[2] then
     return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
@@ -33,6 +44,8 @@ define('stage_commit', function(KEYS, ARGV)
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
     return { 'refused', limit }
   end
+  -- A server that took over from another one may lack the last steps.
+  if info[8] ~= ARGV[7] then return { 'lost' } end
 
   local time = call('TIME')
   local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])

@@ -1,7 +1,7 @@
 -- Admits one chunk of entries, in order, into a staging set and counts their bytes against the limit.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 token of the attempt  2 epoch it began in  3 number of this chunk, from 1  4 staging TTL, ms
+-- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1  4 staging TTL, ms
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller knows that it cannot fit)
 -- Returns {'staged', entries, skipped, bytes} so far; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or
 --       another attempt's; {'refused', limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
@@ -35,7 +35,10 @@ define('stage_push', function(KEYS, ARGV)
   local limit = tonumber(info[4])
   if info[9] then return { 'refused', limit } end
   local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
-  if tonumber(info[3]) >= tonumber(ARGV[3]) then return { 'staged', entries, skipped, bytes } end
+  local seq = tonumber(info[3])
+  if seq >= tonumber(ARGV[3]) then return { 'staged', entries, skipped, bytes } end
+  -- A server that took over from another one may lack what that one had acknowledged.
+  if seq + 1 < tonumber(ARGV[3]) then return { 'lost' } end
 
   local fields, ids, docs, taken = {}, {}, {}, {}
   local pairs_end, docs_end = 0, 0

@@ -20,7 +20,8 @@ pub struct Staging {
     epoch: u64,
     limit: u64,
     sync_ttl_ms: u64,
-    chunks_sent: u64,
+    /// How many steps were made: chunks pushed, and changes applied.
+    steps: u64,
     totals: Pushed,
 }
 
@@ -62,7 +63,7 @@ impl Cache {
             epoch: self.epoch(user).await?,
             limit: self.config.limit_bytes,
             sync_ttl_ms: millis(self.config.sync_ttl),
-            chunks_sent: 0,
+            steps: 0,
             totals: Pushed::default(),
         };
         let mut cmd = staging.command(&FUNCTIONS.stage_open, 3, 32);
@@ -94,8 +95,7 @@ impl Staging {
                 .iter()
                 .map(|entry| entry.id.len() + entry.doc_id.len() + entry.json.len())
                 .sum();
-            let mut cmd = self.command(&FUNCTIONS.stage_push, 3 * chunk.len(), bytes);
-            cmd.arg(self.chunks_sent + 1).arg(millis(STAGING_TTL));
+            let mut cmd = self.step(&FUNCTIONS.stage_push, 3 * chunk.len(), bytes);
             for entry in chunk {
                 // What cannot fit is announced without its content: beyond the limit nothing needs
                 // to travel.
@@ -105,7 +105,6 @@ impl Staging {
                     .arg(if fits { &entry.json[..] } else { b"" });
             }
             self.run(&FUNCTIONS.stage_push, &cmd).await?;
-            self.chunks_sent += 1;
         }
         Ok(self.totals)
     }
@@ -127,8 +126,8 @@ impl Staging {
         let mut left = Vec::new();
         for chunk in chunks(changes, Change::bytes) {
             let bytes = chunk.iter().map(Change::bytes).sum();
-            let mut cmd = self.command(&FUNCTIONS.stage_amend, 3 * chunk.len(), bytes);
-            cmd.arg(u8::from(add_new)).arg(millis(STAGING_TTL));
+            let mut cmd = self.step(&FUNCTIONS.stage_amend, 1 + 3 * chunk.len(), bytes);
+            cmd.arg(u8::from(add_new));
             for change in chunk {
                 let (id, json) = match &change.kind {
                     ChangeKind::Put(entry) => (&*entry.id, &entry.json[..]),
@@ -167,7 +166,8 @@ impl Staging {
             .arg(kind)
             .arg(u8::from(matches!(kind, "allOne" | "allTwo")))
             .arg(self.sync_ttl_ms)
-            .arg(as_of);
+            .arg(as_of)
+            .arg(self.steps);
         let reply: Vec<Value> = FUNCTIONS.stage_commit.run(&self.valkey, &cmd).await?;
         let numbers = accepted(&reply)?.iter().map(u64::from_redis_value_ref);
         let numbers: Result<Vec<u64>, _> = numbers.collect();
@@ -210,7 +210,15 @@ impl Staging {
         cmd
     }
 
-    /// Runs a script and takes over the totals. Returns the ids behind them in its answer.
+    /// As [`Staging::command`], of the next step, which is refused where the one before it is
+    /// missing.
+    fn step(&self, function: &Function, args: usize, bytes: usize) -> Cmd {
+        let mut cmd = self.command(function, 2 + args, bytes);
+        cmd.arg(self.steps + 1).arg(millis(STAGING_TTL));
+        cmd
+    }
+
+    /// Runs a step and takes over the totals. Returns the ids behind them in its answer.
     async fn run(&mut self, function: &Function, cmd: &Cmd) -> Result<Vec<String>, StoreError> {
         let answer: Vec<Value> = function.run(&self.valkey, cmd).await?;
         match accepted(&answer)? {
@@ -225,6 +233,7 @@ impl Staging {
                     skipped: skipped.unsigned_abs(),
                     bytes: bytes.unsigned_abs(),
                 };
+                self.steps += 1;
                 Ok(answer.into_iter().skip(4).filter_map(text).collect())
             }
             _ => Err(StoreError::Corrupt("a staging set")),

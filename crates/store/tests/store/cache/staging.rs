@@ -36,6 +36,37 @@ async fn what_was_staged_is_read_and_listed_after_the_commit_only() {
 }
 
 #[tokio::test]
+async fn a_set_that_lacks_an_acknowledged_step_is_not_committed() {
+    // As a replica that takes over before it has all that its primary had acknowledged.
+    let lose_a_step = |store: &Store| {
+        let mut server = store.server.connection();
+        let _: i64 = server.hincr("sm1:{u}:stage:info", "seq", -1).unwrap();
+    };
+    let store = Store::start();
+    let mut staging = store.cache.stage("u", Overflow::Refuse).await.unwrap();
+    staging.push(&[entry("a", "{}")]).await.unwrap();
+    lose_a_step(&store);
+    let pushed = staging.push(&[entry("b", "{}")]).await;
+    assert!(matches!(pushed, Err(StoreError::StagingLost)), "{pushed:?}");
+
+    let mut staging = store.cache.stage("u", Overflow::Refuse).await.unwrap();
+    staging.push(&[entry("a", "{}")]).await.unwrap();
+    staging.amend(&[put(entry("b", "{}"))], true).await.unwrap();
+    lose_a_step(&store);
+    let amended = staging.amend(&[put(entry("c", "{}"))], true).await;
+    assert!(
+        matches!(amended, Err(StoreError::StagingLost)),
+        "{amended:?}"
+    );
+    let committed = staging.commit("allOne", AS_OF).await;
+    assert!(
+        matches!(committed, Err(StoreError::StagingLost)),
+        "{committed:?}"
+    );
+    assert!(!store.cache.has_any("u").await.unwrap());
+}
+
+#[tokio::test]
 async fn a_set_may_be_exactly_as_large_as_the_limit() {
     for policy in [Overflow::Refuse, Overflow::Skip] {
         let store = Store::with_limit(1_000);
