@@ -1,6 +1,7 @@
 //! Starts the parts of Sluice as processes and talks to them as a client would.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sluice_queue::{QueueConfig, Queues, State};
-use sluice_test_support::{Contract, TestValkey, assert_jobs_ended, free_port, project_root};
+use sluice_test_support::{Contract, TestCluster, TestSentinel, TestValkey};
+use sluice_test_support::{assert_jobs_ended, free_port, project_root};
 use tempfile::{NamedTempFile, TempDir};
 
 pub const SECRET: &str = "a secret that only these tests use, long enough";
@@ -79,10 +81,22 @@ impl Drop for Process {
     }
 }
 
+/// The Valkey of a deployment: one server or several.
+pub trait Servers {
+    /// An address of it for a user who may do anything.
+    fn address(&self) -> String;
+
+    /// Whether there is something to look at.
+    fn are_running(&mut self) -> bool;
+
+    /// A plain connection to the server that has this key.
+    fn connection_of(&self, key: &str) -> redis::Connection;
+}
+
 /// Sluice as it is deployed: Valkey, a Convex-compatible store, an API node and workers, each a
 /// process of its own.
-pub struct Deployment {
-    pub valkey: TestValkey,
+pub struct Deployment<S: Servers = TestValkey> {
+    pub valkey: S,
     pub convex: Process,
     api: Process,
     pub workers: Vec<Process>,
@@ -107,9 +121,75 @@ impl Deployment {
         deployment
     }
 
+    /// Jobs wait until [`Deployment::add_worker`].
+    pub async fn without_workers(settings: &[(&str, &str)]) -> Self {
+        let users = users_file();
+        let valkey = TestValkey::start_with(&borrowed_options(&server_options(&users)));
+        let url = format!("redis://{USER}127.0.0.1:{}", valkey.port());
+        Self::at(valkey, url, users, settings).await
+    }
+
+    /// All that Valkey has of a user's cache, but for the time of the last log-out and the ranking.
+    pub fn cached_keys(&self, user: &str) -> Vec<String> {
+        let prefix = format!("sm1:{{{user}}}:");
+        let mut keys = self.valkey.keys(&format!("{prefix}*"));
+        keys.retain(|key| {
+            let part = &key[prefix.len()..];
+            part != "epoch" && !part.starts_with("activity:")
+        });
+        keys
+    }
+
+    /// Waits until the read of a user's file is ranked, and so all that were made before it.
+    pub async fn wait_until_ranked(&self, user: &str, id: &str) {
+        let mut valkey = self.valkey.connection();
+        eventually("the access is ranked", async || {
+            let rankings = self.valkey.keys(&format!("sm1:{{{user}}}:activity:*"));
+            rankings.iter().any(|ranking| {
+                let score: Option<f64> = redis::cmd("ZSCORE")
+                    .arg(&[ranking, id])
+                    .query(&mut valkey)
+                    .unwrap();
+                score.is_some()
+            })
+        })
+        .await;
+    }
+
+    /// Changes settings of the running Valkey: `maxmemory`, `1`.
+    pub fn configure_valkey(&self, name: &str, value: &str) {
+        redis::cmd("CONFIG")
+            .arg(&["SET", name, value])
+            .exec(&mut self.valkey.connection())
+            .unwrap();
+    }
+}
+
+impl Deployment<TestCluster> {
+    /// On a cluster with replicas, without workers.
+    pub async fn on_cluster(settings: &[(&str, &str)]) -> Self {
+        let users = users_file();
+        let options = server_options(&users);
+        let cluster = TestCluster::start_with_replicas(&borrowed_options(&options));
+        let url = cluster.url_as(USER);
+        Self::at(cluster, url, users, settings).await
+    }
+}
+
+impl Deployment<TestSentinel> {
+    /// On a primary with a replica and a sentinel, without workers.
+    pub async fn on_sentinel(settings: &[(&str, &str)]) -> Self {
+        let users = users_file();
+        let servers = TestSentinel::start(&borrowed_options(&server_options(&users)));
+        let url = servers.url_as(USER);
+        Self::at(servers, url, users, settings).await
+    }
+}
+
+impl<S: Servers> Deployment<S> {
     /// What operators have of the queues.
     pub async fn queues(&self) -> Queues {
-        Queues::connect(&self.valkey.url(), QueueConfig::default())
+        Queues::connect(&self.valkey.address(), QueueConfig::default())
             .await
             .unwrap()
     }
@@ -119,9 +199,12 @@ impl Deployment {
         self.left.lock().unwrap().push(state);
     }
 
-    /// Jobs wait until [`Deployment::add_worker`].
-    pub async fn without_workers(settings: &[(&str, &str)]) -> Self {
-        let (valkey, valkey_url, users) = start_valkey();
+    async fn at(
+        valkey: S,
+        valkey_url: String,
+        users: NamedTempFile,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let convex_folder = tempfile::tempdir().unwrap();
         let convex_address = format!("127.0.0.1:{}", free_port());
         let convex = start_convex(&convex_folder, &convex_address, Stdio::inherit());
@@ -199,44 +282,9 @@ impl Deployment {
         (api, client)
     }
 
-    /// All that Valkey has of a user's cache, but for the time of the last log-out and the ranking.
-    pub fn cached_keys(&self, user: &str) -> Vec<String> {
-        let prefix = format!("sm1:{{{user}}}:");
-        let mut keys = self.valkey.keys(&format!("{prefix}*"));
-        keys.retain(|key| {
-            let part = &key[prefix.len()..];
-            part != "epoch" && !part.starts_with("activity:")
-        });
-        keys
-    }
-
     /// `host:port` of the Convex-compatible store.
     pub fn convex_address(&self) -> String {
         self.convex_url.trim_start_matches("http://").to_owned()
-    }
-
-    /// Waits until the read of a user's file is ranked, and so all that were made before it.
-    pub async fn wait_until_ranked(&self, user: &str, id: &str) {
-        let mut valkey = self.valkey.connection();
-        eventually("the access is ranked", async || {
-            let rankings = self.valkey.keys(&format!("sm1:{{{user}}}:activity:*"));
-            rankings.iter().any(|ranking| {
-                let score: Option<f64> = redis::cmd("ZSCORE")
-                    .arg(&[ranking, id])
-                    .query(&mut valkey)
-                    .unwrap();
-                score.is_some()
-            })
-        })
-        .await;
-    }
-
-    /// Changes settings of the running Valkey: `maxmemory`, `1`.
-    pub fn configure_valkey(&self, name: &str, value: &str) {
-        redis::cmd("CONFIG")
-            .arg(&["SET", name, value])
-            .exec(&mut self.valkey.connection())
-            .unwrap();
     }
 
     /// What `sluice doctor` says with the settings of this deployment, and whether it is content.
@@ -278,44 +326,97 @@ impl Deployment {
     }
 }
 
-impl Drop for Deployment {
+impl<S: Servers> Drop for Deployment<S> {
     fn drop(&mut self) {
-        if self.valkey.is_running() && !std::thread::panicking() {
+        if self.valkey.are_running() && !std::thread::panicking() {
             let left = self.left.lock().unwrap();
-            assert_jobs_ended(&self.valkey.url(), &left, PATIENCE);
+            assert_jobs_ended(&self.valkey.address(), &left, PATIENCE);
         }
     }
 }
 
-/// A Valkey, its address as the user that `deploy/valkey.acl` describes, and the file of its users.
-/// The test itself may do anything.
-fn start_valkey() -> (TestValkey, String, NamedTempFile) {
+impl Servers for TestValkey {
+    fn address(&self) -> String {
+        self.url()
+    }
+
+    fn are_running(&mut self) -> bool {
+        self.is_running()
+    }
+
+    fn connection_of(&self, _key: &str) -> redis::Connection {
+        self.connection()
+    }
+}
+
+impl Servers for TestCluster {
+    fn address(&self) -> String {
+        self.url()
+    }
+
+    fn are_running(&mut self) -> bool {
+        true
+    }
+
+    fn connection_of(&self, key: &str) -> redis::Connection {
+        self.connection_of(key)
+    }
+}
+
+impl Servers for TestSentinel {
+    fn address(&self) -> String {
+        self.url()
+    }
+
+    fn are_running(&mut self) -> bool {
+        true
+    }
+
+    fn connection_of(&self, _key: &str) -> redis::Connection {
+        self.replica()
+    }
+}
+
+/// The user that `deploy/valkey.acl` describes, in an address.
+const USER: &str = "sluice:change-me@";
+
+/// The users of `deploy/valkey.acl`. The test itself may do anything.
+fn users_file() -> NamedTempFile {
     let shipped = include_str!("../../deploy/valkey.acl");
     let users = shipped.replace("user default off", "user default on nopass ~* &* +@all");
     let file = NamedTempFile::with_suffix(".acl").unwrap();
     std::fs::write(file.path(), users).unwrap();
+    file
+}
+
+/// The JSON module, and the users.
+fn server_options(users: &NamedTempFile) -> [String; 4] {
     let module = project_root().join(".valkey/lib/rejson.so");
-    let valkey = TestValkey::start_with(&[
-        "--loadmodule",
-        module.to_str().unwrap(),
-        "--aclfile",
-        file.path().to_str().unwrap(),
-    ]);
-    let url = format!("redis://sluice:change-me@127.0.0.1:{}", valkey.port());
-    (valkey, url, file)
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let option = str::to_owned;
+    [
+        option("--loadmodule"),
+        text(&module),
+        option("--aclfile"),
+        text(users.path()),
+    ]
+}
+
+fn borrowed_options(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
 }
 
 /// What the tail keeps of how far it has come.
-pub fn tail_progress(valkey: &TestValkey) -> Value {
+pub fn tail_progress(valkey: &impl Servers) -> Value {
     let text: Option<String> = redis::cmd("HGET")
         .arg(&["st1:{tail}:state", "progress"])
-        .query(&mut valkey.connection())
+        .query(&mut valkey.connection_of("st1:{tail}:state"))
         .unwrap();
     text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
 }
 
 /// As [`Deployment::wait_until_tailed`], of any deployment.
-pub async fn wait_until_tailed(valkey: &TestValkey, client: &Client) {
+pub async fn wait_until_tailed(valkey: &impl Servers, client: &Client) {
     let now = client.convex_now().await;
     eventually("the tail has caught up", async || {
         let progress = tail_progress(valkey);

@@ -9,6 +9,7 @@ mod harness;
 
 mod auth;
 mod board;
+mod cluster;
 mod connections;
 mod crashes;
 mod dev;
@@ -21,7 +22,9 @@ mod names;
 mod nudges;
 mod prefetch;
 mod reading;
+mod sentinel;
 mod settings;
 mod sync;
 mod tail;
 mod validation;
+mod watchers;

@@ -18,7 +18,12 @@ pub struct Nudges {
 impl Nudges {
     /// Listens from now on.
     pub async fn listen(valkey: &TestValkey) -> Nudges {
-        let client = redis::Client::open(valkey.url()).unwrap();
+        Self::listen_at(valkey.url()).await
+    }
+
+    /// As [`Nudges::listen`], at any node of a cluster.
+    pub async fn listen_at(url: String) -> Nudges {
+        let client = redis::Client::open(url).unwrap();
         let mut subscription = client.get_async_pubsub().await.unwrap();
         subscription.subscribe("st1:nudges").await.unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use sluice_test_support::{Proxy, free_port};
 
-use crate::harness::{Deployment, Process, eventually, file, files};
+use crate::harness::{Deployment, Process, Servers, eventually, file, files};
 use crate::nudges::Nudges;
 
 /// Looks for changes often, so that tests take no longer than they must.
@@ -23,7 +23,7 @@ pub async fn tailing(documents: &[Value]) -> Deployment {
 }
 
 /// Id and version of all cached entries of a user, by id.
-pub async fn cached(deployment: &Deployment, user: &str) -> Vec<(String, u64)> {
+pub async fn cached<S: Servers>(deployment: &Deployment<S>, user: &str) -> Vec<(String, u64)> {
     let entries = deployment.client.list(user).await.unwrap();
     let mut entries: Vec<(String, u64)> = entries
         .iter()
@@ -262,16 +262,8 @@ async fn a_random_history_with_kills_at_random_moments_ends_with_cache_and_store
     }
     deployment.wait_until_tailed().await;
 
+    assert_cached_as_stored(&deployment, &users[..2]).await;
     let now = client.convex_documents().await;
-    for user in ["ann", "ben"] {
-        let mut expected: Vec<(String, u64)> = now
-            .values()
-            .filter(|document| document["user"] == user)
-            .map(id_and_size)
-            .collect();
-        expected.sort();
-        assert_eq!(cached(&deployment, user).await, expected, "seed {seed}");
-    }
     for document in now.values().filter(|document| document["user"] == "cid") {
         let (id, size) = id_and_size(document);
         let entry: Value = client.entry("cid", &id).await.json().await.unwrap();
@@ -279,21 +271,44 @@ async fn a_random_history_with_kills_at_random_moments_ends_with_cache_and_store
     }
     let told = nudges.all();
     assert_each_told_once(&told);
-    for (doc_id, document) in &now {
+    assert_last_told(&before, &now, &told);
+}
+
+/// The cached set of each of these users is what Convex holds.
+pub async fn assert_cached_as_stored<S: Servers>(deployment: &Deployment<S>, users: &[&str]) {
+    let now = deployment.client.convex_documents().await;
+    for user in users {
+        let mut expected: Vec<(String, u64)> = now
+            .values()
+            .filter(|document| document["user"] == *user)
+            .map(id_and_size)
+            .collect();
+        expected.sort();
+        assert_eq!(cached(deployment, user).await, expected, "{user}");
+    }
+}
+
+/// What became of each document since `before` was told.
+pub fn assert_last_told(
+    before: &BTreeMap<String, Value>,
+    now: &BTreeMap<String, Value>,
+    told: &[Value],
+) {
+    for (doc_id, document) in now {
         let ts = document["_ts"].to_string();
         let is_told = told
             .iter()
             .any(|nudge| nudge["docId"] == **doc_id && nudge["ts"] == *ts);
         assert!(
             is_told || before.get(doc_id) == Some(document),
-            "seed {seed}: {document}"
+            "{document}"
         );
     }
     for doc_id in before.keys().filter(|doc_id| !now.contains_key(*doc_id)) {
         let is_told = told
             .iter()
             .any(|nudge| nudge["docId"] == **doc_id && nudge["change"] == "deleted");
-        assert!(is_told, "seed {seed}: {doc_id}");
+        assert!(is_told, "{doc_id}");
     }
 }
 
