@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::app::{Api, App, serve_convex_store};
 use crate::data_folder::{Addresses, DataFolder};
-use crate::dev::{PrivateValkey, demo};
+use crate::dev::{PrivateServers, Software, demo};
 use crate::failure::{Context, Failure, chain};
 use crate::http::Server;
 use crate::settings::{
@@ -39,12 +39,17 @@ const LAST_ANSWERS: Duration = Duration::from_millis(300);
 #[command(after_help = "Examples:\n  \
     sluice dev --demo             with the metadata of some of this machine's files\n  \
     sluice dev --port 0           on free ports; see addresses.json in the data folder\n  \
-    sluice dev --data /tmp/other  beside another one\n\n\
+    sluice dev --data /tmp/other  beside another one\n  \
+    sluice dev --cluster          on a cluster of Valkey: three primaries, three replicas\n\n\
     The state survives restarts. Ctrl-C lets running jobs finish, a second one ends at once.")]
 pub struct Dev {
     /// Load demo data for usr_demo1 and usr_demo2
     #[arg(long)]
     demo: bool,
+
+    /// Run Valkey as a cluster of six servers; it has data of its own, in valkey/1 to valkey/6
+    #[arg(long)]
+    cluster: bool,
 
     /// The API's port on 127.0.0.1; 0 takes free ones for everything
     #[arg(long, value_name = "N")]
@@ -96,7 +101,7 @@ pub struct Dev {
 
 /// What runs, in the order in which it was started.
 struct Parts {
-    valkey: PrivateValkey,
+    valkey: PrivateServers,
     convex: Server,
     workers: JoinHandle<Result<(), JobsError>>,
     api: Api,
@@ -135,12 +140,12 @@ impl Dev {
             ..self.auth.clone()
         };
 
-        let valkey = PrivateValkey::start(
-            &folder.valkey(),
-            self.valkey_server.as_deref(),
-            self.json_module.as_deref(),
-        )
-        .await?;
+        let server = self.valkey_server.as_deref();
+        let software = Software::find(server, self.json_module.as_deref())?;
+        let valkey = match self.cluster {
+            true => PrivateServers::cluster(&software, &folder.valkey()).await?,
+            false => PrivateServers::one(&software, &folder.valkey()).await?,
+        };
 
         let convex_key = folder.convex_key()?;
         let convex = serve_convex_store(convex, &self.store, &self.http, folder, &convex_key)?;

@@ -48,14 +48,36 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// Between two looks at something that has no notification.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The file of its settings.
+const CONFIG: &str = "valkey.conf";
+
 /// How many free ports are tried: another process may take one before the server does.
 const PORT_ATTEMPTS: usize = 5;
+
+/// How soon a cluster's nodes hold one for lost that does not answer.
+const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What servers are made of.
+pub struct Software {
+    server: PathBuf,
+    json_module: Option<PathBuf>,
+}
 
 /// The server and the task that keeps it running.
 pub struct PrivateValkey {
     url: String,
+    ports: Ports,
     stop: CancellationToken,
     keeper: JoinHandle<Result<(), Failure>>,
+}
+
+/// Where a server listens on 127.0.0.1.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    /// For clients.
+    pub port: u16,
+    /// For the other nodes of its cluster, if it is to be in one.
+    pub bus: Option<u16>,
 }
 
 /// What stays the same over restarts.
@@ -64,7 +86,17 @@ struct Plan {
     json_module: Option<PathBuf>,
     folder: PathBuf,
     password: String,
-    port: u16,
+    ports: Ports,
+}
+
+impl Software {
+    /// What is set, as the settings of that name; without them both are looked for.
+    pub fn find(server: Option<&Path>, json_module: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self {
+            server: find_server(server)?,
+            json_module: find_json_module(json_module)?,
+        })
+    }
 }
 
 struct Running {
@@ -74,41 +106,72 @@ struct Running {
 
 impl PrivateValkey {
     /// Starts a server with its files in `folder` and waits until it answers.
-    ///
-    /// `server` and `json_module` are the settings of that name; without them both are looked for.
-    pub async fn start(
+    pub async fn start(software: &Software, folder: &Path) -> Result<Self, Failure> {
+        Self::start_at(software, folder, random_secret(), None).await
+    }
+
+    /// As [`PrivateValkey::start`], as a node of a cluster whose password this is: on the ports of
+    /// its last run, if they are free.
+    pub async fn start_node(
+        software: &Software,
         folder: &Path,
-        server: Option<&Path>,
-        json_module: Option<&Path>,
+        password: String,
+    ) -> Result<Self, Failure> {
+        let former = Plan::former_ports(folder);
+        let ports = match former {
+            Some(ports) => ports,
+            None => Ports::free(true)?,
+        };
+        Self::start_at(software, folder, password, Some(ports)).await
+    }
+
+    async fn start_at(
+        software: &Software,
+        folder: &Path,
+        password: String,
+        node: Option<Ports>,
     ) -> Result<Self, Failure> {
         private_folder(folder)?;
         let mut plan = Plan {
-            server: find_server(server)?,
-            json_module: find_json_module(json_module)?,
+            server: software.server.clone(),
+            json_module: software.json_module.clone(),
             folder: folder.to_owned(),
-            password: random_secret(),
-            port: 0,
+            password,
+            ports: match node {
+                Some(ports) => ports,
+                None => Ports::free(false)?,
+            },
         };
         let mut attempt = 1;
         let running = loop {
-            plan.port = free_port()?;
             match plan.run().await {
                 Ok(running) => break running,
-                Err(failure) if attempt == PORT_ATTEMPTS || !plan.port_is_taken() => {
+                Err(failure) if attempt == PORT_ATTEMPTS || !plan.ports.are_taken() => {
                     return Err(failure);
                 }
                 Err(_) => attempt += 1,
             }
+            plan.ports = Ports::free(node.is_some())?;
         };
-        let url = plan.url();
+        let (url, ports) = (plan.url(), plan.ports);
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(plan, running, stop.clone()));
-        Ok(Self { url, stop, keeper })
+        Ok(Self {
+            url,
+            ports,
+            stop,
+            keeper,
+        })
     }
 
     /// `redis://…` with the password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> Ports {
+        self.ports
     }
 
     /// Returns when the server cannot be kept running any more.
@@ -166,23 +229,31 @@ async fn keep(plan: Plan, mut running: Running, stop: CancellationToken) -> Resu
 
 impl Plan {
     fn url(&self) -> String {
-        format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
+        format!("redis://:{}@127.0.0.1:{}", self.password, self.ports.port)
     }
 
     fn log_path(&self) -> PathBuf {
         self.folder.join("valkey.log")
     }
 
-    fn port_is_taken(&self) -> bool {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).is_err()
+    /// Where the node with these files listened when it last ran.
+    fn former_ports(folder: &Path) -> Option<Ports> {
+        let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
+        let setting = |name: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        Some(Ports {
+            port: setting("port ")?,
+            bus: Some(setting("cluster-port ")?),
+        })
     }
 
     /// Starts the server and waits until it answers.
     async fn run(&self) -> Result<Running, Failure> {
-        let config_path = self.folder.join("valkey.conf");
-        write_private(&config_path, self.configuration().as_bytes())?;
-
         let log = self.lock_log().await?;
+        let config_path = self.folder.join(CONFIG);
+        write_private(&config_path, self.configuration().as_bytes())?;
         let log_begin = log.metadata().map_or(0, |metadata| metadata.len());
         let stderr = log
             .try_clone()
@@ -289,12 +360,18 @@ impl Plan {
     /// would begin empty.
     fn configuration(&self) -> String {
         let folder = quote(&self.folder);
-        let Self { password, port, .. } = self;
+        let Self {
+            password,
+            ports: Ports { port, bus },
+            ..
+        } = self;
         let module = self
             .json_module
             .as_deref()
             .map(|path| format!("loadmodule {}\n", quote(path)))
             .unwrap_or_default();
+        let cluster = bus.map(|bus| cluster_configuration(bus, password));
+        let cluster = cluster.unwrap_or_default();
         format!(
             "bind 127.0.0.1\n\
              port {port}\n\
@@ -306,8 +383,38 @@ impl Plan {
              appendonly yes\n\
              appendfsync everysec\n\
              shutdown-on-sigterm nosave force\n\
-             {module}"
+             {module}{cluster}"
         )
+    }
+}
+
+/// What a node of a cluster needs beside what every server does. It does not wait for its replica
+/// when it ends: that ends, too.
+fn cluster_configuration(bus: u16, password: &str) -> String {
+    format!(
+        "cluster-enabled yes\n\
+         cluster-port {bus}\n\
+         cluster-announce-ip 127.0.0.1\n\
+         cluster-node-timeout {timeout}\n\
+         primaryauth {password}\n\
+         repl-diskless-sync-delay 0\n\
+         shutdown-timeout 0\n",
+        timeout = NODE_TIMEOUT.as_millis()
+    )
+}
+
+impl Ports {
+    /// Ports that nothing listens on.
+    fn free(is_node: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            port: free_port()?,
+            bus: is_node.then(free_port).transpose()?,
+        })
+    }
+
+    fn are_taken(self) -> bool {
+        let mut ports = std::iter::once(self.port).chain(self.bus);
+        ports.any(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `sluice dev`: everything in one process.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -91,6 +92,80 @@ async fn its_valkey_dies_with_it_even_when_it_is_killed() {
     eventually("Valkey has ended", async || !dev.valkey_answers()).await;
     let dev = Dev::start(folder.path(), &[]).await;
     assert_eq!(dev.client.convex_count("ann").await, 20);
+}
+
+/// The ports of the cluster's servers, of clients and of the other nodes, as their settings say.
+fn cluster_ports(folder: &Path) -> Vec<u16> {
+    let of_node = |number: usize| {
+        let path = folder.join(format!("valkey/{number}/valkey.conf"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let ports = text.lines().filter_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            let is_port = ["port", "cluster-port"].contains(&name);
+            is_port.then(|| value.parse().unwrap())
+        });
+        ports.collect::<Vec<u16>>()
+    };
+    (1..=6).flat_map(of_node).collect()
+}
+
+async fn wait_until_ended(ports: &[u16]) {
+    eventually("every server has ended", async || {
+        let mut ports = ports.iter();
+        ports.all(|port| TcpStream::connect(("127.0.0.1", *port)).is_err())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_survives_a_kill_and_a_lost_server_and_ends_with_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(folder.path(), &["--cluster"]).await;
+    let users: Vec<String> = (0..6).map(|number| format!("user-{number}")).collect();
+    for user in &users {
+        dev.client.import(&files(user, 5)).await;
+        let (status, _) = dev.client.sync(user, "allOne").await;
+        assert_eq!(status, 200);
+    }
+    let ports = cluster_ports(folder.path());
+    assert_eq!(ports.len(), 12);
+    // The append-only files are written to disk within a second.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    dev.process.kill();
+    wait_until_ended(&ports).await;
+
+    // Another one has taken a port meanwhile.
+    let taken = TcpListener::bind(("127.0.0.1", ports[0])).unwrap();
+    let mut dev = Dev::start(folder.path(), &["--cluster"]).await;
+    let again = cluster_ports(folder.path());
+    assert_eq!(again[2..], ports[2..], "ports are kept");
+    assert_ne!(again[0], ports[0]);
+    drop(taken);
+    for user in &users {
+        let state = dev.client.cache_state(user, &format!("{user}-3")).await;
+        assert_eq!(state, "bulk", "{user}");
+    }
+    let url = dev.addresses["valkey"].as_str().unwrap();
+    let (user, nodes) = url.rsplit_once('@').unwrap();
+    assert_eq!(nodes.split(',').count(), 3);
+    let first = format!("{user}@{}", nodes.split(',').next().unwrap());
+    let client = redis::Client::open(first.clone()).unwrap();
+    let mut server = client.get_connection().unwrap();
+    let _ = redis::cmd("SHUTDOWN").arg("NOSAVE").exec(&mut server);
+    for user in &users {
+        let (status, body) = dev.client.sync(user, "allTwo").await;
+        assert_eq!(status, 200, "{body}");
+    }
+    eventually("the server is there again", async || {
+        client.get_connection().is_ok()
+    })
+    .await;
+    let data = folder.path().to_str().unwrap();
+    let output = sluice(&["doctor", "--data", data]);
+    assert!(output.status.success(), "{output:?}");
+    let took = dev.process.end("TERM");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    wait_until_ended(&again).await;
 }
 
 #[tokio::test]
