@@ -32,8 +32,8 @@ async fn the_main_job_goes_on_when_the_replica_takes_over() {
     assert_eq!(create.send().await.unwrap().status(), StatusCode::CREATED);
 
     let mut syncs = JoinSet::new();
-    for user in second.to_vec() {
-        let client = client.clone();
+    for user in second {
+        let (client, user) = (client.clone(), user.clone());
         syncs.spawn(async move { client.sync(&user, "allTwo").await });
     }
     deployment.valkey.kill_replicated();

@@ -14,7 +14,10 @@ use crate::harness::{Client, eventually};
 
 /// The revisions and versions that a watcher has got, in order, by document.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<BTreeMap<String, Vec<(u64, String)>>>>);
+pub struct Seen(Arc<Mutex<BTreeMap<String, Versions>>>);
+
+/// Revisions, each with its version.
+type Versions = Vec<(u64, String)>;
 
 impl Seen {
     fn add(&self, kind: &str, id: &str, version: &str) {
