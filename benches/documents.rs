@@ -27,11 +27,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-const READ: &str = include_str!("../lua/documents/read.lua");
-const WRITE: &str = concat!(
-    include_str!("../lua/need.lua"),
-    include_str!("../lua/documents/write.lua")
-);
 const PATH: &str = "/api/sync/bench/documents";
 const MUTATE: &str = r#"{"mutations":[{"op":"increment","path":"/n","value":1}]}"#;
 
@@ -156,7 +151,7 @@ impl Parts {
                 })
                 .await,
                 run(connections, length, async |at| {
-                    Scripts::open(
+                    Functions::open(
                         self.deployment.valkey.port(),
                         call,
                         &format!("{}-{at}", name.replace(' ', "")),
@@ -301,8 +296,8 @@ impl Caller for Http {
     }
 }
 
-/// A client that calls the scripts, and knows beforehand what to write.
-struct Scripts {
+/// A client that calls the functions, and knows beforehand what to write.
+struct Functions {
     valkey: MultiplexedConnection,
     call: Call,
     keys: [String; 5],
@@ -312,10 +307,11 @@ struct Scripts {
     data: String,
     times: (String, u64),
     revision: u64,
-    scripts: (redis::Script, redis::Script),
+    /// The name of the library that the API has loaded.
+    library: String,
 }
 
-impl Scripts {
+impl Functions {
     async fn open(port: u16, call: Call, id: &str) -> Self {
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
@@ -331,7 +327,13 @@ impl Scripts {
             .await
             .unwrap();
         let envelope: Value = serde_json::from_str(&json).unwrap();
+        let mut list = redis::cmd("FUNCTION");
+        list.arg("LIST")
+            .arg("LIBRARYNAME")
+            .arg("sluice_documents_*");
+        let libraries: Vec<Vec<redis::Value>> = list.query_async(&mut valkey).await.unwrap();
         Self {
+            library: redis::from_redis_value(libraries[0][1].clone()).unwrap(),
             valkey,
             call,
             keys: [
@@ -349,7 +351,6 @@ impl Scripts {
                 envelope["updatedAt"].as_u64().unwrap(),
             ),
             revision: envelope["revision"].as_u64().unwrap(),
-            scripts: (redis::Script::new(READ), redis::Script::new(WRITE)),
         }
     }
 
@@ -360,16 +361,20 @@ impl Scripts {
             self.keys[0].trim_end_matches("document"),
             rand::random::<u128>()
         );
-        let (read, write) = &self.scripts;
-        let _: Vec<redis::Value> = read
-            .key(&self.keys)
+        let call = |name: &str, keys: &[String; 5]| {
+            let mut call = redis::cmd("FCALL");
+            call.arg(format!("{}_{name}", self.library));
+            call.arg(keys.len()).arg(keys);
+            call
+        };
+        let _: Vec<redis::Value> = call("read", &self.keys)
             .arg("")
-            .invoke_async(&mut self.valkey)
+            .arg(60_000)
+            .query_async(&mut self.valkey)
             .await
             .unwrap();
         let next = format!("{}{},\"data\":{}", self.head, self.revision + 1, self.data);
-        let (status, ..): (u8, u64, u64, String) = write
-            .key(&self.keys)
+        let (status, ..): (String, u64, u64, String) = call("write", &self.keys)
             .arg(self.revision)
             .arg(next)
             .arg(&self.times.0)
@@ -382,15 +387,15 @@ impl Scripts {
             .arg("")
             .arg("")
             .arg(0)
-            .invoke_async(&mut self.valkey)
+            .query_async(&mut self.valkey)
             .await
             .unwrap();
-        assert_eq!(status, 1);
+        assert_eq!(status, "written");
         self.revision += 1;
     }
 }
 
-impl Caller for Scripts {
+impl Caller for Functions {
     async fn call(&mut self) {
         match self.call {
             Call::Get => {
