@@ -43,6 +43,7 @@ pub async fn start(
         // Nodes that have not become a cluster hold nothing, but may know a part of the others.
         for node in folders.clone().filter(|node| node.exists()) {
             let doing = || format!("cannot empty {}", node.display());
+            PrivateValkey::ended(&node).await?;
             fs::remove_dir_all(&node).context(doing())?;
         }
     }

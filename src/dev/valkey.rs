@@ -51,6 +51,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The file of its settings.
 const CONFIG: &str = "valkey.conf";
 
+/// The file of what it logs.
+const LOG: &str = "valkey.log";
+
 /// How many free ports are tried: another process may take one before the server does.
 const PORT_ATTEMPTS: usize = 5;
 
@@ -123,6 +126,11 @@ impl PrivateValkey {
             None => Ports::free(true)?,
         };
         Self::start_at(software, folder, password, Some(ports)).await
+    }
+
+    /// Waits until the server of an earlier run, whose process was killed, has ended.
+    pub async fn ended(folder: &Path) -> Result<(), Failure> {
+        lock_log(folder).await.map(drop)
     }
 
     async fn start_at(
@@ -233,7 +241,7 @@ impl Plan {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.folder.join("valkey.log")
+        self.folder.join(LOG)
     }
 
     /// Where the node with these files listened when it last ran.
@@ -251,7 +259,7 @@ impl Plan {
 
     /// Starts the server and waits until it answers.
     async fn run(&self) -> Result<Running, Failure> {
-        let log = self.lock_log().await?;
+        let log = lock_log(&self.folder).await?;
         let config_path = self.folder.join(CONFIG);
         write_private(&config_path, self.configuration().as_bytes())?;
         let log_begin = log.metadata().map_or(0, |metadata| metadata.len());
@@ -292,39 +300,6 @@ impl Plan {
                     START_LIMIT.as_secs()
                 ))
                 .hint(format!("its log is {}", self.log_path().display())))
-            }
-        }
-    }
-
-    /// Opens the log, which is the server's standard output, and locks it.
-    ///
-    /// The lock goes to the server with the file and is the system's to release. So a server that a
-    /// killed process left behind, and that is still writing its files, is waited for and never met
-    /// by a second one.
-    async fn lock_log(&self) -> Result<File, Failure> {
-        let path = self.log_path();
-        let doing = || format!("cannot use {}", path.display());
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .context(doing())?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < LEFTOVER_LIMIT => {
-                    sleep(PAUSE).await;
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Failure::new(format!(
-                        "a Valkey of an earlier run still works in {}",
-                        self.folder.display()
-                    ))
-                    .hint("end it; its process id is in the first lines of its last start in valkey.log"));
-                }
-                Err(TryLockError::Error(error)) => return Err(error).context(doing()),
             }
         }
     }
@@ -415,6 +390,41 @@ impl Ports {
     fn are_taken(self) -> bool {
         let mut ports = std::iter::once(self.port).chain(self.bus);
         ports.any(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err())
+    }
+}
+
+/// Opens the log, which is the server's standard output, and locks it.
+///
+/// The lock goes to the server with the file and is the system's to release. So a server that a
+/// killed process left behind, and that is still writing its files, is waited for and never met
+/// by a second one.
+async fn lock_log(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join(LOG);
+    let doing = || format!("cannot use {}", path.display());
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .context(doing())?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LEFTOVER_LIMIT => {
+                sleep(PAUSE).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(format!(
+                    "a Valkey of an earlier run still works in {}",
+                    folder.display()
+                ))
+                .hint(
+                    "end it; its process id is in the first lines of its last start in valkey.log",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context(doing()),
+        }
     }
 }
 
