@@ -13,7 +13,8 @@ use futures_util::future::{join_all, try_join_all};
 use redis::FromRedisValue;
 use tokio::time::{Instant, sleep};
 
-use super::valkey::{PrivateValkey, Software};
+use super::child::Software;
+use super::valkey::PrivateValkey;
 use crate::data_folder::{random_secret, write_private};
 use crate::failure::{Context, Failure};
 
