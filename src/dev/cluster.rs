@@ -13,7 +13,8 @@ use futures_util::future::{join_all, try_join_all};
 use redis::FromRedisValue;
 use tokio::time::{Instant, sleep};
 
-use super::valkey::{PrivateValkey, Software};
+use super::child::Software;
+use super::valkey::PrivateValkey;
 use crate::data_folder::{random_secret, write_private};
 use crate::failure::{Context, Failure};
 
@@ -43,6 +44,7 @@ pub async fn start(
         // Nodes that have not become a cluster hold nothing, but may know a part of the others.
         for node in folders.clone().filter(|node| node.exists()) {
             let doing = || format!("cannot empty {}", node.display());
+            PrivateValkey::ended(&node).await?;
             fs::remove_dir_all(&node).context(doing())?;
         }
     }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use futures_util::future::{join_all, select_all};
 
+use super::child::Software;
 use super::cluster;
-use super::valkey::{PrivateValkey, Software};
+use super::valkey::PrivateValkey;
 use crate::failure::Failure;
 
 /// Servers that belong to this process.

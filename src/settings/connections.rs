@@ -19,7 +19,8 @@ const LOCAL_CONVEX: &str = "http://127.0.0.1:3210";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub struct ValkeySettings {
-    /// Valkey's address, such as redis://:password@127.0.0.1:6379
+    /// Valkey's address, such as redis://:password@127.0.0.1:6379; nodes of a cluster with commas
+    /// between, or redis+sentinel://host:26379,…/name
     #[arg(
         long,
         value_name = "URL",

@@ -43,6 +43,18 @@ impl Valkey {
         Ok(all.unwrap_or_else(|| ServerInfo::parse("")))
     }
 
+    /// The version of the JSON module, when a server has one; of a cluster, one of its primaries.
+    /// For callers that must not wait for every node.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn json_module(&self) -> RedisResult<Option<String>> {
+        let mut info = redis::cmd("INFO");
+        info.arg("modules");
+        let info: String = self.query("info", &info).await?;
+        Ok(info.lines().find_map(json_module_version))
+    }
+
     /// Asks for a sign of life, once.
     ///
     /// # Errors

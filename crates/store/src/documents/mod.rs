@@ -125,7 +125,7 @@ impl Documents {
 
     /// Asks the server for its JSON module until it has one.
     async fn check_module(&self) -> Result<(), DocumentError> {
-        let check = async || match self.valkey.server().await?.json_module {
+        let check = async || match self.valkey.json_module().await? {
             Some(_) => Ok(()),
             None => Err(DocumentError::NoJsonModule),
         };

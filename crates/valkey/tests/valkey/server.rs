@@ -22,6 +22,7 @@ async fn the_version_of_a_loaded_json_module_is_told() {
     let valkey = Valkey::at(&server.url()).unwrap();
     let version = valkey.server().await.unwrap().json_module.unwrap();
     assert_eq!(version.split('.').count(), 3, "{version}");
+    assert_eq!(valkey.json_module().await.unwrap(), Some(version.clone()));
     assert!(version.starts_with("2."), "{version}");
 }
 
