@@ -4,21 +4,19 @@
 //! table of slots is known, 32 KiB whatever the number of keys, and is asked for again after a
 //! redirection or when a node is lost. Behind sentinels the primary is the one that they name.
 
+mod ask;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redis::{Client, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use redis::{Client, ErrorKind, RedisError, RedisResult};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
-use crate::address::Watched;
+use self::ask::SlotRange;
 use crate::node::{Node, redirected};
 use crate::slot::SLOTS;
 use crate::{Address, ValkeyConfig};
-
-/// A node gets this long to say what the topology is, before another one is asked.
-const ASK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process knows of the servers at an address.
 pub(crate) struct Topology {
@@ -194,64 +192,6 @@ impl Topology {
         routes.nodes = vec![Arc::new(Node::new(client, self.config.clone()))];
     }
 
-    async fn ask_sentinels(&self, watched: &Watched) {
-        for _ in 0..self.address.named() {
-            let turn = self.next_turn();
-            let mut command = redis::cmd("SENTINEL");
-            command.arg("GET-MASTER-ADDR-BY-NAME").arg(&watched.name);
-            let sentinel = self.address.node(turn);
-            let answer: RedisResult<Option<(String, u16)>> = self.ask(sentinel, &command).await;
-            let Ok(Some((host, port))) = answer else {
-                continue;
-            };
-            let Ok(client) = redirected(&watched.client, &format!("{host}:{port}")) else {
-                continue;
-            };
-            // A sentinel that was cut off may name a former one.
-            let mut info = redis::cmd("INFO");
-            info.arg("replication");
-            let info: RedisResult<String> = self.ask(&client, &info).await;
-            if !info.is_ok_and(|info| info.contains("role:master")) {
-                continue;
-            }
-            let node = Node::new(client, self.config.clone());
-            let mut routes = self.write();
-            let is_same = |known: &Arc<Node>| known.address() == node.address();
-            if !routes.nodes.first().is_some_and(is_same) {
-                tracing::info!(primary = node.address(), "the sentinels name the primary");
-                routes.nodes = vec![Arc::new(node)];
-            }
-            return;
-        }
-    }
-
-    async fn ask_nodes(&self) {
-        if let Some((client, ranges)) = self.ask_ranges().await {
-            self.learn(&client, &ranges);
-        }
-    }
-
-    /// What the first node says that answers, and its client.
-    async fn ask_ranges(&self) -> Option<(Client, Vec<SlotRange>)> {
-        let mut clients: Vec<_> = self.read(|routes| {
-            let nodes = routes.nodes.iter();
-            nodes.map(|node| node.client().clone()).collect()
-        });
-        clients.extend((0..self.address.named()).map(|turn| self.address.node(turn).clone()));
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let first = self.next_turn();
-        for turn in 0..clients.len() {
-            let client = &clients[(first + turn) % clients.len()];
-            let answer: RedisResult<Vec<SlotRange>> = self.ask(client, &command).await;
-            match answer {
-                Ok(ranges) if !ranges.is_empty() => return Some((client.clone(), ranges)),
-                _ => {}
-            }
-        }
-        None
-    }
-
     fn learn(&self, client: &Client, ranges: &[SlotRange]) {
         let mut routes = self.write();
         let before = std::mem::take(&mut routes.nodes);
@@ -294,23 +234,6 @@ impl Topology {
         routes.slots = Some(slots.into_boxed_slice());
     }
 
-    async fn ask<T: FromRedisValue>(
-        &self,
-        client: &Client,
-        command: &redis::Cmd,
-    ) -> RedisResult<T> {
-        let asking = async {
-            let config = self.config.connection();
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            command.query_async(&mut connection).await
-        };
-        timeout(ASK_LIMIT.min(self.config.response_timeout), asking)
-            .await
-            .unwrap_or_else(|_| Err(io_error("no answer in time")))
-    }
-
     fn next_turn(&self) -> usize {
         let mut routes = self.write();
         routes.turn = routes.turn.wrapping_add(1);
@@ -341,45 +264,6 @@ impl Routes {
         });
         place as u16
     }
-}
-
-/// Slots with one primary, as `CLUSTER SLOTS` lists them.
-struct SlotRange {
-    first: u16,
-    last: u16,
-    /// `host:port` of the primary, and then of its replicas; without a host when the node that was
-    /// asked does not know it.
-    nodes: Vec<String>,
-}
-
-impl FromRedisValue for SlotRange {
-    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
-        let Value::Array(mut parts) = value else {
-            return Err("not a range of slots".into());
-        };
-        if parts.len() < 3 {
-            return Err("not a range of slots".into());
-        }
-        let nodes = parts.split_off(2).into_iter().map(node_address);
-        let (first, last) = FromRedisValue::from_redis_value(Value::Array(parts))?;
-        Ok(Self {
-            first,
-            last,
-            nodes: nodes.collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-/// `host:port` of a node, which is a list: host, port, id, more about it.
-fn node_address(node: Value) -> Result<String, redis::ParsingError> {
-    let (host, port): (Option<String>, u16) = match node {
-        Value::Array(mut parts) if parts.len() >= 2 => {
-            parts.truncate(2);
-            FromRedisValue::from_redis_value(Value::Array(parts))?
-        }
-        _ => return Err("not a node".into()),
-    };
-    Ok(format!("{}:{port}", host.unwrap_or_default()))
 }
 
 fn io_error(text: &'static str) -> RedisError {
