@@ -1,8 +1,8 @@
 -- Applies later revisions and removals to a staging set.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1  4 staging TTL, ms
---       5 add entries that are not staged: 0 | 1
+-- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1
+--       4 staging TTL, ms  5 add entries that are not staged: 0 | 1
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
 -- Returns {'staged', entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
 --       {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit} when an entry

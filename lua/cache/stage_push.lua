@@ -1,7 +1,8 @@
 -- Admits one chunk of entries, in order, into a staging set and counts their bytes against the limit.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
--- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1  4 staging TTL, ms
+-- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1
+--       4 staging TTL, ms
 --       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller knows that it cannot fit)
 -- Returns {'staged', entries, skipped, bytes} so far; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or
 --       another attempt's; {'refused', limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
