@@ -172,8 +172,8 @@ impl Queues {
     pub async fn close_batch(&self, batch: &BatchId) -> Result<bool, QueueError> {
         let closed: i64 = self
             .shared
-            .lane
-            .script(
+            .calls
+            .function(
                 &self.shared.scripts.close,
                 &root(batch.queue()),
                 |command| {
@@ -195,7 +195,7 @@ impl Queues {
         check_queue(batch.queue())?;
         let mut command = redis::cmd("HGETALL");
         command.arg(batch.key());
-        let hash: HashMap<String, Vec<u8>> = self.shared.lane.command("batch", &command).await?;
+        let hash: HashMap<String, Vec<u8>> = self.shared.calls.command("batch", &command).await?;
         if hash.is_empty() {
             return Ok(None);
         }

@@ -94,7 +94,7 @@ impl Queues {
             command
                 .arg(format!("{}job:{}", root(last.queue()), last.job()))
                 .arg("next");
-            let next: Option<String> = self.shared.lane.command("chain", &command).await?;
+            let next: Option<String> = self.shared.calls.command("chain", &command).await?;
             match next {
                 Some(next) => jobs.push(JobId::from_parts(last.queue(), &next)),
                 None => break,

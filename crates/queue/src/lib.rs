@@ -38,86 +38,12 @@
 //! `examples/` has a file for each feature.
 //!
 //! # The life of a job
+#![doc = include_str!("../docs/states.md")]
 //!
-//! ```text
-//!     ┌── later in a chain, ► waiting ── the others have ended ──► as enqueued
-//!     │     or a callback
-//!     │      delay, run-at         due
-//!  enqueue ───────────► scheduled ─────┐      ┌─ released, rescued ─┐
-//!     │                                ▼      ▼                     │       result or refusal
-//!     └─────────────────────────────► available ─── fetch ───► running ────────────────────► completed
-//!                                      ▲      ▲                 │   │  fatal, last attempt
-//!                                  due │      │                 │   └─────────────────────► dead
-//!                                      │      └─ by operator    │ failed
-//!                                      │         (dead,         │
-//!                                  retrying       cancelled,    │
-//!                                      ▲          refused)      │
-//!                                      └────────────────────────┘
-//!
-//!  waiting, scheduled, available, retrying ─── cancel, at once ──┐
-//!  running ─── cancel, through its token ────────────────────────┴─────────────────────────► cancelled
-//! ```
-//!
-//! Every transition is one Lua function in `lua/queue/`; none takes more than one step from here,
-//! so a process may die anywhere. [`keys`] lists every key, structure and time-out.
+//! [`keys`] lists every key, structure and time-out.
 //!
 //! # What is guaranteed
-//!
-//! - **At least once.** A job that was enqueued runs until it is completed, cancelled or dead. A
-//!   worker holds a *lease* on what it runs and extends it from a thread of its own, so neither
-//!   full load nor a handler that blocks loses it. When a worker dies its leases run out (after 6
-//!   s), and a live worker that waits fetches at that moment.
-//! - **An attempt counts whatever ends it**, a crash too, so a job that kills its workers ends as a
-//!   dead letter. What was fetched and never started (a drain, a lost answer) is not counted. A job
-//!   says [how many attempts](NewJob::max_attempts) it has, without a bound too, and
-//!   [how long it waits](NewJob::backoff) between them.
-//! - **Fenced.** Each run has a token. A run that lost its lease can no longer complete, report
-//!   progress or save a checkpoint; its [cancellation token](Run::cancelled) fires, and the
-//!   handler is dropped [`STOP_GRACE`] later. Outside effects of a handler must be idempotent, or
-//!   fenced in their turn.
-//! - **An absence of Valkey costs no lease**: when no worker could fetch for longer than a lease,
-//!   workers get half a lease to extend theirs before anything is taken from them. Ends of runs are
-//!   recorded when it is back, for up to a minute.
-//! - **Damage is mended.** Workers walk over all jobs, slowly, and put right what was deleted:
-//!   running jobs without a lease, leases without a job, jobs that are in no list, groups whose
-//!   first job is gone.
-//! - **Order.** By priority, then first come first served, by the server's clock (one that is set
-//!   back while the server is down, or is behind on a replica that takes over, lets later jobs go
-//!   first for as long); released, rescued and retried jobs go back to the place they had, retried
-//!   by an operator to the end. Of a group one job runs at a time, in the order of enqueueing. A
-//!   job that waits for its next attempt keeps the head of its group, which blocks the group no
-//!   longer than its attempts and their pauses last; a delayed job joins the group when it is due.
-//! - **Due to the millisecond.** A job with a [delay](NewJob::delay) or a
-//!   [time to run at](NewJob::run_at) starts not before that, by the server's clock. Workers know
-//!   when the next one is due, and are woken when an earlier one is added.
-//! - **Unique means one.** What counts as [the same](Unique) is there once, however many enqueue it
-//!   at a time: while it is unfinished, for as long as it is kept, or once in each period.
-//! - **Paused means paused.** [`Queues::pause`] holds for all processes, survives their restarts
-//!   and Valkey's, and takes nothing from what runs.
-//! - **Old workers leave new jobs alone.** A worker that declares the
-//!   [highest version](WorkerConfig::version) it knows sets newer jobs aside; a worker that knows
-//!   them is woken and puts them back. Among those that were set aside the order of creation
-//!   counts.
-//! - **Limits hold over all workers.** [`Queues::set_limits`] bounds how many jobs of a queue, and
-//!   of each user in it, run at a time. Users at their limit take turns; their jobs cost nothing
-//!   while they wait.
-//! - **Rates hold over all workers.** [`Queues::set_rates`] bounds how many jobs of a queue, and of
-//!   each user in it, start in a time: by a fixed or sliding window or a token bucket. What waits
-//!   costs nothing: workers sleep until the next job may start, and a user who has used up the rate
-//!   is out of the others' way until then.
-//! - **Long jobs need not be in the way.** One that ends with [`JobError::Yield`] between two of
-//!   its steps goes to the end of its line, behind others of its priority, and goes on there from
-//!   its checkpoint.
-//! - **A log with the job.** [`Run::log`] adds lines that are kept and shown with the job,
-//!   within bounds, and only by the run that holds the lease.
-//! - **Chains and batches survive whatever happens.** A [chain](Queues::enqueue_chain) runs jobs
-//!   one after the other, each with the result of the one before it. A [batch](Queues::open_batch)
-//!   counts how its jobs end and calls back once when all have, and once when all have completed.
-//!   The step from one job to the next, and to a callback, is part of the script that ends the job,
-//!   and costs the same however many there are. All jobs of a chain or batch are in one queue,
-//!   which is one slot.
-//! - **Nothing is polled that can be pushed**: one subscription per process wakes workers, waiters
-//!   and watchers; a slow poll behind it makes up for whatever it may miss.
+#![doc = include_str!("../docs/guarantees.md")]
 //!
 //! # Metrics
 //!
@@ -158,6 +84,7 @@
 mod apalis;
 mod backoff;
 mod batch;
+mod calls;
 mod chain;
 mod enqueue;
 mod error;
@@ -166,7 +93,6 @@ mod group_commit;
 mod id;
 mod job;
 pub mod keys;
-mod lane;
 #[cfg(test)]
 mod model;
 mod operate;

@@ -164,8 +164,8 @@ impl Queues {
         let text = |limit: Option<u32>| limit.map_or_else(String::new, |it| it.max(1).to_string());
         let _: i64 = self
             .shared
-            .lane
-            .script(&scripts.limit, &root(queue), |command| {
+            .calls
+            .function(&scripts.limit, &root(queue), |command| {
                 command.arg(text(limits.all)).arg(text(limits.per_user));
             })
             .await?;
@@ -178,8 +178,8 @@ impl Queues {
         let scripts = &self.shared.scripts;
         let _: i64 = self
             .shared
-            .lane
-            .script(&scripts.pause, &root(queue), |command| {
+            .calls
+            .function(&scripts.pause, &root(queue), |command| {
                 command.arg(u8::from(paused));
             })
             .await?;
@@ -194,8 +194,8 @@ impl Queues {
         let scripts = &self.shared.scripts;
         let answer: i64 = self
             .shared
-            .lane
-            .script(&scripts.operate, &root(id.queue()), |command| {
+            .calls
+            .function(&scripts.operate, &root(id.queue()), |command| {
                 command.arg(operation).arg(id.job());
             })
             .await?;
@@ -217,8 +217,8 @@ impl Queues {
                 let (done, taken): (u64, u64);
                 (done, taken, began, score, last) = self
                     .shared
-                    .lane
-                    .script(&self.shared.scripts.sweep, &root, |command| {
+                    .calls
+                    .function(&self.shared.scripts.sweep, &root, |command| {
                         command
                             .arg(operation)
                             .arg(set)

@@ -7,11 +7,11 @@ use sluice_valkey::{Fault, Valkey};
 use tokio::time::timeout;
 
 use crate::QueueError;
+use crate::calls::Calls;
 use crate::enqueue::Addition;
 use crate::events::Hub;
 use crate::group_commit::GroupCommit;
 use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
-use crate::lane::Lane;
 use crate::script::Scripts;
 use crate::worker::lease::Leases;
 use crate::worker::{End, Workers};
@@ -45,7 +45,7 @@ pub struct Queues {
 
 pub(crate) struct Shared {
     pub valkey: Valkey,
-    pub lane: Lane,
+    pub calls: Calls,
     pub scripts: Arc<Scripts>,
     pub hub: Arc<Hub>,
     pub workers: Workers,
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     /// Runs whose end is to be recorded.
     pub ended: GroupCommit<End>,
     /// Where operators' reads go, so that nothing queues up behind them.
-    pub reads: Lane,
+    pub reads: Calls,
     pub payload_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
@@ -76,7 +76,7 @@ impl Queues {
     /// [`QueueError::Valkey`] when the server is there and refuses the user, which waiting does not
     /// mend.
     pub async fn open(valkey: &Valkey, config: QueueConfig) -> Result<Self, QueueError> {
-        let reads = Lane::new(&valkey.shared());
+        let reads = Calls::new(&valkey.shared());
         if let Ok(Err(error)) = timeout(CONNECT_TIMEOUT, ping(&reads)).await
             && error.fault() == Some(Fault::AccessDenied)
         {
@@ -89,7 +89,7 @@ impl Queues {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                lane: Lane::new(&valkey.ordered()),
+                calls: Calls::new(&valkey.ordered()),
                 reads,
                 valkey: valkey.clone(),
                 scripts: Arc::new(Scripts::new(&config.retention)),
@@ -137,10 +137,10 @@ impl Queues {
             command
         };
         // A read first, which also works while the server's memory is full.
-        let lane = &self.shared.lane;
-        let known: bool = lane.command("registered", &command("SISMEMBER")).await?;
+        let calls = &self.shared.calls;
+        let known: bool = calls.command("registered", &command("SISMEMBER")).await?;
         if !known {
-            let _: i64 = lane.command("register", &command("SADD")).await?;
+            let _: i64 = calls.command("register", &command("SADD")).await?;
         }
         registered().insert(queue.to_owned());
         self.shared.hub.keep(queue);
@@ -148,7 +148,7 @@ impl Queues {
     }
 }
 
-async fn ping(lane: &Lane) -> Result<(), QueueError> {
-    let _: String = lane.command_soon("ping", &redis::cmd("PING")).await?;
+async fn ping(calls: &Calls) -> Result<(), QueueError> {
+    let _: String = calls.command_soon("ping", &redis::cmd("PING")).await?;
     Ok(())
 }

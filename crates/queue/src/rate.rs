@@ -148,8 +148,8 @@ impl Queues {
         let text = |rate: Option<Rate>| rate.map_or_else(String::new, |it| it.kept());
         let _: i64 = self
             .shared
-            .lane
-            .script(&self.shared.scripts.rate, &root(queue), |command| {
+            .calls
+            .function(&self.shared.scripts.rate, &root(queue), |command| {
                 command.arg(text(rates.all)).arg(text(rates.per_user));
             })
             .await?;

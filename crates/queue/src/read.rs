@@ -7,11 +7,11 @@ use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::calls::Calls;
 use crate::events::Change;
 use crate::id::check_queue;
 use crate::job::{Finished, JobView, State};
 use crate::keys::{PAGE_LIMIT, SLOW_POLL, WATCH, root};
-use crate::lane::Lane;
 use crate::{JobId, QueueError, Queues};
 
 impl Queues {
@@ -44,7 +44,7 @@ impl Queues {
             .arg(format!("{}job:{}", root(id.queue()), id.job()))
             .arg(&["state", "finished_at", "seat", "result", "error", "errors"]);
         let [state, finished_at, position, result, error, errors]: [Option<String>; 6] =
-            self.shared.lane.command("wait", &command).await?;
+            self.shared.calls.command("wait", &command).await?;
         // Whether it runs makes no difference here.
         let state = State::read(state, finished_at.is_some(), false, position.is_some())?;
         let state = state.ok_or_else(|| QueueError::NotFound(id.clone()))?;
@@ -56,7 +56,7 @@ impl Queues {
     /// # Errors
     /// When Valkey does not answer.
     pub async fn get(&self, id: &JobId) -> Result<Option<JobView>, QueueError> {
-        view(&self.shared.lane, id.clone()).await
+        view(&self.shared.calls, id.clone()).await
     }
 
     /// A job as it is now, then again at every change of its state, progress or log, until it has
@@ -97,8 +97,8 @@ impl Queues {
 
     /// Has changes of the queue's jobs announced for the next [`WATCH`].
     async fn announce_changes(&self, queue: &str) -> Result<(), QueueError> {
-        let (lane, scripts) = (&self.shared.lane, &self.shared.scripts);
-        let _: i64 = lane.script(&scripts.watch, &root(queue), |_| {}).await?;
+        let (calls, scripts) = (&self.shared.calls, &self.shared.scripts);
+        let _: i64 = calls.function(&scripts.watch, &root(queue), |_| {}).await?;
         Ok(())
     }
 
@@ -149,10 +149,10 @@ impl Queues {
 
 /// A job as it is now. One whose key holds something else is shown as such, for it is listed all
 /// the same.
-async fn view(lane: &Lane, id: JobId) -> Result<Option<JobView>, QueueError> {
+async fn view(calls: &Calls, id: JobId) -> Result<Option<JobView>, QueueError> {
     let mut command = redis::cmd("HGETALL");
     command.arg(format!("{}job:{}", root(id.queue()), id.job()));
-    match lane.command("get", &command).await {
+    match calls.command("get", &command).await {
         Ok(hash) => Ok(JobView::read(id, hash)),
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(JobView::unreadable(
             id,

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use sluice_valkey::{Function, Library};
 
+use crate::calls::METRICS;
 use crate::keys::{Retention, lua_constants};
-use crate::lane::METRICS;
 
 /// What the functions share, in this order.
 const SHARED: [&str; 6] = [

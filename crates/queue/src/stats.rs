@@ -88,7 +88,7 @@ impl Queues {
     pub(crate) async fn names(&self) -> Result<Vec<String>, QueueError> {
         let mut command = redis::cmd("SMEMBERS");
         command.arg(QUEUES);
-        let mut names: Vec<String> = self.shared.lane.command("queues", &command).await?;
+        let mut names: Vec<String> = self.shared.calls.command("queues", &command).await?;
         names.sort_unstable();
         Ok(names)
     }
@@ -154,8 +154,8 @@ impl Queues {
         let scripts = &self.shared.scripts;
         let (counts, numbers, rates): ([i64; 9], [i64; 4], [String; 2]) = self
             .shared
-            .lane
-            .script(&scripts.stats, &root(&name), |_| {})
+            .calls
+            .function(&scripts.stats, &root(&name), |_| {})
             .await?;
         let [oldest_waiting, paused_at, limit, user_limit] = numbers;
         let [rate, user_rate] = rates.map(|kept| Rate::read(&kept));

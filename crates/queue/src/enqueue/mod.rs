@@ -210,23 +210,25 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
     };
     // One whose caller chose the id may be there already.
     let chosen = jobs.iter().any(|(job, _)| job.id.is_some());
-    let sending = shared.lane.script_told(script, &root, |command, again| {
-        command.arg(match (again || chosen, followed) {
-            (true, _) => "again",
-            (false, true) => "followed",
-            (false, false) => "",
-        });
-        for (job, details) in jobs {
-            command.arg(details.id.job()).arg(job.payload.get());
-            if details.options.is_empty() {
-                command.arg(0);
-                continue;
+    let sending = shared
+        .calls
+        .function_resent(script, &root, |command, again| {
+            command.arg(match (again || chosen, followed) {
+                (true, _) => "again",
+                (false, true) => "followed",
+                (false, false) => "",
+            });
+            for (job, details) in jobs {
+                command.arg(details.id.job()).arg(job.payload.get());
+                if details.options.is_empty() {
+                    command.arg(0);
+                    continue;
+                }
+                let has = has(details.options.iter().map(|&(name, _)| name));
+                command.arg(2 * details.options.len() + 2);
+                command.arg(&details.options).arg("has").arg(has);
             }
-            let has = has(details.options.iter().map(|&(name, _)| name));
-            command.arg(2 * details.options.len() + 2);
-            command.arg(&details.options).arg("has").arg(has);
-        }
-    });
+        });
     let mut sending = pin!(sending);
     let mut answer = Poll::Pending;
     if followed {

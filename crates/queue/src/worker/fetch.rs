@@ -143,7 +143,7 @@ impl Fetcher {
     async fn wake_others(&self) {
         let mut wake = redis::cmd("SPUBLISH");
         wake.arg(root(&self.queue) + "events").arg("wake");
-        let woken: Result<i64, _> = self.queues.shared.lane.command("wake", &wake).await;
+        let woken: Result<i64, _> = self.queues.shared.calls.command("wake", &wake).await;
         if let Err(error) = woken {
             tracing::debug!(%error, queue = self.queue, "others find the last jobs by themselves");
         }
@@ -192,8 +192,8 @@ impl Fetcher {
         let wanted = free.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         type Answer = (i64, u64, u64, u64, u64, u64, String, Batch);
         let (next_in, rescued, buried, aside, mended, damaged, run, Batch(jobs)): Answer = shared
-            .lane
-            .script_once(&shared.scripts.fetch, &root(&self.queue), |command| {
+            .calls
+            .function_once(&shared.scripts.fetch, &root(&self.queue), |command| {
                 command
                     .arg(wanted)
                     .arg(&self.config.name)

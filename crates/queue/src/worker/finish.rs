@@ -178,8 +178,8 @@ impl Request for End {
 
     async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
         let states: Answers<String> = shared
-            .lane
-            .script(&shared.scripts.finish, &root(queue), |command| {
+            .calls
+            .function(&shared.scripts.finish, &root(queue), |command| {
                 for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
                     let run = fetched.first().map_or("", |end| &end.lease.run);
                     command.arg(run).arg(fetched.len());

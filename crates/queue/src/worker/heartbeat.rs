@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::lease::{Lease, Leases, Stop};
 use crate::QueueError;
+use crate::calls::Calls;
 use crate::keys::{HEARTBEAT_TIMEOUT, root};
-use crate::lane::Lane;
 use crate::script::Scripts;
 
 /// The longest time between two heartbeats.
@@ -29,21 +29,21 @@ pub(super) fn start(
     leases: Arc<Leases>,
 ) -> std::io::Result<watch::Sender<Duration>> {
     let (sender, interval) = watch::channel(SLOWEST);
-    let lane = Lane::new(&valkey.apart(HEARTBEAT_TIMEOUT));
+    let calls = Calls::new(&valkey.apart(HEARTBEAT_TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::Builder::new()
         .name("queue-heartbeat".into())
         .spawn(move || {
-            runtime.block_on(beat(interval, &lane, &scripts, &leases));
+            runtime.block_on(beat(interval, &calls, &scripts, &leases));
         })?;
     Ok(sender)
 }
 
 async fn beat(
     mut interval: watch::Receiver<Duration>,
-    lane: &Lane,
+    calls: &Calls,
     scripts: &Scripts,
     leases: &Leases,
 ) {
@@ -63,7 +63,7 @@ async fn beat(
         }
         for ((queue, length), leases) in groups {
             for batch in leases.chunks(BATCH) {
-                if let Err(error) = extend(lane, scripts, &queue, length, batch).await {
+                if let Err(error) = extend(calls, scripts, &queue, length, batch).await {
                     metrics::counter!("sluice_queue_heartbeats_failed_total").increment(1);
                     if !error.is_outage() {
                         tracing::warn!(%error, queue, jobs = batch.len(), "cannot extend leases");
@@ -75,14 +75,14 @@ async fn beat(
 }
 
 async fn extend(
-    lane: &Lane,
+    calls: &Calls,
     scripts: &Scripts,
     queue: &str,
     length: Duration,
     batch: &[Arc<Lease>],
 ) -> Result<(), QueueError> {
-    let (lost, cancelled): (Vec<usize>, Vec<usize>) = lane
-        .script(&scripts.heartbeat, &root(queue), |command| {
+    let (lost, cancelled): (Vec<usize>, Vec<usize>) = calls
+        .function(&scripts.heartbeat, &root(queue), |command| {
             command.arg(millis(length));
             for lease in batch {
                 command.arg(lease.id.job()).arg(&*lease.run);

@@ -121,8 +121,8 @@ async fn store(
 ) -> Result<bool, QueueError> {
     let shared = &queues.shared;
     let stored = shared
-        .lane
-        .script(&shared.scripts.log, &root(lease.id.queue()), |command| {
+        .calls
+        .function(&shared.scripts.log, &root(lease.id.queue()), |command| {
             command.arg(lease.id.job()).arg(&*lease.run);
             command.arg(batch).arg(dropped);
             for line in lines {

@@ -174,8 +174,8 @@ impl Run {
     pub(super) async fn save(&self, field: Option<(&str, &str)>) -> Result<(), QueueError> {
         let (shared, id) = (&self.0.queues.shared, self.id());
         let kept: bool = shared
-            .lane
-            .script(&shared.scripts.save, &root(id.queue()), |command| {
+            .calls
+            .function(&shared.scripts.save, &root(id.queue()), |command| {
                 command.arg(id.job()).arg(&*self.0.lease.run);
                 if let Some((name, value)) = field {
                     command.arg(name).arg(value);

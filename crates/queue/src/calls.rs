@@ -15,15 +15,15 @@ pub(crate) const METRICS: Metrics = Metrics {
 
 /// The way to the server that has a queue: every key of a queue lies in one slot.
 #[derive(Clone)]
-pub(crate) struct Lane(Valkey);
+pub(crate) struct Calls(Valkey);
 
-impl Lane {
+impl Calls {
     pub fn new(valkey: &Valkey) -> Self {
         Self(valkey.measured(METRICS))
     }
 
     /// Calls a function that is safe to call twice.
-    pub async fn script<T: FromRedisValue>(
+    pub async fn function<T: FromRedisValue>(
         &self,
         function: &Function,
         root: &str,
@@ -35,7 +35,7 @@ impl Lane {
 
     /// Calls a function that is safe to call twice when it knows that it was called before. Until
     /// it is, whatever is sent to this queue afterwards arrives behind it.
-    pub async fn script_told<T: FromRedisValue>(
+    pub async fn function_resent<T: FromRedisValue>(
         &self,
         function: &Function,
         root: &str,
@@ -45,7 +45,7 @@ impl Lane {
     }
 
     /// Calls a function that is not; whether it ran when this fails is not known.
-    pub async fn script_once<T: FromRedisValue>(
+    pub async fn function_once<T: FromRedisValue>(
         &self,
         function: &Function,
         root: &str,
@@ -65,7 +65,7 @@ impl Lane {
         self.0.query(name, command).await
     }
 
-    /// As [`Lane::command`], and fails soon if it fails: only a connection that was lost meanwhile
+    /// As [`Calls::command`], and fails soon if it fails: only a connection that was lost meanwhile
     /// is opened again.
     pub async fn command_soon<T: FromRedisValue>(
         &self,
