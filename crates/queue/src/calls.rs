@@ -56,6 +56,18 @@ impl Calls {
             .await
     }
 
+    /// Calls a function that is safe to call twice, and that the caller calls again soon anyway: no
+    /// pause between attempts is long.
+    pub async fn function_soon<T: FromRedisValue>(
+        &self,
+        function: &Function,
+        root: &str,
+        arguments: impl Fn(&mut Cmd),
+    ) -> RedisResult<T> {
+        let arguments = |command: &mut Cmd, _| arguments(command);
+        self.evaluate(function, root, Repeat::Soon, arguments).await
+    }
+
     /// Sends a command on one key that is safe to do twice.
     pub async fn command<T: FromRedisValue>(
         &self,

@@ -82,7 +82,7 @@ async fn extend(
     batch: &[Arc<Lease>],
 ) -> Result<(), QueueError> {
     let (lost, cancelled): (Vec<usize>, Vec<usize>) = calls
-        .function(&scripts.heartbeat, &root(queue), |command| {
+        .function_soon(&scripts.heartbeat, &root(queue), |command| {
             command.arg(millis(length));
             for lease in batch {
                 command.arg(lease.id.job()).arg(&*lease.run);
