@@ -115,24 +115,11 @@ impl Link {
         command: Command,
         connection: &mut MultiplexedConnection,
     ) -> RedisResult<()> {
-        let mut added = Vec::new();
-        let mut removed = Vec::new();
+        let mut added: Vec<String> = Vec::new();
+        let mut removed: Vec<String> = Vec::new();
         let mut next = Some(command);
         while let Some(command) = next {
-            match command {
-                Command::Subscribe(channel) => {
-                    if self.channels.insert(channel.clone()) {
-                        added.push(channel);
-                    }
-                }
-                Command::Unsubscribe(channel) => {
-                    // Another listener may have come since.
-                    let is_wanted = self.hub.upgrade().is_some_and(|it| it.is_wanted(&channel));
-                    if !is_wanted && self.channels.remove(&channel) {
-                        removed.push(channel);
-                    }
-                }
-            }
+            self.gather(command, &mut added, &mut removed);
             let is_full = added.len() + removed.len() >= BATCH;
             next = match is_full {
                 true => None,
@@ -167,6 +154,38 @@ impl Link {
             self.redirect(&hub, moved);
         }
         Ok(())
+    }
+
+    /// Adds a command to what goes to the node next.
+    fn gather(&mut self, command: Command, added: &mut Vec<String>, removed: &mut Vec<String>) {
+        let Some(hub) = self.hub.upgrade() else {
+            return;
+        };
+        match command {
+            Command::Subscribe(channel) => {
+                // What is not given up yet still stands.
+                let given_up = removed.iter().position(|it| *it == channel);
+                let is_new = self.channels.insert(channel.clone());
+                match given_up {
+                    Some(place) => {
+                        removed.swap_remove(place);
+                        hub.confirm(&channel);
+                    }
+                    None if is_new => added.push(channel),
+                    None => hub.confirm(&channel),
+                }
+            }
+            // Another listener may have come since.
+            Command::Unsubscribe(channel) if hub.is_wanted(&channel) => {}
+            Command::Unsubscribe(channel) => {
+                if self.channels.remove(&channel) {
+                    match added.iter().position(|it| *it == channel) {
+                        Some(place) => drop(added.swap_remove(place)),
+                        None => removed.push(channel),
+                    }
+                }
+            }
+        }
     }
 
     fn redirect(&self, hub: &Arc<Hub>, channels: Vec<String>) {

@@ -1,7 +1,9 @@
 //! What a server says of itself.
 
+use std::time::Duration;
+
 use sluice_test_support::TestValkey;
-use sluice_valkey::{Fault, Valkey};
+use sluice_valkey::{Fault, Notice, Valkey};
 
 #[tokio::test]
 async fn a_server_answers_and_says_what_it_is() {
@@ -40,4 +42,27 @@ async fn a_server_that_is_not_there_is_an_error_that_may_be_retried() {
     let valkey = Valkey::at(&format!("redis://127.0.0.1:{port}")).unwrap();
     let error = valkey.ping().await.unwrap_err();
     assert!(!Fault::of(&error).is_final(), "{error}");
+}
+
+#[tokio::test]
+async fn a_channel_that_is_given_up_and_taken_up_again_at_once_is_listened_to() {
+    let server = TestValkey::start();
+    let valkey = Valkey::at(&server.url()).unwrap();
+    let limit = Duration::from_secs(10);
+    for round in 0..50 {
+        let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
+        let listen = move |notice: Notice<'_>| {
+            if let Notice::Message(message) = notice {
+                let _ = sender.send(message.to_vec());
+            }
+        };
+        // The one before it was dropped just now; what is published from here on is heard.
+        let subscription = valkey.hub().subscribe("events", listen);
+        assert!(subscription.live(limit).await, "round {round}");
+        let mut publish = redis::cmd("SPUBLISH");
+        publish.arg("events").arg(round);
+        let _: u32 = valkey.query("publish", &publish).await.unwrap();
+        let message = tokio::time::timeout(limit, messages.recv()).await.unwrap();
+        assert_eq!(message.unwrap(), round.to_string().into_bytes());
+    }
 }
