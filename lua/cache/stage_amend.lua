@@ -4,43 +4,24 @@
 -- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1
 --       4 staging TTL, ms  5 add entries that are not staged: 0 | 1
 --       then for each change: Convex _id, id, JSON; a removal has '' as id and JSON
--- Returns {'staged', entries, skipped, bytes, then the ids that the document left which was staged: another may be the newest now};
---       {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit} when an entry
---       does not fit and the policy is to refuse (the staged data is dropped).
+-- Returns {'staged', entries, skipped, bytes, then the ids that the document left which was staged:
+--       another may be the newest now}; {'superseded'} when the epoch moved on; {'lost'} when the
+--       set is gone, in part or whole, or another attempt's; {'refused', limit} when an entry does
+--       not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(changes). May be repeated. Documents that meet at one id are parsed.
 
 define('stage_amend', function(KEYS, ARGV)
   local call = redis.call
-  local info = call(
-    'HMGET',
-    KEYS[2],
-    'token',
-    'parts',
-    'limit',
-    'policy',
-    'entries',
-    'skipped',
-    'bytes',
-    'refused',
-    'seq'
-  )
-  local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then
-    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
-  end
-  if info[1] ~= ARGV[1] then return { 'lost' } end
-  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
-    -- Evicted in part: what is left is not the set.
-    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 'lost' }
-  end
-  local limit = tonumber(info[3])
-  if info[8] then return { 'refused', limit } end
+  local set, why = staging(KEYS, ARGV)
+  if not set then return { why } end
+  local limit = set.limit
+  if set.refused then return { 'refused', limit } end
   -- A server that took over from another one may lack what that one had acknowledged.
-  if tonumber(info[9]) + 1 < tonumber(ARGV[3]) then return { 'lost' } end
-  local entries, skipped, bytes = tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
+  if set.seq + 1 < tonumber(ARGV[3]) then return { 'lost' } end
+  local entries, skipped, bytes = set.entries, set.skipped, set.bytes
 
-  -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document, only if it is that one's.
+  -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document,
+  -- only if it is that one's.
   local function take_out(id, doc)
     local length = call('HSTRLEN', KEYS[3], id)
     if length == 0 or (doc and not holds(KEYS[3], id, doc)) then return false end
@@ -82,10 +63,8 @@ define('stage_amend', function(KEYS, ARGV)
         if call('HSET', KEYS[3], id, json) == 1 then call('RPUSH', KEYS[4], id) end
         entries = entries + 1
         bytes = bytes + size
-      elseif wanted and info[4] == 'refuse' then
-        call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-        call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return { 'refused', limit }
+      elseif wanted and set.policy == 'refuse' then
+        return refuse_staging(KEYS, limit)
       elseif wanted or was_skipped then
         call('SADD', KEYS[6], id)
         skipped = skipped + 1
@@ -100,23 +79,7 @@ define('stage_amend', function(KEYS, ARGV)
     end
   end
 
-  call(
-    'HSET',
-    KEYS[2],
-    'seq',
-    ARGV[3],
-    'entries',
-    entries,
-    'skipped',
-    skipped,
-    'bytes',
-    bytes,
-    'parts',
-    call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  )
-  for at = 2, 6 do
-    call('PEXPIRE', KEYS[at], ARGV[4])
-  end
+  keep_staging(KEYS, ARGV[3], entries, skipped, bytes, ARGV[4])
   local answer = { 'staged', entries, skipped, bytes }
   for id in pairs(left) do
     answer[#answer + 1] = id

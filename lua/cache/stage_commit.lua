@@ -1,14 +1,17 @@
--- Puts a staging set in the place of the live one, for all readers at once. The user's single entries go: the set replaces
--- them, unless nothing at all fitted into it.
+-- Puts a staging set in the place of the live one, for all readers at once. The user's single
+-- entries go: the set replaces them, unless nothing at all fitted into it.
 --
--- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped  7-10 live: info, entries, order, docs
---       11-13 single: entries, expiry, docs  14 live stamps
--- ARGV  1 token of the attempt  2 epoch it began in  3 kind of the sync  4 a kind that holds every file: 0 | 1
+-- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped  7-10 live: info, entries, order,
+--       docs 11-13 single: entries, expiry, docs  14 live stamps
+-- ARGV  1 token of the attempt  2 epoch it began in  3 kind of the sync  4 a kind that holds every
+--       file: 0 | 1
 --       5 TTL of the set, ms  6 time (ns) up to which the set holds every change
 --       7 number of the last step
--- Returns {'staged', entries, skipped, bytes, generation}; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole,
---       or another attempt's; {'refused', limit} when it was refused.
--- Cost  O(1): names change, old values are freed by another thread. A commit that happened already answers as it did.
+-- Returns {'staged', entries, skipped, bytes, generation}; {'superseded'} when the epoch moved on;
+--       {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit}
+--       when it was refused.
+-- Cost  O(1): names change, old values are freed by another thread. A commit that happened already
+--       answers as it did.
 
 define('stage_commit', function(KEYS, ARGV)
   local call = redis.call
@@ -16,36 +19,15 @@ define('stage_commit', function(KEYS, ARGV)
   if live[1] == ARGV[1] then
     return { 'staged', tonumber(live[2]), tonumber(live[3]), tonumber(live[4]), tonumber(live[5]) }
   end
-  local info = call(
-    'HMGET',
-    KEYS[2],
-    'token',
-    'parts',
-    'limit',
-    'refused',
-    'entries',
-    'skipped',
-    'bytes',
-    'seq'
-  )
-  local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then
-    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
-  end
-  if info[1] ~= ARGV[1] then return { 'lost' } end
-  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
-    -- Evicted in part: what is left is not the set.
-    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 'lost' }
-  end
-  local limit, entries, skipped, bytes =
-    tonumber(info[3]), tonumber(info[5]), tonumber(info[6]), tonumber(info[7])
-  if info[4] or bytes > limit then
-    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 'refused', limit }
+  local set, why = staging(KEYS, ARGV)
+  if not set then return { why } end
+  local entries, skipped, bytes = set.entries, set.skipped, set.bytes
+  if set.refused or bytes > set.limit then
+    drop_staging(KEYS)
+    return { 'refused', set.limit }
   end
   -- A server that took over from another one may lack the last steps.
-  if info[8] ~= ARGV[7] then return { 'lost' } end
+  if set.seq ~= tonumber(ARGV[7]) then return { 'lost' } end
 
   local time = call('TIME')
   local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])

@@ -1,19 +1,19 @@
--- Opens the user's staging set. Whatever a former attempt staged goes: its further calls are refused.
+-- Opens the user's staging set. Whatever a former attempt staged goes: its further calls are
+-- refused.
 --
 -- KEYS  1 epoch  2-6 staging: info, entries, order, docs, skipped
 -- ARGV  1 token of this attempt  2 epoch it began in
 --       3 limit, bytes  4 policy: refuse | skip  5 staging TTL, ms
--- Returns {'staged'}; {'superseded'} when the epoch moved on; {'lost'} when it moved back: Valkey lost data.
+-- Returns {'staged'}; {'superseded'} when the epoch moved on; {'lost'} when it moved back: Valkey
+--       lost data.
 -- Cost  O(1): values are freed by another thread. May be repeated.
 
 define('stage_open', function(KEYS, ARGV)
   local call = redis.call
-  local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then
-    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
-  end
+  local why = left_epoch(KEYS, ARGV)
+  if why then return { why } end
   if call('HGET', KEYS[2], 'token') == ARGV[1] then return { 'staged' } end
-  call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+  drop_staging(KEYS)
   call(
     'HSET',
     KEYS[2],

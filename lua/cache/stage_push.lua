@@ -1,51 +1,33 @@
--- Admits one chunk of entries, in order, into a staging set and counts their bytes against the limit.
+-- Admits one chunk of entries, in order, into a staging set and counts their bytes against the
+-- limit.
 --
 -- KEYS  1 epoch  2 staging info  3 entries  4 order  5 docs  6 skipped
 -- ARGV  1 token of the attempt  2 epoch it began in  3 number of this step, from 1
 --       4 staging TTL, ms
---       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller knows that it cannot fit)
--- Returns {'staged', entries, skipped, bytes} so far; {'superseded'} when the epoch moved on; {'lost'} when the set is gone, in part or whole, or
---       another attempt's; {'refused', limit} when an entry did not fit and the policy is to refuse (the staged data is dropped).
+--       then for each entry: id, Convex _id ('' when it equals the id), JSON ('' when the caller
+--       knows that it cannot fit)
+-- Returns {'staged', entries, skipped, bytes} so far; {'superseded'} when the epoch moved on;
+--       {'lost'} when the set is gone, in part or whole, or another attempt's; {'refused', limit}
+--       when an entry did not fit and the policy is to refuse (the staged data is dropped).
 -- Cost  O(entries of the chunk). A chunk that was applied already changes nothing.
 
 define('stage_push', function(KEYS, ARGV)
   local call = redis.call
-  local info = call(
-    'HMGET',
-    KEYS[2],
-    'token',
-    'parts',
-    'seq',
-    'limit',
-    'policy',
-    'entries',
-    'skipped',
-    'bytes',
-    'refused'
-  )
-  local epoch = call('HGET', KEYS[1], 'value') or '0'
-  if epoch ~= ARGV[2] then
-    return { tonumber(epoch) > tonumber(ARGV[2]) and 'superseded' or 'lost' }
-  end
-  if info[1] ~= ARGV[1] then return { 'lost' } end
-  if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) ~= tonumber(info[2]) then
-    -- Evicted in part: what is left is not the set.
-    call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-    return { 'lost' }
-  end
-  local limit = tonumber(info[4])
-  if info[9] then return { 'refused', limit } end
-  local entries, skipped, bytes = tonumber(info[6]), tonumber(info[7]), tonumber(info[8])
-  local seq = tonumber(info[3])
-  if seq >= tonumber(ARGV[3]) then return { 'staged', entries, skipped, bytes } end
+  local set, why = staging(KEYS, ARGV)
+  if not set then return { why } end
+  local limit = set.limit
+  if set.refused then return { 'refused', limit } end
+  local entries, skipped, bytes = set.entries, set.skipped, set.bytes
+  if set.seq >= tonumber(ARGV[3]) then return { 'staged', entries, skipped, bytes } end
   -- A server that took over from another one may lack what that one had acknowledged.
-  if seq + 1 < tonumber(ARGV[3]) then return { 'lost' } end
+  if set.seq + 1 < tonumber(ARGV[3]) then return { 'lost' } end
 
   local fields, ids, docs, taken = {}, {}, {}, {}
   local pairs_end, docs_end = 0, 0
   for at = 5, #ARGV, 3 do
     local id, doc, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a removed entry back.
+    -- What is known already stays as it is: a tombstone too, so that an older page cannot bring a
+    -- removed entry back.
     if
       not taken[id]
       and call('HEXISTS', KEYS[3], id) == 0
@@ -59,13 +41,11 @@ define('stage_push', function(KEYS, ARGV)
         ids[#ids + 1] = id
         fields[pairs_end + 1], fields[pairs_end + 2] = id, json
         pairs_end = pairs_end + 2
-      elseif info[5] == 'skip' then
+      elseif set.policy == 'skip' then
         skipped = skipped + 1
         call('SADD', KEYS[6], id)
       else
-        call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-        call('HSET', KEYS[2], 'refused', 1, 'parts', 0)
-        return { 'refused', limit }
+        return refuse_staging(KEYS, limit)
       end
       if doc ~= '' then
         docs[docs_end + 1], docs[docs_end + 2] = doc, id
@@ -83,22 +63,6 @@ define('stage_push', function(KEYS, ARGV)
     call('RPUSH', KEYS[4], unpack(ids))
   end
   if docs_end > 0 then call('HSET', KEYS[5], unpack(docs)) end
-  call(
-    'HSET',
-    KEYS[2],
-    'seq',
-    ARGV[3],
-    'entries',
-    entries,
-    'skipped',
-    skipped,
-    'bytes',
-    bytes,
-    'parts',
-    call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-  )
-  for at = 2, 6 do
-    call('PEXPIRE', KEYS[at], ARGV[4])
-  end
+  keep_staging(KEYS, ARGV[3], entries, skipped, bytes, ARGV[4])
   return { 'staged', entries, skipped, bytes }
 end)

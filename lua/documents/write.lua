@@ -4,7 +4,7 @@
 -- KEYS  1 document  2 changes  3 record of this write  4 accepted writes  5 past
 -- ARGV  1 revision that the new one was computed from; without a document, where its revisions
 --       begin
---       2 the new document's JSON up to its times  3 createdAt of the former one, ms; '': there must
+--       2 the new document's JSON up to its times 3 createdAt of the former one, ms; '': there must
 --       be no document
 --       4 its updatedAt, ms  5 what follows the times  6 when the document goes, ms; '' for never
 --       7 channel  8 fingerprint of the request  9 how long this write is remembered, ms

@@ -3,7 +3,7 @@
 
 crate::library::library! {
     "sluice_cache" from "../../../../lua/cache/" {
-        shared ["rivals"],
+        shared ["rivals", "staging"],
         files [
             "amend", "extend_fetch", "fill", "has_any", "invalidate", "list", "parts", "read",
             "record", "stage_abandon", "stage_amend", "stage_commit", "stage_open",
