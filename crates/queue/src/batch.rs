@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sluice_valkey::Repeat;
 
 use crate::enqueue::{Details, Job, add};
 use crate::id::check_queue;
@@ -176,6 +177,7 @@ impl Queues {
             .function(
                 &self.shared.scripts.close,
                 &root(batch.queue()),
+                Repeat::Safe,
                 |command| {
                     command.arg(batch.batch());
                 },

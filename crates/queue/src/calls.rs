@@ -22,50 +22,34 @@ impl Calls {
         Self(valkey.measured(METRICS))
     }
 
-    /// Calls a function that is safe to call twice.
+    /// Calls a function of a queue by its root.
     pub async fn function<T: FromRedisValue>(
         &self,
         function: &Function,
         root: &str,
+        repeat: Repeat,
         arguments: impl Fn(&mut Cmd),
     ) -> RedisResult<T> {
-        let arguments = |command: &mut Cmd, _| arguments(command);
-        self.evaluate(function, root, Repeat::Safe, arguments).await
+        let arguments = |call: &mut Cmd, _| arguments(call);
+        self.function_resent(function, root, repeat, arguments)
+            .await
     }
 
-    /// Calls a function that is safe to call twice when it knows that it was called before. Until
-    /// it is, whatever is sent to this queue afterwards arrives behind it.
+    /// As [`Calls::function`], of a function that has to know whether it was sent before. Until it
+    /// was, whatever is sent to this queue afterwards arrives behind it.
     pub async fn function_resent<T: FromRedisValue>(
         &self,
         function: &Function,
         root: &str,
+        repeat: Repeat,
         arguments: impl Fn(&mut Cmd, bool),
     ) -> RedisResult<T> {
-        self.evaluate(function, root, Repeat::Safe, arguments).await
-    }
-
-    /// Calls a function that is not; whether it ran when this fails is not known.
-    pub async fn function_once<T: FromRedisValue>(
-        &self,
-        function: &Function,
-        root: &str,
-        arguments: impl Fn(&mut Cmd),
-    ) -> RedisResult<T> {
-        let arguments = |command: &mut Cmd, _| arguments(command);
-        self.evaluate(function, root, Repeat::Never, arguments)
-            .await
-    }
-
-    /// Calls a function that is safe to call twice, and that the caller calls again soon anyway: no
-    /// pause between attempts is long.
-    pub async fn function_soon<T: FromRedisValue>(
-        &self,
-        function: &Function,
-        root: &str,
-        arguments: impl Fn(&mut Cmd),
-    ) -> RedisResult<T> {
-        let arguments = |command: &mut Cmd, _| arguments(command);
-        self.evaluate(function, root, Repeat::Soon, arguments).await
+        let call = |is_again| {
+            let mut call = function.command(&[root]);
+            arguments(&mut call, is_again);
+            Cow::Owned(call)
+        };
+        self.0.call(function.spec(repeat), call).await
     }
 
     /// Sends a command on one key that is safe to do twice.
@@ -89,20 +73,5 @@ impl Calls {
             ..Spec::command(name)
         };
         self.0.call(spec, |_| Cow::Borrowed(command)).await
-    }
-
-    async fn evaluate<T: FromRedisValue>(
-        &self,
-        function: &Function,
-        root: &str,
-        repeat: Repeat,
-        arguments: impl Fn(&mut Cmd, bool),
-    ) -> RedisResult<T> {
-        let call = |again| {
-            let mut call = function.command(&[root]);
-            arguments(&mut call, again);
-            Cow::Owned(call)
-        };
-        self.0.call(function.spec(repeat), call).await
     }
 }

@@ -1,6 +1,8 @@
 //! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter
 //! matches.
 
+use sluice_valkey::Repeat;
+
 use crate::id::check_queue;
 use crate::keys::root;
 use crate::{JobId, QueueError, Queues, State};
@@ -165,7 +167,7 @@ impl Queues {
         let _: i64 = self
             .shared
             .calls
-            .function(&scripts.limit, &root(queue), |command| {
+            .function(&scripts.limit, &root(queue), Repeat::Safe, |command| {
                 command.arg(text(limits.all)).arg(text(limits.per_user));
             })
             .await?;
@@ -179,7 +181,7 @@ impl Queues {
         let _: i64 = self
             .shared
             .calls
-            .function(&scripts.pause, &root(queue), |command| {
+            .function(&scripts.pause, &root(queue), Repeat::Safe, |command| {
                 command.arg(u8::from(paused));
             })
             .await?;
@@ -195,9 +197,14 @@ impl Queues {
         let answer: i64 = self
             .shared
             .calls
-            .function(&scripts.operate, &root(id.queue()), |command| {
-                command.arg(operation).arg(id.job());
-            })
+            .function(
+                &scripts.operate,
+                &root(id.queue()),
+                Repeat::Safe,
+                |command| {
+                    command.arg(operation).arg(id.job());
+                },
+            )
             .await?;
         match answer {
             -1 => Err(QueueError::NotFound(id.clone())),
@@ -218,7 +225,7 @@ impl Queues {
                 (done, taken, began, score, last) = self
                     .shared
                     .calls
-                    .function(&self.shared.scripts.sweep, &root, |command| {
+                    .function(&self.shared.scripts.sweep, &root, Repeat::Safe, |command| {
                         command
                             .arg(operation)
                             .arg(set)

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
+use sluice_valkey::Repeat;
 
 use crate::id::check_queue;
 use crate::keys::{PERIOD_LIMIT, RATE_LIMIT, SLIDING_LIMIT, root};
@@ -149,9 +150,14 @@ impl Queues {
         let _: i64 = self
             .shared
             .calls
-            .function(&self.shared.scripts.rate, &root(queue), |command| {
-                command.arg(text(rates.all)).arg(text(rates.per_user));
-            })
+            .function(
+                &self.shared.scripts.rate,
+                &root(queue),
+                Repeat::Safe,
+                |command| {
+                    command.arg(text(rates.all)).arg(text(rates.per_user));
+                },
+            )
             .await?;
         Ok(())
     }

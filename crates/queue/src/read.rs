@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
+use sluice_valkey::Repeat;
 use tokio::time::Instant;
 
 use crate::calls::Calls;
@@ -98,7 +99,9 @@ impl Queues {
     /// Has changes of the queue's jobs announced for the next [`WATCH`].
     async fn announce_changes(&self, queue: &str) -> Result<(), QueueError> {
         let (calls, scripts) = (&self.shared.calls, &self.shared.scripts);
-        let _: i64 = calls.function(&scripts.watch, &root(queue), |_| {}).await?;
+        let _: i64 = calls
+            .function(&scripts.watch, &root(queue), Repeat::Safe, |_| {})
+            .await?;
         Ok(())
     }
 

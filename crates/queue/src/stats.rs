@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use sluice_valkey::Repeat;
 use ulid::Ulid;
 
 use crate::keys::{PAGE_LIMIT, QUEUES, root};
@@ -155,7 +156,7 @@ impl Queues {
         let (counts, numbers, rates): ([i64; 9], [i64; 4], [String; 2]) = self
             .shared
             .calls
-            .function(&scripts.stats, &root(&name), |_| {})
+            .function(&scripts.stats, &root(&name), Repeat::Safe, |_| {})
             .await?;
         let [oldest_waiting, paused_at, limit, user_limit] = numbers;
         let [rate, user_rate] = rates.map(|kept| Rate::read(&kept));

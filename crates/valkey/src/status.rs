@@ -4,7 +4,7 @@
 ///
 /// ```
 /// sluice_valkey::statuses! {
-///     /// What became of a push.
+///     /// The outcome of a push.
 ///     enum Pushed {
 ///         /// It is in.
 ///         Staged = "staged",

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{StreamExt, poll};
 use redis::RedisResult;
 use serde::Serialize;
+use sluice_valkey::Repeat;
 
 use crate::group_commit::{Answers, GroupCommit, Request, fitting, submit};
 use crate::job::{Enqueued, NewJob};
@@ -212,7 +213,7 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
     let chosen = jobs.iter().any(|(job, _)| job.id.is_some());
     let sending = shared
         .calls
-        .function_resent(script, &root, |command, again| {
+        .function_resent(script, &root, Repeat::Safe, |command, again| {
             command.arg(match (again || chosen, followed) {
                 (true, _) => "again",
                 (false, true) => "followed",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_retry::Pauses;
+use sluice_valkey::Repeat;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -193,18 +194,23 @@ impl Fetcher {
         type Answer = (i64, u64, u64, u64, u64, u64, String, Batch);
         let (next_in, rescued, buried, aside, mended, damaged, run, Batch(jobs)): Answer = shared
             .calls
-            .function_once(&shared.scripts.fetch, &root(&self.queue), |command| {
-                command
-                    .arg(wanted)
-                    .arg(&self.config.name)
-                    .arg(instance)
-                    .arg(millis(self.config.lease))
-                    .arg(&token.text)
-                    .arg(u8::from(token.lost))
-                    .arg(self.config.version)
-                    .arg(u8::from(wakes_others))
-                    .arg(self.config.losses.max(1));
-            })
+            .function(
+                &shared.scripts.fetch,
+                &root(&self.queue),
+                Repeat::Never,
+                |command| {
+                    command
+                        .arg(wanted)
+                        .arg(&self.config.name)
+                        .arg(instance)
+                        .arg(millis(self.config.lease))
+                        .arg(&token.text)
+                        .arg(u8::from(token.lost))
+                        .arg(self.config.version)
+                        .arg(u8::from(wakes_others))
+                        .arg(self.config.losses.max(1));
+                },
+            )
             .await?;
 
         for (outcome, count) in [("rescued", rescued), ("buried", buried)] {

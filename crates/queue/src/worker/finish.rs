@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult};
 use serde_json::value::RawValue;
 use sluice_retry::jittered;
+use sluice_valkey::Repeat;
 use tokio::time::{Instant, sleep};
 
 use super::heartbeat::millis;
@@ -179,13 +180,18 @@ impl Request for End {
     async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<String>> {
         let states: Answers<String> = shared
             .calls
-            .function(&shared.scripts.finish, &root(queue), |command| {
-                for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
-                    let run = fetched.first().map_or("", |end| &end.lease.run);
-                    command.arg(run).arg(fetched.len());
-                    fetched.iter().for_each(|end| end.write(command));
-                }
-            })
+            .function(
+                &shared.scripts.finish,
+                &root(queue),
+                Repeat::Safe,
+                |command| {
+                    for fetched in batch.chunk_by(|one, next| one.lease.run == next.lease.run) {
+                        let run = fetched.first().map_or("", |end| &end.lease.run);
+                        command.arg(run).arg(fetched.len());
+                        fetched.iter().for_each(|end| end.write(command));
+                    }
+                },
+            )
             .await?;
         Ok(states.each(batch.len(), || "completed".to_owned()))
     }

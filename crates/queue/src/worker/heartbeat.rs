@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_valkey::Valkey;
+use sluice_valkey::{Repeat, Valkey};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -81,8 +81,9 @@ async fn extend(
     length: Duration,
     batch: &[Arc<Lease>],
 ) -> Result<(), QueueError> {
+    // The next beat comes soon: a long pause between attempts could outlast the lease.
     let (lost, cancelled): (Vec<usize>, Vec<usize>) = calls
-        .function_soon(&scripts.heartbeat, &root(queue), |command| {
+        .function(&scripts.heartbeat, &root(queue), Repeat::Soon, |command| {
             command.arg(millis(length));
             for lease in batch {
                 command.arg(lease.id.job()).arg(&*lease.run);

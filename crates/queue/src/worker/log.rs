@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sluice_valkey::Repeat;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::finish::cut;
@@ -122,14 +123,19 @@ async fn store(
     let shared = &queues.shared;
     let stored = shared
         .calls
-        .function(&shared.scripts.log, &root(lease.id.queue()), |command| {
-            command.arg(lease.id.job()).arg(&*lease.run);
-            command.arg(batch).arg(dropped);
-            for line in lines {
-                let age = millis(line.at.elapsed());
-                command.arg(age).arg(line.level.as_str()).arg(&line.text);
-            }
-        })
+        .function(
+            &shared.scripts.log,
+            &root(lease.id.queue()),
+            Repeat::Safe,
+            |command| {
+                command.arg(lease.id.job()).arg(&*lease.run);
+                command.arg(batch).arg(dropped);
+                for line in lines {
+                    let age = millis(line.at.elapsed());
+                    command.arg(age).arg(line.level.as_str()).arg(&line.text);
+                }
+            },
+        )
         .await?;
     Ok(stored)
 }

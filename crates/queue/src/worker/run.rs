@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sluice_valkey::Repeat;
 use tokio_util::sync::CancellationToken;
 
 use super::fetched::{Attributes, Fetched};
@@ -175,12 +176,17 @@ impl Run {
         let (shared, id) = (&self.0.queues.shared, self.id());
         let kept: bool = shared
             .calls
-            .function(&shared.scripts.save, &root(id.queue()), |command| {
-                command.arg(id.job()).arg(&*self.0.lease.run);
-                if let Some((name, value)) = field {
-                    command.arg(name).arg(value);
-                }
-            })
+            .function(
+                &shared.scripts.save,
+                &root(id.queue()),
+                Repeat::Safe,
+                |command| {
+                    command.arg(id.job()).arg(&*self.0.lease.run);
+                    if let Some((name, value)) = field {
+                        command.arg(name).arg(value);
+                    }
+                },
+            )
             .await?;
         if kept {
             Ok(())
