@@ -1,7 +1,5 @@
 //! The functions, one for each transition, as Valkey keeps them.
 
-use std::fmt::Write;
-
 use sluice_valkey::{Function, Library};
 
 use crate::calls::METRICS;
@@ -30,7 +28,9 @@ macro_rules! scripts {
         impl Scripts {
             pub fn new(retention: &Retention) -> Self {
                 let bodies = [$(include_str!(concat!("../lua/", stringify!($name), ".lua"))),+];
-                let library = library(retention, &bodies);
+                let constants = lua_constants(retention);
+                let shared: Vec<&str> = [&*constants].into_iter().chain(SHARED).collect();
+                let library = Library::new("sluice_queue", &shared, &bodies);
                 let script = |name| {
                     METRICS.announce(name);
                     library.function(name)
@@ -46,13 +46,4 @@ macro_rules! scripts {
 
 scripts! {
     enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats, watch,
-}
-
-fn library(retention: &Retention, bodies: &[&str]) -> Library {
-    let mut text = lua_constants(retention) + &SHARED.concat();
-    for body in bodies {
-        // Its own local names stay its own.
-        let _ = write!(text, "do\n{body}end\n");
-    }
-    Library::new("sluice_queue", &text)
 }

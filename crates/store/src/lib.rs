@@ -8,6 +8,7 @@ pub mod cache;
 pub mod documents;
 mod error;
 mod library;
+mod spread;
 pub mod tail;
 mod telemetry;
 

@@ -1,7 +1,5 @@
 //! How a surface declares its functions.
 
-use std::fmt::Write;
-
 use sluice_valkey::{Function, Library, Metrics};
 
 /// What the calls of the store are counted as.
@@ -30,7 +28,7 @@ macro_rules! library {
             std::sync::LazyLock::new(|| {
                 let shared: &[&str] = &[$(include_str!(concat!($folder, $shared, ".lua"))),*];
                 let files = [$(include_str!(concat!($folder, $file, ".lua"))),+];
-                let library = $crate::library::new($prefix, shared, &files);
+                let library = sluice_valkey::Library::new($prefix, shared, &files);
                 Functions {
                     $($function: $crate::library::function(
                         &library,
@@ -44,15 +42,7 @@ macro_rules! library {
 
 pub(crate) use library;
 
-/// The library of these texts. What a file calls local stays its own.
-pub(crate) fn new(prefix: &str, shared: &[&str], files: &[&str]) -> Library {
-    let mut text = shared.concat();
-    for file in files {
-        let _ = write!(text, "do\n{file}end\n");
-    }
-    Library::new(prefix, &text)
-}
-
+/// A function of a library, counted as the store's.
 pub(crate) fn function(library: &Library, function: &str, name: &'static str) -> Function {
     METRICS.announce(name);
     library.function_named(function, name)

@@ -38,10 +38,15 @@ pub struct Function {
 }
 
 impl Library {
-    /// The library of this text. Its name begins with `prefix`, which is made of `a-z`, `0-9` and
-    /// `_`.
-    pub fn new(prefix: &str, text: &str) -> Self {
-        let digest = Sha256::digest(text);
+    /// The library of these texts: what its functions share, and then its files, each of which
+    /// keeps its local names to itself. Its name begins with `prefix`, which is made of `a-z`, `0-9`
+    /// and `_`.
+    pub fn new(prefix: &str, shared: &[&str], files: &[&str]) -> Self {
+        let mut text = shared.concat();
+        for file in files {
+            let _ = write!(text, "do\n{file}end\n");
+        }
+        let digest = Sha256::digest(&text);
         let mut name = format!("{prefix}_");
         for byte in digest.iter().take(8) {
             let _ = write!(name, "{byte:02x}");

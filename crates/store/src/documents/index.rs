@@ -11,6 +11,7 @@ use super::Documents;
 use super::functions::FUNCTIONS;
 use super::keys::{SERVICES, index};
 use crate::StoreError;
+use crate::spread::hash;
 
 /// Parts of the index of a service.
 pub const PARTS: usize = 16;
@@ -45,11 +46,7 @@ impl Places {
 
 /// The part that has an id.
 pub(super) fn part_of(id: &str) -> usize {
-    // FNV-1a, which must not change from one version to the next.
-    let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    hash as usize % PARTS
+    hash(id) as usize % PARTS
 }
 
 impl Documents {

@@ -20,6 +20,8 @@
 //!
 //! [`NUDGES`] is a channel.
 
+use crate::spread::hash;
+
 /// Where each change that was made known is told, once, as a JSON object; see
 /// [`Nudge`](super::Nudge).
 pub const NUDGES: &str = "st1:nudges";
@@ -39,11 +41,4 @@ pub(super) fn key(bucket: usize, part: &str) -> String {
 /// The bucket that a document is in.
 pub(super) fn bucket_of(doc_id: &str) -> usize {
     hash(doc_id) as usize % BUCKETS
-}
-
-/// FNV-1a of an `_id`.
-pub(super) fn hash(doc_id: &str) -> u32 {
-    doc_id.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
 }

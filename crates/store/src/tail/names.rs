@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use super::Known;
 use super::buckets::{Bucket, Buckets};
 use super::functions::FUNCTIONS;
-use super::keys::{BUCKETS, hash};
+use super::keys::BUCKETS;
 use super::lead::Lead;
 use super::ledger::check_open;
 use crate::StoreError;
+use crate::spread::hash;
 
 /// That a document comes to a name, or leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

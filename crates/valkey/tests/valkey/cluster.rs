@@ -27,7 +27,7 @@ fn adder() -> Function {
     let text = "define('add', function(KEYS, ARGV)
         return redis.call('INCRBY', KEYS[1], ARGV[1])
     end)";
-    Library::new("test_add", text).function("add")
+    Library::new("test_add", &[], &[text]).function("add")
 }
 
 fn keys(count: u32) -> impl Iterator<Item = String> {
