@@ -44,17 +44,12 @@ define('amend', function(KEYS, ARGV)
   -- Whether the set may have got a part that does not expire yet.
   local is_new_part = false
 
-  -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
-  local function after(one, other) return #one > #other or (#one == #other and one > other) end
-
-  -- Takes an entry out of the live set and leaves a tombstone, which keeps its place in the order.
-  -- With a document, only if it is that one's.
+  -- Takes an entry out of the live set; with a document, only if it is that one's.
   local function take_out(id, doc)
-    local length = call('HSTRLEN', KEYS[2], id)
-    if length == 0 or (doc and not holds(KEYS[2], id, doc)) then return false end
-    call('HSET', KEYS[2], id, '')
+    local freed = bury(KEYS[2], id, doc)
+    if not freed then return false end
     entries = entries - 1
-    bytes = bytes - #id - length
+    bytes = bytes - freed
     return true
   end
 

@@ -51,9 +51,6 @@ define('fill', function(KEYS, ARGV)
   local ttl_ms = math.ceil(tonumber(ARGV[2]) / 1000)
   local live_ttl = call('PTTL', KEYS[3])
 
-  -- Times have too many digits for Lua's numbers; as texts they compare by length, then by digits.
-  local function after(one, other) return #one > #other or (#one == #other and one > other) end
-
   -- Takes an entry out of the live set; its place in the order stays.
   local function leave_live(id, old_length)
     call('HSET', KEYS[3], id, '')

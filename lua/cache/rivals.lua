@@ -44,3 +44,16 @@ local function gives_way(entries, docs, id, doc, json)
   if type(holder._id) == 'string' then redis.call('HSET', docs, holder._id, HIDDEN .. id) end
   return false, true
 end
+
+-- Takes an entry out of a set and leaves a tombstone, which keeps its place in the order; with a
+-- document, only if it is that one's. Returns how many bytes go; none when nothing was taken.
+local function bury(entries, id, doc)
+  local length = redis.call('HSTRLEN', entries, id)
+  if length == 0 or (doc and not holds(entries, id, doc)) then return nil end
+  redis.call('HSET', entries, id, '')
+  return #id + length
+end
+
+-- Whether a time is later than another. Times have too many digits for Lua's numbers; as texts they
+-- compare by length, then by digits.
+local function after(one, other) return #one > #other or (#one == #other and one > other) end

@@ -20,14 +20,12 @@ define('stage_amend', function(KEYS, ARGV)
   if set.seq + 1 < tonumber(ARGV[3]) then return { 'lost' } end
   local entries, skipped, bytes = set.entries, set.skipped, set.bytes
 
-  -- Takes an entry out and leaves a tombstone, which keeps its place in the order. With a document,
-  -- only if it is that one's.
+  -- Takes an entry out; with a document, only if it is that one's.
   local function take_out(id, doc)
-    local length = call('HSTRLEN', KEYS[3], id)
-    if length == 0 or (doc and not holds(KEYS[3], id, doc)) then return false end
-    call('HSET', KEYS[3], id, '')
+    local freed = bury(KEYS[3], id, doc)
+    if not freed then return false end
     entries = entries - 1
-    bytes = bytes - #id - length
+    bytes = bytes - freed
     return true
   end
 
