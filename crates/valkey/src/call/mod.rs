@@ -198,8 +198,7 @@ impl Valkey {
         mut is_again: bool,
         command: &impl Fn(bool) -> Cow<'c, Cmd>,
     ) -> Result<Value, Failure> {
-        let command_at = |is_again| command(is_again);
-        let mut request = command_at(is_again);
+        let mut request = command(is_again);
         let slot = || slot_of_command(&request).unwrap_or_default();
         let node = self.topology.node(slot).await;
         let mut node = node.map_err(Failure::undone)?;
@@ -247,7 +246,7 @@ impl Valkey {
             // sent in order does not arrive in order any more.
             if !is_again {
                 is_again = true;
-                request = command_at(true);
+                request = command(true);
             }
         }
     }
