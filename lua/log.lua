@@ -9,9 +9,14 @@ function log.reaches(key, offset)
   return redis.call('XRANGE', key, offset .. '-0', '+', 'COUNT', 1)[1] ~= nil
 end
 
--- Appends an entry, and keeps the last `most`. Costs O(entries that go).
+-- Appends an entry, and keeps the last `most`; all of them without a number, when another function
+-- trims the log. Costs O(entries that go).
 function log.append(key, offset, entry, most)
-  redis.call('XADD', key, 'MAXLEN', '=', most, offset .. '-0', 'entry', entry)
+  if most then
+    redis.call('XADD', key, 'MAXLEN', '=', most, offset .. '-0', 'entry', entry)
+  else
+    redis.call('XADD', key, offset .. '-0', 'entry', entry)
+  end
 end
 
 -- The entry of an offset, if it is kept.

@@ -7,6 +7,7 @@ pub mod board;
 pub mod cache;
 pub mod documents;
 mod error;
+pub mod filesync;
 mod library;
 mod spread;
 pub mod tail;

@@ -1,0 +1,51 @@
+//! File sync: shares with trees of files and folders, and the log of what changed in them.
+//!
+//! Each step is one function in the slot of its tenant, which changes the state, appends to the log
+//! and publishes the nudge together. `keys` lists what is kept.
+
+mod apply;
+mod caller;
+mod change;
+mod changes;
+mod conflicts;
+mod error;
+mod functions;
+mod ids;
+mod keys;
+mod names;
+mod shares;
+
+use sluice_valkey::Valkey;
+
+use crate::library::METRICS;
+
+pub use apply::{Applied, Batch, Interrupted, Interruption};
+pub use caller::{Caller, Grantee, Level};
+pub use change::{Change, ChangeFault, ChangeType, ResourceType, Strategy};
+pub use changes::{ChangePage, SnapshotPage};
+pub use conflicts::Conflict;
+pub use error::{CursorFault, FilesyncError};
+pub use ids::{ROOT, is_id, new_id};
+pub use names::{Name, NameError, parse_path};
+pub use shares::{NewShare, Share, ShareSettings};
+
+use keys::Keys;
+
+/// File sync of all tenants. Cheap to clone.
+#[derive(Clone)]
+pub struct Filesync {
+    valkey: Valkey,
+}
+
+impl Filesync {
+    /// File sync kept in `valkey`.
+    pub fn new(valkey: &Valkey) -> Self {
+        Self {
+            valkey: valkey.shared().measured(METRICS),
+        }
+    }
+
+    fn keys(caller: &Caller) -> Keys {
+        Keys::new(&caller.tenant)
+    }
+}

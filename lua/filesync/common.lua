@@ -1,0 +1,52 @@
+-- Shared by the functions of file sync. KEYS[1] is the hash of a share, `…:share:<share>`; all keys
+-- of its tenant begin with what stands before `share:`, and lie in its slot.
+local fs = {}
+
+-- Milliseconds since 1970, and its text without an exponent.
+function fs.now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+function fs.text(number) return string.format('%.0f', number) end
+
+-- What the key of a share begins with: the tenant's part.
+function fs.tenant(share) return string.match(share, '^(.-})') .. ':' end
+
+-- The tenant of a share's key.
+function fs.tenant_name(share)
+  local name = string.match(share, '{(.-)}')
+  return (string.gsub(string.gsub(name, '%%7D', '}'), '%%25', '%%'))
+end
+
+-- What a caller may do with a share: 0 nothing, 1 read, 2 write, 3 administer. `groups` is a JSON
+-- list, or `true` for who administers all shares of the tenant. Costs O(groups).
+function fs.level(share, user, groups)
+  local owner = redis.call('HGET', share, 'owner')
+  if not owner then return 0 end
+  if owner == user or groups == 'true' then return 3 end
+  local fields = { 'u:' .. user }
+  for _, group in ipairs(cjson.decode(groups)) do
+    fields[#fields + 1] = 'g:' .. group
+  end
+  local most = 0
+  for _, grant in ipairs(redis.call('HMGET', share .. ':grants', unpack(fields))) do
+    if grant then most = math.max(most, tonumber(string.match(grant, '^%d'))) end
+  end
+  return most
+end
+
+-- The status word for a caller who may do less than `least`; none when that is enough.
+function fs.denial(level, least)
+  if level >= least then return nil end
+  return level == 0 and 'not_found' or 'forbidden'
+end
+
+-- The tab-separated parts of a text.
+function fs.split(text)
+  local parts = {}
+  for part in string.gmatch(text, '[^\t]+') do
+    parts[#parts + 1] = part
+  end
+  return parts
+end

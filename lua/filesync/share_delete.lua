@@ -1,0 +1,37 @@
+-- Deletes a share: nobody can see it from here on. What it held is removed by later steps.
+--
+-- KEYS  1 share
+-- ARGV  1 user  2 groups  3 what the ids of entries begin with
+-- Returns 'not_found'; 'forbidden' for a caller below level 3; 'deleted'.
+-- Cost  O(grants). Repeated, it returns 'not_found'.
+
+define('share_delete', function(KEYS, ARGV)
+  local call = redis.call
+  local share = KEYS[1]
+  local denial = fs.denial(fs.level(share, ARGV[1], ARGV[2]), 3)
+  if denial then return denial end
+  local writing = record.open(share, ARGV[1], nil, '0', ARGV[3])
+  need('HDEL', share, 'owner')
+  need('SADD', writing.tenant .. 'removed', '')
+  record.need(writing)
+
+  local grantees = call('HKEYS', share .. ':grants')
+  grantees[#grantees + 1] = 'u:' .. call('HGET', share, 'owner')
+  record.append(writing, {
+    kind = 'share',
+    resource = writing.name,
+    type = 'deleted',
+    grantees = grantees,
+  })
+  for _, grantee in ipairs(grantees) do
+    call('SREM', writing.tenant .. 'granted:' .. grantee, writing.name)
+  end
+  call('UNLINK', share .. ':grants')
+  call('HDEL', share, 'owner')
+  call('SREM', writing.tenant .. 'shares', writing.name)
+  call('SADD', writing.tenant .. 'removed', writing.name)
+  for _, grantee in ipairs(grantees) do
+    call('SPUBLISH', writing.tenant .. 'access', grantee)
+  end
+  return 'deleted'
+end)
