@@ -21,7 +21,7 @@
 -- Cost  O(depth * size of a node). Repeated, it returns what the first call did.
 
 local function remembered(w, id, fingerprint)
-  if not id then return redis.call('GET', w.writing.tenant .. 'made:' .. w.call) end
+  if not id then return redis.call('GET', w.writing.tenant .. 'made:' .. w.call) or nil end
   local kept = redis.call('HGET', w.view.share .. ':outcomes', w.me .. '\t' .. id)
   if not kept then return nil end
   local known, answer = string.match(kept, '^([^\t]*)\t(.*)$')

@@ -379,7 +379,7 @@ local function cycle(w, plan, node, folder)
       end
       local verdict, letter = settle(w, 28, time, below)
       if verdict then return verdict end
-      plan.letter, plan.undo = letter, below
+      plan.letter, plan.row, plan.undo = letter, 28, below
       local up = tree.read(w.view, node.p)
       local name = { below.n, tree.folded(below) }
       local holder = tree.holder(w.view, up, name[2])

@@ -112,7 +112,7 @@ end
 local function entry(w, node, line, change)
   change.kind, change.resource = node.k, node.id
   change.parent, change.version = node.p, node.v
-  change.folders = tree.ids(line)
+  change.folders = tree.ids(node, line)
   change.metadata = change.metadata or tree.metadata(node)
   local position = record.append(w.writing, change)
   tree.set(
@@ -166,7 +166,7 @@ local function move(w, node, folder, line, name)
     type = is_moved and 'moved' or 'renamed',
     old_path = old_path,
     new_path = tree.path(line, name[1]),
-    old_folders = tree.ids(old_line),
+    old_folders = tree.ids(node, old_line),
   })
 end
 

@@ -61,8 +61,8 @@ end
 
 -- Appends a change and returns its position. `change` has `kind` (resource_type), `resource`,
 -- `parent`, `type` (change_type), `old_path`, `new_path`, `version`, `metadata` (a JSON text),
--- `grantees` whom it concerns whether they see the share or not, and the ids of the folders that
--- hold the node, `folders`, and held it, `old_folders`.
+-- `grantees` whom it concerns whether they see the share or not, and the ids of the node and of
+-- the folders that hold it, `folders`, and held it before, `old_folders`.
 -- Costs O(size of the change).
 function record.append(writing, change)
   writing.count = writing.count + 1

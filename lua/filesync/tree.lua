@@ -112,11 +112,11 @@ function tree.path_of(view, node)
   return tree.path(tree.line(view, node), node.n)
 end
 
--- The ids of a node's line.
-function tree.ids(line)
-  local ids = {}
+-- The ids of a node and of its line.
+function tree.ids(node, line)
+  local ids = { node.id }
   for at, folder in ipairs(line) do
-    ids[at] = folder.id
+    ids[at + 1] = folder.id
   end
   return ids
 end

@@ -20,7 +20,7 @@ use super::read;
 use super::request::{Names, Reading, check_name};
 use super::watching::{begin, named};
 use crate::answers::Document;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::http::socket::{self, ClientMessage, End, Outlet, Protocol};
 use crate::openapi::{DocumentErrors, StreamErrors};
 use crate::{ApiError, AppState};
@@ -119,8 +119,9 @@ impl Protocol for Subscriptions {
         })
     }
 
-    fn ready(expires_at: Option<u64>) -> String {
-        frames::ready(expires_at)
+    async fn admit(&mut self, caller: &Caller, out: &mut Outlet<'_>) -> Result<(), End> {
+        let expires_at = caller.expires_at().map(|at| at * 1_000);
+        out.send(frames::ready(expires_at)).await
     }
 
     fn refused(error: &ApiError) -> String {

@@ -25,8 +25,13 @@ const AUTH_LIMIT: Duration = Duration::from_secs(10);
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long the farewell may take.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
-/// A client is pinged this often, and is gone when nothing came from it for three times as long.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A client is pinged this often: the first time after a part of it by chance, so that those who came
+/// at once are not pinged at once.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// A client from which nothing came for so long is gone.
+const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+/// Frames of a client are counted for so long.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The longest frame of a client, in bytes; a token is the longest thing it says.
 const MAX_FRAME_BYTES: usize = 16 * 1024;
 
@@ -47,6 +52,8 @@ pub(crate) trait Protocol: Send + 'static {
     const OPEN_METRIC: &'static str;
     /// The counter of those that the server closed, by code.
     const CLOSED_METRIC: &'static str;
+    /// Most frames of a client in a second.
+    const MAX_FRAMES_PER_SECOND: u32 = u32::MAX;
     /// What a client says.
     type Frame: Send;
     /// What happens without the client.
@@ -55,8 +62,12 @@ pub(crate) trait Protocol: Send + 'static {
     /// Reads a frame.
     fn read(text: &str) -> Result<ClientMessage<Self::Frame>, ApiError>;
 
-    /// The frame for a client that is known, until `expires_at` (ms since 1970), or for ever.
-    fn ready(expires_at: Option<u64>) -> String;
+    /// Goes on with a client that is known: at first, and when it renews its token.
+    fn admit(
+        &mut self,
+        caller: &Caller,
+        out: &mut Outlet<'_>,
+    ) -> impl Future<Output = Result<(), End>> + Send;
 
     /// The frame for a client whose own was none.
     fn refused(error: &ApiError) -> String;
@@ -80,6 +91,17 @@ pub(crate) trait Protocol: Send + 'static {
     ) -> impl Future<Output = Result<(), End>> + Send;
 }
 
+/// How a client has said who it is before it was let in.
+pub(crate) enum Credentials {
+    /// By a token that was checked.
+    Caller(Caller),
+    /// By a token that is checked once the WebSocket is open, since browsers do not show what a
+    /// request without one was refused for; none when there was no token.
+    Token(Option<String>),
+    /// Not yet: its first frame will.
+    Pending,
+}
+
 /// What a client said.
 pub(crate) enum ClientMessage<F> {
     /// Who it is, by a token: first of all, unless the request's headers said so, and again before
@@ -98,8 +120,13 @@ pub(crate) enum End {
 }
 
 impl End {
-    fn close(code: u16, reason: impl Into<String>) -> Self {
+    pub(crate) fn close(code: u16, reason: impl Into<String>) -> Self {
         Self::Close(code, reason.into())
+    }
+
+    /// The token is missing, wrong or has expired.
+    pub(crate) fn unauthorized(reason: impl Into<String>) -> Self {
+        Self::close(UNAUTHORIZED, reason)
     }
 
     /// A part behind the API does not answer; the client is to come again.
@@ -142,15 +169,26 @@ pub(crate) async fn open<P: Protocol>(
     state: &AppState,
     protocol: P,
 ) -> Result<Response, ApiError> {
-    let caller = match parts.headers.contains_key(AUTHORIZATION) {
-        true => Some(Caller::from_request_parts(parts, state).await?),
-        false => None,
+    let credentials = match parts.headers.contains_key(AUTHORIZATION) {
+        true => Credentials::Caller(Caller::from_request_parts(parts, state).await?),
+        false => Credentials::Pending,
     };
-    if let Some(caller) = &caller {
-        caller.require(P::SCOPE)?;
-    }
+    open_with(parts, state, protocol, credentials).await
+}
+
+/// As [`open`], for a client that has said who it is in this way.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_with<P: Protocol>(
+    parts: &mut Parts,
+    state: &AppState,
+    protocol: P,
+    credentials: Credentials,
+) -> Result<Response, ApiError> {
     let mut stream = state.streams.open()?;
-    if let Some(caller) = &caller {
+    if let Credentials::Caller(caller) = &credentials {
+        caller.require(P::SCOPE)?;
         stream.belong_to(caller.subject())?;
     }
     let upgrade = WebSocketUpgrade::from_request_parts(parts, state)
@@ -167,9 +205,10 @@ pub(crate) async fn open<P: Protocol>(
                 socket,
                 stream,
                 heard_at: Instant::now(),
+                counted: (Instant::now(), 0),
                 protocol,
             };
-            connection.run(caller).await;
+            connection.run(credentials).await;
             gauge.decrement(1.0);
             drop(open);
         }))
@@ -182,12 +221,14 @@ struct Connection<P> {
     stream: OpenStream,
     /// When the client last said anything.
     heard_at: Instant,
+    /// Since when its frames are counted, and how many they are.
+    counted: (Instant, u32),
     protocol: P,
 }
 
 impl<P: Protocol> Connection<P> {
-    async fn run(mut self, caller: Option<Caller>) {
-        let Err(end) = self.serve(caller).await;
+    async fn run(mut self, credentials: Credentials) {
+        let Err(end) = self.serve(credentials).await;
         let End::Close(code, reason) = end else {
             return;
         };
@@ -203,22 +244,20 @@ impl<P: Protocol> Connection<P> {
         let _ = timeout(FAREWELL_LIMIT, farewell).await;
     }
 
-    async fn serve(&mut self, caller: Option<Caller>) -> Result<Infallible, End> {
+    async fn serve(&mut self, credentials: Credentials) -> Result<Infallible, End> {
         let shutdown = self.state.shutdown.clone();
-        let caller = match caller {
-            Some(caller) => caller,
-            None => tokio::select! {
-                () = shutdown.cancelled() => return Err(End::going_away()),
-                caller = self.authenticate() => caller?,
-            },
+        let caller = tokio::select! {
+            () = shutdown.cancelled() => return Err(End::going_away()),
+            caller = self.authenticate(credentials) => caller?,
         };
         let mut expired = Box::pin(self.admit(&caller).await?);
-        let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        let first = PING_INTERVAL.mul_f64(rand::random_range(0.1..1.0));
+        let mut ping = interval_at(Instant::now() + first, PING_INTERVAL);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Err(End::going_away()),
                 () = &mut expired => {
-                    return Err(End::close(UNAUTHORIZED, "the token has expired"));
+                    return Err(End::unauthorized("the token has expired"));
                 }
                 _ = ping.tick() => self.ping().await?,
                 message = self.socket.recv() => {
@@ -233,8 +272,14 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Waits for the client to say who it is.
-    async fn authenticate(&mut self) -> Result<Caller, End> {
+    /// Waits for the client to say who it is, unless it has.
+    async fn authenticate(&mut self, credentials: Credentials) -> Result<Caller, End> {
+        match credentials {
+            Credentials::Caller(caller) => return Ok(caller),
+            Credentials::Token(Some(token)) => return verify::<P>(&self.state, &token).await,
+            Credentials::Token(None) => return Err(End::unauthorized("a token is needed")),
+            Credentials::Pending => {}
+        }
         let said = timeout(AUTH_LIMIT, async {
             loop {
                 match self.socket.recv().await {
@@ -246,8 +291,7 @@ impl<P: Protocol> Connection<P> {
         });
         match said.await {
             Ok(Ok(Ok(ClientMessage::Token(token)))) => verify::<P>(&self.state, &token).await,
-            Ok(Ok(_)) | Err(_) => Err(End::close(
-                UNAUTHORIZED,
+            Ok(Ok(_)) | Err(_) => Err(End::unauthorized(
                 "a bearer token is needed, in the request or the first frame",
             )),
             Ok(Err(end)) => Err(end),
@@ -259,8 +303,8 @@ impl<P: Protocol> Connection<P> {
         if let Err(error) = self.stream.belong_to(caller.subject()) {
             return Err(End::close(TOO_MANY, error.to_string()));
         }
-        let frame = P::ready(caller.expires_at().map(|at| at * 1_000));
-        Outlet(&mut self.socket).send(frame).await?;
+        let mut out = Outlet(&mut self.socket);
+        self.protocol.admit(caller, &mut out).await?;
         Ok(caller.expired())
     }
 
@@ -282,6 +326,7 @@ impl<P: Protocol> Connection<P> {
             }
             Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         };
+        self.count_frame()?;
         let mut out = Outlet(&mut self.socket);
         match P::read(&text) {
             Ok(ClientMessage::Token(token)) => {
@@ -293,8 +338,20 @@ impl<P: Protocol> Connection<P> {
         Ok(None)
     }
 
+    fn count_frame(&mut self) -> Result<(), End> {
+        let (since, count) = &mut self.counted;
+        if since.elapsed() >= RATE_WINDOW {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count > P::MAX_FRAMES_PER_SECOND {
+            return Err(End::close(close_code::POLICY, "too many frames"));
+        }
+        Ok(())
+    }
+
     async fn ping(&mut self) -> Result<(), End> {
-        if self.heard_at.elapsed() > 3 * PING_INTERVAL {
+        if self.heard_at.elapsed() > SILENCE_LIMIT {
             return Err(End::Gone);
         }
         let ping = Message::Ping(Default::default());
@@ -310,7 +367,7 @@ async fn verify<P: Protocol>(state: &AppState, token: &str) -> Result<Caller, En
             FORBIDDEN,
             ApiError::Forbidden(P::SCOPE).to_string(),
         )),
-        Err(ApiError::Unauthorized(reason)) => Err(End::close(UNAUTHORIZED, reason)),
+        Err(ApiError::Unauthorized(reason)) => Err(End::unauthorized(reason)),
         Err(error) => Err(End::unavailable(&error.to_string())),
     }
 }

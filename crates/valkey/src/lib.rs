@@ -21,7 +21,7 @@ pub use address::{Address, AddressError, TlsFiles};
 pub use call::{Repeat, Spec};
 pub use config::ValkeyConfig;
 pub use fault::Fault;
-pub use hub::{Hub, Notice, Subscription};
+pub use hub::{Hub, Notice, Subscription, Waiter};
 pub use library::{Function, Library};
 pub use server::ServerInfo;
 pub use slot::slot_of;

@@ -6,7 +6,8 @@ crate::library::library! {
         shared ["../need", "../log", "common", "record", "tree", "rules", "judge", "perform", "outcome"],
         files [
             "apply", "changes", "conflicts", "feed", "resolve", "resolve_path", "share_create",
-            "share_delete", "share_grant", "share_read", "share_set", "snapshot",
+            "share_delete", "share_grant", "share_read", "share_set", "snapshot", "sweep",
+            "trim",
         ],
         apply = "filesync_apply",
         changes = "filesync_changes",
@@ -20,5 +21,7 @@ crate::library::library! {
         share_read = "filesync_share_read",
         share_set = "filesync_share_set",
         snapshot = "filesync_snapshot",
+        sweep = "filesync_sweep",
+        trim = "filesync_trim",
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | key after the tag | structure | TTL |
 //! |---|---|---|
-//! | `share:<share>` | hash of a share: `name`, `owner` (user), `created` (ms), `epoch`, `head` (last position), `floor` (first kept position), `quota` (bytes; '' for none), `used` (bytes of versions), `reserved` (declared bytes of open uploads), `portable` (`1` or `0`), `guard` (the limit of mass deletions; '' for none) | none |
+//! | `share:<share>` | hash of a share: `name`, `owner` (user), `created` (ms), `epoch`, `head` (last position), `floor` (first kept position), `floor_id` (id of the entry before it), `quota` (bytes; '' for none), `used` (bytes of versions), `reserved` (declared bytes of open uploads), `portable` (`1` or `0`), `guard` (the limit of mass deletions; '' for none) | none |
 //! | `share:<share>:grants` | hash: `u:<user>` or `g:<group>` → level (1 read, 2 write, 3 administer) and the tenant's position of the grant, a tab between; the owner is not in it | none |
 //! | `granted:<grantee>` | set of the shares that `u:<user>` or `g:<group>` can see, the owner's too | none |
 //! | `share:<share>:node:<id>` | hash of a file or folder, see `lua/filesync/tree.lua` | none |
@@ -15,6 +15,7 @@
 //! | `share:<share>:version:<version>` | hash of a content: `file`, `size`, `sha256`, `mime`, `user`, `device`, `at` (ms), `modified` (ms), `state` (`pending`, `kept`), `parts` | none |
 //! | `share:<share>:versions:<file>` | sorted set of the kept versions of a file by when they were applied, ms | none |
 //! | `share:<share>:pending` | sorted set of versions that no change has named yet, by when they expire, ms | none |
+//! | `share:<share>:garbage` | set of versions that are gone, whose bytes are to be removed | none |
 //! | `share:<share>:conflict:<id>` | hash of a conflict: `json`, and `resolution` once it is resolved | none |
 //! | `share:<share>:conflicts` | sorted set of conflicts by when they were detected, ms | none |
 //! | `share:<share>:open` | hash: `<resource>` tab `<device number>` → id of the open conflict | none |

@@ -12,8 +12,12 @@ mod error;
 mod functions;
 mod ids;
 mod keys;
+mod live;
 mod names;
+mod retention;
 mod shares;
+
+use std::sync::Arc;
 
 use sluice_valkey::Valkey;
 
@@ -26,15 +30,19 @@ pub use changes::{ChangePage, SnapshotPage};
 pub use conflicts::Conflict;
 pub use error::{CursorFault, FilesyncError};
 pub use ids::{ROOT, is_id, new_id};
+pub use live::{Event, Listener, Nudge};
 pub use names::{Name, NameError, parse_path};
+pub use retention::Retention;
 pub use shares::{NewShare, Share, ShareSettings};
 
 use keys::Keys;
+use live::Live;
 
 /// File sync of all tenants. Cheap to clone.
 #[derive(Clone)]
 pub struct Filesync {
     valkey: Valkey,
+    live: Arc<Live>,
 }
 
 impl Filesync {
@@ -42,6 +50,7 @@ impl Filesync {
     pub fn new(valkey: &Valkey) -> Self {
         Self {
             valkey: valkey.shared().measured(METRICS),
+            live: Arc::default(),
         }
     }
 

@@ -4,4 +4,5 @@
 mod board;
 mod cache;
 mod documents;
+mod filesync;
 mod tail;

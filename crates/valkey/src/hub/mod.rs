@@ -212,11 +212,25 @@ impl Channel {
     }
 }
 
+/// Waits for a subscription, without holding it.
+pub struct Waiter(watch::Receiver<bool>);
+
 impl Subscription {
     /// Waits until messages arrive. Returns whether they do.
     pub async fn live(&self, limit: Duration) -> bool {
-        let mut live = self.live.clone();
-        let live = live.wait_for(|&is_live| is_live);
+        self.waiter().live(limit).await
+    }
+
+    /// Who waits for it.
+    pub fn waiter(&self) -> Waiter {
+        Waiter(self.live.clone())
+    }
+}
+
+impl Waiter {
+    /// Waits until messages arrive. Returns whether they do.
+    pub async fn live(mut self, limit: Duration) -> bool {
+        let live = self.0.wait_for(|&is_live| is_live);
         matches!(timeout(limit, live).await, Ok(Ok(_)))
     }
 }

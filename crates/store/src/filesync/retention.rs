@@ -1,0 +1,108 @@
+//! What is kept, and for how long: the log, tombstones, and versions.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::functions::FUNCTIONS;
+use super::{Filesync, FilesyncError, Keys};
+
+/// Entries or steps of one call.
+const CHUNK: u64 = 500;
+
+/// How long what happened in a share is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries of the log that are younger stay.
+    pub age: Duration,
+    /// So many entries of the log stay in any case.
+    pub entries: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            age: Duration::from_secs(30 * 24 * 60 * 60),
+            entries: 100_000,
+        }
+    }
+}
+
+impl Filesync {
+    /// The tenants that have shares, some of them, from a place on that a former call gave; and the
+    /// next place, none at the end.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn tenants(&self, place: u64) -> Result<(Vec<String>, Option<u64>), FilesyncError> {
+        let mut scan = redis::cmd("SSCAN");
+        scan.arg(super::keys::TENANTS)
+            .arg(place)
+            .arg("COUNT")
+            .arg(100);
+        let (next, tenants): (u64, Vec<String>) =
+            self.valkey.query("filesync_tenants", &scan).await?;
+        Ok((tenants, Some(next).filter(|&next| next > 0)))
+    }
+
+    /// The shares of a tenant, some of them, as [`Filesync::tenants`].
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn tenant_shares(
+        &self,
+        tenant: &str,
+        place: u64,
+    ) -> Result<(Vec<String>, Option<u64>), FilesyncError> {
+        let mut scan = redis::cmd("SSCAN");
+        scan.arg(Keys::new(tenant).of("shares"))
+            .arg(place)
+            .arg("COUNT")
+            .arg(100);
+        let (next, shares): (u64, Vec<String>) = self.valkey.query("filesync_scan", &scan).await?;
+        Ok((shares, Some(next).filter(|&next| next > 0)))
+    }
+
+    /// Trims a share's log, and removes what was deleted before it begins. Returns how much there was
+    /// to do.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`]; what was done stays done.
+    pub async fn trim(
+        &self,
+        tenant: &str,
+        share: &str,
+        retention: &Retention,
+    ) -> Result<u64, FilesyncError> {
+        let key = Keys::new(tenant).share(share);
+        let before = before(retention.age);
+        let mut done = 0;
+        loop {
+            let mut call = FUNCTIONS.trim.command(&[&key]);
+            call.arg(&before).arg(retention.entries).arg(CHUNK);
+            let (entries, outcomes): (u64, u64) = FUNCTIONS.trim.run(&self.valkey, &call).await?;
+            done += entries + outcomes;
+            if entries < CHUNK && outcomes < CHUNK {
+                break;
+            }
+        }
+        loop {
+            let mut call = FUNCTIONS.sweep.command(&[&key]);
+            call.arg(CHUNK / 10);
+            let steps: u64 = FUNCTIONS.sweep.run(&self.valkey, &call).await?;
+            done += steps;
+            if steps == 0 {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+/// So long ago, as the log writes times.
+fn before(age: Duration) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let then = now.unwrap_or_default().saturating_sub(age);
+    let millis = i64::try_from(then.as_millis()).unwrap_or(i64::MAX);
+    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
