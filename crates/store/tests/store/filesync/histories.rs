@@ -73,7 +73,10 @@ impl World {
             .map(|node| {
                 let text = |name: &str| node[name].as_str().map(str::to_owned);
                 let kind = text("resource_type").unwrap();
-                (text("id").unwrap(), (kind, text("path").unwrap(), text("version_id")))
+                (
+                    text("id").unwrap(),
+                    (kind, text("path").unwrap(), text("version_id")),
+                )
             })
             .collect();
     }
@@ -87,7 +90,10 @@ impl World {
     }
 
     fn path(&self, device: usize, id: &str) -> String {
-        self.locals[device].nodes.get(id).map_or(String::new(), |node| node.1.clone())
+        self.locals[device]
+            .nodes
+            .get(id)
+            .map_or(String::new(), |node| node.1.clone())
     }
 
     /// The change that a device makes of what it knows.
@@ -100,7 +106,8 @@ impl World {
             format!("{path}/{}", NAMES[name])
         };
         let version = |file: &str, content: u8| {
-            self.store.version(&self.share, file, &format!("content {content}"))
+            self.store
+                .version(&self.share, file, &format!("content {content}"))
         };
         let mut change = match act {
             Act::CreateFolder(at, name) => json!({
@@ -158,11 +165,15 @@ impl World {
         match act {
             Act::Pull => self.pull(device).await,
             Act::Again => {
-                let Some((base, resolution, sent, answer)) = self.locals[device].last.clone() else {
+                let Some((base, resolution, sent, answer)) = self.locals[device].last.clone()
+                else {
                     return;
                 };
                 let head = self.store.head(&self.share).await;
-                let again = self.store.one(&self.share, name, Some(resolution), base, sent).await;
+                let again = self
+                    .store
+                    .one(&self.share, name, Some(resolution), base, sent)
+                    .await;
                 assert_eq!(again, answer);
                 assert_eq!(self.store.head(&self.share).await, head);
             }
@@ -173,7 +184,9 @@ impl World {
                 };
                 let base = self.locals[device].base;
                 let (store, share) = (&self.store, &self.share);
-                let answer = store.one(share, name, Some(resolution), base, sent.clone()).await;
+                let answer = store
+                    .one(share, name, Some(resolution), base, sent.clone())
+                    .await;
                 let is_remembered = answer["outcome"] != "rejected";
                 if is_remembered {
                     self.locals[device].last = Some((base, resolution, sent, answer));
@@ -194,8 +207,14 @@ impl World {
         }
         let one: Value = serde_json::from_str(index.get(&open).json.get()).unwrap();
         let id = one["id"].as_str().unwrap();
-        let done = files.resolve_conflict(&owner, &self.share, id, resolution).await.unwrap();
-        let again = files.resolve_conflict(&owner, &self.share, id, resolution).await.unwrap();
+        let done = files
+            .resolve_conflict(&owner, &self.share, id, resolution)
+            .await
+            .unwrap();
+        let again = files
+            .resolve_conflict(&owner, &self.share, id, resolution)
+            .await
+            .unwrap();
         assert_eq!(done.json.get(), again.json.get());
         let left = files.conflicts(&owner, &self.share, false).await.unwrap();
         assert_eq!(left.len(), open.len() - 1);
@@ -209,7 +228,11 @@ impl World {
                 continue;
             };
             let key = format!("sf1:{{acme}}:share:{}:version:{version}", self.share);
-            let state: String = redis::cmd("HGET").arg(key).arg("state").query(&mut connection).unwrap();
+            let state: String = redis::cmd("HGET")
+                .arg(key)
+                .arg("state")
+                .query(&mut connection)
+                .unwrap();
             assert_eq!(state, "kept", "{entry}");
         }
     }
