@@ -1,5 +1,6 @@
 //! File sync against a real Valkey.
 
+mod cases;
 mod cells;
 mod changes;
 mod histories;

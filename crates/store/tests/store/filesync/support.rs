@@ -87,6 +87,12 @@ impl Store {
         self.versions.set(number);
         let id = format!("ver_{number}");
         let key = format!("sf1:{{acme}}:share:{share}:version:{id}");
+        let mut connection = self.server.connection();
+        let () = redis::cmd("HINCRBY")
+            .arg(format!("sf1:{{acme}}:share:{share}"))
+            .arg(("used", bytes.len()))
+            .query(&mut connection)
+            .unwrap();
         let () = redis::cmd("HSET")
             .arg(key)
             .arg(("file", file))
@@ -94,7 +100,7 @@ impl Store {
             .arg(("sha256", format!("hash-of-{bytes}")))
             .arg(("user", "usr_1"))
             .arg(("state", "pending"))
-            .query(&mut self.server.connection())
+            .query(&mut connection)
             .unwrap();
         id
     }
