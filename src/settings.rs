@@ -33,4 +33,4 @@ pub use http::HttpSettings;
 pub use jobs::JobSettings;
 pub use log::{LogFormat, LogSettings};
 pub use tail::TailSettings;
-pub use values::{between, listen, user};
+pub use values::{between, group, listen, tenant, user};

@@ -1,5 +1,7 @@
 //! The bodies of successful answers, as a client reads them; those of jobs are in `sluice_jobs`.
 
+pub mod filesync;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

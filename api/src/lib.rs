@@ -1,8 +1,8 @@
 //! The HTTP front of Sluice: it validates, authorises, submits and reads, and holds neither a
 //! business rule nor a protocol of the parts behind it.
 //!
-//! One module per surface: `meta` (the metadata cache), `documents`, `jobs` (the state of a job),
-//! `board` (the queue board for operators), `health` (probes and metrics), `docs` (the OpenAPI
+//! One module per surface: `meta` (the metadata cache), `documents`, `filesync` (files of several
+//! devices), `jobs` (the state of a job), `board` (the queue board for operators), `health` (probes and metrics), `docs` (the OpenAPI
 //! document and its page). They stand on `http`, the kit that they share, [`auth`] (who calls),
 //! [`answers`] (what a request gets) and `openapi` (how all of it is described).
 //!
@@ -13,6 +13,7 @@ pub mod auth;
 mod board;
 mod docs;
 mod documents;
+mod filesync;
 mod health;
 mod http;
 mod jobs;
@@ -23,6 +24,7 @@ mod telemetry;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Uri;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -44,7 +46,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    http::middleware::wrap(routes, &state).with_state(state)
+    http::middleware::wrap(routes, &state, print_of).with_state(state)
 }
 
 /// What `/openapi.json` says.
@@ -57,8 +59,14 @@ fn surfaces(config: &ApiConfig) -> OpenApiRouter<AppState> {
     let mut surfaces = OpenApiRouter::with_openapi(openapi::document())
         .merge(meta::routes())
         .merge(documents::routes(config))
+        .merge(filesync::routes())
         .merge(jobs::routes())
         .merge(health::routes());
     openapi::limit(surfaces.get_openapi_mut(), &config.documents);
     surfaces
+}
+
+/// How problems of an address are printed, where the surface has a shape of its own.
+fn print_of(address: &Uri) -> Option<http::problem::Print> {
+    filesync::has(address.path()).then_some(filesync::print)
 }

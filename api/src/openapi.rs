@@ -16,11 +16,16 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _, ToSchema};
     tags(
         (name = "meta", description = "File metadata, cached"),
         (name = "documents", description = "JSON documents with revisions"),
+        (name = "filesync", description = "Files of several devices, in step"),
         (name = "jobs", description = "What became of requests"),
         (name = "operation", description = "Probes and metrics"),
     ),
     components(schemas(
         schemas::ErrorBody,
+        schemas::SyncError,
+        schemas::SyncErrorCode,
+        schemas::DeviceId,
+        schemas::ShareId,
         schemas::Name,
         schemas::UserId,
         schemas::FileId,
@@ -89,6 +94,8 @@ pub(crate) struct StreamErrors;
 pub(crate) struct ReadErrors;
 /// Errors of endpoints about documents.
 pub(crate) struct DocumentErrors;
+/// Errors of endpoints of file sync.
+pub(crate) struct SyncErrors;
 /// Errors of endpoints that are jobs.
 pub(crate) struct SubmissionErrors;
 
@@ -141,6 +148,29 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
         "`json_module_missing`: Valkey cannot keep documents. `unavailable`: try again after `Retry-After` seconds",
     ),
 ];
+const SYNC_ERRORS: &[(&str, &str)] = &[
+    (
+        "401",
+        "No token, not a good one, or one without `sub` or `tenant_id`",
+    ),
+    (
+        "403",
+        "`FORBIDDEN`: the token lacks the scope, or the share does not allow it. `DEVICE_INACTIVE`",
+    ),
+    (
+        "404",
+        "`NOT_FOUND`: not there, or not for the caller to see",
+    ),
+    ("413", "`TOO_LARGE`: the body is too long"),
+    (
+        "422",
+        "`INVALID_REQUEST`: names the field and the rule; other codes name what does not fit",
+    ),
+    (
+        "429",
+        "`TOO_MANY_STREAMS`; try again after `Retry-After` seconds",
+    ),
+];
 const SUBMISSION_ERRORS: &[(&str, &str)] = &[
     (
         "400",
@@ -187,6 +217,15 @@ impl IntoResponses for DocumentErrors {
     }
 }
 
+impl IntoResponses for SyncErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors_of(
+            &schemas::SyncError::name(),
+            &[TOKEN_ERRORS, SYNC_ERRORS],
+        )
+    }
+}
+
 impl IntoResponses for SubmissionErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[TOKEN_ERRORS, SUBMISSION_ERRORS])
@@ -194,12 +233,16 @@ impl IntoResponses for SubmissionErrors {
 }
 
 fn errors(groups: &[&[(&str, &str)]]) -> BTreeMap<String, RefOr<Response>> {
+    errors_of(&schemas::ErrorBody::name(), groups)
+}
+
+fn errors_of(shape: &str, groups: &[&[(&str, &str)]]) -> BTreeMap<String, RefOr<Response>> {
     groups
         .iter()
         .flat_map(|group| group.iter())
         .map(|&(status, description)| {
             let body = ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name("ErrorBody")))
+                .schema(Some(Ref::from_schema_name(shape)))
                 .build();
             let response = ResponseBuilder::new()
                 .description(description)

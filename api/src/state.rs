@@ -12,6 +12,7 @@ use sluice_queue::Queues;
 use sluice_store::board::Sessions;
 use sluice_store::cache::{Cache, ReadThrough};
 use sluice_store::documents::{Documents, DocumentsConfig};
+use sluice_store::filesync::Filesync;
 use sluice_store::tail::Tail;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -67,6 +68,7 @@ pub struct Parts {
     pub(crate) queues: Queues,
     pub(crate) cache: Cache,
     pub(crate) documents: Documents,
+    pub(crate) filesync: Filesync,
     pub(crate) tail: Tail,
     pub(crate) sessions: Sessions,
     pub(crate) files: Arc<dyn Files>,
@@ -93,6 +95,7 @@ impl AppState {
         Self(Arc::new(Parts {
             // All of it is kept where the cache is.
             documents: Documents::new(cache.valkey(), config.documents.clone()),
+            filesync: Filesync::new(cache.valkey()),
             tail: Tail::new(cache.valkey()),
             sessions: Sessions::new(cache.valkey()),
             streams: Streams::new(config.streams),

@@ -1,11 +1,13 @@
 //! What every job is given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_convex::files::Files;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::Documents;
+use sluice_store::filesync::Filesync;
 
 /// The parts that jobs work with. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +16,10 @@ pub struct Context {
     pub cache: Cache,
     /// The documents in Valkey.
     pub documents: Documents,
+    /// File sync in Valkey.
+    pub filesync: Filesync,
+    /// How long a device may not be seen before it is put to sleep.
+    pub device_idle: Duration,
     /// The users' files in Convex.
     pub files: Arc<dyn Files>,
     /// The queues, for jobs that enqueue others.

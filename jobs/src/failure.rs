@@ -4,6 +4,7 @@ use sluice_convex::client::ConvexError;
 use sluice_queue::{JobError, QueueError};
 use sluice_store::StoreError;
 use sluice_store::documents::DocumentError;
+use sluice_store::filesync::FilesyncError;
 use sluice_valkey::Fault;
 
 use crate::refusal::Refusal;
@@ -23,6 +24,9 @@ pub enum Failure {
     /// A document could not be read or written.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// File sync refused what it was asked to do.
+    #[error(transparent)]
+    Filesync(FilesyncError),
     /// The cache failed.
     #[error(transparent)]
     Store(StoreError),
@@ -49,6 +53,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<FilesyncError> for Failure {
+    fn from(error: FilesyncError) -> Self {
+        match error {
+            FilesyncError::Store(error) => error.into(),
+            error => Self::Filesync(error),
+        }
+    }
+}
+
 impl Failure {
     /// What kept Valkey from doing what it was asked, if that ended the job.
     fn fault(&self) -> Option<Fault> {
@@ -71,7 +84,7 @@ impl From<Failure> for JobError {
             Failure::Document(DocumentError::Store(error)) => error.is_retryable(),
             // Writers at once make way for a job, and a missing module may be loaded.
             Failure::Document(DocumentError::Contended | DocumentError::NoJsonModule) => true,
-            Failure::Document(_) => false,
+            Failure::Document(_) | Failure::Filesync(_) => false,
             Failure::Cancelled => return Self::Cancelled,
             Failure::Yield => return Self::Yield,
             // The next attempt stages anew.

@@ -23,6 +23,10 @@ pub fn describe_metrics() {
             "sluice_documents_purged_total",
             "Ids of documents that had gone, removed from the indexes",
         ),
+        (
+            "sluice_filesync_devices_asleep_total",
+            "Devices that were not seen for long and were put to sleep",
+        ),
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);

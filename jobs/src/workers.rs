@@ -9,23 +9,26 @@ use sluice_convex::files::Files;
 use sluice_queue::{Queues, Running, WorkerConfig};
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
+use sluice_store::filesync::Filesync;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::documents::{Purge, WriteDocument};
+use crate::filesync::SleepDevices;
 use crate::job::{Job, handle};
 use crate::meta::{Invalidate, Prefetch, Sweep, Sync};
 use crate::schedule::{self, ScheduleError};
 use crate::tail::{self, TailConfig};
 
 /// The queues that workers serve.
-pub const QUEUES: [&str; 6] = [
+pub const QUEUES: [&str; 7] = [
     Sync::QUEUE,
     Prefetch::QUEUE,
     Invalidate::QUEUE,
     WriteDocument::QUEUE,
     Sweep::QUEUE,
     Purge::QUEUE,
+    SleepDevices::QUEUE,
 ];
 
 /// How a worker process works.
@@ -41,6 +44,10 @@ pub struct JobsConfig {
     pub prefetch_schedule: Option<String>,
     /// When what expired documents leave behind is removed, likewise.
     pub purge_schedule: Option<String>,
+    /// When devices that were not seen for long are put to sleep, likewise.
+    pub device_schedule: Option<String>,
+    /// How long a device may not be seen before it is put to sleep.
+    pub device_idle: Duration,
     /// Limits of documents, and how long deleted ones are kept; as the API has them.
     pub documents: DocumentsConfig,
     /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop
@@ -73,8 +80,10 @@ pub async fn run_workers(
     shutdown: CancellationToken,
 ) -> Result<(), JobsError> {
     let context = Context {
-        // Documents are kept where the cache is.
+        // All of it is kept where the cache is.
         documents: Documents::new(cache.valkey(), config.documents.clone()),
+        filesync: Filesync::new(cache.valkey()),
+        device_idle: config.device_idle,
         cache,
         files,
         queues,
@@ -89,6 +98,9 @@ pub async fn run_workers(
     }
     if let Some(expression) = &config.purge_schedule {
         monitor = serve_by_clock::<Purge>(monitor, &context, &config, expression)?;
+    }
+    if let Some(expression) = &config.device_schedule {
+        monitor = serve_by_clock::<SleepDevices>(monitor, &context, &config, expression)?;
     }
     // Ends with this function, whichever way that ends.
     let ended = shutdown.child_token();

@@ -54,7 +54,7 @@ define('apply', function(KEYS, ARGV)
   local denial = fs.denial(fs.level(share, user, ARGV[2]), 2)
   if denial then return { denial, '', 0, 0, 0, 0 } end
   local tenant = fs.tenant(share)
-  local device_key = tenant .. 'user:' .. user .. ':device:' .. device
+  local device_key = fs.device(tenant, user, device)
   local known = call('HMGET', device_key, 'seq', 'active')
   if not known[1] then return { 'no_device', '', 0, 0, 0, 0 } end
   if known[2] ~= '1' then return { 'inactive', '', 0, 0, 0, 0 } end

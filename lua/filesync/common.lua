@@ -19,6 +19,12 @@ function fs.tenant_name(share)
   return (string.gsub(string.gsub(name, '%%7D', '}'), '%%25', '%%'))
 end
 
+-- The key of a device. Its user's name has no separators in it, as `keys.rs` writes it.
+function fs.device(tenant, user, id)
+  local name = string.gsub(user, '[%%: ]', { ['%'] = '%25', [':'] = '%3A', [' '] = '%20' })
+  return tenant .. 'user:' .. name .. ':device:' .. id
+end
+
 -- What a caller may do with a share: 0 nothing, 1 read, 2 write, 3 administer. `groups` is a JSON
 -- list, or `true` for who administers all shares of the tenant. Costs O(groups).
 function fs.level(share, user, groups)

@@ -29,7 +29,7 @@ local function optional(text) return text and record.quoted(text) end
 
 -- The name of which copies are wanted, how many were tried, and the name of the device.
 function outcome.wanted(w, verdict)
-  local key = w.writing.tenant .. 'user:' .. w.user .. ':device:' .. w.writing.device
+  local key = fs.device(w.writing.tenant, w.user, w.writing.device)
   local device = redis.call('HGET', key, 'name') or w.writing.device
   return object({
     'name',
@@ -140,6 +140,7 @@ function outcome.store(w, verdict, result)
   })
   redis.call('HSET', key, 'json', json, 'device', w.writing.device, 'user', w.writing.user)
   redis.call('ZADD', share .. ':conflicts', w.writing.now, id)
+  redis.call('SADD', w.writing.tenant .. 'home:' .. id, w.writing.name)
   if is_open then
     redis.call(
       'HSET',

@@ -1,5 +1,7 @@
 //! The workers of a process: how they run jobs, and follow Convex.
 
+use std::time::Duration;
+
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_api::Probes;
@@ -9,6 +11,8 @@ use sluice_store::tail::Tail;
 use super::App;
 use crate::settings::{DocumentSettings, JobSettings, TailSettings};
 use crate::shutdown::{JOB_GRACE, Shutdown};
+
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 impl App {
     /// The probes and metrics of a process of workers.
@@ -36,6 +40,8 @@ impl App {
             worker_name: worker_name(),
             prefetch_schedule: schedule(&jobs.prefetch_schedule),
             purge_schedule: schedule(&jobs.purge_schedule),
+            device_schedule: schedule(&jobs.device_schedule),
+            device_idle: Duration::from_secs(DAY_SECS * jobs.device_idle_days),
             documents: documents.config(),
             drain: JOB_GRACE,
             tail: tail.is_on().then(|| TailConfig {

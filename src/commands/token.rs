@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use sluice_api::auth::{Scope, mint};
+use sluice_api::auth::{DEFAULT_TENANT, Identity, Scope, mint};
 
 use crate::data_folder::DataFolder;
 use crate::failure::{Context, Failure};
@@ -15,6 +15,7 @@ use crate::settings::{DataSettings, DevSecretSettings};
 #[command(after_help = "Examples:\n  \
     sluice token --user usr_demo1\n  \
     sluice token --user ops --scope meta:read --scope meta:write --ttl 8h\n  \
+    sluice token --user ann --tenant acme --group staff --scope files:read --scope files:write\n  \
     curl -H \"Authorization: Bearer $(sluice token --user usr_demo1)\" http://127.0.0.1:8080/api/v1/meta\n\n\
     It is signed with SLUICE_DEV_SECRET or, without it, the secret of the `sluice dev` in the data folder.")]
 pub struct Token {
@@ -22,8 +23,16 @@ pub struct Token {
     #[arg(long, value_name = "USER", value_parser = crate::settings::user)]
     user: String,
 
-    /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>` or
-    /// admin; may be given several times
+    /// The tenant that the user belongs to in file sync (`tenant_id`)
+    #[arg(long, value_name = "TENANT", default_value = DEFAULT_TENANT, value_parser = crate::settings::tenant)]
+    tenant: String,
+
+    /// A group that the user belongs to in file sync (`groups`); may be given several times
+    #[arg(long = "group", value_name = "GROUP", value_parser = crate::settings::group)]
+    groups: Vec<String>,
+
+    /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>`,
+    /// files:read, files:write, tenant:admin or admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
@@ -52,7 +61,12 @@ impl Token {
                 ))
                 .hint("start `sluice dev` once, or set SLUICE_DEV_SECRET to that of the API")
             })?;
-        let token = mint(secret.expose(), &self.user, &self.scopes, self.ttl)
+        let identity = Identity {
+            user: &self.user,
+            tenant: &self.tenant,
+            groups: &self.groups,
+        };
+        let token = mint(secret.expose(), identity, &self.scopes, self.ttl)
             .context("cannot mint a token")?;
         output::line(token);
         Ok(())

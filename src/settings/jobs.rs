@@ -50,4 +50,25 @@ pub struct JobSettings {
         value_parser = schedule
     )]
     pub purge_schedule: String,
+
+    /// When devices that were not seen for long are put to sleep: a cron expression with seconds,
+    /// in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_DEVICE_SCHEDULE",
+        default_value = "0 37 3 * * *",
+        value_parser = schedule
+    )]
+    pub device_schedule: String,
+
+    /// How many days a device may not be seen before it is put to sleep (1 to 36500)
+    #[arg(
+        long,
+        value_name = "DAYS",
+        env = "SLUICE_DEVICE_IDLE_DAYS",
+        default_value = "90",
+        value_parser = between::<1, 36_500, u64>
+    )]
+    pub device_idle_days: u64,
 }

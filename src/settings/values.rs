@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use axum::http::HeaderValue;
+use sluice_api::auth::{check_group, check_tenant};
 use sluice_convex::Secret;
 use sluice_store::documents::is_name;
 use sluice_valkey::Address;
@@ -34,6 +35,18 @@ pub fn between<const MIN: u64, const MAX: u64, T: TryFrom<u64>>(text: &str) -> R
 /// A user id as the API takes it.
 pub fn user(text: &str) -> Result<String, String> {
     sluice_jobs::meta::check_user(text)?;
+    Ok(text.to_owned())
+}
+
+/// The name of a tenant as tokens have it.
+pub fn tenant(text: &str) -> Result<String, String> {
+    check_tenant(text)?;
+    Ok(text.to_owned())
+}
+
+/// The name of a group as tokens have it.
+pub fn group(text: &str) -> Result<String, String> {
+    check_group(text)?;
     Ok(text.to_owned())
 }
 

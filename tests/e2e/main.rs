@@ -14,6 +14,7 @@ mod connections;
 mod crashes;
 mod dev;
 mod documents;
+mod filesync;
 mod idempotency;
 mod interplay;
 mod invalidate;

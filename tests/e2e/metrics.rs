@@ -158,6 +158,7 @@ async fn a_process_that_has_done_nothing_yet_shows_its_gauges_and_what_may_go_wr
         "documents",
         "sweep",
         "purge",
+        "sleep-devices",
     ] {
         for series in [
             format!(r#"sluice_queue_depth{{queue="{queue}",state="available"}}"#),

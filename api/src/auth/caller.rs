@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sluice_store::documents;
 
 use super::token::Claims;
-use super::{Denial, LEEWAY_SECS};
+use super::{Denial, LEEWAY_SECS, Member};
 
 /// No token matters for longer, in seconds since 1970; later times do not fit every clock.
 const FAR: u64 = 1 << 40;
@@ -27,17 +27,26 @@ pub enum Scope {
     DocsWrite,
     /// `docs:write:<service>`: write the documents of this service.
     DocsWriteTo(Box<str>),
+    /// `files:read`: read the shares of file sync that the user may see, and keep one's devices.
+    FilesRead,
+    /// `files:write`: change the shares of file sync that the user may write to.
+    FilesWrite,
+    /// `tenant:admin`: administer every share of the tenant.
+    TenantAdmin,
     /// `admin`: the board, with its actions, the metrics, and read jobs.
     Admin,
 }
 
 impl Scope {
     /// Every scope there is, but for those that are narrowed to a service.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::MetaRead,
         Self::MetaWrite,
         Self::DocsRead,
         Self::DocsWrite,
+        Self::FilesRead,
+        Self::FilesWrite,
+        Self::TenantAdmin,
         Self::Admin,
     ];
 }
@@ -51,6 +60,9 @@ impl fmt::Display for Scope {
             Self::DocsRead => out.write_str("docs:read"),
             Self::DocsWrite => out.write_str("docs:write"),
             Self::DocsWriteTo(service) => write!(out, "docs:write:{service}"),
+            Self::FilesRead => out.write_str("files:read"),
+            Self::FilesWrite => out.write_str("files:write"),
+            Self::TenantAdmin => out.write_str("tenant:admin"),
             Self::Admin => out.write_str("admin"),
         }
     }
@@ -58,7 +70,10 @@ impl fmt::Display for Scope {
 
 /// The text is not one of the scopes.
 #[derive(Debug, thiserror::Error)]
-#[error("must be one of meta:read, meta:write, docs:read, docs:write, docs:write:<service>, admin")]
+#[error(
+    "must be one of meta:read, meta:write, docs:read, docs:write, docs:write:<service>, \
+     files:read, files:write, tenant:admin, admin"
+)]
 pub struct UnknownScope;
 
 impl FromStr for Scope {
@@ -70,6 +85,9 @@ impl FromStr for Scope {
             "meta:write" => Ok(Self::MetaWrite),
             "docs:read" => Ok(Self::DocsRead),
             "docs:write" => Ok(Self::DocsWrite),
+            "files:read" => Ok(Self::FilesRead),
+            "files:write" => Ok(Self::FilesWrite),
+            "tenant:admin" => Ok(Self::TenantAdmin),
             "admin" => Ok(Self::Admin),
             _ => text
                 .strip_prefix("docs:write:")
@@ -84,6 +102,7 @@ impl FromStr for Scope {
 #[derive(Clone, Debug)]
 pub struct Caller {
     subject: Option<String>,
+    member: Result<Member, &'static str>,
     scopes: Vec<Scope>,
     expires_at: u64,
 }
@@ -92,6 +111,16 @@ impl Caller {
     /// The user the token belongs to, if it belongs to one.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+
+    /// The user with tenant and groups.
+    ///
+    /// # Errors
+    /// [`Denial::Unauthorized`] when one of the claims `sub`, `tenant_id` and `groups` is not as it
+    /// has to be. Only who needs a member asks: other issuers mean other things by these names.
+    pub fn member(&self) -> Result<&Member, Denial> {
+        let member = self.member.as_ref();
+        member.map_err(|&reason| Denial::Unauthorized(reason))
     }
 
     /// Whether the token carries `scope`.
@@ -143,14 +172,15 @@ pub(crate) fn passed(at: u64) -> impl Future<Output = ()> + Send + use<> {
 
 impl From<Claims> for Caller {
     fn from(claims: Claims) -> Self {
+        // Scopes of other services may stand beside ours.
+        let scopes = claims.scopes();
+        let scopes = scopes.filter_map(|scope| scope.parse().ok()).collect();
+        let subject = claims.sub.filter(|subject| !subject.is_empty());
         Self {
-            // Scopes of other services may stand beside ours.
-            scopes: claims
-                .scopes()
-                .filter_map(|scope| scope.parse().ok())
-                .collect(),
+            member: Member::of_claims(subject.as_deref(), claims.tenant_id, claims.groups),
+            subject,
+            scopes,
             expires_at: claims.exp as u64,
-            subject: claims.sub.filter(|subject| !subject.is_empty()),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod caller;
 mod denial;
 mod jwks;
+mod member;
 mod token;
 
 use std::sync::Arc;
@@ -21,8 +22,9 @@ pub(crate) use caller::passed;
 pub use caller::{Caller, Scope};
 pub use denial::Denial;
 use jwks::Jwks;
+pub use member::{DEFAULT_TENANT, MAX_GROUPS, Member, check_group, check_tenant};
 use token::Claims;
-pub use token::mint;
+pub use token::{Identity, mint};
 
 /// How far the clocks of issuer and API may be apart, in seconds.
 const LEEWAY_SECS: u64 = 30;

@@ -444,6 +444,90 @@ async fn scopes_come_as_text_or_list_and_under_either_name() {
 }
 
 #[tokio::test]
+async fn a_minted_token_makes_a_member_of_its_tenant_and_groups() {
+    let (auth, groups) = (secret_auth(), ["b", "a", "b"].map(str::to_owned));
+    let identity = Identity {
+        user: "ann",
+        tenant: "acme:eu",
+        groups: &groups,
+    };
+    let token = mint(SECRET, identity, &[Scope::FilesRead], HOUR).unwrap();
+    let caller = auth.verify(&token).await.unwrap();
+    assert!(caller.has(&Scope::FilesRead) && !caller.has(&Scope::FilesWrite));
+    let member = caller.member().unwrap();
+    assert_eq!((&*member.tenant, &*member.user), ("acme:eu", "ann"));
+    assert_eq!(member.groups, ["a", "b"]);
+
+    let token = mint(SECRET, "ann", &[], HOUR).unwrap();
+    let caller = auth.verify(&token).await.unwrap();
+    assert_eq!(caller.member().unwrap().tenant, DEFAULT_TENANT);
+    assert_eq!(caller.member().unwrap().groups, [""; 0]);
+}
+
+#[tokio::test]
+async fn claims_that_make_no_member_are_refused_by_name_where_one_is_needed() {
+    let auth = secret_auth();
+    let member = async |mut claims: Value| {
+        claims["exp"] = json!(now() + 60);
+        let caller = auth.verify(&sign(&claims)).await.unwrap();
+        caller.member().cloned().map_err(|denial| {
+            assert!(matches!(denial, Denial::Unauthorized(_)), "{denial:?}");
+            denial.to_string()
+        })
+    };
+    for tenant in [
+        json!(""),
+        json!(7),
+        json!(["t"]),
+        json!({"t": 1}),
+        json!("x".repeat(129)),
+        json!("a\u{0}b"),
+        json!("a\nb"),
+        json!("a{b"),
+        json!("}"),
+    ] {
+        let reason = member(json!({"sub": "u", "tenant_id": tenant})).await;
+        let reason = reason.unwrap_err();
+        assert!(reason.starts_with("the tenant_id of"), "{tenant}: {reason}");
+    }
+    let too_many: Vec<String> = (0..=MAX_GROUPS).map(|group| group.to_string()).collect();
+    for groups in [
+        json!("staff"),
+        json!({}),
+        json!(1),
+        json!(too_many),
+        json!([""]),
+        json!([1]),
+        json!([null]),
+        json!(["a\u{0}"]),
+        json!(["x".repeat(257)]),
+    ] {
+        let reason = member(json!({"sub": "u", "tenant_id": "t", "groups": groups})).await;
+        let reason = reason.unwrap_err();
+        assert!(reason.contains("the groups of"), "{groups}: {reason}");
+    }
+    for user in ["x".repeat(257), "a\u{0}".to_owned()] {
+        let reason = member(json!({"sub": user, "tenant_id": "t"})).await;
+        assert!(reason.unwrap_err().starts_with("the sub of"));
+    }
+    for (claims, claim) in [
+        (json!({"tenant_id": "t"}), "sub"),
+        (json!({"sub": "", "tenant_id": "t"}), "sub"),
+        (json!({"sub": "u"}), "tenant_id"),
+        (json!({"sub": "u", "tenant_id": null}), "tenant_id"),
+    ] {
+        let reason = member(claims).await.unwrap_err();
+        let expected = format!("the token has no {claim}, which file sync needs");
+        assert_eq!(reason, expected);
+    }
+    let most: Vec<String> = (0..MAX_GROUPS).map(|group| group.to_string()).collect();
+    let claims = json!({"sub": "u", "tenant_id": "x".repeat(128), "groups": most});
+    assert_eq!(member(claims).await.unwrap().groups.len(), MAX_GROUPS);
+    let claims = json!({"sub": "u", "tenant_id": "t", "groups": null});
+    assert_eq!(member(claims).await.unwrap().groups.len(), 0);
+}
+
+#[tokio::test]
 async fn a_time_beyond_all_clocks_is_never() {
     let never = sign(&json!({"exp": i64::MAX}));
     let caller = secret_auth().verify(&never).await.unwrap();

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{AuthError, Scope, check_secret};
+use super::{AuthError, DEFAULT_TENANT, Scope, check_secret};
 
 /// The claims that matter here. Others are ignored, but for `iss`, `aud` and `nbf`, which are
 /// checked while decoding.
@@ -14,6 +14,10 @@ use super::{AuthError, Scope, check_secret};
 pub(super) struct Claims {
     /// The user, when the token is one's.
     pub sub: Option<String>,
+    /// The user's tenant, if it is as [`super::Member`] has it.
+    pub tenant_id: Option<Value>,
+    /// The user's groups, likewise.
+    pub groups: Option<Value>,
     scope: Option<Scopes>,
     /// What some issuers call it.
     scp: Option<Scopes>,
@@ -43,13 +47,35 @@ impl Claims {
     }
 }
 
+/// For whom a token is minted.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// `sub`.
+    pub user: &'a str,
+    /// `tenant_id`.
+    pub tenant: &'a str,
+    /// `groups`.
+    pub groups: &'a [String],
+}
+
+/// A user of the [`DEFAULT_TENANT`], of no group.
+impl<'a> From<&'a str> for Identity<'a> {
+    fn from(user: &'a str) -> Self {
+        Self {
+            user,
+            tenant: DEFAULT_TENANT,
+            groups: &[],
+        }
+    }
+}
+
 /// A development token: HS256, signed with `secret`, good for `ttl`, for one user, with these
 /// scopes.
 ///
 /// Errors when the secret is too short, see [`AuthError::WeakSecret`].
-pub fn mint(
+pub fn mint<'a>(
     secret: &str,
-    user: &str,
+    identity: impl Into<Identity<'a>>,
     scopes: &[Scope],
     ttl: Duration,
 ) -> Result<String, AuthError> {
@@ -58,8 +84,11 @@ pub fn mint(
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
+    let identity = identity.into();
     let claims = json!({
-        "sub": user,
+        "sub": identity.user,
+        "tenant_id": identity.tenant,
+        "groups": identity.groups,
         "scope": scopes.join(" "),
         "exp": (now + ttl).as_secs(),
     });

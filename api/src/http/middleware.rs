@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,6 +14,7 @@ use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tracing::Instrument as _;
 
 use super::error::ApiError;
+use super::problem::{Print, print_by};
 use crate::AppState;
 
 /// What a request may take beyond the time it waits for its job.
@@ -21,12 +22,21 @@ const TIME_BEYOND_WAIT: Duration = Duration::from_secs(15);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// Puts all of it around the routes. The last layer is the outermost.
-pub(crate) fn wrap(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
+/// Puts all of it around the routes. `surface` says how problems of an address are printed, where
+/// that is not the usual way.
+pub(crate) fn wrap(
+    routes: Router<AppState>,
+    state: &AppState,
+    surface: fn(&Uri) -> Option<Print>,
+) -> Router<AppState> {
+    // The last layer is the outermost.
     routes
         .layer(from_fn_with_state(state.clone(), limit_time))
         .layer(cors(&state.config.cors_origins))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(move |request, next| {
+            print_by(surface, request, next)
+        }))
         .layer(from_fn(observe))
 }
 

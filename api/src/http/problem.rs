@@ -1,20 +1,23 @@
 //! A problem: every answer that is not a success, before it has a shape.
 //!
 //! The usual shape is [`ErrorBody`]. A surface with another one has its routes [printed](print_as)
-//! in it, also where an extractor of this kit refuses a request.
+//! in it, also where an extractor of this kit refuses a request; or all that is [below its
+//! addresses](print_by), also where there is no route, or the time is up.
 
 use std::fmt::Display;
 use std::future::ready;
 
+use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::map_response;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::middleware::{Next, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-/// Seconds after which a caller should try again when a part behind the API does not answer.
+/// Seconds after which a caller should try again, when a part behind the API does not answer or the
+/// caller asks for too much.
 const RETRY_AFTER_SECS: &str = "2";
 
 /// What is wrong with a request, or with serving it.
@@ -69,7 +72,10 @@ impl Serialize for ErrorBody {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(ErrorBody(self.clone()))).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             let again = HeaderValue::from_static(RETRY_AFTER_SECS);
             response.headers_mut().insert(RETRY_AFTER, again);
         }
@@ -78,9 +84,12 @@ impl IntoResponse for Problem {
     }
 }
 
+/// How a surface prints its problems.
+pub(crate) type Print = fn(&Problem) -> Response;
+
 /// Has the problems of these routes printed by `print`. Their status and their headers stay, but
 /// for those of the body.
-pub(crate) fn print_as<S>(routes: Router<S>, print: fn(&Problem) -> Response) -> Router<S>
+pub(crate) fn print_as<S>(routes: Router<S>, print: Print) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -88,7 +97,22 @@ where
     routes.layer(map_response(print))
 }
 
-fn printed(response: Response, print: fn(&Problem) -> Response) -> Response {
+/// A layer that has problems printed as the surface of the address does, where it has a shape of its
+/// own.
+pub(crate) async fn print_by(
+    surface: fn(&Uri) -> Option<Print>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let print = surface(request.uri());
+    let response = next.run(request).await;
+    match print {
+        Some(print) => printed(response, print),
+        None => response,
+    }
+}
+
+fn printed(response: Response, print: Print) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else {
         return response;
     };

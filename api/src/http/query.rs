@@ -26,6 +26,25 @@ where
     }
 }
 
+/// The variable segments of the path.
+pub(crate) struct Segments<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Segments<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let segments = Path::<T>::from_request_parts(parts, state).await;
+        let Path(segments) = segments.map_err(|_| {
+            ApiError::InvalidRequest("path: must be UTF-8 when percent-decoded".to_owned())
+        })?;
+        Ok(Self(segments))
+    }
+}
+
 /// The one variable segment of the path.
 pub(crate) struct Segment(pub String);
 
@@ -33,10 +52,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let segment = Path::<String>::from_request_parts(parts, state).await;
-        let Path(segment) = segment.map_err(|_| {
-            ApiError::InvalidRequest("path: must be UTF-8 when percent-decoded".to_owned())
-        })?;
+        let Segments(segment) = Segments::from_request_parts(parts, state).await?;
         Ok(Self(segment))
     }
 }

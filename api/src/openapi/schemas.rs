@@ -5,10 +5,15 @@
 //! rule. The types only describe: values are of the types of the handlers.
 #![expect(dead_code, reason = "describes values, which are of other types")]
 
+mod filesync;
 mod writes;
 
 use utoipa::ToSchema;
 
+pub(crate) use filesync::{
+    AppliedOutcome, Change, ChangeType, ConflictReason, ConflictResolution, DeviceId, LoggedType,
+    NextStep, Platform, ResourceType, ShareId, SyncError, SyncErrorCode, UnappliedOutcome,
+};
 pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};
 

@@ -188,6 +188,8 @@ impl App {
             worker_name: "test".to_owned(),
             prefetch_schedule: None,
             purge_schedule: None,
+            device_schedule: None,
+            device_idle: Duration::MAX,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: None,

@@ -8,6 +8,7 @@ mod document_events;
 mod document_jobs;
 mod document_sockets;
 mod documents;
+mod filesync;
 mod jobs;
 mod operation;
 mod reads;

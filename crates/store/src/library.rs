@@ -15,7 +15,7 @@ pub(crate) const METRICS: Metrics = Metrics {
 macro_rules! library {
     (
         $prefix:literal from $folder:literal {
-            shared [$($shared:literal),*],
+            shared [$($shared:literal),* $(,)?],
             files [$($file:literal),+ $(,)?],
             $($function:ident = $name:literal,)+
         }

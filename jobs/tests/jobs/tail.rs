@@ -112,6 +112,8 @@ impl World {
             worker_name: "worker".to_owned(),
             prefetch_schedule: None,
             purge_schedule: None,
+            device_schedule: None,
+            device_idle: Duration::MAX,
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: Some(TailConfig {

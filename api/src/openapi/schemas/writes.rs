@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::{IdempotencyKey, Name};
 
 /// A string out of a list.
-fn one_of(values: &[&str]) -> Object {
+pub(super) fn one_of(values: &[&str]) -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(values.iter().copied()))

@@ -9,6 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::change::{Change, ChangeFault, Prepared, Strategy};
+use super::devices::check_id;
 use super::functions::FUNCTIONS;
 use super::names::Name;
 use super::shares::call;
@@ -107,6 +108,7 @@ impl Filesync {
     /// [`FilesyncError::DeviceInactive`], [`FilesyncError::CursorInvalid`] for a base past the head,
     /// [`FilesyncError::Interrupted`], [`FilesyncError::Store`]: what was made before stays made.
     pub async fn apply(&self, caller: &Caller, batch: &Batch) -> Result<Applied, FilesyncError> {
+        check_id(caller.device(&batch.device))?;
         let mut run = Run::new(batch);
         for (index, change) in batch.changes.iter().enumerate() {
             let step = Step {

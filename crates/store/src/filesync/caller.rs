@@ -1,5 +1,7 @@
 //! Who asks for something of a share.
 
+use super::DeviceName;
+
 /// The holder of a token, in a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -14,6 +16,15 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The device of the user that has this id.
+    pub fn device<'a>(&'a self, id: &'a str) -> DeviceName<'a> {
+        DeviceName {
+            tenant: &self.tenant,
+            user: &self.user,
+            id,
+        }
+    }
+
     /// The groups as the functions read them; `true` for who administers all shares.
     pub(super) fn groups_json(&self) -> String {
         if self.is_admin {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use redis::{FromRedisValue, ParsingError, Value};
+use redis::{Cmd, FromRedisValue, ParsingError, Value};
 use serde_json::value::RawValue;
 
 use super::apply::Copies;
@@ -15,11 +15,15 @@ use crate::StoreError;
 const MAX_CONFLICTS: usize = 1_000;
 /// A conflict that is given copy names this often has found none.
 const ROUNDS: usize = 64;
+/// Shares that are asked for their conflicts at once.
+const SHARES: usize = 50;
 
 /// A conflict.
 #[derive(Debug)]
 pub struct Conflict {
-    /// The device whose change it is.
+    /// The user whose change it is.
+    pub user: String,
+    /// The user's device.
     pub device: String,
     /// What callers are shown of it.
     pub json: Box<RawValue>,
@@ -57,10 +61,17 @@ impl Conflict {
             quoted("resolution"),
         );
         Ok(Self {
+            user: fields.get("user").cloned().ok_or_else(corrupt)?,
             device: fields.get("device").cloned().ok_or_else(corrupt)?,
             json: RawValue::from_string(json).map_err(|_| corrupt())?,
         })
     }
+}
+
+fn listing(caller: &Caller, share: &str, with_resolved: bool) -> Cmd {
+    let mut call = call(&FUNCTIONS.conflicts, caller, share);
+    call.arg(u8::from(with_resolved)).arg(MAX_CONFLICTS);
+    call
 }
 
 impl Filesync {
@@ -74,13 +85,58 @@ impl Filesync {
         share: &str,
         with_resolved: bool,
     ) -> Result<Vec<Conflict>, FilesyncError> {
-        let mut call = call(&FUNCTIONS.conflicts, caller, share);
-        call.arg(u8::from(with_resolved)).arg(MAX_CONFLICTS);
+        let call = listing(caller, share, with_resolved);
         let Answer(status, conflicts) = FUNCTIONS.conflicts.run(&self.valkey, &call).await?;
         if status != "found" {
             return Err(FilesyncError::NotFound("share"));
         }
         conflicts.into_iter().map(Conflict::read).collect()
+    }
+
+    /// As [`Filesync::conflicts`], of all shares that the caller can see.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn all_conflicts(
+        &self,
+        caller: &Caller,
+        with_resolved: bool,
+    ) -> Result<Vec<Conflict>, FilesyncError> {
+        let shares = self.share_ids(caller).await?;
+        let shares: Vec<&String> = shares.iter().collect();
+        let mut all = Vec::new();
+        for some in shares.chunks(SHARES) {
+            let calls = some.iter().map(|share| listing(caller, share, with_resolved));
+            let answers: Vec<Answer> = FUNCTIONS
+                .conflicts
+                .run_all(&self.valkey, calls.collect())
+                .await?;
+            // A share that was revoked meanwhile has none.
+            for Answer(_, conflicts) in answers {
+                for conflict in conflicts {
+                    all.push(Conflict::read(conflict)?);
+                }
+            }
+            // Their ids begin with the time.
+            all.sort_by(|one: &Conflict, other| other.json.get().cmp(one.json.get()));
+            all.truncate(MAX_CONFLICTS);
+        }
+        Ok(all)
+    }
+
+    /// The share that has a conflict, whether the caller can see it or not.
+    ///
+    /// # Errors
+    /// [`FilesyncError::NotFound`], [`FilesyncError::Store`].
+    pub async fn share_of_conflict(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<String, FilesyncError> {
+        let mut home = redis::cmd("SRANDMEMBER");
+        home.arg(Self::keys(caller).of(&format!("home:{id}")));
+        let share: Option<String> = self.valkey.query("filesync_home", &home).await?;
+        share.ok_or(FilesyncError::NotFound("conflict"))
     }
 
     /// Resolves a conflict: judges the held change against the state of now. Again by the same

@@ -18,6 +18,9 @@ pub enum FilesyncError {
     /// A share has 10,000 grants at most.
     #[error("a share has 10000 grants at most")]
     TooManyGrants,
+    /// A user has 100 devices at most.
+    #[error("a user has {} devices at most", super::MAX_DEVICES)]
+    TooManyDevices,
     /// The device is switched off, or has not been seen for long.
     #[error("the device is inactive")]
     DeviceInactive,

@@ -3,16 +3,31 @@
 
 crate::library::library! {
     "sluice_filesync" from "../../../../lua/filesync/" {
-        shared ["../need", "../log", "common", "record", "tree", "rules", "judge", "perform", "outcome"],
+        shared [
+            "../need", "../log", "common", "record", "tree", "rules", "judge", "perform", "outcome",
+            "device", "cursor",
+        ],
         files [
-            "apply", "changes", "conflicts", "feed", "resolve", "resolve_path", "share_create",
+            "apply", "changes", "conflicts", "cursor_move", "cursor_status", "device_beat",
+            "device_delete", "device_list", "device_register", "device_sleep", "device_update",
+            "feed", "preference_list", "preference_put", "resolve", "resolve_path", "share_create",
             "share_delete", "share_grant", "share_read", "share_set", "snapshot", "sweep",
             "trim",
         ],
         apply = "filesync_apply",
         changes = "filesync_changes",
         conflicts = "filesync_conflicts",
+        cursor_move = "filesync_cursor_move",
+        cursor_status = "filesync_cursor_status",
+        device_beat = "filesync_device_beat",
+        device_delete = "filesync_device_delete",
+        device_list = "filesync_device_list",
+        device_register = "filesync_device_register",
+        device_sleep = "filesync_device_sleep",
+        device_update = "filesync_device_update",
         feed = "filesync_feed",
+        preference_list = "filesync_preference_list",
+        preference_put = "filesync_preference_put",
         resolve = "filesync_resolve",
         resolve_path = "filesync_resolve_path",
         share_create = "filesync_share_create",

@@ -23,16 +23,26 @@
 //! | `share:<share>:held` | hash: device number → how many of its changes are in open conflicts | none |
 //! | `share:<share>:doomed` | sorted set of what is to be removed, by the position that deleted it: ids of files, and `<folder> <generation>` with all that is in it | none |
 //! | `share:<share>:deleted:<device number>` | string: nodes that the device has deleted of late | 1 h |
-//! | `home:<id>` | set of the shares that have a node of this id | none |
+//! | `home:<id>` | set of the shares that have a node of this id, or a conflict | none |
 //! | `feed` | stream of the tenant's changes, ids `<tenant position>-0`: `share`, `position`, and `grantee` of grants | none |
+//! | `user:<user>:device:<device>` | hash of a device: `seq` (its number, that of no other device of the tenant, ever), `user`, `id`, `name`, `platform`, `version`, `active` (`1` or `0`), `by_clock` (`1` when the clock has put it to sleep), `seen`, `created` (ms), `instance`, `first` (its first instance) | none |
+//! | `user:<user>:device:<device>:cursors` | hash: share → position, when the device moved there (ms; '' for never), `1` while it needs a snapshot, tabs between | none |
+//! | `user:<user>:device:<device>:preferences` | hash: share → JSON, see [`KeptPreference`](super::KeptPreference) | none |
+//! | `user:<user>:devices` | set of the ids of a user's devices | none |
+//! | `seen` | sorted set: `<user> <device>` by when the device was seen, ms; without those that were looked at since, as they were not seen for long | none |
 //! | `tenant` | hash: `position` (last one of the feed), `devices` (last number given out) | none |
 //! | `shares` | set of the tenant's shares | none |
 //! | `access` | channel: whose grants, preferences or devices have changed | |
 //! | `made:<call>` | string: the answer of a call that may be sent twice | 60 s |
 //!
-//! [`TENANTS`] is a set of the tenants that have shares, in a slot of its own.
+//! Users' names are percent-encoded where others could take their colons and spaces for separators.
+//! The channel `access` says whom it is about: a grantee, or a device as `{"user","device"}`.
+//!
+//! [`TENANTS`] is a set of the tenants that have shares or devices, in a slot of its own.
 
-/// The tenants that have shares.
+use super::DeviceName;
+
+/// The tenants that have shares or devices.
 pub(super) const TENANTS: &str = "sf1:tenants";
 
 /// The keys of one tenant.
@@ -56,6 +66,52 @@ impl Keys {
     pub fn share(&self, share: &str) -> String {
         format!("{}share:{share}", self.prefix)
     }
+}
+
+/// The keys of one device, of its user, and of their tenant.
+#[derive(Debug, Clone)]
+pub(super) struct DeviceKeys {
+    pub device: String,
+    pub cursors: String,
+    pub preferences: String,
+    pub devices: String,
+    /// The device in `seen`.
+    pub place: String,
+    pub seen: String,
+    pub tenant: String,
+    pub access: String,
+    /// What the keys of the tenant begin with.
+    pub prefix: String,
+    /// What the keys of shares begin with.
+    pub share: String,
+}
+
+impl DeviceKeys {
+    /// Without an id `device` is what the keys of the user's devices begin with.
+    pub fn of(device: DeviceName<'_>) -> Self {
+        let keys = Keys::new(device.tenant);
+        let user = encode_user(device.user);
+        let key = keys.of(&format!("user:{user}:device:{}", device.id));
+        Self {
+            cursors: format!("{key}:cursors"),
+            preferences: format!("{key}:preferences"),
+            device: key,
+            devices: keys.of(&format!("user:{user}:devices")),
+            place: format!("{user} {}", device.id),
+            seen: keys.of("seen"),
+            tenant: keys.of("tenant"),
+            access: keys.of("access"),
+            share: keys.share(""),
+            prefix: keys.prefix,
+        }
+    }
+}
+
+/// As `fs.device` of `lua/filesync/common.lua` has it.
+fn encode_user(user: &str) -> String {
+    user.replace('%', "%25")
+        .replace(':', "%3A")
+        .replace(' ', "%20")
 }
 
 /// A closing brace would end the hash tag.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::Cmd;
 
 use super::functions::FUNCTIONS;
-use super::keys::TENANTS;
 use super::{Caller, Filesync, FilesyncError, Grantee, Keys, Level, new_id};
 use crate::StoreError;
 
@@ -38,6 +37,19 @@ impl Default for ShareSettings {
             mass_delete_limit: None,
         }
     }
+}
+
+/// What is to change about a share; none to keep what is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShareChange {
+    /// As people see it.
+    pub name: Option<String>,
+    /// Most bytes of versions and open uploads; none in it for no limit.
+    pub quota: Option<Option<u64>>,
+    /// Whether names that some systems do not take are refused.
+    pub portable_names: Option<bool>,
+    /// Most deletions, as [`ShareSettings`] has it; none in it for no limit.
+    pub mass_delete_limit: Option<Option<u8>>,
 }
 
 /// A share as one caller sees it.
@@ -111,9 +123,7 @@ impl Filesync {
         share: &NewShare,
     ) -> Result<Share, FilesyncError> {
         let id = new_id("shr");
-        let mut known = redis::cmd("SADD");
-        known.arg(TENANTS).arg(&caller.tenant);
-        let _: u64 = self.valkey.query("filesync_tenant", &known).await?;
+        self.know_tenant(&caller.tenant).await?;
         let settings = &share.settings;
         let mut call = call(&FUNCTIONS.share_create, caller, &id);
         call.arg(&share.name)
@@ -137,7 +147,8 @@ impl Filesync {
         read(id, answer)?.ok_or(FilesyncError::NotFound("share"))
     }
 
-    /// The shares that the caller can see, by id, behind `after`, `limit` at most.
+    /// The shares that the caller can see, by id, behind `after`, `limit` at most; and behind which id
+    /// the next page begins, none after the last.
     ///
     /// # Errors
     /// [`FilesyncError::Store`].
@@ -146,10 +157,12 @@ impl Filesync {
         caller: &Caller,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Share>, FilesyncError> {
+    ) -> Result<(Vec<Share>, Option<String>), FilesyncError> {
         let ids = self.share_ids(caller).await?.into_iter();
         let behind = ids.filter(|id| after.is_none_or(|after| id.as_str() > after));
-        let ids: Vec<String> = behind.take(limit).collect();
+        let mut ids: Vec<String> = behind.take(limit + 1).collect();
+        let is_more = ids.len() > limit;
+        ids.truncate(limit);
         let calls = ids.iter();
         let calls = calls.map(|id| call(&FUNCTIONS.share_read, caller, id));
         let answers: Vec<Answer> = FUNCTIONS
@@ -159,15 +172,16 @@ impl Filesync {
         let shares = ids.iter().zip(answers);
         let shares = shares.map(|(id, answer)| read(id, answer));
         // One that was revoked meanwhile is left out.
-        Ok(shares
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .collect())
+        let shares = shares.collect::<Result<Vec<_>, _>>()?;
+        let next = ids.pop().filter(|_| is_more);
+        Ok((shares.into_iter().flatten().collect(), next))
     }
 
     /// The ids of the shares that the caller can see.
-    pub(super) async fn share_ids(
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn share_ids(
         &self,
         caller: &Caller,
     ) -> Result<BTreeSet<String>, FilesyncError> {
@@ -253,18 +267,27 @@ impl Filesync {
     ///
     /// # Errors
     /// [`FilesyncError::NotFound`], [`FilesyncError::Forbidden`], [`FilesyncError::Store`].
-    pub async fn set_share(
+    pub async fn change_share(
         &self,
         caller: &Caller,
         id: &str,
-        share: &NewShare,
+        change: &ShareChange,
     ) -> Result<Share, FilesyncError> {
         let mut call = call(&FUNCTIONS.share_set, caller, id);
-        let settings = &share.settings;
-        call.arg(("name", &share.name))
-            .arg(("quota", optional(settings.quota)))
-            .arg(("portable", u8::from(settings.portable_names)))
-            .arg(("guard", optional(settings.mass_delete_limit)));
+        let fields = [
+            ("name", change.name.clone()),
+            ("quota", change.quota.map(optional)),
+            (
+                "portable",
+                change.portable_names.map(|is| u8::from(is).to_string()),
+            ),
+            ("guard", change.mass_delete_limit.map(optional)),
+        ];
+        for (field, value) in fields {
+            if let Some(value) = value {
+                call.arg(field).arg(value);
+            }
+        }
         let changed: Changed = FUNCTIONS.share_set.run(&self.valkey, &call).await?;
         changed.done()?;
         self.share(caller, id).await

@@ -113,6 +113,8 @@ async fn a_deletion_of_many_documents_lets_others_go_first() {
         worker_name: "test".to_owned(),
         prefetch_schedule: None,
         purge_schedule: None,
+        device_schedule: None,
+        device_idle: Duration::MAX,
         documents: DocumentsConfig::default(),
         drain: Duration::ZERO,
         tail: None,

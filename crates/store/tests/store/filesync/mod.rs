@@ -3,6 +3,9 @@
 mod cases;
 mod cells;
 mod changes;
+mod cursors;
+mod devices;
 mod histories;
+mod preferences;
 mod shares;
 mod support;

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use redis::Commands as _;
 use serde_json::{Value, json};
 use sluice_store::filesync::{
-    Applied, Batch, Caller, Change, Filesync, FilesyncError, NewShare, ShareSettings, Strategy,
+    Applied, Batch, Caller, Change, Device, Filesync, FilesyncError, NewDevice, NewShare, Platform,
+    ShareSettings, Strategy,
 };
 use sluice_test_support::TestValkey;
 use sluice_valkey::Valkey;
@@ -30,6 +32,14 @@ pub fn caller(user: &str) -> Caller {
         user: user.into(),
         groups: Vec::new(),
         is_admin: false,
+    }
+}
+
+pub fn laptop() -> NewDevice {
+    NewDevice {
+        name: "laptop".into(),
+        platform: Platform::Linux,
+        client_version: "1.0".into(),
     }
 }
 
@@ -79,6 +89,36 @@ impl Store {
             .arg(("name", device))
             .query(&mut connection)
             .unwrap();
+    }
+
+    pub async fn register(&self, caller: &Caller, id: &str) -> (Device, bool) {
+        let registered = self.files.register_device(caller.device(id), &laptop());
+        registered.await.unwrap()
+    }
+
+    pub async fn registered(&self, caller: &Caller, id: &str) -> Option<Device> {
+        let devices = self.files.devices(&caller.tenant, &caller.user).await;
+        devices.unwrap().into_iter().find(|device| device.id == id)
+    }
+
+    /// A share of a user without devices.
+    pub async fn share_of(&self, caller: &Caller) -> String {
+        let share = NewShare {
+            name: "s".into(),
+            settings: ShareSettings::default(),
+        };
+        self.files.create_share(caller, &share).await.unwrap().id
+    }
+
+    /// A field of a hash in the tenant's slot.
+    pub fn field(&self, key: &str, field: &str) -> Option<String> {
+        let key = format!("sf1:{{acme}}:{key}");
+        self.server.connection().hget(key, field).unwrap()
+    }
+
+    pub fn set_field(&self, key: &str, field: &str, value: &str) {
+        let key = format!("sf1:{{acme}}:{key}");
+        let _: u64 = self.server.connection().hset(key, field, value).unwrap();
     }
 
     /// A version of a file with these bytes that `usr_1` has uploaded.

@@ -1,0 +1,5 @@
+//! Jobs of file sync.
+
+mod devices;
+
+pub(crate) use devices::SleepDevices;
