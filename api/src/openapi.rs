@@ -219,10 +219,7 @@ impl IntoResponses for DocumentErrors {
 
 impl IntoResponses for SyncErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors_of(
-            &schemas::SyncError::name(),
-            &[TOKEN_ERRORS, SYNC_ERRORS],
-        )
+        errors_of(&schemas::SyncError::name(), &[TOKEN_ERRORS, SYNC_ERRORS])
     }
 }
 

@@ -13,8 +13,7 @@ define('cursor_status', function(KEYS, ARGV)
   if denial then return { denial, 0, '', '', 0, 0 } end
   if redis.call('EXISTS', KEYS[2]) == 0 then return { 'no_device', 0, '', '', 0, 0 } end
   local head = tonumber(redis.call('HGET', KEYS[1], 'head'))
-  local found = cursor.read(KEYS[3], ARGV[3], head)
-    or cursor.write(KEYS[3], ARGV[3], head, '', '1')
+  local found = cursor.read(KEYS[3], ARGV[3], head) or cursor.write(KEYS[3], ARGV[3], head, '', '1')
   local held = redis.call('HGET', KEYS[1] .. ':held', redis.call('HGET', KEYS[2], 'seq'))
   local has_conflicts = held and tonumber(held) > 0 and 1 or 0
   return { 'found', found.position, found.at, found.is_fresh, head, has_conflicts }

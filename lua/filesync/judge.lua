@@ -82,12 +82,23 @@ local function target(w)
   return nil, false
 end
 
+-- Whether a folder with this line, which begins with itself, is in a node.
+local function is_in(line, node)
+  for _, folder in ipairs(line) do
+    if node and folder.id == node.id then return true end
+  end
+  return false
+end
+
 -- Puts a node under a name into a folder, or says why not. `plan` gets the place.
 local function place(w, plan, folder, name)
   local line, is_live = tree.line(w.view, folder)
   table.insert(line, 1, folder)
   if folder.k ~= 'folder' then return rejected('NOT_FOUND', 'the parent is not a folder') end
   if is_blocked(w, folder, line) then return { letter = 'B' } end
+  if not plan.undo and is_in(line, plan.node) then
+    return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
+  end
   local path = tree.path(line, name[1])
   if #line > 64 or #path > 4096 then
     return rejected('SYNC_NAME', 'the path must have 64 levels and 4096 bytes at most')
@@ -170,6 +181,9 @@ local function restored(w, plan, folder, name, row)
   local line, is_live = tree.line(w.view, folder)
   if is_live then return place_by_row(w, plan, folder, name, row) end
   table.insert(line, 1, folder)
+  if is_in(line, plan.node) then
+    return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
+  end
   plan.parent, plan.name, plan.line = folder, name, line
   plan.revive = revivals(w, line)
   return plan.revive == nil and w.wanted or nil

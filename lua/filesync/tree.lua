@@ -90,6 +90,7 @@ function tree.line(view, node)
   while at.id ~= 'root' do
     local parent = tree.read(view, at.p)
     if not parent then return line, false end
+    if #line > 1000 then error('a folder of the share is in itself') end
     if parent.gone or at.pg ~= parent.gen then is_live = false end
     line[#line + 1] = parent
     at = parent

@@ -64,7 +64,14 @@ async fn a_minted_token_is_of_the_tenant_and_groups_that_were_asked_for() {
     let deployment = Deployment::without_workers(&[]).await;
     let client = &deployment.client;
     let owner = minted("ann", &[]);
-    let share = call(client, &owner, "POST", "/api/v1/shares", &json!({"name": "s"})).await;
+    let share = call(
+        client,
+        &owner,
+        "POST",
+        "/api/v1/shares",
+        &json!({"name": "s"}),
+    )
+    .await;
     let share = format!("/api/v1/shares/{}", share["id"].as_str().unwrap());
     let grant = format!("{share}/grants/groups/staff");
     call(client, &owner, "PUT", &grant, &json!({"level": "read"})).await;
@@ -75,6 +82,9 @@ async fn a_minted_token_is_of_the_tenant_and_groups_that_were_asked_for() {
     };
     assert_eq!(status("bob", &["--group", "staff"]).await, 200);
     assert_eq!(status("bob", &[]).await, 404);
-    assert_eq!(status("ann", &["--tenant", "acme", "--group", "staff"]).await, 404);
+    assert_eq!(
+        status("ann", &["--tenant", "acme", "--group", "staff"]).await,
+        404
+    );
     assert_eq!(status("ann", &["--tenant", "default"]).await, 200);
 }

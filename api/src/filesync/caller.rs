@@ -36,6 +36,11 @@ impl FromRequestParts<AppState> for Writer {
 async fn member(parts: &mut Parts, state: &AppState, scope: Scope) -> Result<Caller, ApiError> {
     let caller = auth::Caller::from_request_parts(parts, state).await?;
     caller.require(scope)?;
+    member_of(&caller)
+}
+
+/// The member whose token it is.
+pub(super) fn member_of(caller: &auth::Caller) -> Result<Caller, ApiError> {
     let member = caller.member()?;
     Ok(Caller {
         tenant: member.tenant.clone(),

@@ -95,7 +95,9 @@ pub(crate) async fn changes(
     Query(params): Query<ChangesParams>,
 ) -> Result<Response, ApiError> {
     let cursor = params.cursor.as_deref();
-    let cursor = cursor.map(|cursor| position("cursor", cursor)).transpose()?;
+    let cursor = cursor
+        .map(|cursor| position("cursor", cursor))
+        .transpose()?;
     let limit = number("limit", params.limit.as_deref(), 1, MAX_LIMIT)?;
     let wait = number("wait", params.wait.as_deref(), 0, MAX_WAIT)?;
     let share = params.share_id.as_deref();

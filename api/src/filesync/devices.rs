@@ -39,14 +39,23 @@ pub(crate) struct Registration {
     #[schema(value_type = schemas::DeviceId)]
     device_id: String,
     /// What the user calls it.
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", example = "Ann's laptop")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "Ann's laptop"
+    )]
     device_name: String,
     /// What it is.
     #[schema(value_type = schemas::Platform)]
     platform: store::Platform,
     /// The version of the client on it.
     #[serde(default)]
-    #[schema(max_length = 64, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$", example = "1.4.0")]
+    #[schema(
+        max_length = 64,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$",
+        example = "1.4.0"
+    )]
     client_version: Option<String>,
 }
 
@@ -56,7 +65,11 @@ pub(crate) struct Registration {
 pub(crate) struct Update {
     /// What the user calls it from now on.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     device_name: Option<String>,
     /// Whether it may change anything from now on.
     #[serde(default)]
@@ -79,7 +92,9 @@ pub(crate) async fn list(
     Reader(caller): Reader,
 ) -> Result<Json<Vec<Device>>, ApiError> {
     let devices = state.filesync.devices(&caller.tenant, &caller.user).await?;
-    let shown = devices.into_iter().map(|device| shown(device, &caller.user));
+    let shown = devices
+        .into_iter()
+        .map(|device| shown(device, &caller.user));
     Ok(Json(shown.collect()))
 }
 

@@ -8,11 +8,13 @@ mod changes;
 mod conflicts;
 mod cursors;
 mod devices;
+mod frames;
 mod preferences;
 mod problem;
 mod request;
 mod shares;
 mod snapshot;
+mod socket;
 
 use axum::extract::DefaultBodyLimit;
 use utoipa_axum::router::OpenApiRouter;
@@ -36,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(devices::list, devices::register))
         .routes(routes!(devices::update, devices::delete))
         .routes(routes!(devices::heartbeat))
+        .routes(routes!(socket::watch))
         .routes(routes!(preferences::list, preferences::put_all))
         .routes(routes!(preferences::put))
         .routes(routes!(cursors::advance))

@@ -148,7 +148,9 @@ pub(crate) async fn put_all(
     State(state): State<AppState>,
     Reader(caller): Reader,
     Segment(id): Segment,
-    Content(Wishes { preferences: wishes }): Content<Wishes>,
+    Content(Wishes {
+        preferences: wishes,
+    }): Content<Wishes>,
 ) -> Result<Json<Vec<Preference>>, ApiError> {
     if wishes.len() > MAX_SHARES {
         let rule = format_args!("must hold at most {MAX_SHARES}");

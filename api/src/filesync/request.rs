@@ -34,7 +34,9 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let params = Params::from_request_parts(parts, state).await;
-        params.map(|Params(params)| Self(params)).map_err(of_surface)
+        params
+            .map(|Params(params)| Self(params))
+            .map_err(of_surface)
     }
 }
 
@@ -63,7 +65,12 @@ pub(super) fn position(field: &str, given: &str) -> Result<u64, ApiError> {
 }
 
 /// The rule for texts that people read: so many bytes, and no control characters.
-pub(super) fn check_text(field: &str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
+pub(super) fn check_text(
+    field: &str,
+    text: &str,
+    least: usize,
+    most: usize,
+) -> Result<(), ApiError> {
     if !(least..=most).contains(&text.len()) {
         return Err(invalid(
             field,

@@ -78,7 +78,12 @@ pub(crate) struct ListParams {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShareBody {
     /// Its name.
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", example = "Photos")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "Photos"
+    )]
     name: String,
     /// Most bytes of all versions in it; null for no limit.
     #[serde(default)]
@@ -101,7 +106,11 @@ pub(crate) struct ShareBody {
 pub(crate) struct ShareUpdate {
     /// Its name.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     name: Option<String>,
     /// Most bytes of all versions in it; null for no limit.
     #[serde(default, deserialize_with = "given")]
@@ -314,7 +323,10 @@ pub(crate) async fn grant_user(
 ) -> Result<StatusCode, ApiError> {
     check_user(&user).map_err(|rule| invalid("user", rule))?;
     let user = Grantee::User(user);
-    state.filesync.grant(&caller, &id, &user, level.into()).await?;
+    state
+        .filesync
+        .grant(&caller, &id, &user, level.into())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -339,7 +351,10 @@ pub(crate) async fn grant_group(
 ) -> Result<StatusCode, ApiError> {
     check_group(&group).map_err(|rule| invalid("group", rule))?;
     let group = Grantee::Group(group);
-    state.filesync.grant(&caller, &id, &group, level.into()).await?;
+    state
+        .filesync
+        .grant(&caller, &id, &group, level.into())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -63,7 +63,11 @@ pub(crate) struct DeviceId(String);
 
 /// A share's id.
 #[derive(ToSchema)]
-#[schema(min_length = 1, max_length = 512, example = "shr_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+#[schema(
+    min_length = 1,
+    max_length = 512,
+    example = "shr_01jd3v3s2n3wq5s9m1x6r0e8kz"
+)]
 pub(crate) struct ShareId(String);
 
 /// What a device is.

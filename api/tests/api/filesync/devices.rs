@@ -29,8 +29,14 @@ async fn a_device_is_new_once_and_known_from_then_on() {
     let known = ann.send(&app, "POST", DEVICES, &now).await;
     assert_eq!(known.status, 200);
     let again = known.json();
-    assert_eq!((&again["device_name"], &again["platform"]), (&json!("tower"), &json!("web")));
-    assert_eq!((&again["client_version"], &again["created_at"]), (&json!(null), time));
+    assert_eq!(
+        (&again["device_name"], &again["platform"]),
+        (&json!("tower"), &json!("web"))
+    );
+    assert_eq!(
+        (&again["client_version"], &again["created_at"]),
+        (&json!(null), time)
+    );
     assert_ne!(again["instance"], body["instance"]);
 }
 
@@ -63,14 +69,22 @@ async fn a_device_is_renamed_and_switched_off_and_only_its_user_switches_it_on()
     let changed = ann.send(&app, "PATCH", &device("d"), &change).await;
     assert_eq!(changed.status, 200);
     let body = changed.json();
-    assert_eq!((&body["device_name"], &body["is_active"]), (&json!("desk"), &json!(false)));
+    assert_eq!(
+        (&body["device_name"], &body["is_active"]),
+        (&json!("desk"), &json!(false))
+    );
     let beat = format!("{}/heartbeat", device("d"));
     let beaten = ann.send(&app, "POST", &beat, &json!(null)).await;
-    assert_eq!((beaten.status.as_u16(), beaten.text()), (204, String::new()));
+    assert_eq!(
+        (beaten.status.as_u16(), beaten.text()),
+        (204, String::new())
+    );
     assert_eq!(ann.get(&app, DEVICES).await.json()[0]["is_active"], false);
     let unchanged = ann.send(&app, "PATCH", &device("d"), &json!({})).await;
     assert_eq!(unchanged.json()["device_name"], "desk");
-    let changed = ann.send(&app, "PATCH", &device("d"), &json!({"is_active": true})).await;
+    let changed = ann
+        .send(&app, "PATCH", &device("d"), &json!({"is_active": true}))
+        .await;
     assert_eq!(changed.json()["is_active"], true);
 }
 
@@ -84,7 +98,10 @@ async fn a_heartbeat_wakes_what_the_clock_put_to_sleep() {
     }
     assert_eq!(ann.get(&app, DEVICES).await.json()[0]["is_active"], false);
     let beat = format!("{}/heartbeat", device("d"));
-    assert_eq!(ann.send(&app, "POST", &beat, &json!(null)).await.status, 204);
+    assert_eq!(
+        ann.send(&app, "POST", &beat, &json!(null)).await.status,
+        204
+    );
     let awake = &ann.get(&app, DEVICES).await.json()[0];
     assert_eq!(awake["is_active"], true);
     assert!(awake["last_seen_at"].as_str() > registered["last_seen_at"].as_str());
@@ -95,7 +112,10 @@ async fn a_deleted_device_is_not_there_until_it_registers_as_a_new_one() {
     let (app, ann) = (App::start().await, User::new("ann"));
     ann.register(&app, "d").await;
     let deleted = ann.send(&app, "DELETE", &device("d"), &json!(null)).await;
-    assert_eq!((deleted.status.as_u16(), deleted.text()), (204, String::new()));
+    assert_eq!(
+        (deleted.status.as_u16(), deleted.text()),
+        (204, String::new())
+    );
     assert_eq!(ann.get(&app, DEVICES).await.json(), json!([]));
     for (method, path) in [
         ("DELETE", device("d")),
@@ -146,12 +166,20 @@ async fn what_a_device_says_wrongly_is_named_by_field_and_rule() {
         body[field] = value.clone();
         let refused = ann.send(&app, "POST", DEVICES, &body).await;
         let (status, code, detail) = problem(&refused);
-        assert_eq!((status, &*code), (422, "INVALID_REQUEST"), "{field} {value}");
+        assert_eq!(
+            (status, &*code),
+            (422, "INVALID_REQUEST"),
+            "{field} {value}"
+        );
         assert!(detail.contains(field), "{field} {value}: {detail}");
     }
     assert_eq!(ann.get(&app, DEVICES).await.json(), json!([]));
     ann.register(&app, "d").await;
-    for body in [json!({"device_name": ""}), json!({"is_active": "no"}), json!({"id": "x"})] {
+    for body in [
+        json!({"device_name": ""}),
+        json!({"is_active": "no"}),
+        json!({"id": "x"}),
+    ] {
         let refused = ann.send(&app, "PATCH", &device("d"), &body).await;
         assert_eq!(code(&refused), is(422, "INVALID_REQUEST"), "{body}");
     }

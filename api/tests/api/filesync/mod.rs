@@ -61,7 +61,11 @@ impl User {
     /// Registers a device.
     pub async fn register(&self, app: &App, id: &str) -> Value {
         let answer = self.send(app, "POST", DEVICES, &laptop(id)).await;
-        assert!(matches!(answer.status.as_u16(), 200 | 201), "{}", answer.text());
+        assert!(
+            matches!(answer.status.as_u16(), 200 | 201),
+            "{}",
+            answer.text()
+        );
         answer.json()
     }
 
@@ -91,7 +95,12 @@ pub fn device(id: &str) -> String {
 /// The status, the code and the detail, which every problem of this surface has.
 pub fn problem(answer: &Answer) -> (u16, String, String) {
     let body = answer.json();
-    let text = |name: &str| body[name].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
+    let text = |name: &str| {
+        body[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("{body}"))
+            .to_owned()
+    };
     assert_eq!(answer.header("content-type"), "application/json");
     (answer.status.as_u16(), text("code"), text("detail"))
 }

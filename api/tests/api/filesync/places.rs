@@ -6,8 +6,7 @@ use super::{User, code, device, is};
 use crate::app::{Answer, App};
 
 async fn advance(app: &App, user: &User, share: &str, position: &str) -> Answer {
-    let path =
-        format!("/api/v1/sync/cursor?share_id={share}&device_id=d&position={position}");
+    let path = format!("/api/v1/sync/cursor?share_id={share}&device_id=d&position={position}");
     user.send(app, "POST", &path, &json!(null)).await
 }
 
@@ -28,7 +27,10 @@ async fn a_cursor_is_made_at_the_head_and_moves_ahead_only() {
     assert_eq!(status(&app, &ann, &share).await.json(), expected);
     ann.grant(&app, &share, "bob", "read").await;
     ann.grant(&app, &share, "bob", "write").await;
-    assert_eq!(status(&app, &ann, &share).await.json()["pending_changes"], 2);
+    assert_eq!(
+        status(&app, &ann, &share).await.json()["pending_changes"],
+        2
+    );
 
     let moved = advance(&app, &ann, &share, "2").await;
     assert_eq!(moved.status, 200);
@@ -57,7 +59,10 @@ async fn positions_that_are_none_or_past_the_head_are_invalid_cursors() {
     let answer = advance(&app, &ann, &share, "2").await;
     assert_eq!(code(&answer), is(400, "SYNC_CURSOR_INVALID"));
     let body = answer.json();
-    assert_eq!((&body["reset"], &body["reason"]), (&json!(true), &json!("history_changed")));
+    assert_eq!(
+        (&body["reset"], &body["reason"]),
+        (&json!(true), &json!("history_changed"))
+    );
 }
 
 #[tokio::test]
@@ -66,17 +71,29 @@ async fn a_share_that_may_not_be_seen_is_answered_as_one_that_is_not_there() {
     let (ann, bob) = (User::new("ann"), User::new("bob"));
     let share = ann.share(&app).await;
     bob.register(&app, "d").await;
-    let hidden = [advance(&app, &bob, &share, "0").await, status(&app, &bob, &share).await];
-    let missing = [advance(&app, &bob, "shr_0", "0").await, status(&app, &bob, "shr_0").await];
+    let hidden = [
+        advance(&app, &bob, &share, "0").await,
+        status(&app, &bob, &share).await,
+    ];
+    let missing = [
+        advance(&app, &bob, "shr_0", "0").await,
+        status(&app, &bob, "shr_0").await,
+    ];
     for (hidden, missing) in hidden.iter().zip(&missing) {
         assert_eq!(code(hidden), is(404, "NOT_FOUND"));
-        assert_eq!((hidden.status, &hidden.body), (missing.status, &missing.body));
+        assert_eq!(
+            (hidden.status, &hidden.body),
+            (missing.status, &missing.body)
+        );
     }
     ann.grant(&app, &share, "bob", "read").await;
     assert_eq!(status(&app, &bob, &share).await.status, 200);
     let deleted = bob.send(&app, "DELETE", &device("d"), &json!(null)).await;
     assert_eq!(deleted.status, 204);
-    assert_eq!(code(&status(&app, &bob, &share).await), is(404, "NOT_FOUND"));
+    assert_eq!(
+        code(&status(&app, &bob, &share).await),
+        is(404, "NOT_FOUND")
+    );
 }
 
 #[tokio::test]

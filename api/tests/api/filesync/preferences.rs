@@ -23,7 +23,8 @@ async fn a_preference_is_replaced_as_a_whole_and_null_is_all() {
     let share = ann.share(&app).await;
     ann.register(&app, "d").await;
     assert_eq!(ann.get(&app, &all()).await.json(), json!([]));
-    let wish = json!({"sync_enabled": false, "selected_folders": [], "excluded_folders": ["fld_1"]});
+    let wish =
+        json!({"sync_enabled": false, "selected_folders": [], "excluded_folders": ["fld_1"]});
     let put = ann.send(&app, "PUT", &of(&share), &wish).await;
     assert_eq!(put.status, 200, "{}", put.text());
     let mut expected = wish.clone();
@@ -47,10 +48,14 @@ async fn several_preferences_are_kept_together_or_not_at_all() {
     let hidden = bob.share(&app).await;
     ann.register(&app, "d").await;
     let wishes = |shares: &[&str]| {
-        let wishes = shares.iter().map(|share| json!({"share_id": share, "sync_enabled": false}));
+        let wishes = shares
+            .iter()
+            .map(|share| json!({"share_id": share, "sync_enabled": false}));
         json!({"preferences": wishes.collect::<Vec<_>>()})
     };
-    let refused = ann.send(&app, "PUT", &all(), &wishes(&[&one, &hidden])).await;
+    let refused = ann
+        .send(&app, "PUT", &all(), &wishes(&[&one, &hidden]))
+        .await;
     assert_eq!(code(&refused), is(404, "NOT_FOUND"));
     assert_eq!(ann.get(&app, &all()).await.json(), json!([]));
 
@@ -59,7 +64,11 @@ async fn several_preferences_are_kept_together_or_not_at_all() {
     ann.send(&app, "PUT", &of(&two), &json!({})).await;
     let listed = ann.get(&app, &all()).await.json();
     let enabled = |share: &str| {
-        let of_share = listed.as_array().unwrap().iter().find(|it| it["share_id"] == share);
+        let of_share = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["share_id"] == share);
         of_share.unwrap()["sync_enabled"].clone()
     };
     assert_eq!((enabled(&one), enabled(&two)), (json!(false), json!(true)));
@@ -82,9 +91,15 @@ async fn what_is_wrong_with_a_preference_is_named_by_field() {
         ("excluded_folders", json!([1])),
         ("other", json!(1)),
     ] {
-        let refused = ann.send(&app, "PUT", &of(&share), &json!({field: value})).await;
+        let refused = ann
+            .send(&app, "PUT", &of(&share), &json!({field: value}))
+            .await;
         let (status, code, detail) = problem(&refused);
-        assert_eq!((status, &*code), (422, "INVALID_REQUEST"), "{field} {value}");
+        assert_eq!(
+            (status, &*code),
+            (422, "INVALID_REQUEST"),
+            "{field} {value}"
+        );
         assert!(detail.contains(field), "{detail}");
     }
     let twice = json!({"preferences": [{"share_id": share}, {"share_id": share}]});

@@ -28,9 +28,18 @@ async fn tokens_that_do_not_do_are_refused_with_the_reason() {
     for (claims, named) in [
         (json!({"sub": "u", "scope": scopes}), "tenant_id"),
         (json!({"tenant_id": "t", "scope": scopes}), "sub"),
-        (json!({"sub": "u", "tenant_id": "", "scope": scopes}), "tenant_id"),
-        (json!({"sub": "u", "tenant_id": "a}b", "scope": scopes}), "tenant_id"),
-        (json!({"sub": "u", "tenant_id": 1, "scope": scopes}), "tenant_id"),
+        (
+            json!({"sub": "u", "tenant_id": "", "scope": scopes}),
+            "tenant_id",
+        ),
+        (
+            json!({"sub": "u", "tenant_id": "a}b", "scope": scopes}),
+            "tenant_id",
+        ),
+        (
+            json!({"sub": "u", "tenant_id": 1, "scope": scopes}),
+            "tenant_id",
+        ),
         (
             json!({"sub": "u", "tenant_id": "t", "groups": "g", "scope": scopes}),
             "groups",
@@ -56,7 +65,9 @@ async fn each_call_needs_its_scope() {
     assert!(challenge.contains("scope=\"files:read\""), "{challenge}");
     let reader = of(&[Scope::FilesRead]);
     reader.register(&app, "d").await;
-    let answer = reader.send(&app, "POST", SHARES, &json!({"name": "s"})).await;
+    let answer = reader
+        .send(&app, "POST", SHARES, &json!({"name": "s"}))
+        .await;
     assert_eq!(code(&answer), is(403, "FORBIDDEN"));
 }
 
@@ -92,7 +103,9 @@ async fn bodies_that_are_none_or_too_long_are_refused() {
     assert_eq!(code(&app.send(form).await), is(422, "INVALID_REQUEST"));
 
     let long = format!("{{\"device_id\":\"{}\"}}", "x".repeat(4 * 1024 * 1024));
-    let answer = app.send(ann.request("POST", DEVICES, Body::from(long))).await;
+    let answer = app
+        .send(ann.request("POST", DEVICES, Body::from(long)))
+        .await;
     let (status, code, detail) = problem(&answer);
     assert_eq!((status, &*code), (413, "TOO_LARGE"));
     assert!(detail.contains("4194304"), "{detail}");

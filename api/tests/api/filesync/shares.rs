@@ -11,7 +11,10 @@ fn at(share: &str) -> String {
 async fn ids(app: &App, user: &User) -> Vec<String> {
     let page = user.get(app, SHARES).await.json();
     let shares = page["items"].as_array().unwrap();
-    shares.iter().map(|share| share["id"].as_str().unwrap().to_owned()).collect()
+    shares
+        .iter()
+        .map(|share| share["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -38,11 +41,20 @@ async fn a_share_is_made_changed_and_deleted() {
     let changed = ann.send(&app, "PATCH", &at(id), &change).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     let changed = changed.json();
-    assert_eq!((&changed["quota"], &changed["portable_names"]), (&json!(null), &json!(false)));
-    assert_eq!((&changed["name"], &changed["mass_delete_limit"]), (&json!("Photos"), &json!(50)));
+    assert_eq!(
+        (&changed["quota"], &changed["portable_names"]),
+        (&json!(null), &json!(false))
+    );
+    assert_eq!(
+        (&changed["name"], &changed["mass_delete_limit"]),
+        (&json!("Photos"), &json!(50))
+    );
 
     let deleted = ann.send(&app, "DELETE", &at(id), &json!(null)).await;
-    assert_eq!((deleted.status.as_u16(), deleted.text()), (204, String::new()));
+    assert_eq!(
+        (deleted.status.as_u16(), deleted.text()),
+        (204, String::new())
+    );
     assert_eq!(code(&ann.get(&app, &at(id)).await), is(404, "NOT_FOUND"));
     assert_eq!(ids(&app, &ann).await, [""; 0]);
 }
@@ -53,7 +65,9 @@ async fn a_level_allows_what_it_says_and_no_more() {
     let (ann, bob) = (User::new("ann"), User::of("t", "bob", &["staff"], ALL));
     let share = ann.share(&app).await;
     let as_bob = async |method: &str, path: &str, body: Value| {
-        let answer = bob.send(&app, method, &format!("{}{path}", at(&share)), &body).await;
+        let answer = bob
+            .send(&app, method, &format!("{}{path}", at(&share)), &body)
+            .await;
         answer.status.as_u16()
     };
     let tries: [(&str, &str, Value); 5] = [
@@ -82,18 +96,25 @@ async fn a_level_allows_what_it_says_and_no_more() {
     assert_eq!(all().await, [200, 200, 200, 204, 204]);
 
     let revoke = format!("{}/grants/users/bob", at(&share));
-    assert_eq!(ann.send(&app, "DELETE", &revoke, &json!(null)).await.status, 204);
+    assert_eq!(
+        ann.send(&app, "DELETE", &revoke, &json!(null)).await.status,
+        204
+    );
     assert_eq!(all().await, [404; 5]);
     let again = ann.send(&app, "DELETE", &revoke, &json!(null)).await;
     assert_eq!(code(&again), is(404, "NOT_FOUND"));
 
     // A group's grant, and the most of several.
     let staff = format!("{}/grants/groups/staff", at(&share));
-    ann.send(&app, "PUT", &staff, &json!({"level": "write"})).await;
+    ann.send(&app, "PUT", &staff, &json!({"level": "write"}))
+        .await;
     ann.grant(&app, &share, "bob", "read").await;
     assert_eq!(bob.get(&app, &at(&share)).await.json()["level"], "write");
     assert_eq!(ids(&app, &bob).await, [&*share]);
-    let grants = ann.get(&app, &format!("{}/grants", at(&share))).await.json();
+    let grants = ann
+        .get(&app, &format!("{}/grants", at(&share)))
+        .await
+        .json();
     let expected = json!([{"group": "staff", "level": "write"}, {"user": "bob", "level": "read"}]);
     assert_eq!(grants, expected);
     let another_bob = User::of("other", "bob", &["staff"], ALL);
@@ -110,7 +131,10 @@ async fn the_administrator_of_a_tenant_administers_all_its_shares() {
     assert_eq!(ids(&app, &root).await, [&*share]);
     root.grant(&app, &share, "bob", "read").await;
     let elsewhere = User::of("other", "root", &[], &scopes);
-    assert_eq!(code(&elsewhere.get(&app, &at(&share)).await), is(404, "NOT_FOUND"));
+    assert_eq!(
+        code(&elsewhere.get(&app, &at(&share)).await),
+        is(404, "NOT_FOUND")
+    );
 }
 
 #[tokio::test]
@@ -126,7 +150,11 @@ async fn pages_of_shares_hold_each_of_them_once() {
         let page = ann.get(&app, &format!("{SHARES}{query}")).await.json();
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 2);
-        seen.extend(items.iter().map(|share| share["id"].as_str().unwrap().to_owned()));
+        seen.extend(
+            items
+                .iter()
+                .map(|share| share["id"].as_str().unwrap().to_owned()),
+        );
         match page["next"].as_str() {
             Some(next) => query = format!("?limit=2&page={next}"),
             None => break,

@@ -44,11 +44,14 @@ impl Tree {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ann.get(&self.app, &format!("/api/v1/sync/{path}")).await
+        self.ann
+            .get(&self.app, &format!("/api/v1/sync/{path}"))
+            .await
     }
 
     async fn changes(&self, query: &str) -> Answer {
-        self.get(&format!("changes?share_id={}&{query}", self.share)).await
+        self.get(&format!("changes?share_id={}&{query}", self.share))
+            .await
     }
 }
 
@@ -75,7 +78,10 @@ async fn what_is_applied_is_in_the_changes_once_and_in_order() {
     let tree = Tree::start().await;
     let head = tree.changes("").await.json();
     assert_eq!((&head["changes"], &head["cursor"]), (&json!([]), &json!(1)));
-    assert_eq!((&head["has_more"], &head["share_id"]), (&json!(false), &json!(tree.share)));
+    assert_eq!(
+        (&head["has_more"], &head["share_id"]),
+        (&json!(false), &json!(tree.share))
+    );
 
     let mut batch = tree.batch("d", &[folder("a"), folder("b")]);
     batch["base_cursor"] = json!(1);
@@ -84,14 +90,28 @@ async fn what_is_applied_is_in_the_changes_once_and_in_order() {
     assert_eq!(applied.status, 200, "{}", applied.text());
     let applied = applied.json();
     assert_eq!(applied["cursor"], 3);
-    let of = |item: &Value| (item["outcome"].clone(), item["path"].clone(), item["position"].clone());
-    assert_eq!(of(&applied["applied"][0]), (json!("applied"), json!("/a"), json!(2)));
-    assert_eq!(of(&applied["applied"][1]), (json!("applied"), json!("/b"), json!(3)));
+    let of = |item: &Value| {
+        (
+            item["outcome"].clone(),
+            item["path"].clone(),
+            item["position"].clone(),
+        )
+    };
+    assert_eq!(
+        of(&applied["applied"][0]),
+        (json!("applied"), json!("/a"), json!(2))
+    );
+    assert_eq!(
+        of(&applied["applied"][1]),
+        (json!("applied"), json!("/b"), json!(3))
+    );
 
     let mut seen = Vec::new();
     let (mut cursor, mut since) = (0, String::new());
     loop {
-        let page = tree.changes(&format!("cursor={cursor}&limit=1{since}")).await;
+        let page = tree
+            .changes(&format!("cursor={cursor}&limit=1{since}"))
+            .await;
         assert_eq!(page.status, 200, "{}", page.text());
         let page = page.json();
         for change in page["changes"].as_array().unwrap() {
@@ -120,7 +140,10 @@ async fn what_is_applied_is_in_the_changes_once_and_in_order() {
         assert_eq!(last[field], value, "{field}");
     }
     let all = tree.get("changes?cursor=0").await.json();
-    assert_eq!((&all["share_id"], &all["cursor"]), (&json!(null), &json!(3)));
+    assert_eq!(
+        (&all["share_id"], &all["cursor"]),
+        (&json!(null), &json!(3))
+    );
     assert_eq!(all["changes"][2]["tenant_position"], 3);
 }
 
@@ -128,7 +151,11 @@ async fn what_is_applied_is_in_the_changes_once_and_in_order() {
 async fn a_place_that_the_log_has_lost_is_told_with_the_reason() {
     let tree = Tree::start().await;
     tree.done("d", &[folder("a")]).await;
-    for query in ["cursor=3", "cursor=1&since=chg_other", "cursor=18446744073709551615"] {
+    for query in [
+        "cursor=3",
+        "cursor=1&since=chg_other",
+        "cursor=18446744073709551615",
+    ] {
         let answer = tree.changes(query).await;
         assert_eq!(code(&answer), is(400, "SYNC_CURSOR_INVALID"), "{query}");
         let body = answer.json();
@@ -161,7 +188,10 @@ async fn a_place_that_the_log_has_lost_is_told_with_the_reason() {
 async fn who_waits_is_answered_when_something_has_changed() {
     let tree = Tree::start().await;
     let paths = [
-        format!("/api/v1/sync/changes?share_id={}&cursor=1&wait=30", tree.share),
+        format!(
+            "/api/v1/sync/changes?share_id={}&cursor=1&wait=30",
+            tree.share
+        ),
         "/api/v1/sync/changes?cursor=1&wait=30".to_owned(),
     ];
     let waiting = paths.map(|path| {
@@ -173,12 +203,17 @@ async fn who_waits_is_answered_when_something_has_changed() {
     tree.done("d", &[folder("a")]).await;
     for waiting in waiting {
         let response = waiting.await.unwrap();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
         let page: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(page["changes"][0]["new_path"], "/a", "{page}");
     }
     let empty = tree.changes("cursor=2&wait=1").await.json();
-    assert_eq!((&empty["changes"], &empty["cursor"]), (&json!([]), &json!(2)));
+    assert_eq!(
+        (&empty["changes"], &empty["cursor"]),
+        (&json!([]), &json!(2))
+    );
 }
 
 #[tokio::test]
@@ -192,7 +227,10 @@ async fn pages_of_a_snapshot_hold_each_node_once_and_one_cursor() {
         let answer = tree.get(&format!("{snapshot}&limit=2{page}")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body = answer.json();
-        assert_eq!((&body["cursor"], &body["share_id"]), (&json!(6), &json!(tree.share)));
+        assert_eq!(
+            (&body["cursor"], &body["share_id"]),
+            (&json!(6), &json!(tree.share))
+        );
         let items = body["items"].as_array().unwrap().iter();
         seen.extend(items.map(|item| item["id"].as_str().unwrap().to_owned()));
         // Writes go on meanwhile.
@@ -211,7 +249,10 @@ async fn pages_of_a_snapshot_hold_each_node_once_and_one_cursor() {
     assert_eq!(under["items"].as_array().unwrap().len(), 1);
     assert_eq!(under["items"][0]["path"], "/a/inner");
     let all = tree.get(&snapshot).await.json()["items"].clone();
-    assert_eq!(tree.get(&format!("{snapshot}&under=root")).await.json()["items"], all);
+    assert_eq!(
+        tree.get(&format!("{snapshot}&under=root")).await.json()["items"],
+        all
+    );
     let missing = tree.get(&format!("{snapshot}&under=none")).await;
     assert_eq!(code(&missing), is(404, "NOT_FOUND"));
     for page in ["x", "1-", "-a", "1-a/b"] {
@@ -232,7 +273,10 @@ async fn a_conflict_without_a_resolution_ends_the_batch_and_says_where() {
     assert_eq!((status, &*code), (409, "SYNC_CONFLICT"));
     assert!(detail.starts_with("changes[1]: "), "{detail}");
     let body = answer.json();
-    assert_eq!((&body["index"], &body["server"]["path"]), (&json!(1), &json!("/x")));
+    assert_eq!(
+        (&body["index"], &body["server"]["path"]),
+        (&json!(1), &json!("/x"))
+    );
     assert_eq!(body["applied"][0]["path"], "/b");
     assert_eq!(tree.changes("").await.json()["cursor"], 4);
 }
@@ -248,7 +292,10 @@ async fn a_held_change_is_listed_until_it_is_resolved() {
     let held = tree.apply(&batch).await;
     assert_eq!(held.status, 200, "{}", held.text());
     let held = held.json()["conflicts"][0].clone();
-    assert_eq!((&held["outcome"], &held["reason"]), (&json!("held"), &json!("moved")));
+    assert_eq!(
+        (&held["outcome"], &held["reason"]),
+        (&json!("held"), &json!("moved"))
+    );
     let id = held["conflict_id"].as_str().unwrap();
 
     let listed = async |query: &str| {
@@ -257,8 +304,14 @@ async fn a_held_change_is_listed_until_it_is_resolved() {
         answer.json().as_array().unwrap().clone()
     };
     let conflict = &listed("").await[0];
-    assert_eq!((&conflict["id"], &conflict["device_id"]), (&json!(id), &json!("e")));
-    assert_eq!((&conflict["server_path"], &conflict["client_path"]), (&json!("/x"), &json!("/y")));
+    assert_eq!(
+        (&conflict["id"], &conflict["device_id"]),
+        (&json!(id), &json!("e"))
+    );
+    assert_eq!(
+        (&conflict["server_path"], &conflict["client_path"]),
+        (&json!("/x"), &json!("/y"))
+    );
     assert_eq!(conflict["resolution"], json!(null));
     let share = &tree.share;
     for (query, count) in [
@@ -276,32 +329,55 @@ async fn a_held_change_is_listed_until_it_is_resolved() {
     let bob = User::new("bob");
     let resolve = |by: &str| format!("/api/v1/sync/conflicts/{id}/resolve?resolution={by}");
     let as_bob = async || {
-        let answer = bob.send(&tree.app, "POST", &resolve("SERVER_WINS"), &json!(null)).await;
+        let answer = bob
+            .send(&tree.app, "POST", &resolve("SERVER_WINS"), &json!(null))
+            .await;
         code(&answer)
     };
-    assert_eq!(bob.get(&tree.app, "/api/v1/sync/conflicts").await.json(), json!([]));
+    assert_eq!(
+        bob.get(&tree.app, "/api/v1/sync/conflicts").await.json(),
+        json!([])
+    );
     assert_eq!(as_bob().await, is(404, "NOT_FOUND"));
     tree.ann.grant(&tree.app, share, "bob", "read").await;
     assert_eq!(as_bob().await, is(403, "FORBIDDEN"));
 
-    let by_hand = tree.ann.send(&tree.app, "POST", &resolve("MANUAL"), &json!(null)).await;
+    let by_hand = tree
+        .ann
+        .send(&tree.app, "POST", &resolve("MANUAL"), &json!(null))
+        .await;
     assert_eq!(code(&by_hand), is(422, "INVALID_REQUEST"));
-    let unknown = tree.ann.send(&tree.app, "POST", &resolve("COIN"), &json!(null)).await;
+    let unknown = tree
+        .ann
+        .send(&tree.app, "POST", &resolve("COIN"), &json!(null))
+        .await;
     assert_eq!(code(&unknown), is(422, "INVALID_REQUEST"));
-    let resolved = tree.ann.send(&tree.app, "POST", &resolve("CLIENT_WINS"), &json!(null)).await;
+    let resolved = tree
+        .ann
+        .send(&tree.app, "POST", &resolve("CLIENT_WINS"), &json!(null))
+        .await;
     assert_eq!(resolved.status, 200, "{}", resolved.text());
     let body = resolved.json();
     assert_eq!(body["resolution"], "CLIENT_WINS");
     assert_eq!(body["result"]["path"], "/y", "{body}");
-    let again = tree.ann.send(&tree.app, "POST", &resolve("CLIENT_WINS"), &json!(null)).await;
+    let again = tree
+        .ann
+        .send(&tree.app, "POST", &resolve("CLIENT_WINS"), &json!(null))
+        .await;
     assert_eq!((again.status.as_u16(), again.json()), (200, body.clone()));
-    let other = tree.ann.send(&tree.app, "POST", &resolve("SERVER_WINS"), &json!(null)).await;
+    let other = tree
+        .ann
+        .send(&tree.app, "POST", &resolve("SERVER_WINS"), &json!(null))
+        .await;
     assert_eq!(code(&other), is(409, "SYNC_CONFLICT"));
     assert_eq!(listed("").await, [json!(0); 0]);
     assert_eq!(listed("include_resolved=true").await, [body]);
     assert_eq!(tree.get(&status("e")).await.json()["has_conflicts"], false);
     let missing = "/api/v1/sync/conflicts/cnf_0/resolve?resolution=CLIENT_WINS";
-    let missing = tree.ann.send(&tree.app, "POST", missing, &json!(null)).await;
+    let missing = tree
+        .ann
+        .send(&tree.app, "POST", missing, &json!(null))
+        .await;
     assert_eq!(code(&missing), is(404, "NOT_FOUND"));
 }
 
@@ -321,7 +397,10 @@ async fn who_may_not_write_applies_nothing() {
     assert_eq!(as_user(&reader).await, is(403, "FORBIDDEN"));
     assert_eq!(as_user(&bob).await, is(404, "NOT_FOUND"));
     let hidden = format!("/api/v1/sync/changes?share_id={}", tree.share);
-    assert_eq!(code(&bob.get(&tree.app, &hidden).await), is(404, "NOT_FOUND"));
+    assert_eq!(
+        code(&bob.get(&tree.app, &hidden).await),
+        is(404, "NOT_FOUND")
+    );
     tree.ann.grant(&tree.app, &tree.share, "bob", "read").await;
     assert_eq!(as_user(&bob).await, is(403, "FORBIDDEN"));
     assert_eq!(bob.get(&tree.app, &hidden).await.status, 200);
@@ -378,9 +457,15 @@ async fn a_batch_that_breaks_the_schema_is_refused_as_a_whole() {
     // A change that breaks a rule is rejected by itself.
     let mut bad = folder("b");
     bad["new_path"] = json!("/b/../c");
-    let answer = tree.apply(&tree.batch("d", &[bad, folder("a")])).await.json();
+    let answer = tree
+        .apply(&tree.batch("d", &[bad, folder("a")]))
+        .await
+        .json();
     let rejected = &answer["conflicts"][0];
-    assert_eq!((&rejected["outcome"], &rejected["code"]), (&json!("rejected"), &json!("SYNC_NAME")));
+    assert_eq!(
+        (&rejected["outcome"], &rejected["code"]),
+        (&json!("rejected"), &json!("SYNC_NAME"))
+    );
     assert_eq!(answer["applied"][0]["path"], "/a");
     let named = |folder_id: &str| {
         let mut change = folder(folder_id);

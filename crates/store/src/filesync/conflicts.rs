@@ -106,7 +106,9 @@ impl Filesync {
         let shares: Vec<&String> = shares.iter().collect();
         let mut all = Vec::new();
         for some in shares.chunks(SHARES) {
-            let calls = some.iter().map(|share| listing(caller, share, with_resolved));
+            let calls = some
+                .iter()
+                .map(|share| listing(caller, share, with_resolved));
             let answers: Vec<Answer> = FUNCTIONS
                 .conflicts
                 .run_all(&self.valkey, calls.collect())

@@ -112,6 +112,8 @@ pub struct Device {
     pub created_at: u64,
     /// Names its last registration.
     pub instance: String,
+    /// What the log knows it by; no two devices of a tenant ever have the same.
+    pub number: u64,
 }
 
 sluice_valkey::statuses! {
@@ -176,6 +178,39 @@ impl Filesync {
         }
     }
 
+    /// A device.
+    ///
+    /// # Errors
+    /// [`FilesyncError::NotFound`], [`FilesyncError::Store`].
+    pub async fn device(&self, device: DeviceName<'_>) -> Result<Device, FilesyncError> {
+        check_id(device)?;
+        let mut all = redis::cmd("HGETALL");
+        all.arg(DeviceKeys::of(device).device);
+        let fields: Fields = self.valkey.query("filesync_device", &all).await?;
+        match fields.is_empty() {
+            true => Err(FilesyncError::NotFound("device")),
+            false => read(&fields),
+        }
+    }
+
+    /// Tells all processes of a new socket of a device, so that older ones end.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn announce_socket(
+        &self,
+        device: DeviceName<'_>,
+        number: u64,
+        socket: &str,
+    ) -> Result<(), FilesyncError> {
+        let mut publish = redis::cmd("SPUBLISH");
+        publish
+            .arg(DeviceKeys::of(device).access)
+            .arg(format!("s:{number} {socket}"));
+        let _: u64 = self.valkey.query("filesync_socket", &publish).await?;
+        Ok(())
+    }
+
     /// The devices of a user, in the order of their registration.
     ///
     /// # Errors
@@ -232,7 +267,13 @@ impl Filesync {
     pub async fn delete_device(&self, device: DeviceName<'_>) -> Result<(), FilesyncError> {
         let keys = DeviceKeys::of(device);
         let DeviceKeys { devices, seen, .. } = &keys;
-        let all = [&keys.device, devices, seen, &keys.preferences, &keys.cursors];
+        let all = [
+            &keys.device,
+            devices,
+            seen,
+            &keys.preferences,
+            &keys.cursors,
+        ];
         self.touch(&FUNCTIONS.device_delete, device, &all.map(String::as_str))
             .await
     }
@@ -256,10 +297,7 @@ impl Filesync {
         check_id(device)?;
         let DeviceKeys { place, access, .. } = DeviceKeys::of(device);
         let mut call = function.command(keys);
-        call.arg(device.user)
-            .arg(device.id)
-            .arg(place)
-            .arg(access);
+        call.arg(device.user).arg(device.id).arg(place).arg(access);
         match function.run::<bool>(&self.valkey, &call).await? {
             true => Ok(()),
             false => Err(FilesyncError::NotFound("device")),
@@ -314,6 +352,7 @@ fn read(fields: &Fields) -> Result<Device, FilesyncError> {
             seen_at: number("seen")?,
             created_at: number("created")?,
             instance: text("instance")?,
+            number: number("seq")?,
         })
     };
     device().ok_or_else(|| StoreError::Corrupt("a device").into())

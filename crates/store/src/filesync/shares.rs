@@ -181,10 +181,7 @@ impl Filesync {
     ///
     /// # Errors
     /// [`FilesyncError::Store`].
-    pub async fn share_ids(
-        &self,
-        caller: &Caller,
-    ) -> Result<BTreeSet<String>, FilesyncError> {
+    pub async fn share_ids(&self, caller: &Caller) -> Result<BTreeSet<String>, FilesyncError> {
         let keys = Self::keys(caller);
         let mut union = redis::cmd("SUNION");
         if caller.is_admin {

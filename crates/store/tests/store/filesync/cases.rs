@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_store::filesync::{
     Batch, CursorFault, FilesyncError, Grantee, Interruption, Level, NewShare, Retention,
-    ShareSettings, Strategy,
+    ShareChange, ShareSettings, Strategy,
 };
 
 use super::support::{Store, caller, change, delete, file, folder, place, update};
@@ -407,17 +407,13 @@ async fn a_version_of_another_file_cannot_be_applied() {
 async fn more_than_the_guard_of_a_share_lets_pass_is_deleted_only_when_it_is_confirmed() {
     let store = Store::start();
     let share = store.share().await;
-    let settings = ShareSettings {
-        mass_delete_limit: Some(50),
-        ..ShareSettings::default()
-    };
-    let guarded = NewShare {
-        name: "guarded".into(),
-        settings,
+    let guarded = ShareChange {
+        mass_delete_limit: Some(Some(50)),
+        ..ShareChange::default()
     };
     store
         .files
-        .set_share(&caller("usr_1"), &share, &guarded)
+        .change_share(&caller("usr_1"), &share, &guarded)
         .await
         .unwrap();
     for number in 0..4 {
@@ -565,4 +561,29 @@ async fn a_folder_that_a_device_holds_in_part_is_renamed_by_one_entry() {
         .await;
     assert_eq!(item["position"], 5);
     assert_eq!(store.paths(&share).await, ["/w", "/w/y", "/w/z"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_was_deleted_does_not_come_back_in_itself() {
+    let store = Store::start();
+    let share = store.share().await;
+    let made = vec![
+        folder("x", "/x"),
+        folder("y", "/x/y"),
+        folder("z", "/x/y/z"),
+    ];
+    store.send(&share, "a", None, 0, made).await.unwrap();
+    store.one(&share, "a", None, 4, delete("folder", "x")).await;
+    for parent in ["x", "y", "z"] {
+        let mut again = folder("x", "/again");
+        again["parent_id"] = json!(parent);
+        for change in [moved("x", parent), again] {
+            let item = store
+                .one(&share, "b", Some(Strategy::ClientWins), 4, change)
+                .await;
+            assert_eq!(item["code"], "SYNC_INVALID_MOVE", "{parent} {item}");
+        }
+    }
+    assert!(store.paths(&share).await.is_empty());
+    store.assert_sound(&share).await;
 }

@@ -91,7 +91,8 @@ async fn a_user_has_so_many_devices_and_no_more() {
     for number in 0..MAX_DEVICES {
         store.register(&ann, &format!("d{number}")).await;
     }
-    let one_more = store.files.register_device(ann.device("more"), &laptop());
+    let said = laptop();
+    let one_more = store.files.register_device(ann.device("more"), &said);
     let error = one_more.await.unwrap_err();
     assert!(matches!(error, FilesyncError::TooManyDevices), "{error:?}");
     assert!(!store.register(&ann, "d7").await.1);

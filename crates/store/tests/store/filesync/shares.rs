@@ -21,7 +21,7 @@ async fn a_share_is_seen_by_whom_it_was_granted_to_until_it_is_revoked() {
     let seen = store.files.share(&friend, &share).await.unwrap();
     assert_eq!(seen.level, Level::Read);
     assert_eq!(
-        store.files.shares(&friend, None, 10).await.unwrap().len(),
+        store.files.shares(&friend, None, 10).await.unwrap().0.len(),
         1
     );
     let forbidden = store.files.revoke(&friend, &share, &grantee).await;
@@ -34,6 +34,7 @@ async fn a_share_is_seen_by_whom_it_was_granted_to_until_it_is_revoked() {
             .shares(&friend, None, 10)
             .await
             .unwrap()
+            .0
             .is_empty()
     );
     let types: Vec<_> = store.log(&share).await;

@@ -92,7 +92,8 @@ impl Store {
     }
 
     pub async fn register(&self, caller: &Caller, id: &str) -> (Device, bool) {
-        let registered = self.files.register_device(caller.device(id), &laptop());
+        let said = laptop();
+        let registered = self.files.register_device(caller.device(id), &said);
         registered.await.unwrap()
     }
 
