@@ -4,35 +4,18 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sluice_api::auth::{Scope, mint};
 use sluice_api::{ApiConfig, StreamLimits};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tower::ServiceExt as _;
 
 use crate::app::{App, LONG, SECRET, brief_token, get, token, token_of};
 use crate::documents::{ALL, PATH, at, call, create};
-
-/// A client of the documents' WebSocket.
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+use crate::sockets::{self, Socket, open};
 
 async fn serve(app: &App) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = app.router.clone();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    format!("ws://{address}{PATH}/ws")
+    sockets::serve(app, &format!("{PATH}/ws")).await
 }
 
-async fn open(url: &str, token: Option<&str>) -> Result<Socket, Error> {
-    let mut request = url.into_client_request().unwrap();
-    if let Some(token) = token {
-        let token = format!("Bearer {token}").parse().unwrap();
-        request.headers_mut().insert("authorization", token);
-    }
-    Ok(Socket(connect_async(request).await?.0))
-}
-
+/// A client of the documents' WebSocket.
 impl Socket {
     /// Of a caller who may read.
     async fn open(app: &App) -> Self {
@@ -41,27 +24,6 @@ impl Socket {
             .unwrap();
         assert_eq!(socket.next().await["type"], "ready");
         socket
-    }
-
-    async fn say(&mut self, frame: Value) {
-        let text = frame.to_string();
-        self.0.send(Message::text(text)).await.unwrap();
-    }
-
-    /// The next frame that is not a ping.
-    async fn frame(&mut self) -> Message {
-        loop {
-            let frame = tokio::time::timeout(LONG, self.0.next());
-            match frame.await.expect("no frame").expect("no more frames") {
-                Ok(Message::Ping(_)) => {}
-                frame => return frame.unwrap(),
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Value {
-        let frame = self.frame().await;
-        serde_json::from_str(frame.to_text().unwrap()).unwrap()
     }
 
     async fn expect(&mut self, kind: &str, id: &str, revision: u64) -> Value {
@@ -78,15 +40,6 @@ impl Socket {
             .await;
         let subscribed = json!({"type": "subscribed", "id": id});
         assert_eq!(self.next().await, subscribed);
-    }
-
-    /// The code that the server closes with.
-    async fn closed(&mut self) -> u16 {
-        loop {
-            if let Message::Close(frame) = self.frame().await {
-                return frame.unwrap().code.into();
-            }
-        }
     }
 }
 

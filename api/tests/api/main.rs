@@ -13,3 +13,4 @@ mod jobs;
 mod operation;
 mod reads;
 mod requests;
+mod sockets;

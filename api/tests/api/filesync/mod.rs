@@ -5,6 +5,7 @@ mod places;
 mod preferences;
 mod refusals;
 mod shares;
+mod socket;
 mod tree;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub const DEVICES: &str = "/api/v1/sync/devices";
 pub const SHARES: &str = "/api/v1/shares";
 
 /// A caller with a token.
-pub struct User(String);
+pub struct User(pub String);
 
 impl User {
     /// Of the tenant `t`, of no group.

@@ -160,7 +160,7 @@ impl Filesync {
     ) -> Result<(Vec<Share>, Option<String>), FilesyncError> {
         let ids = self.share_ids(caller).await?.into_iter();
         let behind = ids.filter(|id| after.is_none_or(|after| id.as_str() > after));
-        let mut ids: Vec<String> = behind.take(limit + 1).collect();
+        let mut ids: Vec<String> = behind.take(limit.saturating_add(1)).collect();
         let is_more = ids.len() > limit;
         ids.truncate(limit);
         let calls = ids.iter();

@@ -66,7 +66,15 @@ async fn a_position_that_the_log_does_not_reach_back_to_is_expired() {
     let error = store.files.move_cursor(&ann, "d", &share, 2).await;
     let fault = FilesyncError::CursorInvalid(CursorFault::Expired);
     assert_eq!(error.unwrap_err().to_string(), fault.to_string());
-    assert_eq!(store.files.move_cursor(&ann, "d", &share, 3).await.unwrap().position, 3);
+    assert_eq!(
+        store
+            .files
+            .move_cursor(&ann, "d", &share, 3)
+            .await
+            .unwrap()
+            .position,
+        3
+    );
 }
 
 #[tokio::test]

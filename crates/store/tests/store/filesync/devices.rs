@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sluice_store::filesync::{Caller, DeviceChange, FilesyncError, MAX_DEVICES, NewDevice, Platform};
+use sluice_store::filesync::{
+    Caller, DeviceChange, FilesyncError, MAX_DEVICES, NewDevice, Platform,
+};
 
 use super::support::{Store, caller, laptop};
 
@@ -35,7 +37,10 @@ async fn a_device_that_registers_again_is_taken_in_as_it_is_now() {
     let (first, is_new) = store.register(&ann, "d").await;
     assert!(is_new && first.is_active);
     assert_eq!((&*first.id, &*first.name), ("d", "laptop"));
-    assert_eq!((first.platform, &*first.client_version), (Platform::Linux, "1.0"));
+    assert_eq!(
+        (first.platform, &*first.client_version),
+        (Platform::Linux, "1.0")
+    );
     assert_eq!(first.created_at, first.seen_at);
 
     let now = NewDevice {
@@ -79,7 +84,11 @@ async fn devices_of_one_id_of_other_users_and_tenants_are_others() {
         let expected = ["x", "devices", "preferences"].map(str::to_owned);
         assert_eq!(ids, HashSet::from(expected), "{caller:?}");
     }
-    store.files.delete_device(callers[0].device("x")).await.unwrap();
+    store
+        .files
+        .delete_device(callers[0].device("x"))
+        .await
+        .unwrap();
     for caller in &callers[1..] {
         assert!(store.registered(caller, "x").await.is_some(), "{caller:?}");
     }
@@ -104,7 +113,11 @@ async fn a_user_has_so_many_devices_and_no_more() {
 #[tokio::test]
 async fn no_two_devices_of_a_tenant_ever_have_one_number() {
     let (store, ann) = (Store::start(), caller("ann"));
-    let number = |user: &str| store.field(&format!("user:{user}:device:d"), "seq").unwrap();
+    let number = |user: &str| {
+        store
+            .field(&format!("user:{user}:device:d"), "seq")
+            .unwrap()
+    };
     let mut numbers = HashSet::new();
     for _ in 0..3 {
         store.register(&ann, "d").await;
@@ -122,11 +135,17 @@ async fn a_device_that_is_not_seen_sleeps_until_it_is() {
     let (store, ann) = (Store::start(), caller("ann"));
     store.register(&ann, "d").await;
     let hour = Duration::from_secs(3600);
-    assert_eq!(store.files.sleep_devices("acme", hour).await.unwrap(), (false, 0));
+    assert_eq!(
+        store.files.sleep_devices("acme", hour).await.unwrap(),
+        (false, 0)
+    );
     sleep_one(&store).await;
     assert!(!store.registered(&ann, "d").await.unwrap().is_active);
     let moment = Duration::from_millis(1);
-    assert_eq!(store.files.sleep_devices("acme", moment).await.unwrap(), (false, 0));
+    assert_eq!(
+        store.files.sleep_devices("acme", moment).await.unwrap(),
+        (false, 0)
+    );
 
     store.files.device_seen(ann.device("d")).await.unwrap();
     assert!(store.registered(&ann, "d").await.unwrap().is_active);
@@ -146,9 +165,17 @@ async fn what_a_user_switched_off_no_heartbeat_wakes() {
     assert!(!store.register(&ann, "d").await.0.is_active);
 
     // Nor what the clock had put to sleep before.
-    store.files.update_device(ann.device("d"), &ON).await.unwrap();
+    store
+        .files
+        .update_device(ann.device("d"), &ON)
+        .await
+        .unwrap();
     sleep_one(&store).await;
-    store.files.update_device(ann.device("d"), &OFF).await.unwrap();
+    store
+        .files
+        .update_device(ann.device("d"), &OFF)
+        .await
+        .unwrap();
     store.files.device_seen(ann.device("d")).await.unwrap();
     assert!(!store.registered(&ann, "d").await.unwrap().is_active);
     let on = store.files.update_device(ann.device("d"), &ON).await;
@@ -182,5 +209,8 @@ async fn tenants_with_devices_are_known() {
     store.register(&caller_of("two", "u"), "d").await;
     let (mut tenants, next) = store.files.tenants(0).await.unwrap();
     tenants.sort();
-    assert_eq!((tenants, next), (vec!["one".to_owned(), "two".to_owned()], None));
+    assert_eq!(
+        (tenants, next),
+        (vec!["one".to_owned(), "two".to_owned()], None)
+    );
 }

@@ -21,7 +21,9 @@ async fn preferences_are_kept_for_the_named_shares_and_listed_by_share() {
         shares.push(store.share_of(&ann).await);
     }
     shares.sort();
-    let [one, two, three] = &shares[..] else { panic!() };
+    let [one, two, three] = &shares[..] else {
+        panic!()
+    };
     let both = [(one.clone(), only(&[])), (two.clone(), only(&["fld_1"]))];
     let at = store.files.prefer(&ann, "d", &both).await.unwrap();
     let off = Preference {
@@ -32,10 +34,17 @@ async fn preferences_are_kept_for_the_named_shares_and_listed_by_share() {
     let others = [(three.clone(), off.clone()), (two.clone(), off.clone())];
     let later = store.files.prefer(&ann, "d", &others).await.unwrap();
     let kept = store.files.preferences(&ann, "d").await.unwrap();
-    let expected = [(one, only(&[]), at), (two, off.clone(), later), (three, off, later)];
+    let expected = [
+        (one, only(&[]), at),
+        (two, off.clone(), later),
+        (three, off, later),
+    ];
     assert_eq!(kept.len(), expected.len());
     for ((share, kept), (name, preference, at)) in kept.into_iter().zip(expected) {
-        assert_eq!((&share, kept.preference, kept.updated_at), (name, preference, at));
+        assert_eq!(
+            (&share, kept.preference, kept.updated_at),
+            (name, preference, at)
+        );
     }
 }
 
@@ -57,7 +66,11 @@ async fn preferences_of_a_share_that_is_revoked_are_not_shown() {
     let (store, ann, bob) = (Store::start(), caller("ann"), caller("bob"));
     let share = store.share_of(&ann).await;
     let guest = Grantee::User("bob".to_owned());
-    store.files.grant(&ann, &share, &guest, Level::Read).await.unwrap();
+    store
+        .files
+        .grant(&ann, &share, &guest, Level::Read)
+        .await
+        .unwrap();
     store.register(&bob, "d").await;
     let wish = [(share.clone(), only(&[]))];
     store.files.prefer(&bob, "d", &wish).await.unwrap();
