@@ -373,7 +373,7 @@ pub struct Unapplied {
 
 /// What became of the changes of a device: each is in one of the lists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Outcomes {
+pub struct ApplyOutcomes {
     /// Those that were applied, in order.
     pub applied: Vec<Applied>,
     /// Those that were not, in order.

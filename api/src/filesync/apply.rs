@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Writer;
 use super::problem::{Code, invalid};
 use super::request::{Content, Query};
-use crate::answers::filesync::Outcomes;
+use crate::answers::filesync::ApplyOutcomes;
 use crate::openapi::{SyncErrors, schemas};
 use crate::{ApiError, AppState};
 
@@ -56,7 +56,7 @@ pub(crate) struct ApplyBody {
     changes: Vec<Change>,
 }
 
-/// As [`Outcomes`], with items as they are made.
+/// As [`ApplyOutcomes`], with items as they are made.
 #[derive(Serialize)]
 struct Answer<'a> {
     applied: &'a [Box<RawValue>],
@@ -77,7 +77,7 @@ struct Answer<'a> {
     params(ApplyParams),
     request_body = ApplyBody,
     responses(
-        (status = 200, description = "What became of each", body = Outcomes),
+        (status = 200, description = "What became of each", body = ApplyOutcomes),
         (status = 400, description = "`SYNC_CURSOR_INVALID`: `base_cursor` is past the end of the log", body = schemas::SyncError),
         (
             status = 409,
