@@ -17,7 +17,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/sluice sluice \
-    && install -d -o sluice -m 700 /var/lib/sluice/data
+    && install -d -o sluice -m 700 /var/lib/sluice/data /var/lib/sluice/objects
 COPY --from=build /usr/local/bin/sluice /usr/local/bin/sluice
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/sluice/
 

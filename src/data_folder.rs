@@ -84,6 +84,11 @@ impl DataFolder {
         self.0.join("valkey")
     }
 
+    /// The folder of the contents of files.
+    pub fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+
     /// The embedded Convex's folder.
     pub fn convex(&self) -> PathBuf {
         self.0.join("convex")

@@ -17,6 +17,7 @@ mod help;
 mod http;
 mod jobs;
 mod log;
+mod objects;
 mod tail;
 mod values;
 
@@ -32,5 +33,6 @@ pub use documents::DocumentSettings;
 pub use http::HttpSettings;
 pub use jobs::JobSettings;
 pub use log::{LogFormat, LogSettings};
+pub use objects::ObjectSettings;
 pub use tail::TailSettings;
 pub use values::{between, group, listen, tenant, user};

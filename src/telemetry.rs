@@ -97,6 +97,7 @@ fn describe_metrics() {
     sluice_valkey::describe_metrics();
     sluice_queue::describe_metrics(&sluice_jobs::QUEUES);
     sluice_store::describe_metrics();
+    sluice_objects::describe_metrics();
     sluice_convex::describe_metrics();
     sluice_jobs::describe_metrics();
     sluice_api::describe_metrics();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_convex::files::Files;
+use sluice_jobs::filesync::{ContentsConfig, Transfers};
 use sluice_jobs::meta::Origin;
 use sluice_queue::Queues;
 use sluice_store::board::Sessions;
@@ -35,6 +36,8 @@ pub struct ApiConfig {
     /// Services whose every write to a document is a job that the caller waits for
     /// (`SLUICE_DOCUMENT_QUEUED_SERVICES`).
     pub queued_services: Vec<String>,
+    /// Where contents of files are kept, if they are kept anywhere, and what is taken of them.
+    pub contents: Option<ContentsConfig>,
 }
 
 impl Default for ApiConfig {
@@ -45,6 +48,7 @@ impl Default for ApiConfig {
             streams: StreamLimits::default(),
             documents: DocumentsConfig::default(),
             queued_services: Vec::new(),
+            contents: None,
         }
     }
 }
@@ -71,6 +75,7 @@ pub struct Parts {
     pub(crate) filesync: Filesync,
     pub(crate) tail: Tail,
     pub(crate) sessions: Sessions,
+    pub(crate) transfers: Option<Transfers>,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
@@ -92,10 +97,13 @@ impl AppState {
         metrics: PrometheusHandle,
         shutdown: CancellationToken,
     ) -> Self {
+        let filesync = Filesync::new(cache.valkey());
+        let contents = config.contents.clone();
         Self(Arc::new(Parts {
             // All of it is kept where the cache is.
             documents: Documents::new(cache.valkey(), config.documents.clone()),
-            filesync: Filesync::new(cache.valkey()),
+            transfers: contents.map(|contents| Transfers::new(filesync.clone(), contents)),
+            filesync,
             tail: Tail::new(cache.valkey()),
             sessions: Sessions::new(cache.valkey()),
             streams: Streams::new(config.streams),

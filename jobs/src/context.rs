@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_convex::files::Files;
+use sluice_objects::Objects;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::Documents;
@@ -20,6 +21,8 @@ pub struct Context {
     pub filesync: Filesync,
     /// How long a device may not be seen before it is put to sleep.
     pub device_idle: Duration,
+    /// Where the contents of files are, if they are kept anywhere.
+    pub objects: Option<Objects>,
     /// The users' files in Convex.
     pub files: Arc<dyn Files>,
     /// The queues, for jobs that enqueue others.

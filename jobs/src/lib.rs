@@ -1,6 +1,6 @@
 //! What Sluice's workers do.
 //!
-//! A folder per surface, a file per job: [`meta`], [`documents`] and `filesync`. A job is a small type that
+//! A folder per surface, a file per job: [`meta`], [`documents`] and [`filesync`]. A job is a small type that
 //! implements [`Job`]: the request as the queue keeps it, constants (its queue, attempts and
 //! version), and a `run`. The registry that turns them into workers is [`run_workers`]. Beside them
 //! runs the `tail`, which is no job: it never ends. Retries, leases and dead letters belong to the
@@ -13,7 +13,7 @@
 mod context;
 pub mod documents;
 mod failure;
-mod filesync;
+pub mod filesync;
 mod job;
 pub mod meta;
 mod refusal;

@@ -6,6 +6,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 /// is installed.
 pub fn describe_metrics() {
     describe_tail();
+    describe_filesync();
     for (name, help) in [
         (
             "sluice_sync_entries_total",
@@ -30,6 +31,17 @@ pub fn describe_metrics() {
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);
+    }
+}
+
+fn describe_filesync() {
+    let name = "sluice_filesync_contents_removed_total";
+    describe_counter!(
+        name,
+        "Contents of files whose bytes were removed: garbage, or orphans, which nothing knew of"
+    );
+    for why in ["garbage", "orphan"] {
+        counter!(name, "why" => why).increment(0);
     }
 }
 

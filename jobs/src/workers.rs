@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::documents::{Purge, WriteDocument};
-use crate::filesync::SleepDevices;
+use crate::filesync::{SleepDevices, SweepConfig, SweepContents, SweepOrphans};
 use crate::job::{Job, handle};
 use crate::meta::{Invalidate, Prefetch, Sweep, Sync};
 use crate::schedule::{self, ScheduleError};
 use crate::tail::{self, TailConfig};
 
 /// The queues that workers serve.
-pub const QUEUES: [&str; 7] = [
+pub const QUEUES: [&str; 9] = [
     Sync::QUEUE,
     Prefetch::QUEUE,
     Invalidate::QUEUE,
@@ -29,6 +29,8 @@ pub const QUEUES: [&str; 7] = [
     Sweep::QUEUE,
     Purge::QUEUE,
     SleepDevices::QUEUE,
+    SweepContents::QUEUE,
+    SweepOrphans::QUEUE,
 ];
 
 /// How a worker process works.
@@ -48,6 +50,8 @@ pub struct JobsConfig {
     pub device_schedule: Option<String>,
     /// How long a device may not be seen before it is put to sleep.
     pub device_idle: Duration,
+    /// Where contents of files are, and when they are swept.
+    pub contents: SweepConfig,
     /// Limits of documents, and how long deleted ones are kept; as the API has them.
     pub documents: DocumentsConfig,
     /// How long running jobs may go on after the shutdown began. What runs longer is asked to stop
@@ -84,6 +88,7 @@ pub async fn run_workers(
         documents: Documents::new(cache.valkey(), config.documents.clone()),
         filesync: Filesync::new(cache.valkey()),
         device_idle: config.device_idle,
+        objects: config.contents.objects.clone(),
         cache,
         files,
         queues,
@@ -101,6 +106,12 @@ pub async fn run_workers(
     }
     if let Some(expression) = &config.device_schedule {
         monitor = serve_by_clock::<SleepDevices>(monitor, &context, &config, expression)?;
+    }
+    if let Some(expression) = &config.contents.sweep_schedule {
+        monitor = serve_by_clock::<SweepContents>(monitor, &context, &config, expression)?;
+    }
+    if let Some(expression) = &config.contents.orphans_schedule {
+        monitor = serve_by_clock::<SweepOrphans>(monitor, &context, &config, expression)?;
     }
     // Ends with this function, whichever way that ends.
     let ended = shutdown.child_token();

@@ -89,9 +89,10 @@ local function keep_loser(w, is_held)
   if state ~= 'pending' and state ~= 'held' then return end
   if is_held then
     redis.call('HSET', version, 'state', 'held')
-    redis.call('ZREM', w.view.share .. ':pending', id)
+    contents.settle(w.view.share, id)
   else
     perform.keep(w, file, id)
+    contents.supersede(w.view.share, file, id, w.writing.now)
   end
 end
 

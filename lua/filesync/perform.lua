@@ -60,7 +60,7 @@ end
 
 -- Gives a node the content of a version, which is kept from here on.
 local function fill(w, node, version)
-  local share = w.view.share
+  local share, before = w.view.share, node.v
   tree.set(
     w.view,
     node,
@@ -77,6 +77,10 @@ local function fill(w, node, version)
   )
   if version.mime and not node.t then tree.set(w.view, node, 't', version.mime) end
   perform.keep(w, node.id, version.id)
+  contents.hold(share, version.id)
+  if before and before ~= version.id then
+    contents.supersede(share, node.id, before, w.writing.now)
+  end
   redis.call('HSET', share .. ':version:' .. version.id, 'pos', fs.text(w.writing.head + 1))
 end
 
@@ -86,7 +90,7 @@ function perform.keep(w, file, version)
   local now = fs.text(w.writing.now)
   redis.call('HSET', share .. ':version:' .. version, 'file', file, 'state', 'kept', 'applied', now)
   redis.call('ZADD', share .. ':versions:' .. file, now, version)
-  redis.call('ZREM', share .. ':pending', version)
+  contents.settle(share, version)
 end
 
 -- Enters a node under a name into a folder.

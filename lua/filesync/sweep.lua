@@ -1,5 +1,5 @@
 -- Removes what was deleted below the floor of a share's log: nodes, all that deleted folders held,
--- and versions. Their contents are named, so that their bytes can be removed afterwards.
+-- and versions, whose contents are garbage then.
 --
 -- KEYS  1 share
 -- ARGV  1 most steps in one call
@@ -10,13 +10,8 @@
 local function remove_versions(share, file)
   local versions = share .. ':versions:' .. file
   for _, id in ipairs(redis.call('ZRANGE', versions, 0, -1)) do
-    local version = share .. ':version:' .. id
-    local state, size = unpack(redis.call('HMGET', version, 'state', 'size'))
-    if state == 'kept' then
-      redis.call('HSET', version, 'state', 'gone')
-      redis.call('SADD', share .. ':garbage', id)
-      redis.call('HINCRBY', share, 'used', '-' .. size)
-    end
+    local state = redis.call('HGET', contents.version(share, id), 'state')
+    if state == 'kept' then contents.end_version(share, id, fs.now()) end
   end
   redis.call('UNLINK', versions)
 end
@@ -53,8 +48,7 @@ define('sweep', function(KEYS, ARGV)
   local call = redis.call
   local share, most = KEYS[1], tonumber(ARGV[1])
   need('UNLINK', share .. ':node:')
-  need('HINCRBY', share, 'used', 0)
-  need('SADD', share .. ':garbage', '')
+  contents.need(share)
   local floor = tonumber(call('HGET', share, 'floor') or 0)
   local view = tree.open(share)
   local doomed = call(

@@ -34,7 +34,7 @@ impl App {
         shutdown: &Shutdown,
     ) -> Result<Api, Failure> {
         let state = AppState::new(
-            api.config(),
+            api.config(self.objects.clone()),
             self.queues.clone(),
             self.cache.clone(),
             self.files.clone(),

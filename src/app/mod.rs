@@ -11,6 +11,7 @@ mod workers;
 use std::sync::Arc;
 
 use sluice_convex::{Files, History};
+use sluice_objects::Objects;
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::Cache;
 
@@ -28,6 +29,7 @@ pub struct App {
     cache: Cache,
     files: Arc<dyn Files>,
     history: History,
+    objects: Option<Objects>,
 }
 
 impl App {
@@ -54,6 +56,7 @@ impl App {
             cache: Cache::new(&valkey, backends.cache.config())
                 .context("cannot use the cache's settings")?,
             history: History::new(convex.clone()),
+            objects: backends.objects.open()?,
             files: sluice_convex::files(convex, backends.files.via()),
         })
     }

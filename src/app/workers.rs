@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_api::Probes;
+use sluice_jobs::filesync::SweepConfig;
 use sluice_jobs::{JobsConfig, JobsError, TailConfig, run_workers};
 use sluice_store::tail::Tail;
 
@@ -42,6 +43,11 @@ impl App {
             purge_schedule: schedule(&jobs.purge_schedule),
             device_schedule: schedule(&jobs.device_schedule),
             device_idle: Duration::from_secs(DAY_SECS * jobs.device_idle_days),
+            contents: SweepConfig {
+                objects: self.objects.clone(),
+                sweep_schedule: schedule(&jobs.filesync_sweep_schedule),
+                orphans_schedule: schedule(&jobs.filesync_orphans_schedule),
+            },
             documents: documents.config(),
             drain: JOB_GRACE,
             tail: tail.is_on().then(|| TailConfig {

@@ -20,6 +20,7 @@ use crate::http::Server;
 use crate::settings::{
     ApiSettings, AuthSettings, BackendSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
     ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
+    ObjectSettings,
     PoolSettings, TailSettings, ValkeySettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish};
@@ -92,6 +93,8 @@ pub struct Dev {
     #[command(flatten)]
     cache: CacheSettings,
     #[command(flatten)]
+    objects: ObjectSettings,
+    #[command(flatten)]
     files: FilesSettings,
     #[command(flatten)]
     jobs: JobSettings,
@@ -160,6 +163,7 @@ impl Dev {
             },
             files: self.files.clone(),
             cache: self.cache.clone(),
+            objects: self.objects(folder),
         };
         if self.demo {
             demo::load(&backends.convex.client()?).await?;
@@ -200,6 +204,14 @@ impl Dev {
             .unwrap_or(if free { 0 } else { CONVEX_PORT });
         let convex = SocketAddr::from((Ipv4Addr::LOCALHOST, convex_port));
         Ok((Server::bind(api).await?, Server::bind(convex).await?))
+    }
+
+    /// The store that is set, else the folder's own.
+    fn objects(&self, folder: &DataFolder) -> ObjectSettings {
+        let own = || Url::from_file_path(folder.objects()).ok();
+        ObjectSettings {
+            objects_url: self.objects.objects_url.clone().or_else(own),
+        }
     }
 
     /// The secret that is set, else the folder's own.

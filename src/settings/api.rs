@@ -8,6 +8,8 @@ use clap::Args;
 use sluice_api::auth::{Auth, AuthConfig};
 use sluice_api::{ApiConfig, StreamLimits};
 use sluice_convex::Secret;
+use sluice_jobs::filesync::ContentsConfig;
+use sluice_objects::Objects;
 use url::Url;
 
 use super::documents::DocumentSettings;
@@ -73,6 +75,26 @@ pub struct ApiSettings {
     #[command(flatten)]
     pub documents: DocumentSettings,
 
+    /// The most that a file may be long, in bytes (1 to 5497558138880)
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "SLUICE_UPLOAD_LIMIT_BYTES",
+        default_value = "5368709120",
+        value_parser = between::<1, 5_497_558_138_880, u64>
+    )]
+    pub upload_limit_bytes: u64,
+
+    /// How many files this process takes in at a time, each with up to 8 MiB of memory (1 to 100000)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_UPLOADS",
+        default_value = "64",
+        value_parser = between::<1, 100_000, usize>
+    )]
+    pub uploads: usize,
+
     /// Services whose every write to a document is a job that the caller waits for, with commas
     /// between [default: none]
     #[arg(
@@ -87,7 +109,7 @@ pub struct ApiSettings {
 
 impl ApiSettings {
     /// As the API takes them.
-    pub fn config(&self) -> ApiConfig {
+    pub fn config(&self, objects: Option<Objects>) -> ApiConfig {
         ApiConfig {
             request_wait: Duration::from_secs(self.request_wait_secs),
             cors_origins: self.cors_origins.clone(),
@@ -97,6 +119,11 @@ impl ApiSettings {
             },
             documents: self.documents.config(),
             queued_services: self.document_queued_services.clone(),
+            contents: objects.map(|objects| ContentsConfig {
+                objects,
+                max_bytes: self.upload_limit_bytes,
+                uploads: self.uploads,
+            }),
         }
     }
 }

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::cache::CacheSettings;
 use super::connections::{ConvexSettings, FilesSettings, PoolSettings, ValkeySettings};
+use super::objects::ObjectSettings;
 
-/// Valkey, Convex and the cache between them.
+/// Valkey, Convex and the cache between them, and where contents of files are kept.
 #[derive(Args, Clone, Debug)]
 pub struct BackendSettings {
     #[command(flatten)]
@@ -18,4 +19,6 @@ pub struct BackendSettings {
     pub files: FilesSettings,
     #[command(flatten)]
     pub cache: CacheSettings,
+    #[command(flatten)]
+    pub objects: ObjectSettings,
 }

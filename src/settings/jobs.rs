@@ -71,4 +71,25 @@ pub struct JobSettings {
         value_parser = between::<1, 36_500, u64>
     )]
     pub device_idle_days: u64,
+    /// When uploads and versions that were given up are removed: a cron expression with seconds, in
+    /// UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_FILESYNC_SWEEP_SCHEDULE",
+        default_value = "0 */10 * * * *",
+        value_parser = schedule
+    )]
+    pub filesync_sweep_schedule: String,
+
+    /// When all contents of files are held against what is known of them: a cron expression with
+    /// seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_FILESYNC_ORPHANS_SCHEDULE",
+        default_value = "0 23 3 * * *",
+        value_parser = schedule
+    )]
+    pub filesync_orphans_schedule: String,
 }

@@ -117,6 +117,20 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
     url_of(text, &["http", "https"])
 }
 
+/// Where contents of files can be kept.
+pub(super) fn objects_url(text: &str) -> Result<Url, String> {
+    const SCHEMES: [&str; 4] = ["file", "s3", "gs", "az"];
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let names_a_place = match url.scheme() {
+        "file" => url.to_file_path().is_ok(),
+        _ => url.has_host(),
+    };
+    if SCHEMES.contains(&url.scheme()) && names_a_place {
+        return Ok(url);
+    }
+    Err("must be like file:///folder, s3://bucket, gs://bucket or az://container".to_owned())
+}
+
 pub(super) fn valkey_url(text: &str) -> Result<ValkeyUrl, String> {
     match Address::parse(text) {
         Ok(_) => Ok(ValkeyUrl(text.to_owned())),
@@ -197,6 +211,16 @@ mod tests {
         }
         assert_eq!(between::<1, 100, u32>("100").unwrap(), 100);
         assert!(between::<0, 4_294_967_296, u32>("4294967296").is_err());
+    }
+
+    #[test]
+    fn contents_are_kept_in_a_folder_or_a_cloud() {
+        for text in ["file:///var/lib/sluice", "s3://b", "gs://b/p", "az://c/p"] {
+            assert!(objects_url(text).is_ok(), "{text}");
+        }
+        for text in ["/var/lib/sluice", "file://host/a", "s3:b", "memory:///", "http://b"] {
+            assert!(objects_url(text).is_err(), "{text}");
+        }
     }
 
     #[test]

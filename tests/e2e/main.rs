@@ -27,5 +27,6 @@ mod sentinel;
 mod settings;
 mod sync;
 mod tail;
+mod transfers;
 mod validation;
 mod watchers;

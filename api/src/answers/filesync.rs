@@ -440,3 +440,39 @@ pub struct Conflict {
     #[schema(value_type = Option<BTreeMap<String, Value>>, required = true)]
     pub result: Option<Value>,
 }
+
+/// A content that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Uploaded {
+    /// The version that it is, to be named by a change.
+    #[schema(value_type = schemas::VersionId)]
+    pub version_id: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A version of a file's content that a change has named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileVersion {
+    /// Its id.
+    #[schema(value_type = schemas::VersionId)]
+    pub version_id: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// The media type, as its uploader named it.
+    #[schema(example = "text/plain")]
+    pub mime_type: String,
+    /// Who uploaded it.
+    #[schema(value_type = schemas::UserId)]
+    pub uploaded_by: String,
+    /// When.
+    #[schema(example = "2026-11-29T17:20:00.000Z")]
+    pub uploaded_at: String,
+    /// When it became the file's content, the last time.
+    #[schema(example = "2026-11-29T17:20:00.000Z")]
+    pub applied_at: String,
+}

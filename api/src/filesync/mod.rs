@@ -6,8 +6,10 @@ mod apply;
 mod caller;
 mod changes;
 mod conflicts;
+mod contents;
 mod cursors;
 mod devices;
+mod download;
 mod frames;
 mod preferences;
 mod problem;
@@ -15,6 +17,8 @@ mod request;
 mod shares;
 mod snapshot;
 mod socket;
+mod upload;
+mod versions;
 
 use axum::extract::DefaultBodyLimit;
 use utoipa_axum::router::OpenApiRouter;
@@ -43,6 +47,9 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(preferences::put))
         .routes(routes!(cursors::advance))
         .routes(routes!(cursors::status))
+        .routes(routes!(upload::put, upload::head, upload::delete))
+        .routes(routes!(download::get, download::head))
+        .routes(routes!(versions::list))
         .routes(routes!(shares::list, shares::create))
         .routes(routes!(shares::get, shares::update, shares::delete))
         .routes(routes!(shares::grants))

@@ -75,6 +75,16 @@ codes! {
     SyncMassDelete = "SYNC_MASS_DELETE" UNPROCESSABLE_ENTITY,
     /// There is no room left in the share.
     SyncQuota = "SYNC_QUOTA" INSUFFICIENT_STORAGE,
+    /// The upload goes on at another offset, or another request goes on with it.
+    SyncOffset = "SYNC_OFFSET" CONFLICT,
+    /// The body comes without its length.
+    LengthRequired = "LENGTH_REQUIRED" LENGTH_REQUIRED,
+    /// The content has none of the bytes that are asked for.
+    RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE" RANGE_NOT_SATISFIABLE,
+    /// As many contents come in as may at a time.
+    TooManyUploads = "TOO_MANY_UPLOADS" SERVICE_UNAVAILABLE,
+    /// Contents of files are not kept here.
+    NoContents = "NO_CONTENTS" SERVICE_UNAVAILABLE,
     /// The device is switched off.
     DeviceInactive = "DEVICE_INACTIVE" FORBIDDEN,
     /// There are as many of them as there may be.
@@ -144,6 +154,13 @@ impl From<FilesyncError> for ApiError {
             FilesyncError::Change(fault) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 return Problem::new(status, fault.code, &fault.detail).into();
+            }
+            FilesyncError::QuotaExceeded => Code::SyncQuota,
+            FilesyncError::UploadReused => Code::SyncIdReused,
+            FilesyncError::UploadOutrun => Code::SyncOffset,
+            FilesyncError::UploadElsewhere(offset) => {
+                let problem = Code::SyncOffset.problem(&error);
+                return problem.with("offset", Some(*offset)).into();
             }
             FilesyncError::ResolvedOtherwise(_) => Code::SyncConflict,
             FilesyncError::Interrupted(interrupted) => return interruption(interrupted),

@@ -41,7 +41,7 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
 }
 
 /// What the kit refuses, as this surface does.
-fn of_surface(error: ApiError) -> ApiError {
+pub(super) fn of_surface(error: ApiError) -> ApiError {
     match error {
         ApiError::InvalidRequest(detail) => Code::InvalidRequest.error(detail),
         ApiError::BodyTooLarge => Code::TooLarge.error(format_args!(

@@ -2,17 +2,23 @@
 //! handler panics.
 
 use std::any::Any;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tracing::Instrument as _;
 
+use super::MAX_BODY_BYTES;
 use super::error::ApiError;
 use super::problem::{Print, print_by};
 use crate::AppState;
@@ -104,12 +110,48 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// Limits the time until the answer begins; event streams go on from there.
+/// Limits the time until the answer begins; event streams go on from there. A body may take as long
+/// as it is long: where it is, the time is counted from the last bytes that came in.
 async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let limit = state.config.request_wait + TIME_BEYOND_WAIT;
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .unwrap_or_else(|_| ApiError::Timeout.into_response())
+    answered_within(state.config.request_wait + TIME_BEYOND_WAIT, request, next).await
+}
+
+async fn answered_within(limit: Duration, request: Request, next: Next) -> Response {
+    if !is_long(request.headers()) {
+        return tokio::time::timeout(limit, next.run(request))
+            .await
+            .unwrap_or_else(|_| ApiError::Timeout.into_response());
+    }
+    let arrival = Arc::new(Mutex::new(Instant::now()));
+    let request = with_arrival(request, arrival.clone());
+    let mut answer = std::pin::pin!(next.run(request));
+    loop {
+        let last = *arrival.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = limit.saturating_sub(last.elapsed());
+        if left.is_zero() {
+            return ApiError::Timeout.into_response();
+        }
+        if let Ok(answer) = tokio::time::timeout(left, &mut answer).await {
+            return answer;
+        }
+    }
+}
+
+/// Whether a body is longer than most: content of a file, or a large batch.
+fn is_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64)
+}
+
+/// The request, whose body takes note of when its last bytes came in.
+fn with_arrival(request: Request, arrival: Arc<Mutex<Instant>>) -> Request {
+    request.map(|body| {
+        let bytes = body.into_data_stream().inspect(move |_| {
+            *arrival.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        });
+        Body::from_stream(bytes)
+    })
 }
 
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
@@ -144,7 +186,13 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::convert::Infallible;
+
     use axum::body::to_bytes;
+    use axum::http::StatusCode;
+    use axum::routing::put;
+    use futures_util::stream;
+    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -154,6 +202,40 @@ mod tests {
         for invented in ["X1", "get", "PROPFIND"] {
             assert_eq!(known(&invented.parse().unwrap()), "other");
         }
+    }
+
+    /// What comes of a request whose body comes in these pieces, one every 10 s, and then no more, of
+    /// a limit of 15 s.
+    async fn answer_to(pieces: usize, length: usize) -> StatusCode {
+        let pieces = stream::iter(0..pieces).then(|_| async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Ok::<_, Infallible>(vec![0; 10_000])
+        });
+        let request = Request::put("/")
+            .header(CONTENT_LENGTH, length)
+            .body(Body::from_stream(pieces.chain(stream::pending())));
+        let read = async |body: Body| {
+            let mut bytes = body.into_data_stream().take(length / 10_000);
+            while bytes.next().await.is_some() {}
+        };
+        let limit = Duration::from_secs(15);
+        let routes = Router::new()
+            .route("/", put(read))
+            .layer(from_fn(move |request, next| answered_within(limit, request, next)));
+        routes.oneshot(request.unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_body_has_time_as_long_as_it_comes_in() {
+        assert_eq!(answer_to(5, 50_000).await, StatusCode::OK);
+        assert_eq!(answer_to(3, 50_000).await, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(answer_to(0, 50_000).await, StatusCode::GATEWAY_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_body_has_the_time_of_any_request() {
+        assert_eq!(answer_to(1, 10_000).await, StatusCode::OK);
+        assert_eq!(answer_to(0, 10_000).await, StatusCode::GATEWAY_TIMEOUT);
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@
 //! | [`submission`] | a request that becomes a job, waited for as long as the caller likes ([`prefer`]) |
 //! | [`pages`] | pages of listings, and their cursors |
 //! | [`conditions`] | entity tags, `If-Match` and `If-None-Match` |
+//! | [`ranges`] | which bytes of a content are sent |
+//! | [`digest`] | what a body's SHA-256 is said to be |
 //! | [`sse`] | server-sent events |
 //! | [`socket`] | WebSockets |
 //! | [`streams`] | how many of both may be open |
@@ -20,6 +22,7 @@
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod conditions;
+pub(crate) mod digest;
 pub(crate) mod error;
 pub(crate) mod middleware;
 pub(crate) mod page;
@@ -27,6 +30,7 @@ pub(crate) mod pages;
 pub(crate) mod prefer;
 pub(crate) mod problem;
 pub(crate) mod query;
+pub(crate) mod ranges;
 pub(crate) mod socket;
 pub(crate) mod sse;
 pub(crate) mod streams;

@@ -190,6 +190,7 @@ impl App {
             purge_schedule: None,
             device_schedule: None,
             device_idle: Duration::MAX,
+            contents: Default::default(),
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: None,

@@ -1,5 +1,17 @@
-//! Jobs of file sync.
+//! File sync: [`Transfers`] moves contents of files in and out, which is no job, for a client waits
+//! for each byte. The jobs [`SweepContents`] and [`SweepOrphans`] remove contents that nothing needs,
+//! [`SleepDevices`] switches off devices that were not seen for long.
 
+mod config;
 mod devices;
+mod garbage;
+mod intake;
+mod orphans;
+mod sweep;
+mod transfer;
 
 pub(crate) use devices::SleepDevices;
+pub(crate) use orphans::SweepOrphans;
+pub(crate) use sweep::SweepContents;
+pub use config::{ContentsConfig, SweepConfig};
+pub use transfer::{Download, NewContent, TransferError, Transfers};

@@ -114,6 +114,7 @@ impl World {
             purge_schedule: None,
             device_schedule: None,
             device_idle: Duration::MAX,
+            contents: Default::default(),
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: Some(TailConfig {

@@ -1,5 +1,5 @@
 //! Real parts for tests: a private Valkey on a free port, a cluster of them, one with a replica and a sentinel, a proxy that holds a
-//! transfer back half-way, a way on which answers get lost, one that is encrypted; what answers are
+//! transfer back half-way, a server that speaks S3's protocol, a way on which answers get lost, one that is encrypted; what answers are
 //! held against; and a look for jobs that a test leaves.
 
 mod cluster;
@@ -8,6 +8,7 @@ mod contract;
 mod jobs;
 mod lossy;
 mod proxy;
+mod s3;
 mod sentinel;
 mod tls;
 mod valkey;
@@ -18,6 +19,7 @@ pub use contract::Contract;
 pub use jobs::assert_jobs_ended;
 pub use lossy::LossyWay;
 pub use proxy::Proxy;
+pub use s3::TestS3;
 pub use sentinel::TestSentinel;
 pub use tls::TlsFront;
 pub use valkey::TestValkey;

@@ -26,6 +26,9 @@ pub(crate) struct SyncError {
     /// Why the place is lost.
     #[schema(value_type = Option<LostPlace>, nullable = false)]
     reason: Option<String>,
+    /// Where an upload goes on.
+    #[schema(nullable = false)]
+    offset: Option<u64>,
     /// The change that ended its batch, from 0.
     #[schema(nullable = false)]
     index: Option<usize>,
@@ -69,6 +72,29 @@ pub(crate) struct DeviceId(String);
     example = "shr_01jd3v3s2n3wq5s9m1x6r0e8kz"
 )]
 pub(crate) struct ShareId(String);
+
+/// A file's or folder's id, which a client may choose.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 128,
+    pattern = r"^(\.{0,2}[A-Za-z0-9_-]|\.{3})[A-Za-z0-9_.-]*$",
+    example = "fil_01jd3v3s2n3wq5s9m1x6r0e8kz"
+)]
+pub(crate) struct NodeId(String);
+
+/// What a client calls an upload; other users' uploads may have the same name.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 128,
+    pattern = r"^(\.{0,2}[A-Za-z0-9_-]|\.{3})[A-Za-z0-9_.-]*$",
+    example = "upl_01jd3v3s2n3wq5s9m1x6r0e8kz"
+)]
+pub(crate) struct UploadId(String);
+
+/// The id of a version of a file's content.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 512, example = "ver_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+pub(crate) struct VersionId(String);
 
 /// What a device is.
 #[derive(ToSchema)]

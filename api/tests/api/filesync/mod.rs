@@ -6,6 +6,7 @@ mod preferences;
 mod refusals;
 mod shares;
 mod socket;
+mod transfers;
 mod tree;
 
 use std::time::Duration;

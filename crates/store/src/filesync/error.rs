@@ -36,6 +36,18 @@ pub enum FilesyncError {
     /// The conflict was resolved by another strategy, which is named.
     #[error("the conflict was resolved by {0}")]
     ResolvedOtherwise(String),
+    /// The length of an upload does not fit below the share's quota.
+    #[error("the share has no room for so many bytes")]
+    QuotaExceeded,
+    /// The name is of an upload of another file or length.
+    #[error("the upload of this name is of another file or length")]
+    UploadReused,
+    /// The upload is to be gone on with from another offset, which is named.
+    #[error("the upload goes on at byte {0}")]
+    UploadElsewhere(u64),
+    /// Another request has taken the upload over.
+    #[error("another request goes on with the upload")]
+    UploadOutrun,
     /// Valkey did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),

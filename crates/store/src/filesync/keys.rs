@@ -12,10 +12,11 @@
 //! | `share:<share>:log` | log (`lua/log.lua`) of changes, as JSON without what all have in common | none |
 //! | `share:<share>:outcomes` | hash: device number and change id, a tab between → fingerprint, and the outcome (MessagePack), a tab between | none |
 //! | `share:<share>:judged` | stream of the fields of `outcomes`, its ids `<head then>-<n>` | none |
-//! | `share:<share>:version:<version>` | hash of a content: `file`, `size`, `sha256`, `mime`, `user`, `device`, `at` (ms), `modified` (ms), `state` (`pending`, `kept`), `parts` | none |
+//! | `share:<share>:version:<version>` | hash of a content: `file`, `uploaded` (the file that it was uploaded for), `size`, `sha256`, `mime`, `user`, `at` (ms), `state` (`pending` until a change names it, `held` by an open conflict, `kept`), `applied` (ms), `pos`, `parts` (where its bytes are) | none |
 //! | `share:<share>:versions:<file>` | sorted set of the kept versions of a file by when they were applied, ms | none |
-//! | `share:<share>:pending` | sorted set of versions that no change has named yet, by when they expire, ms | none |
-//! | `share:<share>:garbage` | set of versions that are gone, whose bytes are to be removed | none |
+//! | `share:<share>:superseded` | sorted set of kept versions that are not what their files hold, by since when, ms; 0 for those that are too many | none |
+//! | `share:<share>:upload:<version>` | hash of an open upload: `file`, `name`, `user`, `size`, `mime`, `offset` (up to where it is durable), `writer` (number of the one that has it), `parts`, `hash` (state of the SHA-256 up to there) | none |
+//! | `share:<share>:alias:<name>:<user>` | string: the version that the user's upload of this name becomes or has become | 48 h without progress |
 //! | `share:<share>:conflict:<id>` | hash of a conflict: `json`, and `resolution` once it is resolved | none |
 //! | `share:<share>:conflicts` | sorted set of conflicts by when they were detected, ms | none |
 //! | `share:<share>:open` | hash: `<resource>` tab `<device number>` → id of the open conflict | none |
@@ -23,7 +24,9 @@
 //! | `share:<share>:held` | hash: device number → how many of its changes are in open conflicts | none |
 //! | `share:<share>:doomed` | sorted set of what is to be removed, by the position that deleted it: ids of files, and `<folder> <generation>` with all that is in it | none |
 //! | `share:<share>:deleted:<device number>` | string: nodes that the device has deleted of late | 1 h |
-//! | `home:<id>` | set of the shares that have a node of this id, or a conflict | none |
+//! | `home:<id>` | set of the shares that have a node of this id, a version for one, or a conflict | none |
+//! | `unnamed` | sorted set of `<share> <version>`: open uploads, and versions that no change has named yet, by when they end, ms | none |
+//! | `garbage` | sorted set of `<share> <version>`: contents that nothing refers to any more, by when their bytes may go, ms | none |
 //! | `feed` | stream of the tenant's changes, ids `<tenant position>-0`: `share`, `position`, and `grantee` of grants | none |
 //! | `user:<user>:device:<device>` | hash of a device: `seq` (its number, that of no other device of the tenant, ever), `user`, `id`, `name`, `platform`, `version`, `active` (`1` or `0`), `by_clock` (`1` when the clock has put it to sleep), `seen`, `created` (ms), `instance`, `first` (its first instance) | none |
 //! | `user:<user>:device:<device>:cursors` | hash: share → position, when the device moved there (ms; '' for never), `1` while it needs a snapshot, tabs between | none |

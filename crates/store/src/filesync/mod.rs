@@ -8,6 +8,7 @@ mod caller;
 mod change;
 mod changes;
 mod conflicts;
+mod contents;
 mod cursors;
 mod devices;
 mod error;
@@ -19,6 +20,8 @@ mod names;
 mod preferences;
 mod retention;
 mod shares;
+mod uploads;
+mod versions;
 
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ pub use caller::{Caller, Grantee, Level};
 pub use change::{Change, ChangeFault, ChangeType, ResourceType, Strategy};
 pub use changes::{ChangePage, SnapshotPage};
 pub use conflicts::Conflict;
+pub use contents::Garbage;
 pub use cursors::{DeviceCursor, DeviceStatus};
 pub use devices::{Device, DeviceChange, DeviceName, MAX_DEVICES, NewDevice, Platform};
 pub use error::{CursorFault, FilesyncError};
@@ -40,6 +44,8 @@ pub use names::{Name, NameError, parse_path};
 pub use preferences::{KeptPreference, Preference};
 pub use retention::Retention;
 pub use shares::{NewShare, Share, ShareChange, ShareSettings};
+pub use uploads::{NewUpload, Opened, Upload, UploadState, UploadedVersion};
+pub use versions::{KeptVersion, Version};
 
 use keys::Keys;
 use live::Live;

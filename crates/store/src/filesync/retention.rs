@@ -17,6 +17,8 @@ pub struct Retention {
     pub age: Duration,
     /// So many entries of the log stay in any case.
     pub entries: u64,
+    /// Versions stay so long after their files hold others. A file has 100 at most.
+    pub version_age: Duration,
 }
 
 impl Default for Retention {
@@ -24,6 +26,7 @@ impl Default for Retention {
         Self {
             age: Duration::from_secs(30 * 24 * 60 * 60),
             entries: 100_000,
+            version_age: Duration::from_secs(30 * 24 * 60 * 60),
         }
     }
 }
@@ -63,8 +66,8 @@ impl Filesync {
         Ok((shares, Some(next).filter(|&next| next > 0)))
     }
 
-    /// Trims a share's log, and removes what was deleted before it begins. Returns how much there was
-    /// to do.
+    /// Trims a share's log, removes what was deleted before it begins, and ends old versions. Returns
+    /// how much there was to do.
     ///
     /// # Errors
     /// [`FilesyncError::Store`]; what was done stays done.
@@ -92,6 +95,15 @@ impl Filesync {
             let steps: u64 = FUNCTIONS.sweep.run(&self.valkey, &call).await?;
             done += steps;
             if steps == 0 {
+                break;
+            }
+        }
+        loop {
+            let mut call = FUNCTIONS.version_trim.command(&[&key]);
+            call.arg(millis_before(retention.version_age)).arg(CHUNK);
+            let looked: u64 = FUNCTIONS.version_trim.run(&self.valkey, &call).await?;
+            done += looked;
+            if looked < CHUNK {
                 return Ok(done);
             }
         }
@@ -100,9 +112,13 @@ impl Filesync {
 
 /// So long ago, as the log writes times.
 fn before(age: Duration) -> String {
+    let time = DateTime::from_timestamp_millis(millis_before(age)).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// So long ago, in ms since 1970.
+fn millis_before(age: Duration) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let then = now.unwrap_or_default().saturating_sub(age);
-    let millis = i64::try_from(then.as_millis()).unwrap_or(i64::MAX);
-    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    i64::try_from(then.as_millis()).unwrap_or(i64::MAX)
 }

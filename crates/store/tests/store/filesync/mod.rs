@@ -9,3 +9,4 @@ mod histories;
 mod preferences;
 mod shares;
 mod support;
+mod uploads;
