@@ -52,6 +52,7 @@ impl App {
             drain: JOB_GRACE,
             tail: tail.is_on().then(|| TailConfig {
                 history: self.history.clone(),
+                tenant: tail.tenant(),
                 interval: tail.interval(),
                 compare_every: tail.compare_every(),
             }),

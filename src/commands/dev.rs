@@ -20,8 +20,7 @@ use crate::http::Server;
 use crate::settings::{
     ApiSettings, AuthSettings, BackendSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
     ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
-    ObjectSettings,
-    PoolSettings, TailSettings, ValkeySettings,
+    ObjectSettings, PoolSettings, TailSettings, ValkeySettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish};
 use crate::{output, telemetry};

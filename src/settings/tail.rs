@@ -41,6 +41,15 @@ pub struct TailSettings {
         value_parser = between::<0, 31_536_000, u64>
     )]
     tail_compare_secs: u64,
+
+    /// The tenant of file sync in whose shares the changes of files appear
+    #[arg(
+        long,
+        value_name = "TENANT",
+        env = "SLUICE_TAIL_TENANT",
+        default_value = "default"
+    )]
+    tail_tenant: String,
 }
 
 /// Whether something is done.
@@ -54,6 +63,11 @@ impl TailSettings {
     /// Whether this process takes part.
     pub fn is_on(&self) -> bool {
         self.tail == Switch::On
+    }
+
+    /// The tenant in whose shares changes appear.
+    pub fn tenant(&self) -> String {
+        self.tail_tenant.clone()
     }
 
     /// Between two looks when nothing changes.

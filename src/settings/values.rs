@@ -218,7 +218,13 @@ mod tests {
         for text in ["file:///var/lib/sluice", "s3://b", "gs://b/p", "az://c/p"] {
             assert!(objects_url(text).is_ok(), "{text}");
         }
-        for text in ["/var/lib/sluice", "file://host/a", "s3:b", "memory:///", "http://b"] {
+        for text in [
+            "/var/lib/sluice",
+            "file://host/a",
+            "s3:b",
+            "memory:///",
+            "http://b",
+        ] {
             assert!(objects_url(text).is_err(), "{text}");
         }
     }

@@ -1,11 +1,18 @@
 //! File sync with real processes.
 
 use std::process::Command;
+use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::harness::{Client, Deployment, SECRET, eventually, read};
+use crate::harness::{Client, Deployment, SECRET, eventually, file, files, read};
+use crate::tail::tailing;
 
 const DEVICES: &str = "/api/v1/sync/devices";
 
@@ -87,4 +94,127 @@ async fn a_minted_token_is_of_the_tenant_and_groups_that_were_asked_for() {
         404
     );
     assert_eq!(status("ann", &["--tenant", "default"]).await, 200);
+}
+
+/// A WebSocket of a device that has subscribed.
+async fn watch(client: &Client, token: &str, device: &str) -> Watching {
+    let path = format!("/api/v1/sync/ws/{device}?token={token}");
+    let address = client.address(&path).replace("http://", "ws://");
+    let (mut socket, _) = connect_async(address).await.unwrap();
+    let subscribe = json!({"type": "subscribe"}).to_string();
+    socket.send(Message::text(subscribe)).await.unwrap();
+    let mut watching = Watching(socket);
+    assert_eq!(watching.next().await["type"], "subscribed");
+    watching
+}
+
+struct Watching(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Watching {
+    /// The next frame that is not a ping.
+    async fn next(&mut self) -> Value {
+        loop {
+            let frame = timeout(Duration::from_secs(30), self.0.next()).await;
+            match frame.expect("a frame").expect("a frame").unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_goes_from_one_device_to_another() {
+    let contents = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", contents.path().display());
+    let deployment = Deployment::start_with(&[("SLUICE_OBJECTS_URL", &url)]).await;
+    let client = &deployment.client;
+    let (ann, bob) = (minted("ann", &[]), minted("bob", &[]));
+    let share = call(
+        client,
+        &ann,
+        "POST",
+        "/api/v1/shares",
+        &json!({"name": "s"}),
+    )
+    .await;
+    let share = share["id"].as_str().unwrap();
+    let grant = format!("/api/v1/shares/{share}/grants/users/bob");
+    call(client, &ann, "PUT", &grant, &json!({"level": "read"})).await;
+    for (token, id) in [(&ann, "laptop"), (&bob, "phone")] {
+        let device = json!({"device_id": id, "device_name": id, "platform": "cli"});
+        call(client, token, "POST", DEVICES, &device).await;
+    }
+    let mut phone = watch(client, &bob, "phone").await;
+
+    let upload = format!("/api/v1/sync/upload/plan?share_id={share}");
+    let answer = client
+        .request("PUT", &upload)
+        .bearer_auth(&ann)
+        .body("what we do")
+        .send()
+        .await
+        .unwrap();
+    let (status, uploaded) = read(answer).await;
+    assert!(status.is_success(), "{status} {uploaded}");
+    let change = json!({
+        "id": "c1", "resource_type": "file", "change_type": "created", "resource_id": "plan",
+        "new_path": "/plan.txt", "version_id": uploaded["version_id"],
+    });
+    let batch = json!({"device_id": "laptop", "share_id": share, "changes": [change]});
+    let applied = call(client, &ann, "POST", "/api/v1/sync/apply", &batch).await;
+    assert_eq!(applied["applied"][0]["outcome"], "applied", "{applied}");
+
+    let frame = phone.next().await;
+    assert_eq!(frame["data"]["new_path"], "/plan.txt");
+    let path = format!("/api/v1/sync/changes?share_id={share}&cursor=2");
+    let page = call(client, &bob, "GET", &path, &Value::Null).await;
+    assert_eq!(page["changes"][0], frame["data"]);
+    let answer = client
+        .request("GET", "/api/v1/sync/download/plan")
+        .bearer_auth(&bob)
+        .send()
+        .await
+        .unwrap();
+    let tag = format!("\"sha256-{}\"", uploaded["sha256"].as_str().unwrap());
+    assert_eq!(answer.headers()["etag"], tag.as_str());
+    assert_eq!(answer.text().await.unwrap(), "what we do");
+}
+
+#[tokio::test]
+async fn a_file_that_changes_in_convex_is_in_the_cache_in_the_log_and_on_the_socket() {
+    let deployment = tailing(&files("ann", 1)).await;
+    let client = &deployment.client;
+    let token = minted("ann", &[]);
+    let own = json!({"device_id": "laptop", "device_name": "laptop", "platform": "cli"});
+    call(client, &token, "POST", DEVICES, &own).await;
+    client.import(&[file("ann", "first", 1)]).await;
+    let share = "usr_ann";
+    eventually("the share is there", async || {
+        let request = client.request("GET", &format!("/api/v1/shares/{share}"));
+        request.bearer_auth(&token).send().await.unwrap().status() == StatusCode::OK
+    })
+    .await;
+    let mut laptop = watch(client, &token, "laptop").await;
+    client.import(&[file("ann", "second", 7)]).await;
+    let frame = laptop.next().await;
+    let change = &frame["data"];
+    assert_eq!(
+        (&frame["share_id"], &change["changed_by"]),
+        (&json!(share), &json!("convex"))
+    );
+    assert_eq!(change["metadata"]["id"], "second");
+    assert_eq!(change["metadata"]["size"], 7.0);
+    let entry: Value = client.entry("ann", "second").await.json().await.unwrap();
+    assert_eq!(entry["id"], "second");
+    client.delete_from_convex(&["second"]).await;
+    assert_eq!(laptop.next().await["data"]["change_type"], "deleted");
+    let path = format!("/api/v1/sync/changes?share_id={share}&cursor=1");
+    let page = call(client, &token, "GET", &path, &Value::Null).await;
+    let types = page["changes"].as_array().unwrap().iter();
+    let types: Vec<_> = types
+        .map(|it| it["change_type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["created", "created", "deleted"]);
 }

@@ -45,12 +45,16 @@ fn token() -> String {
 fn request(client: &Client, method: &str, path: &str) -> reqwest::RequestBuilder {
     let method = method.parse().unwrap();
     let url = client.address(path);
-    reqwest::Client::new().request(method, url).bearer_auth(token())
+    reqwest::Client::new()
+        .request(method, url)
+        .bearer_auth(token())
 }
 
 /// Bytes that no other number has.
 fn bytes(number: u64, length: u64) -> Vec<u8> {
-    (0..length).map(|at| ((at + number) * (at + 7) / 5) as u8).collect()
+    (0..length)
+        .map(|at| ((at + number) * (at + 7) / 5) as u8)
+        .collect()
 }
 
 /// Uploads in pieces with pauses, so that a kill finds it under way. None when it was not
@@ -58,7 +62,10 @@ fn bytes(number: u64, length: u64) -> Vec<u8> {
 async fn upload(client: &Client, share: &str, number: u64, length: u64) -> Option<Acknowledged> {
     let file = format!("fil_{number}");
     let content = bytes(number, length);
-    let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256::digest(&content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let pieces: Vec<Vec<u8>> = content.chunks(500_000).map(<[u8]>::to_vec).collect();
     let pieces = stream::iter(pieces).then(async |piece| {
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -122,18 +129,30 @@ impl World {
     }
 
     async fn assert_there(&self, made: &Acknowledged) {
-        let path = format!("/api/v1/sync/download/{}?version={}", made.file, made.version);
-        let answer = request(&self.deployment.client, "GET", &path).send().await.unwrap();
+        let path = format!(
+            "/api/v1/sync/download/{}?version={}",
+            made.file, made.version
+        );
+        let answer = request(&self.deployment.client, "GET", &path)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{made:?}");
         let content = answer.bytes().await.unwrap();
-        let sha256: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: String = Sha256::digest(&content)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(sha256, made.sha256, "{made:?}");
     }
 
     /// Used and reserved bytes of the share.
     async fn room(&self) -> (u64, u64) {
         let path = format!("/api/v1/shares/{}", self.share);
-        let share = request(&self.deployment.client, "GET", &path).send().await.unwrap();
+        let share = request(&self.deployment.client, "GET", &path)
+            .send()
+            .await
+            .unwrap();
         let share: Value = share.json().await.unwrap();
         let number = |name: &str| share[name].as_u64().unwrap_or_else(|| panic!("{share}"));
         (number("used"), number("reserved"))
@@ -195,7 +214,11 @@ async fn an_api_killed_in_uploads_loses_nothing_that_it_acknowledged() {
             }
         }
     }
-    assert!(lost > 0 && !made.is_empty(), "{lost} lost, {} made", made.len());
+    assert!(
+        lost > 0 && !made.is_empty(),
+        "{lost} lost, {} made",
+        made.len()
+    );
     for version in &made {
         world.assert_there(version).await;
         world.apply(version).await;
@@ -248,7 +271,10 @@ async fn uploads_that_a_killed_api_left_are_swept() {
 async fn an_upload_whose_client_goes_or_stands_still_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
-    let settings = [("SLUICE_OBJECTS_URL", &*url), ("SLUICE_HTTP_IDLE_SECS", "1")];
+    let settings = [
+        ("SLUICE_OBJECTS_URL", &*url),
+        ("SLUICE_HTTP_IDLE_SECS", "1"),
+    ];
     let world = World {
         deployment: Deployment::without_workers(&settings).await,
         folder,

@@ -127,7 +127,10 @@ pub(crate) async fn head(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let version = params.version.as_deref();
-    let found = transfers(&state)?.find(&caller, &file, version).await?.version;
+    let found = transfers(&state)?
+        .find(&caller, &file, version)
+        .await?
+        .version;
     let tag = tag(&found);
     let mut head = head_of(&found, &tag)?;
     if is_known(&headers, &tag)? {
@@ -175,7 +178,9 @@ fn refused(error: RangeError, size: u64) -> Result<Response, ApiError> {
     let (code, detail) = match error {
         RangeError::Unsatisfiable => {
             let code = Code::RangeNotSatisfiable;
-            let error = code.error(format_args!("range: the content has {size} bytes, and one range at most is sent"));
+            let error = code.error(format_args!(
+                "range: the content has {size} bytes, and one range at most is sent"
+            ));
             let mut response = error.into_response();
             let range = value(&format!("bytes */{size}"))?;
             response.headers_mut().insert(CONTENT_RANGE, range);

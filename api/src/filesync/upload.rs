@@ -163,7 +163,9 @@ pub(crate) async fn delete(
         upload_id,
     } = params;
     let transfers = transfers(&state)?;
-    transfers.abort(&caller, &share_id, &file, &upload_id).await?;
+    transfers
+        .abort(&caller, &share_id, &file, &upload_id)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -216,7 +218,10 @@ fn mime(headers: &HeaderMap) -> Result<String, ApiError> {
         return Ok(UNKNOWN_MIME.to_owned());
     };
     // What it says is handed out again as it came in.
-    let mime = mime.to_str().ok().filter(|mime| mime.len() <= MAX_MIME_BYTES);
+    let mime = mime
+        .to_str()
+        .ok()
+        .filter(|mime| mime.len() <= MAX_MIME_BYTES);
     mime.map(str::to_owned).ok_or_else(|| {
         let rule = format_args!("must be {MAX_MIME_BYTES} visible characters at most");
         invalid("content-type", rule)

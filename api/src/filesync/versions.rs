@@ -33,7 +33,10 @@ pub(crate) async fn list(
     Reader(caller): Reader,
     Segment(file): Segment,
 ) -> Result<Json<Vec<FileVersion>>, ApiError> {
-    let versions = state.filesync.versions(&caller, &file, MAX_VERSIONS).await?;
+    let versions = state
+        .filesync
+        .versions(&caller, &file, MAX_VERSIONS)
+        .await?;
     Ok(Json(versions.into_iter().map(shown).collect()))
 }
 

@@ -221,7 +221,9 @@ mod tests {
         let limit = Duration::from_secs(15);
         let routes = Router::new()
             .route("/", put(read))
-            .layer(from_fn(move |request, next| answered_within(limit, request, next)));
+            .layer(from_fn(move |request, next| {
+                answered_within(limit, request, next)
+            }));
         routes.oneshot(request.unwrap()).await.unwrap().status()
     }
 

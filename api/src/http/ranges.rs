@@ -157,7 +157,12 @@ mod tests {
     }
 
     fn of_size(range: &str, size: u64) -> Result<Selection, RangeError> {
-        select(&headers(&[("range", range)]), QueryRange::default(), TAG, size)
+        select(
+            &headers(&[("range", range)]),
+            QueryRange::default(),
+            TAG,
+            size,
+        )
     }
 
     fn of(range: &str) -> Result<Selection, RangeError> {
@@ -231,8 +236,18 @@ mod tests {
     #[test]
     fn what_is_no_range_of_bytes_is_as_if_it_was_not_there() {
         for range in [
-            "lines=0-1", "bytes", "bytes=", "bytes=,", "bytes=-", "bytes=x-1", "bytes=1-x",
-            "bytes=+1-2", "bytes=1 - 2", "bytes=4-2", "bytes=0-1,x", "0-1",
+            "lines=0-1",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=x-1",
+            "bytes=1-x",
+            "bytes=+1-2",
+            "bytes=1 - 2",
+            "bytes=4-2",
+            "bytes=0-1,x",
+            "0-1",
         ] {
             assert_eq!(of(range), WHOLE, "{range}");
         }

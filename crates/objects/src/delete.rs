@@ -30,7 +30,9 @@ impl Objects {
         let parts = self.store.list(Some(&name.path()));
         let parts = parts.map_ok(|part| part.location).boxed();
         let mut outcomes = self.store.delete_stream(parts);
-        while let Some(outcome) = limited(async { Ok::<_, ObjectsError>(outcomes.next().await) }).await? {
+        while let Some(outcome) =
+            limited(async { Ok::<_, ObjectsError>(outcomes.next().await) }).await?
+        {
             match outcome.map_err(ObjectsError::from) {
                 Ok(_) => *deleted += 1,
                 // Another one was faster.

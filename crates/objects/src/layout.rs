@@ -127,7 +127,10 @@ mod tests {
     fn a_part_is_of_the_last_writer_that_came_before_it() {
         let layout = Layout::of(10).resumed(0, 1).resumed(30, 2);
         let writer = |offset| layout.part(offset).unwrap().writer;
-        assert_eq!((writer(0), writer(29), writer(30), writer(99)), (1, 1, 2, 2));
+        assert_eq!(
+            (writer(0), writer(29), writer(30), writer(99)),
+            (1, 1, 2, 2)
+        );
         assert_eq!(layout.part(35).unwrap().range, 30..40);
         assert_eq!(Layout::of(10).part(0), None);
     }

@@ -24,7 +24,9 @@ impl Objects {
         let found = (objects, None::<Found>);
         try_unfold(found, move |(mut objects, mut last)| async move {
             loop {
-                let next = limited(objects.try_next()).await.inspect_err(|_| failed("list"))?;
+                let next = limited(objects.try_next())
+                    .await
+                    .inspect_err(|_| failed("list"))?;
                 let Some(object) = next else {
                     let last = last.take().filter(|last| last.is_old);
                     return Ok(last.map(|last| (last.name, (objects, None))));

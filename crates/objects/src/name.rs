@@ -109,7 +109,16 @@ mod tests {
     #[test]
     fn whose_a_part_is_can_be_read_from_its_name() {
         let long = "ß".repeat(64);
-        for tenant in ["acme", "a/b", "..", ".", "a.b", "Straße {x}:%2F#1", "a\\b", &long] {
+        for tenant in [
+            "acme",
+            "a/b",
+            "..",
+            ".",
+            "a.b",
+            "Straße {x}:%2F#1",
+            "a\\b",
+            &long,
+        ] {
             let name = name(tenant);
             let part = Part {
                 range: 0..1,
@@ -117,7 +126,11 @@ mod tests {
             };
             let path = name.part(&part);
             assert_eq!(path.as_ref().split('/').count(), 4, "{path}");
-            assert!(path.as_ref().split('/').all(|it| it.len() <= MAX_SEGMENT_BYTES));
+            assert!(
+                path.as_ref()
+                    .split('/')
+                    .all(|it| it.len() <= MAX_SEGMENT_BYTES)
+            );
             assert_eq!(ContentName::of(&path), Some(name));
         }
     }

@@ -140,7 +140,10 @@ mod tests {
     fn an_address_that_is_none_of_a_store_is_refused() {
         for address in ["http://x.example/a", "ftp://x.example", "memory:///"] {
             let error = open(address).unwrap_err();
-            assert!(matches!(error, ObjectsError::Address(_)), "{address}: {error}");
+            assert!(
+                matches!(error, ObjectsError::Address(_)),
+                "{address}: {error}"
+            );
         }
     }
 

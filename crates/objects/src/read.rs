@@ -94,13 +94,20 @@ impl Objects {
     }
 
     /// Sends the bytes of the part that is next, up to its end or to `end`.
-    async fn send_part(&self, content: &Content, end: u64, reader: &mut Reader) -> Result<(), Stop> {
+    async fn send_part(
+        &self,
+        content: &Content,
+        end: u64,
+        reader: &mut Reader,
+    ) -> Result<(), Stop> {
         let part = content.layout.part(reader.at);
         let part = part.ok_or(ObjectsError::Missing)?;
         let end = end.min(part.range.end);
         let range = reader.at - part.range.start..end - part.range.start;
         let is_whole = range.start == 0 && end == part.range.end.min(content.size);
-        let mut pieces = self.part(&content.name.part(&part), range, is_whole).await?;
+        let mut pieces = self
+            .part(&content.name.part(&part), range, is_whole)
+            .await?;
         while reader.at < end {
             let next = async { pieces.next().await.unwrap_or(Err(ObjectsError::Missing)) };
             let mut piece = limited(next).await?;

@@ -56,7 +56,13 @@ impl Objects {
     /// Writes a content from an offset on, which is where a part begins, with the hash of all that
     /// lies before. The layout says who writes there: a number that nobody had before who wrote
     /// parts of this content.
-    pub fn write(&self, name: ContentName, layout: Layout, offset: u64, hash: ContentHash) -> Writer {
+    pub fn write(
+        &self,
+        name: ContentName,
+        layout: Layout,
+        offset: u64,
+        hash: ContentHash,
+    ) -> Writer {
         debug_assert!(layout.is_border(offset));
         Writer {
             objects: self.clone(),

@@ -31,7 +31,9 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Error,
 {
-    let opened = transfers.filesync.open_upload(caller, &new.share, &new.upload);
+    let opened = transfers
+        .filesync
+        .open_upload(caller, &new.share, &new.upload);
     let intake = match opened.await? {
         Opened::Made(version) => return Ok(version),
         Opened::Open(upload) => Intake {
@@ -130,7 +132,11 @@ impl Intake<'_> {
     /// Makes a version of what was written.
     async fn finish(&self, writer: Writer) -> Result<UploadedVersion, TransferError> {
         let written = writer.finish().await?;
-        if self.new.sha256.is_some_and(|wanted| wanted != written.sha256) {
+        if self
+            .new
+            .sha256
+            .is_some_and(|wanted| wanted != written.sha256)
+        {
             return Err(TransferError::Digest);
         }
         let (filesync, parts) = (&self.transfers.filesync, written.content.layout.to_string());
@@ -147,8 +153,12 @@ impl Intake<'_> {
     /// Ends the upload without a version, unless another writer has taken it over. What fails here
     /// is left to the sweep.
     async fn end(&self) {
-        let Upload { version, writer, .. } = &self.upload;
-        let ended = self.transfers.end(self.caller, &self.new.share, version, Some(*writer));
+        let Upload {
+            version, writer, ..
+        } = &self.upload;
+        let ended = self
+            .transfers
+            .end(self.caller, &self.new.share, version, Some(*writer));
         if let Err(error) = ended.await {
             tracing::warn!(%error, version, "an upload is left to the sweep");
         }

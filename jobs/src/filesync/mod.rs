@@ -10,8 +10,8 @@ mod orphans;
 mod sweep;
 mod transfer;
 
+pub use config::{ContentsConfig, SweepConfig};
 pub(crate) use devices::SleepDevices;
 pub(crate) use orphans::SweepOrphans;
 pub(crate) use sweep::SweepContents;
-pub use config::{ContentsConfig, SweepConfig};
 pub use transfer::{Download, NewContent, TransferError, Transfers};

@@ -83,7 +83,10 @@ async fn sweep(
         return Ok(());
     };
     let versions: Vec<String> = page.iter().map(|content| content.version.clone()).collect();
-    let unknown = context.filesync.unknown_contents(tenant, share, &versions).await?;
+    let unknown = context
+        .filesync
+        .unknown_contents(tenant, share, &versions)
+        .await?;
     for version in unknown {
         let name = ContentName {
             tenant: tenant.clone(),

@@ -9,9 +9,10 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
-use sluice_convex::{FileChange, Files};
+use sluice_convex::{File, FileChange, Files};
 use sluice_store::StoreError;
 use sluice_store::cache::{Cache, Change, ChangeKind};
+use sluice_store::filesync::{Filesync, FilesyncError, Followed};
 use sluice_store::tail::{
     Known, Lead, LedgerState, Naming, NudgeKind, Settlement, SweepCursors, Unmarked,
 };
@@ -41,6 +42,9 @@ pub(super) struct Reach<'a> {
     pub lead: &'a Lead,
     pub cache: &'a Cache,
     pub files: &'a dyn Files,
+    pub filesync: &'a Filesync,
+    /// The tenant of file sync.
+    pub tenant: &'a str,
 }
 
 /// A change, and what the document was until then.
@@ -198,6 +202,8 @@ struct Effects {
     inherited: HashSet<(Box<str>, Box<str>)>,
     /// Files that are gone, whose accesses need not be remembered.
     forgotten: Vec<(Box<str>, String)>,
+    /// What the logs of file sync get, in order.
+    followed: Vec<Followed>,
     settlements: Vec<Settlement>,
 }
 
@@ -222,6 +228,9 @@ impl Effects {
             (Some(_), Some(_)) => NudgeKind::Updated,
             (Some(_), None) => NudgeKind::Deleted,
         }));
+        if self.tells {
+            self.follow(&doc_id, ts, former.as_ref(), file.as_ref());
+        }
         if let Some(file) = file {
             let (user, doc_id) = (file.user.clone(), doc_id.clone());
             let kind = ChangeKind::Put(entry(file));
@@ -241,6 +250,24 @@ impl Effects {
             file: known,
             nudges,
         });
+    }
+
+    /// Has file sync follow: in the share of the owner, and of the former one.
+    fn follow(&mut self, doc_id: &str, ts: i64, former: Option<&Known>, file: Option<&File>) {
+        let followed = |user: &str, json| Followed {
+            user: user.to_owned(),
+            doc_id: doc_id.to_owned(),
+            ts,
+            json,
+        };
+        let owner = file.map(|file| &file.user);
+        if let Some(former) = former.filter(|former| owner != Some(&former.user)) {
+            self.followed.push(followed(&former.user, None));
+        }
+        if let Some(file) = file {
+            let json = Some(file.json.clone());
+            self.followed.push(followed(&file.user, json));
+        }
     }
 
     /// Takes a file away from where it was, as far as it is not there any more.
@@ -279,8 +306,19 @@ impl Effects {
         generation: u16,
         are_deltas: bool,
     ) -> Result<(), Trouble> {
-        let Reach { lead, cache, .. } = reach;
+        let Reach {
+            lead,
+            cache,
+            filesync,
+            tenant,
+            ..
+        } = reach;
         let amended = cache.amend_all(&self.cache).await?;
+        let followed = filesync.follow(tenant, &self.followed).await;
+        followed.map_err(|error| match error {
+            FilesyncError::Store(error) => error,
+            _ => StoreError::Corrupt("a change of a document"),
+        })?;
         let mut left: HashMap<Box<str>, Vec<String>> = HashMap::new();
         for (user, id) in amended.left {
             if self.inherited.contains(&(user.clone(), id.as_str().into())) {

@@ -7,6 +7,7 @@ use sluice_convex::files::history::DeltaBatch;
 use sluice_convex::{ConvexError, Files};
 use sluice_retry::{Pauses, jittered};
 use sluice_store::cache::Cache;
+use sluice_store::filesync::Filesync;
 use sluice_store::tail::{Health, Lead, Progress, Purpose};
 use tokio::time::sleep;
 
@@ -52,13 +53,20 @@ impl<'a> Follower<'a> {
     pub fn new(
         held: &'a Held,
         cache: &'a Cache,
+        filesync: &'a Filesync,
         files: &'a dyn Files,
         config: &'a TailConfig,
     ) -> Follower<'a> {
         let lead = &held.lead;
         Follower {
             lead,
-            reach: Reach { lead, cache, files },
+            reach: Reach {
+                lead,
+                cache,
+                files,
+                filesync,
+                tenant: &config.tenant,
+            },
             config,
             progress: held.lead.progress().clone(),
             saved: None,

@@ -3,7 +3,8 @@
 //! Every worker process runs one; the one that holds the lease in Valkey tails, the others wait for
 //! it to be free ([`lease`]). The holder walks over all documents once ([`walk`]) and then follows
 //! the deltas ([`follow`]). What each change means is worked out and brought about in `effects`:
-//! the cache is amended, and then the change is settled in the ledger, which publishes the nudges.
+//! the cache is amended, file sync's log gets an entry, and then the change is settled in the
+//! ledger, which publishes the nudges.
 //! `docs/tail.md` says what is guaranteed and why that holds.
 
 mod config;
@@ -22,6 +23,7 @@ use sluice_convex::Files;
 use sluice_retry::{Pauses, jittered};
 use sluice_store::StoreError;
 use sluice_store::cache::Cache;
+use sluice_store::filesync::Filesync;
 use sluice_store::tail::Tail;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -47,13 +49,14 @@ pub(crate) async fn run(
 ) {
     report::leads(false);
     let tail = Tail::new(cache.valkey());
+    let filesync = Filesync::new(cache.valkey());
     let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
     while !shutdown.is_cancelled() {
         let pause = match tail.claim(&worker).await {
             Ok(None) => jittered(CLAIM_EVERY),
             Ok(Some(lead)) => {
                 let (held, on_loss) = Held::new(lead);
-                let follower = Follower::new(&held, &cache, &*files, &config);
+                let follower = Follower::new(&held, &cache, &filesync, &*files, &config);
                 let ended = lead_until(follower, on_loss, &shutdown, &mut pauses).await;
                 held.release().await;
                 ended

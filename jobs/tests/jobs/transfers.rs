@@ -15,7 +15,9 @@ use sluice_objects::{ContentHash, Objects, PART_BYTES};
 use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::{Cache, CacheConfig};
 use sluice_store::documents::DocumentsConfig;
-use sluice_store::filesync::{Caller, Filesync, NewShare, NewUpload, ShareSettings, UploadedVersion};
+use sluice_store::filesync::{
+    Caller, Filesync, NewShare, NewUpload, ShareSettings, UploadedVersion,
+};
 use sluice_test_support::TestValkey;
 use sluice_valkey::Valkey;
 use tempfile::TempDir;
@@ -45,7 +47,9 @@ fn user() -> Caller {
 
 /// Bytes of which no two stretches are alike.
 fn bytes(length: usize) -> Bytes {
-    (0..length as u64).map(|at| (at * at / 7 + at / 251) as u8).collect()
+    (0..length as u64)
+        .map(|at| (at * at / 7 + at / 251) as u8)
+        .collect()
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -111,19 +115,34 @@ impl World {
         content(&self.share, name, size)
     }
 
-    async fn upload(&self, new: NewContent, bytes: &Bytes) -> Result<UploadedVersion, TransferError> {
+    async fn upload(
+        &self,
+        new: NewContent,
+        bytes: &Bytes,
+    ) -> Result<UploadedVersion, TransferError> {
         self.transfers.upload(user(), new, body(bytes)).await
     }
 
     async fn read(&self, version: &str) -> Bytes {
-        let found = self.transfers.find(&user(), "fil_1", Some(version)).await.unwrap();
+        let found = self
+            .transfers
+            .find(&user(), "fil_1", Some(version))
+            .await
+            .unwrap();
         let size = found.version.size;
-        let pieces: Vec<Bytes> = self.transfers.read(found, 0..size).try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = self
+            .transfers
+            .read(found, 0..size)
+            .try_collect()
+            .await
+            .unwrap();
         pieces.concat().into()
     }
 
     async fn offset(&self, name: &str) -> u64 {
-        let state = self.transfers.upload_state(&user(), &self.share, "fil_1", name);
+        let state = self
+            .transfers
+            .upload_state(&user(), &self.share, "fil_1", name);
         state.await.unwrap().offset
     }
 
@@ -145,7 +164,13 @@ impl World {
     async fn assert_nothing_left(&self) {
         assert_eq!(self.room().await, (0, 0));
         assert_eq!(self.stored(), Vec::<PathBuf>::new());
-        for pattern in ["*:upload:*", "*:version:*", "*:unnamed", "*:garbage", "*:alias:*"] {
+        for pattern in [
+            "*:upload:*",
+            "*:version:*",
+            "*:unnamed",
+            "*:garbage",
+            "*:alias:*",
+        ] {
             let keys = self.valkey.keys(pattern);
             assert!(keys.is_empty(), "{keys:?}");
         }
@@ -166,7 +191,10 @@ impl World {
         let queues = Queues::connect(&url, QueueConfig::default()).await.unwrap();
         let cache = Cache::new(&Valkey::at(&url).unwrap(), CacheConfig::default()).unwrap();
         let nowhere = "http://127.0.0.1:1".parse().unwrap();
-        let convex = Client::new(ClientConfig::new(nowhere, "dev:test|0123456789abcdef".into()));
+        let convex = Client::new(ClientConfig::new(
+            nowhere,
+            "dev:test|0123456789abcdef".into(),
+        ));
         let each_second = Some("* * * * * *".to_owned());
         let config = JobsConfig {
             concurrency: 1,
@@ -186,7 +214,11 @@ impl World {
         let files = files(convex.unwrap(), FilesVia::Functions);
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
-        tokio::spawn(async move { run_workers(queues, cache, files, config, token).await.unwrap() });
+        tokio::spawn(async move {
+            run_workers(queues, cache, files, config, token)
+                .await
+                .unwrap()
+        });
         shutdown.drop_guard()
     }
 }
@@ -194,7 +226,10 @@ impl World {
 async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !check().await {
-        assert!(begun.elapsed() < PATIENCE, "it never came about that {what}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it never came about that {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -228,8 +263,15 @@ async fn an_upload_without_a_name_that_is_cut_leaves_nothing() {
     let world = World::start().await;
     let bytes = bytes(2 * PART + 1000);
     let new = world.content(None, 5 * PART);
-    let error = world.transfers.upload(user(), new, cut(&bytes)).await.unwrap_err();
-    assert!(matches!(error, TransferError::Cut(at) if at == bytes.len() as u64), "{error}");
+    let error = world
+        .transfers
+        .upload(user(), new, cut(&bytes))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, TransferError::Cut(at) if at == bytes.len() as u64),
+        "{error}"
+    );
     world.assert_nothing_left().await;
 }
 
@@ -239,7 +281,11 @@ async fn an_upload_with_a_name_that_is_cut_goes_on_behind_its_last_part() {
     let bytes = bytes(3 * PART + 1000);
     let new = world.content(Some("up_1"), bytes.len());
     let first = cut(&bytes.slice(..2 * PART + 1000));
-    world.transfers.upload(user(), new.clone(), first).await.unwrap_err();
+    world
+        .transfers
+        .upload(user(), new.clone(), first)
+        .await
+        .unwrap_err();
     assert_eq!(world.offset("up_1").await, 2 * PART_BYTES);
     assert_eq!(world.room().await, (0, bytes.len() as u64));
 
@@ -263,7 +309,11 @@ async fn an_upload_with_a_name_may_begin_anew_with_other_bytes() {
     let before = bytes(2 * PART);
     let new = world.content(Some("up_1"), before.len());
     let broken = cut(&before.slice(..PART + 1000));
-    world.transfers.upload(user(), new.clone(), broken).await.unwrap_err();
+    world
+        .transfers
+        .upload(user(), new.clone(), broken)
+        .await
+        .unwrap_err();
     let after: Bytes = before.iter().map(|byte| !byte).collect();
     let version = world.upload(new, &after).await.unwrap();
     assert!(world.read(&version.id).await == after);
@@ -304,8 +354,15 @@ async fn a_content_that_is_too_long_is_refused_at_once() {
     let world = World::start().await;
     let new = world.content(None, 100_000_001);
     let endless = stream::pending::<Result<Bytes, Infallible>>();
-    let error = world.transfers.upload(user(), new, endless).await.unwrap_err();
-    assert!(matches!(error, TransferError::TooLarge(100_000_000)), "{error}");
+    let error = world
+        .transfers
+        .upload(user(), new, endless)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, TransferError::TooLarge(100_000_000)),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -315,7 +372,9 @@ async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_
     let new = world.content(None, 10);
     let transfers = world.transfers.clone();
     let waiting = tokio::spawn(async move { transfers.upload(user(), new, receiver).await });
-    sender.unbounded_send(Ok::<_, Infallible>(bytes(4))).unwrap();
+    sender
+        .unbounded_send(Ok::<_, Infallible>(bytes(4)))
+        .unwrap();
     eventually("the upload is open", async || world.room().await.1 == 10).await;
     waiting.abort();
     let hold = |_| {
@@ -325,13 +384,22 @@ async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_
     };
     let _held: Vec<_> = (0..3).map(hold).collect();
     eventually("all places are taken", async || world.room().await.1 == 40).await;
-    let error = world.upload(world.content(None, 1), &bytes(1)).await.unwrap_err();
+    let error = world
+        .upload(world.content(None, 1), &bytes(1))
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransferError::Busy), "{error}");
 
     sender.unbounded_send(Ok(bytes(6))).unwrap();
     drop(sender);
-    eventually("the upload is a version", async || world.room().await == (10, 30)).await;
-    world.upload(world.content(None, 1), &bytes(1)).await.unwrap();
+    eventually("the upload is a version", async || {
+        world.room().await == (10, 30)
+    })
+    .await;
+    world
+        .upload(world.content(None, 1), &bytes(1))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -339,9 +407,15 @@ async fn giving_an_upload_up_removes_its_bytes_and_frees_its_room() {
     let world = World::start().await;
     let bytes = bytes(2 * PART);
     let new = world.content(Some("up_1"), 3 * PART);
-    world.transfers.upload(user(), new, cut(&bytes)).await.unwrap_err();
+    world
+        .transfers
+        .upload(user(), new, cut(&bytes))
+        .await
+        .unwrap_err();
     assert!(!world.stored().is_empty());
-    let aborted = world.transfers.abort(&user(), &world.share, "fil_1", "up_1");
+    let aborted = world
+        .transfers
+        .abort(&user(), &world.share, "fil_1", "up_1");
     aborted.await.unwrap();
     world.assert_nothing_left().await;
 }
@@ -351,19 +425,36 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
     let world = World::start().await;
     let bytes = bytes(PART + 1000);
     // What was removed, but for its bytes, by a process that was killed then.
-    let killed = world.upload(world.content(None, bytes.len()), &bytes).await.unwrap();
+    let killed = world
+        .upload(world.content(None, bytes.len()), &bytes)
+        .await
+        .unwrap();
     world.let_all_end();
     assert_eq!(world.files.expire_contents("acme", 10).await.unwrap(), 1);
     assert_eq!(world.stored().len(), 2);
     // What nobody goes on with, and what no change names.
     let new = world.content(Some("up_1"), 3 * PART);
-    world.transfers.upload(user(), new, cut(&bytes)).await.unwrap_err();
-    let named = world.upload(world.content(None, bytes.len()), &bytes).await.unwrap();
+    world
+        .transfers
+        .upload(user(), new, cut(&bytes))
+        .await
+        .unwrap_err();
+    let named = world
+        .upload(world.content(None, bytes.len()), &bytes)
+        .await
+        .unwrap();
     world.let_all_end();
     // What is still under way, and what waits to be named.
     let new = world.content(Some("up_2"), 3 * PART);
-    world.transfers.upload(user(), new, cut(&bytes)).await.unwrap_err();
-    let pending = world.upload(world.content(None, bytes.len()), &bytes).await.unwrap();
+    world
+        .transfers
+        .upload(user(), new, cut(&bytes))
+        .await
+        .unwrap_err();
+    let pending = world
+        .upload(world.content(None, bytes.len()), &bytes)
+        .await
+        .unwrap();
     // Bytes of which nothing is known: old ones, young ones, and old ones of an unknown share.
     let folder = |share: &str, version: &str| {
         let folder = world.folder.path().join("acme").join(share).join(version);
@@ -383,7 +474,10 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
         }
     }
     for part in world.stored() {
-        if part.components().any(|it| it.as_os_str() == pending.id.as_str()) {
+        if part
+            .components()
+            .any(|it| it.as_os_str() == pending.id.as_str())
+        {
             let_age(&part);
         }
     }

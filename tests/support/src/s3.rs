@@ -63,7 +63,9 @@ impl TestS3 {
             ("AWS_ACCESS_KEY_ID", KEY_ID),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
         ];
-        options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        options
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// Ends the process and leaves its files.

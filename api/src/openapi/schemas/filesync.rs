@@ -93,7 +93,11 @@ pub(crate) struct UploadId(String);
 
 /// The id of a version of a file's content.
 #[derive(ToSchema)]
-#[schema(min_length = 1, max_length = 512, example = "ver_01jd3v3s2n3wq5s9m1x6r0e8kz")]
+#[schema(
+    min_length = 1,
+    max_length = 512,
+    example = "ver_01jd3v3s2n3wq5s9m1x6r0e8kz"
+)]
 pub(crate) struct VersionId(String);
 
 /// What a device is.

@@ -49,7 +49,14 @@ impl World {
         format!("/api/v1/sync/upload/{file}?share_id={share}{query}")
     }
 
-    async fn call(&self, user: &User, method: &str, path: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Answer {
+    async fn call(
+        &self,
+        user: &User,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut request = user.request(method, path, Body::from(body.to_vec()));
         request.headers_mut().remove("content-type");
         set(&mut request, headers);
@@ -154,7 +161,9 @@ async fn head_says_what_get_would_without_a_body_or_a_range() {
     let world = World::start().await;
     let version = world.upload(TEXT).await;
     let path = format!("/api/v1/sync/download/f?version={version}");
-    let answer = world.call(&world.user, "HEAD", &path, &[("range", "bytes=0-1")], b"").await;
+    let answer = world
+        .call(&world.user, "HEAD", &path, &[("range", "bytes=0-1")], b"")
+        .await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
     assert_eq!(answer.header("content-length"), "10");
     assert_eq!(answer.header("etag"), tag(TEXT));
@@ -173,8 +182,13 @@ async fn ranges_are_answered_as_http_has_them() {
     assert_eq!(part.header("content-range"), "bytes 2-4/10");
     assert_eq!(part.header("content-length"), "3");
     assert_eq!(part.header("etag"), tag(TEXT));
-    let by_query = world.download(&at("&range_start=8&range_end=99"), &[]).await;
-    assert_eq!((by_query.status.as_u16(), &*by_query.body), (206, &TEXT[8..]));
+    let by_query = world
+        .download(&at("&range_start=8&range_end=99"), &[])
+        .await;
+    assert_eq!(
+        (by_query.status.as_u16(), &*by_query.body),
+        (206, &TEXT[8..])
+    );
 
     let past = world.download(&at(""), &[("range", "bytes=10-")]).await;
     assert_eq!(code(&past), is(416, "RANGE_NOT_SATISFIABLE"));
@@ -182,7 +196,11 @@ async fn ranges_are_answered_as_http_has_them() {
     let other = [("range", "bytes=2-4")];
     let both = world.download(&at("&range_start=3"), &other).await;
     assert_eq!(code(&both), is(422, "INVALID_REQUEST"));
-    for query in ["&range_start=x", "&range_end=-1", "&range_start=2&range_end=1"] {
+    for query in [
+        "&range_start=x",
+        "&range_end=-1",
+        "&range_start=2&range_end=1",
+    ] {
         let answer = world.download(&at(query), &[]).await;
         assert_eq!(code(&answer), is(422, "INVALID_REQUEST"), "{query}");
     }
@@ -200,7 +218,11 @@ async fn a_content_that_the_caller_has_is_not_sent() {
     for known in [&*tag(TEXT), &*weak, "*"] {
         let headers = [("if-none-match", known), ("range", "bytes=0-1")];
         let answer = world.download(&query, &headers).await;
-        assert_eq!((answer.status.as_u16(), answer.body.len()), (304, 0), "{known}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.len()),
+            (304, 0),
+            "{known}"
+        );
         assert_eq!(answer.header("etag"), tag(TEXT));
     }
     let other = world.download(&query, &[("if-none-match", "\"x\"")]).await;
@@ -215,7 +237,10 @@ async fn an_empty_content_is_one_like_others() {
     let version = world.upload(b"").await;
     let query = format!("?version={version}");
     let whole = world.download(&query, &[]).await;
-    assert_eq!((whole.status.as_u16(), whole.header("content-length")), (200, "0"));
+    assert_eq!(
+        (whole.status.as_u16(), whole.header("content-length")),
+        (200, "0")
+    );
     let suffix = world.download(&query, &[("range", "bytes=-5")]).await;
     assert_eq!((suffix.status.as_u16(), suffix.body.len()), (200, 0));
     let start = world.download(&query, &[("range", "bytes=0-")]).await;
@@ -234,13 +259,18 @@ async fn a_version_of_another_file_is_not_found() {
     let path = format!("/api/v1/sync/download/g?version={version}");
     assert_eq!(get(&world.user, &path).await, not_found);
     assert_eq!(get(&world.user, "/api/v1/sync/download/f").await, not_found);
-    assert_eq!(get(&world.user, "/api/v1/sync/download/nothing").await, not_found);
+    assert_eq!(
+        get(&world.user, "/api/v1/sync/download/nothing").await,
+        not_found
+    );
 
     // Whoever is not let in is told the same, in the same words.
     let path = format!("/api/v1/sync/download/f?version={version}");
     let stranger = world.call(&User::new("bob"), "GET", &path, &[], b"").await;
     let nothing = "/api/v1/sync/download/nothing?version=ver_1";
-    let nothing = world.call(&User::new("bob"), "GET", nothing, &[], b"").await;
+    let nothing = world
+        .call(&User::new("bob"), "GET", nothing, &[], b"")
+        .await;
     assert_eq!(problem(&stranger), problem(&nothing));
 }
 
@@ -266,25 +296,36 @@ async fn an_upload_that_lacks_something_is_refused_with_the_rule() {
         assert_eq!(code(&answer), is(422, "INVALID_REQUEST"), "{path}");
     }
     for header in ["content-digest", "repr-digest"] {
-        let answer = world.put(&path, &[(header, &*digest(b"other"))], TEXT).await;
+        let answer = world
+            .put(&path, &[(header, &*digest(b"other"))], TEXT)
+            .await;
         assert_eq!(code(&answer), is(422, "SYNC_DIGEST"), "{header}");
     }
-    let missing = world.put("/api/v1/sync/upload/f?share_id=shr_1", &[], TEXT).await;
+    let missing = world
+        .put("/api/v1/sync/upload/f?share_id=shr_1", &[], TEXT)
+        .await;
     assert_eq!(code(&missing), is(404, "NOT_FOUND"));
 }
 
 #[tokio::test]
 async fn uploads_need_the_scope_and_the_right_to_write() {
     let world = World::start().await;
-    world.user.grant(&world.app, &world.share, "bob", "read").await;
+    world
+        .user
+        .grant(&world.app, &world.share, "bob", "read")
+        .await;
     let path = world.upload_path("f", "");
     let length = [("content-length", "10")];
-    let reader = world.call(&User::new("bob"), "PUT", &path, &length, TEXT).await;
+    let reader = world
+        .call(&User::new("bob"), "PUT", &path, &length, TEXT)
+        .await;
     assert_eq!(code(&reader), is(403, "FORBIDDEN"));
     let scoped = User::of("t", "ann", &[], &[Scope::FilesRead]);
     let scoped = world.call(&scoped, "PUT", &path, &length, TEXT).await;
     assert_eq!(code(&scoped), is(403, "FORBIDDEN"));
-    let stranger = world.call(&User::new("eve"), "PUT", &path, &length, TEXT).await;
+    let stranger = world
+        .call(&User::new("eve"), "PUT", &path, &length, TEXT)
+        .await;
     assert_eq!(code(&stranger), is(404, "NOT_FOUND"));
 }
 
@@ -292,7 +333,11 @@ async fn uploads_need_the_scope_and_the_right_to_write() {
 async fn a_quota_is_held_by_the_length_that_was_said() {
     let world = World::start().await;
     let body = json!({"name": "small", "quota": 15});
-    let share = world.user.send(&world.app, "POST", SHARES, &body).await.json();
+    let share = world
+        .user
+        .send(&world.app, "POST", SHARES, &body)
+        .await
+        .json();
     let share = share["id"].as_str().unwrap();
     let path = format!("/api/v1/sync/upload/f?share_id={share}");
     assert_eq!(world.put(&path, &[], TEXT).await.status, 200);
@@ -339,7 +384,8 @@ async fn an_upload_with_a_name_tells_how_far_it_is_and_can_be_given_up() {
 
 fn body_of(pieces: Vec<Result<&'static [u8], ()>>) -> Body {
     let pieces = pieces.into_iter();
-    let pieces = pieces.map(|piece| piece.map_err(|()| std::io::Error::other("the client is gone")));
+    let pieces =
+        pieces.map(|piece| piece.map_err(|()| std::io::Error::other("the client is gone")));
     Body::from_stream(futures_util::stream::iter(pieces))
 }
 
@@ -359,19 +405,28 @@ async fn versions_are_listed_and_an_older_one_is_brought_back() {
     let now = async || world.download("", &[]).await.text();
     assert_eq!(now().await, "second");
     let list = async || {
-        let answer = world.user.get(&world.app, "/api/v1/sync/files/f/versions").await;
+        let answer = world
+            .user
+            .get(&world.app, "/api/v1/sync/files/f/versions")
+            .await;
         let versions = answer.json();
         let versions = versions.as_array().unwrap().iter();
-        versions.map(|it| it["version_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        versions
+            .map(|it| it["version_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(list().await, [second.clone(), first.clone()]);
     world
-        .apply(json!({"resource_type": "file", "change_type": "updated", "resource_id": "f",
-            "version_id": first, "base_version_id": second}))
+        .apply(
+            json!({"resource_type": "file", "change_type": "updated", "resource_id": "f",
+            "version_id": first, "base_version_id": second}),
+        )
         .await;
     assert_eq!(now().await, "first");
     assert_eq!(list().await, [first, second]);
-    let stranger = User::new("bob").get(&world.app, "/api/v1/sync/files/f/versions").await;
+    let stranger = User::new("bob")
+        .get(&world.app, "/api/v1/sync/files/f/versions")
+        .await;
     assert_eq!(code(&stranger), is(404, "NOT_FOUND"));
 }
 

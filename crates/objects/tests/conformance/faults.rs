@@ -34,7 +34,10 @@ async fn a_store_that_is_away_is_an_error_within_bounds() {
     s3.stop();
 
     let pieces: Vec<_> = objects.read(content.clone(), 0..2_500).collect().await;
-    assert!(matches!(pieces[..], [Err(ObjectsError::Store(_))]), "{pieces:?}");
+    assert!(
+        matches!(pieces[..], [Err(ObjectsError::Store(_))]),
+        "{pieces:?}"
+    );
     objects.delete(&content.name).await.unwrap_err();
 
     s3.resume();
@@ -62,7 +65,8 @@ fn failing(requests: usize) -> (String, Arc<AtomicUsize>) {
                 true => "503 Service Unavailable",
                 false => "200 OK\r\netag: \"1\"",
             };
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });

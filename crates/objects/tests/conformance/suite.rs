@@ -81,7 +81,10 @@ pub async fn a_content_is_read_as_it_was_written(objects: Objects) {
         let written = write(&objects, name(&format!("ver_{length}")), &bytes).await;
         assert_eq!(written.content.size, length as u64);
         assert_eq!(written.sha256, digest(&bytes), "{length}");
-        assert!(read_all(&objects, &written.content).await == bytes, "{length}");
+        assert!(
+            read_all(&objects, &written.content).await == bytes,
+            "{length}"
+        );
     }
 }
 
@@ -99,7 +102,10 @@ pub async fn any_range_is_read(objects: Objects) {
         (3_456, 3_456),
     ] {
         let found = read(&objects, &content, start..end).await;
-        assert!(found == bytes[start as usize..end as usize], "{start}..{end}");
+        assert!(
+            found == bytes[start as usize..end as usize],
+            "{start}..{end}"
+        );
     }
 }
 
@@ -174,7 +180,10 @@ pub async fn contents_are_listed_once_and_by_age(objects: Objects) {
     for version in ["ver_1", "ver_2", "ver_3"] {
         write(&objects, name(version), &bytes(2_500)).await;
     }
-    assert_eq!(listed(&objects, tomorrow()).await, ["ver_1", "ver_2", "ver_3"]);
+    assert_eq!(
+        listed(&objects, tomorrow()).await,
+        ["ver_1", "ver_2", "ver_3"]
+    );
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
     assert!(listed(&objects, yesterday).await.is_empty());
 }
@@ -192,7 +201,16 @@ pub async fn a_missing_part_is_an_error_after_what_is_there(objects: Objects) {
 }
 
 pub async fn tenants_of_any_name_are_kept_apart(objects: Objects) {
-    let tenants = ["a", "A", "a/b", "..", "a.b", "{x}:%2F#1", "Ünïcode", "a\\b\u{1}"];
+    let tenants = [
+        "a",
+        "A",
+        "a/b",
+        "..",
+        "a.b",
+        "{x}:%2F#1",
+        "Ünïcode",
+        "a\\b\u{1}",
+    ];
     let mut contents = Vec::new();
     for (place, tenant) in tenants.into_iter().enumerate() {
         let name = ContentName {

@@ -32,7 +32,11 @@ impl Filesync {
     ///
     /// # Errors
     /// [`FilesyncError::Store`].
-    pub async fn expire_contents(&self, tenant: &str, limit: usize) -> Result<usize, FilesyncError> {
+    pub async fn expire_contents(
+        &self,
+        tenant: &str,
+        limit: usize,
+    ) -> Result<usize, FilesyncError> {
         let unnamed = Keys::new(tenant).of("unnamed");
         let mut call = FUNCTIONS.content_expire.command(&[&unnamed]);
         call.arg(limit);
@@ -76,7 +80,9 @@ impl Filesync {
         garbage: &Garbage,
     ) -> Result<(), FilesyncError> {
         let mut remove = redis::cmd("ZREM");
-        remove.arg(Keys::new(tenant).of("garbage")).arg(garbage.name());
+        remove
+            .arg(Keys::new(tenant).of("garbage"))
+            .arg(garbage.name());
         let _: u64 = self.valkey.query("filesync_garbage_gone", &remove).await?;
         Ok(())
     }

@@ -5,12 +5,12 @@ crate::library::library! {
     "sluice_filesync" from "../../../../lua/filesync/" {
         shared [
             "../need", "../log", "common", "contents", "record", "tree", "rules", "judge",
-            "perform", "outcome", "device", "cursor",
+            "perform", "outcome", "share", "device", "cursor",
         ],
         files [
             "apply", "changes", "conflicts", "content_expire", "content_unknown", "cursor_move",
             "cursor_status", "device_beat", "device_delete", "device_list", "device_register",
-            "device_sleep", "device_update", "feed", "preference_list", "preference_put",
+            "device_sleep", "device_update", "feed", "follow", "preference_list", "preference_put",
             "resolve", "resolve_path", "share_create", "share_delete", "share_grant", "share_read",
             "share_set", "snapshot", "sweep", "trim", "upload_advance", "upload_end",
             "upload_finish", "upload_look", "upload_open", "version_list", "version_read",
@@ -30,6 +30,7 @@ crate::library::library! {
         device_sleep = "filesync_device_sleep",
         device_update = "filesync_device_update",
         feed = "filesync_feed",
+        follow = "filesync_follow",
         preference_list = "filesync_preference_list",
         preference_put = "filesync_preference_put",
         resolve = "filesync_resolve",

@@ -516,6 +516,7 @@ async fn the_floor_of_a_trimmed_log_is_told_and_what_was_deleted_below_it_is_rem
     let keep = |entries| Retention {
         age: Duration::ZERO,
         entries,
+        ..Retention::default()
     };
     store.files.trim("acme", &share, &keep(8)).await.unwrap();
     assert_eq!(store.one(&share, "a", None, 4, removed).await, first);

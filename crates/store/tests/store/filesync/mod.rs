@@ -5,6 +5,7 @@ mod cells;
 mod changes;
 mod cursors;
 mod devices;
+mod follow;
 mod histories;
 mod preferences;
 mod shares;
