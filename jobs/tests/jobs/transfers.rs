@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -36,13 +37,15 @@ struct World {
     share: String,
 }
 
-fn user() -> Caller {
-    Caller {
+/// Who owns the share.
+fn user() -> &'static Caller {
+    static USER: LazyLock<Caller> = LazyLock::new(|| Caller {
         tenant: "acme".into(),
         user: "usr_1".into(),
         groups: Vec::new(),
         is_admin: false,
-    }
+    });
+    &USER
 }
 
 /// Bytes of which no two stretches are alike.
@@ -100,7 +103,7 @@ impl World {
             name: "Plans".into(),
             settings: ShareSettings::default(),
         };
-        let share = files.create_share(&user(), &share).await.unwrap().id;
+        let share = files.create_share(user(), &share).await.unwrap().id;
         let transfers = Transfers::new(files.clone(), config);
         World {
             valkey,
@@ -120,13 +123,15 @@ impl World {
         new: NewContent,
         bytes: &Bytes,
     ) -> Result<UploadedVersion, TransferError> {
-        self.transfers.upload(user(), new, body(bytes)).await
+        self.transfers
+            .upload(user().clone(), new, body(bytes))
+            .await
     }
 
     async fn read(&self, version: &str) -> Bytes {
         let found = self
             .transfers
-            .find(&user(), "fil_1", Some(version))
+            .find(user(), "fil_1", Some(version))
             .await
             .unwrap();
         let size = found.version.size;
@@ -142,12 +147,12 @@ impl World {
     async fn offset(&self, name: &str) -> u64 {
         let state = self
             .transfers
-            .upload_state(&user(), &self.share, "fil_1", name);
+            .upload_state(user(), &self.share, "fil_1", name);
         state.await.unwrap().offset
     }
 
     async fn room(&self) -> (u64, u64) {
-        let share = self.files.share(&user(), &self.share).await.unwrap();
+        let share = self.files.share(user(), &self.share).await.unwrap();
         (share.used, share.reserved)
     }
 
@@ -265,7 +270,7 @@ async fn an_upload_without_a_name_that_is_cut_leaves_nothing() {
     let new = world.content(None, 5 * PART);
     let error = world
         .transfers
-        .upload(user(), new, cut(&bytes))
+        .upload(user().clone(), new, cut(&bytes))
         .await
         .unwrap_err();
     assert!(
@@ -283,7 +288,7 @@ async fn an_upload_with_a_name_that_is_cut_goes_on_behind_its_last_part() {
     let first = cut(&bytes.slice(..2 * PART + 1000));
     world
         .transfers
-        .upload(user(), new.clone(), first)
+        .upload(user().clone(), new.clone(), first)
         .await
         .unwrap_err();
     assert_eq!(world.offset("up_1").await, 2 * PART_BYTES);
@@ -311,7 +316,7 @@ async fn an_upload_with_a_name_may_begin_anew_with_other_bytes() {
     let broken = cut(&before.slice(..PART + 1000));
     world
         .transfers
-        .upload(user(), new.clone(), broken)
+        .upload(user().clone(), new.clone(), broken)
         .await
         .unwrap_err();
     let after: Bytes = before.iter().map(|byte| !byte).collect();
@@ -356,7 +361,7 @@ async fn a_content_that_is_too_long_is_refused_at_once() {
     let endless = stream::pending::<Result<Bytes, Infallible>>();
     let error = world
         .transfers
-        .upload(user(), new, endless)
+        .upload(user().clone(), new, endless)
         .await
         .unwrap_err();
     assert!(
@@ -371,7 +376,8 @@ async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_
     let (sender, receiver) = futures_util::channel::mpsc::unbounded();
     let new = world.content(None, 10);
     let transfers = world.transfers.clone();
-    let waiting = tokio::spawn(async move { transfers.upload(user(), new, receiver).await });
+    let waiting =
+        tokio::spawn(async move { transfers.upload(user().clone(), new, receiver).await });
     sender
         .unbounded_send(Ok::<_, Infallible>(bytes(4)))
         .unwrap();
@@ -380,7 +386,7 @@ async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_
     let hold = |_| {
         let (transfers, new) = (world.transfers.clone(), world.content(None, 10));
         let endless = stream::pending::<Result<Bytes, Infallible>>();
-        tokio::spawn(async move { transfers.upload(user(), new, endless).await })
+        tokio::spawn(async move { transfers.upload(user().clone(), new, endless).await })
     };
     let _held: Vec<_> = (0..3).map(hold).collect();
     eventually("all places are taken", async || world.room().await.1 == 40).await;
@@ -409,13 +415,11 @@ async fn giving_an_upload_up_removes_its_bytes_and_frees_its_room() {
     let new = world.content(Some("up_1"), 3 * PART);
     world
         .transfers
-        .upload(user(), new, cut(&bytes))
+        .upload(user().clone(), new, cut(&bytes))
         .await
         .unwrap_err();
     assert!(!world.stored().is_empty());
-    let aborted = world
-        .transfers
-        .abort(&user(), &world.share, "fil_1", "up_1");
+    let aborted = world.transfers.abort(user(), &world.share, "fil_1", "up_1");
     aborted.await.unwrap();
     world.assert_nothing_left().await;
 }
@@ -436,7 +440,7 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
     let new = world.content(Some("up_1"), 3 * PART);
     world
         .transfers
-        .upload(user(), new, cut(&bytes))
+        .upload(user().clone(), new, cut(&bytes))
         .await
         .unwrap_err();
     let named = world
@@ -448,7 +452,7 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
     let new = world.content(Some("up_2"), 3 * PART);
     world
         .transfers
-        .upload(user(), new, cut(&bytes))
+        .upload(user().clone(), new, cut(&bytes))
         .await
         .unwrap_err();
     let pending = world
@@ -488,7 +492,7 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
     })
     .await;
     for gone in [killed, named] {
-        let found = world.transfers.find(&user(), "fil_1", Some(&gone.id)).await;
+        let found = world.transfers.find(user(), "fil_1", Some(&gone.id)).await;
         assert!(found.is_err(), "{gone:?}");
     }
     assert!(orphans[1].0.exists() && orphans[2].0.exists());

@@ -544,11 +544,12 @@ async fn the_floor_of_a_trimmed_log_is_told_and_what_was_deleted_below_it_is_rem
     };
     let left: Vec<_> = keys.iter().filter(of_deleted).collect();
     assert!(left.is_empty(), "{left:?}");
-    let garbage: Vec<String> = redis::cmd("SMEMBERS")
-        .arg(format!("sf1:{{acme}}:share:{share}:garbage"))
+    let garbage: Vec<String> = redis::cmd("ZRANGE")
+        .arg("sf1:{acme}:garbage")
+        .arg((0, -1))
         .query(&mut connection)
         .unwrap();
-    assert_eq!(garbage, [version]);
+    assert_eq!(garbage, [format!("{share} {version}")]);
 }
 
 #[tokio::test]

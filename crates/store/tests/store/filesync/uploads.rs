@@ -23,6 +23,7 @@ fn new(file: &str, name: Option<&str>, size: u64) -> NewUpload {
     }
 }
 
+/// Who owns the shares.
 fn user() -> &'static Caller {
     static USER: LazyLock<Caller> = LazyLock::new(|| caller("usr_1"));
     &USER
@@ -48,10 +49,10 @@ impl Store {
     }
 
     async fn advance(&self, upload: &Upload, offset: u64) -> Result<(), FilesyncError> {
-        let (user, hash) = (user(), [0, 255, 10]);
+        let hash = [0, 255, 10];
         let advanced = self
             .files
-            .advance_upload(user, upload, offset, "parts", &hash);
+            .advance_upload(user(), upload, offset, "parts", &hash);
         advanced.await
     }
 
@@ -64,7 +65,10 @@ impl Store {
     /// A version that an upload has become.
     async fn uploaded(&self, share: &str, file: &str, size: u64) -> String {
         let upload = self.open(share, &new(file, None, size)).await.unwrap();
-        self.finish(&upload).await.unwrap();
+        // No two have the same content.
+        let hash = format!("hash of {}", upload.version);
+        let finished = self.files.finish_upload(user(), &upload, "parts", &hash);
+        finished.await.unwrap();
         upload.version
     }
 
@@ -384,7 +388,10 @@ async fn a_version_is_its_uploader_s_until_a_change_names_it() {
 
     let version = store.uploaded(&share, "fil_1", 100).await;
     let found = store.find(user(), "fil_1", Some(&version)).await.unwrap();
-    assert_eq!((found.size, &*found.sha256), (100, "aa"));
+    assert_eq!(
+        (found.size, found.sha256),
+        (100, format!("hash of {version}"))
+    );
     assert_eq!(
         (&*found.share, &*found.mime, &*found.parts),
         (&*share, "text/plain", "parts")
@@ -396,15 +403,12 @@ async fn a_version_is_its_uploader_s_until_a_change_names_it() {
         .one(&share, "a", None, 0, file("fil_1", "/a.txt", &version))
         .await;
     assert_eq!(item["outcome"], "applied", "{item}");
-    for caller in [user().clone(), reader] {
+    for caller in [user(), &reader] {
         assert_eq!(
-            store.find(&caller, "fil_1", Some(&version)).await,
+            store.find(caller, "fil_1", Some(&version)).await,
             Some(found.clone())
         );
-        assert_eq!(
-            store.find(&caller, "fil_1", None).await,
-            Some(found.clone())
-        );
+        assert_eq!(store.find(caller, "fil_1", None).await, Some(found.clone()));
     }
     assert_eq!(store.find(&caller("usr_3"), "fil_1", None).await, None);
 }
@@ -438,8 +442,8 @@ async fn versions_of_a_file_are_listed_and_outlive_it() {
         .one(&share, "a", None, 0, update("fil_1", &second, &first))
         .await;
     store.uploaded(&share, "fil_1", 3).await;
-    let list = async |caller| {
-        let versions = store.files.versions(&caller, "fil_1", 100).await?;
+    let list = async |caller: &Caller| {
+        let versions = store.files.versions(caller, "fil_1", 100).await?;
         let shown = versions.into_iter().map(|it| (it.id, it.size, it.user));
         Ok::<_, FilesyncError>(shown.collect::<Vec<_>>())
     };
@@ -447,16 +451,16 @@ async fn versions_of_a_file_are_listed_and_outlive_it() {
         (second.clone(), 2, "usr_1".to_owned()),
         (first.clone(), 1, "usr_1".to_owned()),
     ];
-    assert_eq!(list(user().clone()).await.unwrap(), expected);
+    assert_eq!(list(user()).await.unwrap(), expected);
     assert!(matches!(
-        list(caller("usr_2")).await,
+        list(&caller("usr_2")).await,
         Err(FilesyncError::NotFound(_))
     ));
 
     store
         .one(&share, "a", None, 0, delete("file", "fil_1"))
         .await;
-    assert_eq!(list(user().clone()).await.unwrap(), expected);
+    assert_eq!(list(user()).await.unwrap(), expected);
     assert_eq!(store.find(user(), "fil_1", None).await, None);
     assert!(store.find(user(), "fil_1", Some(&first)).await.is_some());
 }
