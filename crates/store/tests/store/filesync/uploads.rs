@@ -388,10 +388,8 @@ async fn a_version_is_its_uploader_s_until_a_change_names_it() {
 
     let version = store.uploaded(&share, "fil_1", 100).await;
     let found = store.find(user(), "fil_1", Some(&version)).await.unwrap();
-    assert_eq!(
-        (found.size, found.sha256),
-        (100, format!("hash of {version}"))
-    );
+    let hash = format!("hash of {version}");
+    assert_eq!((found.size, &found.sha256), (100, &hash));
     assert_eq!(
         (&*found.share, &*found.mime, &*found.parts),
         (&*share, "text/plain", "parts")
