@@ -2,10 +2,11 @@
 --
 -- KEYS  1 fetch lease of the id
 -- ARGV  1 nonce it was granted for  2 lease, ms
--- Returns 1, or 0 when it is not the caller's any more.
+-- Returns 'extended', or 'ended' when it is not the caller's any more.
 -- Cost  O(1). May be repeated.
 
 define('extend_fetch', function(KEYS, ARGV)
-  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'ended' end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 'extended'
 end, { 'allow-oom' })

@@ -4,13 +4,13 @@
 -- ARGV  1 epoch the files were read in  2 half-life, ms  3 most ids in the ranking  4 TTL of the
 --       ranking, ms
 --       then for each id: id, accesses
--- Returns the time, s, in which the epoch still held; 0 when the epoch moved, since which nothing
---       of the user is to be kept.
+-- Returns {'recorded', the time, s, in which the epoch still held}; {'superseded', 0} when the epoch
+--       moved, since which nothing of the user is to be kept.
 -- Cost  O(ids * log ids in the ranking).
 
 define('record', function(KEYS, ARGV)
   local call = redis.call
-  if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then return 0 end
+  if (call('HGET', KEYS[1], 'value') or '0') ~= ARGV[1] then return { 'superseded', 0 } end
   local time = call('TIME')
   -- A score is log2 of the sum of 2^(time of access in half-lives). Everything decays alike, so the
   -- order needs no upkeep, and adding in the logarithm never overflows.
@@ -27,5 +27,5 @@ define('record', function(KEYS, ARGV)
   local excess = math.min(call('ZCARD', KEYS[2]) - tonumber(ARGV[3]), 1000 + #ARGV)
   if excess > 0 then call('ZREMRANGEBYRANK', KEYS[2], 0, excess - 1) end
   call('PEXPIRE', KEYS[2], ARGV[4])
-  return tonumber(time[1])
+  return { 'recorded', tonumber(time[1]) }
 end)

@@ -2,11 +2,12 @@
 --
 -- KEYS  1-5 staging: info, entries, order, docs, skipped
 -- ARGV  1 token of the attempt
--- Returns 1, or 0 when it is another attempt's or gone.
+-- Returns 0.
 -- Cost  O(1): values are freed by another thread. May be repeated.
 
 define('stage_abandon', function(KEYS, ARGV)
-  if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
-  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-  return 1
+  if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then
+    redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  end
+  return 0
 end, { 'allow-oom' })

@@ -66,6 +66,15 @@ impl Gathered {
     }
 }
 
+sluice_valkey::statuses! {
+    /// How recording accesses went.
+    enum RecordStatus {
+        Recorded = "recorded",
+        /// The epoch has moved on.
+        Superseded = "superseded",
+    }
+}
+
 impl Cache {
     /// Notes that `user` was given the entry `id`, which a lookup found, or missed, in `epoch`. It
     /// ranks within about a second, or when [`Cache::record_accesses`] is called.
@@ -119,12 +128,12 @@ impl Cache {
         }
         // What is lost when it fails is not worth a wait.
         let spec = FUNCTIONS.record.spec(Repeat::Never);
-        let recorded: Vec<u64> = self.valkey.query_all(spec, commands).await?;
+        let recorded: Vec<(RecordStatus, u64)> = self.valkey.query_all(spec, commands).await?;
         // Whoever was invalidated since the access is no reader.
         let readers = whose.into_iter().zip(recorded);
-        let readers = readers.filter(|(_, at)| *at > 0);
+        let readers = readers.filter(|(_, (status, _))| *status == RecordStatus::Recorded);
         let noted = self
-            .note_readers(readers.map(|((user, epoch), at)| (&**user, at, epoch)))
+            .note_readers(readers.map(|((user, epoch), (_, at))| (&**user, at, epoch)))
             .await?;
         // One who was invalidated just now may have been taken out before being noted.
         for (user, accesses) in users {

@@ -93,6 +93,15 @@ sluice_valkey::statuses! {
     }
 }
 
+sluice_valkey::statuses! {
+    /// How renewing the lease for a fetch went.
+    enum ExtendStatus {
+        Extended = "extended",
+        /// It is not the caller's any more.
+        Ended = "ended",
+    }
+}
+
 /// What the function `fill` returns: the status, and how many entries were written.
 type Filled = (FillStatus, u64);
 
@@ -173,7 +182,8 @@ impl Cache {
             .extend_fetch
             .command(&[&self.keys(user).lease(id)]);
         cmd.arg(lease.nonce).arg(millis(FetchLease::LIFE));
-        Ok(FUNCTIONS.extend_fetch.run(&self.valkey, &cmd).await?)
+        let extended: ExtendStatus = FUNCTIONS.extend_fetch.run(&self.valkey, &cmd).await?;
+        Ok(extended == ExtendStatus::Extended)
     }
 
     /// Gives up the lease that [`Cache::read`] granted, when there is nothing to fill in.

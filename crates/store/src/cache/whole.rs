@@ -5,6 +5,17 @@ use super::Cache;
 use super::functions::FUNCTIONS;
 use crate::StoreError;
 
+sluice_valkey::statuses! {
+    /// What there is of a user's bulk set.
+    enum Parts {
+        Whole = "whole",
+        /// Some of it.
+        InParts = "in_parts",
+        /// No set.
+        None = "none",
+    }
+}
+
 impl Cache {
     /// How many of these users' bulk sets lack a part. Costs a round trip for each user.
     ///
@@ -22,8 +33,8 @@ impl Cache {
                 &live.docs,
                 &keys.live_stamps,
             ]);
-            let (parts, found): (i64, i64) = FUNCTIONS.parts.run(&self.valkey, &look).await?;
-            in_parts += u64::from(parts >= 0 && parts != found);
+            let parts: Parts = FUNCTIONS.parts.run(&self.valkey, &look).await?;
+            in_parts += u64::from(parts == Parts::InParts);
         }
         Ok(in_parts)
     }
