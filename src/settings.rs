@@ -18,6 +18,7 @@ mod http;
 mod jobs;
 mod log;
 mod objects;
+mod queues;
 mod tail;
 mod values;
 
@@ -34,5 +35,6 @@ pub use http::HttpSettings;
 pub use jobs::JobSettings;
 pub use log::{LogFormat, LogSettings};
 pub use objects::ObjectSettings;
+pub use queues::QueueSettings;
 pub use tail::TailSettings;
 pub use values::{between, group, listen, tenant, user};

@@ -148,7 +148,7 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
     ),
     (
         "503",
-        "`json_module_missing`: Valkey cannot keep documents. `unavailable`: try again after `Retry-After` seconds",
+        "`json_module_missing`: Valkey cannot keep documents. `unavailable`, `queue_full`: try again after `Retry-After` seconds",
     ),
 ];
 const SYNC_ERRORS: &[(&str, &str)] = &[
@@ -192,7 +192,7 @@ const SUBMISSION_ERRORS: &[(&str, &str)] = &[
     ),
     (
         "503",
-        "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+        "`unavailable`: a part behind the API does not answer. `queue_full`: too many jobs wait. Try again after `Retry-After` seconds",
     ),
 ];
 

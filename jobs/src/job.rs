@@ -24,7 +24,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + std::marker::Sync + 'static
     /// The scopes, with spaces between, of which each lets its holder see any job of this kind; the
     /// job is labelled with them. Its user sees it without, and `admin` all.
     const VIEWERS: &'static str;
-    /// Whether it frees memory of Valkey, so that it is enqueued also while that is full.
+    /// Whether it frees memory of Valkey, so that it is enqueued also while that is full, or while
+    /// its queue is.
     const FREES_MEMORY: bool = false;
     /// What the caller gets.
     type Answer: Serialize + DeserializeOwned + Send + std::marker::Sync + 'static;

@@ -64,7 +64,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(seconds.try_into().unwrap_or_default(), 0).unwrap_or_default()
 }
 
-/// Enqueues the job of this tick, once over all workers.
+/// Enqueues the job of this tick, once over all workers; not while its queue is full.
 pub(crate) async fn enqueue<J: Job + Default>(
     tick: Tick,
     queues: &Queues,
@@ -79,15 +79,43 @@ pub(crate) async fn enqueue<J: Job + Default>(
         unique: Some(Unique::by_key("tick")),
         ..J::default().new_job()?
     };
-    queues.enqueue(job).await?;
-    Ok(())
+    match queues.enqueue(job).await {
+        Err(QueueError::Full(queue)) => {
+            tracing::warn!(queue, "the queue is full: this tick is left out");
+            Ok(())
+        }
+        enqueued => enqueued.map(drop),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use sluice_queue::{QueueConfig, State};
+    use sluice_test_support::TestValkey;
+
     use super::*;
+    use crate::meta::Sweep;
+
+    #[tokio::test]
+    async fn a_tick_is_left_out_while_its_queue_is_full_and_a_later_one_is_not() {
+        let valkey = TestValkey::start();
+        let config = QueueConfig {
+            backlog_limit: 1,
+            ..QueueConfig::default()
+        };
+        let queues = Queues::connect(&valkey.url(), config).await.unwrap();
+        let other = Sweep::default().enqueue(&queues).await.unwrap().id;
+        let waiting = async || queues.queues().await.unwrap()[0].depth(State::Available);
+        enqueue::<Sweep>(Tick::new(1), &queues).await.unwrap();
+        assert_eq!(waiting().await, 1);
+        queues.cancel(&other).await.unwrap();
+        for tick in [2, 3] {
+            enqueue::<Sweep>(Tick::new(tick), &queues).await.unwrap();
+            assert_eq!(waiting().await, 1);
+        }
+    }
 
     #[test]
     fn a_schedule_that_never_comes_to_pass_is_refused() {

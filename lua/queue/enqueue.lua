@@ -2,8 +2,9 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 "again" when this was sent before, and may have been run; "followed" when whoever
---       sends this fetches right behind it, so that no other worker has to be woken; else "". Then
---       for each job:
+--       sends this fetches right behind it, so that no other worker has to be woken; else ""
+--       2 how many jobs the queue may have that have not ended  3 for how many there has to be
+--       room, so that any is added: 1 when each job stands by itself. Then for each job:
 --       1 id  2 payload  3 how many arguments follow for it, which are names and values by turns:
 --       those of its fields that are not as most jobs have them (version user group priority
 --       max_attempts trace unique backoff turn label), and
@@ -12,6 +13,7 @@
 --          idempotency, fingerprint
 --          unique_in   "completed" or "any": the unique key counts longer than the job is unfinished
 --          period      of the unique key, in ms
+--          frees_memory   "1" when it is added also where there is no room
 --          batch       that it belongs to
 --          next, previous   of its chain; a job with a previous one waits for it
 --          on_end or on_success: "1", and callback_of: the batch, which is there from then on; the
@@ -19,8 +21,9 @@
 -- Returns  1 when all of them are new; else for each job 1 when it is, or { outcome, id }:
 --       "existing" with the id of the job that has the unique or idempotency key; "conflict" when
 --       the idempotency key was used with another fingerprint; "ended" with its batch when that has
---       ended, or is gone; "skipped" when the job before it in its chain was not added. Running it
---       twice with one id adds one job, so a lost answer is safe to ask for again.
+--       ended, or is gone; "skipped" when the job before it in its chain was not added; "full" when
+--       there is no room. Running it twice with one id adds one job, so a lost answer is safe to
+--       ask for again.
 -- Cost     O(log n) of the jobs waiting, for each job
 
 -- Not fields, but what is to be done.
@@ -30,9 +33,37 @@ local INSTRUCTIONS = {
   idempotency = true,
   fingerprint = true,
   period = true,
+  frees_memory = true,
   on_end = true,
   on_success = true,
 }
+
+local FULL = { 'full', '' }
+
+-- Where jobs are that have not ended, but for those in line and those that run.
+local ASIDE = { 'held', 'newer', 'crowded', 'throttled', 'waiting', 'scheduled', 'retrying' }
+
+-- How many jobs a list has. A damaged one counts as empty: it must stop no other job.
+local function size(list)
+  local count = try('ZCARD', list)
+  return type(count) == 'number' and count or 0
+end
+
+-- How many jobs have not ended. Those that run count, so that whatever happens to a job until it
+-- ends needs no room. Cost: O(1), in few queues more than three commands.
+local function backlog()
+  local lists = {}
+  for i, name in ipairs(ASIDE) do
+    lists[i] = root .. name
+  end
+  local count = size(root .. 'available') + size(root .. 'running')
+  if call('EXISTS', unpack(lists)) > 0 then
+    for _, list in ipairs(lists) do
+      count = count + size(list)
+    end
+  end
+  return count
+end
 
 -- Of the run at hand: score and id of those that join the line together, at the end, and how many
 -- values that are. The table is used again and again.
@@ -94,12 +125,19 @@ local function find(options)
   end
 end
 
+-- Why a new job cannot be added: there is no room for it. One that is later in a chain goes where
+-- the first one went.
+local function refusal(options, room)
+  if options.previous then
+    local previous = call('EXISTS', root .. 'job:' .. options.previous) == 1
+    return not previous and { 'skipped', '' } or nil
+  end
+  return room <= 0 and not options.frees_memory and FULL or nil
+end
+
 -- Makes the job one of its batch's jobs, and a callback known to its batch. Returns the answer why
 -- that cannot be, or none.
 local function link(id, options)
-  if options.previous and call('EXISTS', root .. 'job:' .. options.previous) == 0 then
-    return { 'skipped', '' }
-  end
   local batch = options.batch or options.callback_of
   if not batch then return end
   local key = root .. 'batch:' .. batch
@@ -115,13 +153,13 @@ local function link(id, options)
 end
 
 -- Adds a job that is not as most are.
-local function add(key, id, payload, options)
+local function add(key, id, payload, options, room)
   local period = tonumber(options.period)
   if period then
     options.keep_until = now - now % period + period
     options.unique = string.format('%s@%.0f', options.unique, options.keep_until)
   end
-  local answer = find(options) or link(id, options)
+  local answer = find(options) or refusal(options, room) or link(id, options)
   if answer then return answer end
   if options.unique then
     call('SET', root .. 'unique:' .. options.unique, id)
@@ -171,25 +209,31 @@ local function enqueue(ARGV)
   local sent_again, followed = ARGV[1] == 'again', ARGV[1] == 'followed'
   joined = 0
 
-  local count, answers, at = 0, nil, 2
+  local room = ARGV[2] - backlog()
+  if room < tonumber(ARGV[3]) then room = 0 end
+  local count, answers, at = 0, nil, 4
   while ARGV[at] do
     local id, payload, more = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local key = root .. 'job:' .. id
     local answer = 1
-    if sent_again and call('EXISTS', key) == 1 then
+    local is_there = sent_again and call('EXISTS', key) == 1
+    if is_there then
       -- As new as it was then.
-    elseif more == '0' then
-      local seat = next_seat()
-      call('HSET', key, 'payload', payload, 'seat', seat)
-      join(id, PRIORITY, seat)
-    else
+    elseif more ~= '0' then
       local options = {}
       for option = at + 3, at + 2 + more, 2 do
         options[ARGV[option]] = ARGV[option + 1]
       end
-      answer = add(key, id, payload, options)
+      answer = add(key, id, payload, options, room)
+    elseif room > 0 then
+      local seat = next_seat()
+      call('HSET', key, 'payload', payload, 'seat', seat)
+      join(id, PRIORITY, seat)
+    else
+      answer = FULL
     end
     count = count + 1
+    if answer == 1 and not is_there then room = room - 1 end
     answers = add_answer(answers, count, answer, 1)
     at = at + 3 + more
   end

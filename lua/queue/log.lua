@@ -5,17 +5,17 @@
 -- ARGV     1 id  2 run, as fetched  3 number of this batch of lines within the run  4 how many
 --       lines were dropped before them,
 --       then for each line: how many ms ago it was logged, level, text
--- Returns  1, or 0 when the lease is lost. Asked again after a lost answer, it adds nothing.
+-- Returns  "saved", or "lost" when the lease is. Asked again after a lost answer, it adds nothing.
 -- Cost     O(LOG_BYTES)
 
 define('log', function(ARGV)
   local id, run = ARGV[1], ARGV[2]
   local key = root .. 'job:' .. id
   local job = fields(id, 'run', 'state', 'finished_at', 'attempts', 'log', 'log_batch', 'logged')
-  if not holds(run, job) then return 0 end
+  if not holds(run, job) then return 'lost' end
   local attempt = number(job[4], 0) + 1
   local batch = run .. ' ' .. ARGV[3]
-  if job[6] == batch then return 1 end
+  if job[6] == batch then return 'saved' end
 
   local lines = {}
   for i = 5, #ARGV, 3 do
@@ -44,5 +44,5 @@ define('log', function(ARGV)
   )
   moved[1] = id
   announce()
-  return 1
+  return 'saved'
 end)

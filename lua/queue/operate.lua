@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 operation of operations.lua  2 id
--- Returns  what the operation returns: 1, 0 or -1
+-- Returns  the word that the operation returns
 -- Cost     O(log n)
 
 define('operate', function(ARGV)

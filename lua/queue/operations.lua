@@ -1,11 +1,9 @@
--- What an operator may do to a job. Each operation returns 1 when it was done, 0 when the job's
--- state does not allow it, -1 when there is no such job; `retry` also why it cannot be done. Cost:
--- O(log n).
+-- What an operator may do to a job. Each operation returns "done"; "wrong_state" when the job's state
+-- does not allow it; "not_found" when there is no such job. `retry` also returns "key_taken" when
+-- another job has the unique key, and "follows" when the job waits for one before it in its chain,
+-- or for its batch. Cost: O(log n).
 
 local operations = {}
-
--- Another job has the unique key; the job waits for one before it in its chain, or for its batch.
-local KEY_TAKEN, FOLLOWS = -2, -3
 
 -- Takes a job that does not run out of the set of its state.
 local function withdraw(id, state)
@@ -27,16 +25,16 @@ function operations.cancel(id)
   local key = root .. 'job:' .. id
   local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
-  if not state then return -1 end
-  if KEEP[state] then return 0 end
+  if not state then return 'not_found' end
+  if KEEP[state] then return 'wrong_state' end
   if state == 'running' then
     call('HSET', key, 'cancel', 1)
     call('SPUBLISH', root .. 'events', 'cancel ' .. id)
-    return 1
+    return 'done'
   end
   withdraw(id, state)
   conclude(id, 'cancelled', job[1], job[2], job[3], job[4])
-  return 1
+  return 'done'
 end
 
 -- Puts a job that ended without a result back in line, with all its attempts before it; not if
@@ -46,12 +44,12 @@ function operations.retry(id)
   local key = root .. 'job:' .. id
   local job = fields(id, 'priority', 'group', 'unique', 'error', 'stopped', 'batch', 'seat')
   local state = state_of(id)
-  if not state then return -1 end
-  if not KEEP[state] or (state == 'completed' and not job[4]) then return 0 end
-  if job[5] then return FOLLOWS end
+  if not state then return 'not_found' end
+  if not KEEP[state] or (state == 'completed' and not job[4]) then return 'wrong_state' end
+  if job[5] then return 'follows' end
   if job[3] then
     local holder = try('GET', root .. 'unique:' .. job[3])
-    if type(holder) == 'string' and holder ~= id then return KEY_TAKEN end
+    if type(holder) == 'string' and holder ~= id then return 'key_taken' end
     call('SET', root .. 'unique:' .. job[3], id)
   end
   withdraw(id, state)
@@ -62,7 +60,7 @@ function operations.retry(id)
   if job[7] then call('HSETNX', key, 'created_at', time_of(job[7])) end
   if job[6] then tally(job[6], job[4] and 'refused' or state, -1) end
   line_up(id, job[1], job[2])
-  return 1
+  return 'done'
 end
 
 -- Removes what is left of a job that cannot be read, or whose hash is gone: its places in all
@@ -72,9 +70,9 @@ local function remove_listed(id)
   for _, list in ipairs(LISTS) do
     found = found + call('ZREM', root .. list, id)
   end
-  if found == 0 then return -1 end
+  if found == 0 then return 'not_found' end
   ended[#ended + 1] = id
-  return 1
+  return 'done'
 end
 
 -- Removes a job that does not run, and with it what its idempotency keys lead to.
@@ -83,7 +81,7 @@ function operations.delete(id)
   local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
   if not state then return remove_listed(id) end
-  if state == 'running' then return 0 end
+  if state == 'running' then return 'wrong_state' end
   withdraw(id, state)
   if not KEEP[state] then
     release_claims(id, job[1], job[2])
@@ -93,5 +91,5 @@ function operations.delete(id)
   end
   call('UNLINK', key)
   ended[#ended + 1] = id
-  return 1
+  return 'done'
 end

@@ -3,15 +3,16 @@
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 "1" to pause, "0" to resume
--- Returns  1, or 0 when it was so already
+-- Returns  1
 -- Cost     O(1)
 
 define('pause', function(ARGV)
   local key = root .. 'meta'
-  if ARGV[1] == '1' then return call('HSETNX', key, 'paused_at', now) end
-
-  local resumed = call('HDEL', key, 'paused_at')
-  wake = resumed == 1
-  announce()
-  return resumed
+  if ARGV[1] == '1' then
+    call('HSETNX', key, 'paused_at', now)
+  else
+    wake = call('HDEL', key, 'paused_at') == 1
+    announce()
+  end
+  return 1
 end)

@@ -46,8 +46,8 @@ define('sweep', function(ARGV)
   for i = 1, #page, 2 do
     last, score = page[i], page[i + 1]
     local answer = concerns(last, user, text, began) and operation(last)
-    if answer == 1 then done = done + 1 end
-    if answer == KEY_TAKEN then taken = taken + 1 end
+    if answer == 'done' then done = done + 1 end
+    if answer == 'key_taken' then taken = taken + 1 end
   end
   announce()
   if #page < 2 * CHUNK then last = '' end

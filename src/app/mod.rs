@@ -43,6 +43,7 @@ impl App {
         let valkey = open_valkey(address, backends.pool.valkey_pool);
         let config = QueueConfig {
             payload_limit: documents.payload_limit(),
+            backlog_limit: backends.queues.backlog_limit,
             ..QueueConfig::default()
         };
         let queues = Queues::open(&valkey, config)

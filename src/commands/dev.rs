@@ -20,7 +20,7 @@ use crate::http::Server;
 use crate::settings::{
     ApiSettings, AuthSettings, BackendSettings, CacheSettings, ConvexKeySettings, ConvexSettings,
     ConvexStoreSettings, DataSettings, DevSecretSettings, FilesSettings, HttpSettings, JobSettings,
-    ObjectSettings, PoolSettings, TailSettings, ValkeySettings,
+    ObjectSettings, PoolSettings, QueueSettings, TailSettings, ValkeySettings,
 };
 use crate::shutdown::{DRAIN, Shutdown, finish};
 use crate::{output, telemetry};
@@ -96,6 +96,8 @@ pub struct Dev {
     #[command(flatten)]
     files: FilesSettings,
     #[command(flatten)]
+    queues: QueueSettings,
+    #[command(flatten)]
     jobs: JobSettings,
     #[command(flatten)]
     tail: TailSettings,
@@ -163,6 +165,7 @@ impl Dev {
             files: self.files.clone(),
             cache: self.cache.clone(),
             objects: self.objects(folder),
+            queues: self.queues.clone(),
         };
         if self.demo {
             demo::load(&backends.convex.client()?).await?;

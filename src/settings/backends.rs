@@ -5,8 +5,9 @@ use clap::Args;
 use super::cache::CacheSettings;
 use super::connections::{ConvexSettings, FilesSettings, PoolSettings, ValkeySettings};
 use super::objects::ObjectSettings;
+use super::queues::QueueSettings;
 
-/// Valkey, Convex and the cache between them, and where contents of files are kept.
+/// Valkey with its queues, Convex and the cache between them, and where contents of files are kept.
 #[derive(Args, Clone, Debug)]
 pub struct BackendSettings {
     #[command(flatten)]
@@ -21,4 +22,6 @@ pub struct BackendSettings {
     pub cache: CacheSettings,
     #[command(flatten)]
     pub objects: ObjectSettings,
+    #[command(flatten)]
+    pub queues: QueueSettings,
 }

@@ -1,9 +1,11 @@
 //! What operators and callers see while Valkey cannot do what it is asked, and what goes on then.
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sluice_queue::{JobFilter, NewJob, State};
 use sluice_test_support::{TestValkey, TlsFront, free_port};
 
 use crate::harness::{
@@ -70,6 +72,35 @@ async fn full_memory_is_named_and_what_frees_some_goes_through() {
     deployment.configure_valkey("maxmemory", "0");
     let ready = readiness(client).await;
     assert_eq!(ready, (StatusCode::OK, json!("ok")));
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_backlog_of_its_queue_is_refused_and_counted() {
+    let deployment = Deployment::start_with(&[("SLUICE_BACKLOG_LIMIT", "1000")]).await;
+    let client = &deployment.client;
+    client.import(&files("ann", 20)).await;
+    let queues = deployment.queues().await;
+    let scheduled = NewJob {
+        delay: Some(Duration::from_secs(3600)),
+        ..NewJob::new("sync", &json!({"user": "bob", "type": "allOne"})).unwrap()
+    };
+    let fill = queues.enqueue_all(&vec![scheduled; 1000]).await.unwrap();
+    assert!(fill.iter().all(Result::is_ok));
+
+    let body = json!({"user": "ann", "type": "allOne"});
+    let (status, answer) = read(client.post("sync", &body).await).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("queue_full"))
+    );
+    let metrics = client.get("/metrics").await.text().await.unwrap();
+    let counted = r#"sluice_queue_enqueued_total{queue="sync",outcome="full"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+
+    let scheduled = JobFilter::new("sync", State::Scheduled);
+    assert_eq!(queues.cancel_all(&scheduled).await.unwrap(), 1000);
+    let (status, _) = client.sync("ann", "allOne").await;
+    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 //! | 412 | `revision_conflict`: what `If-Match` or `If-None-Match` rules out; names the revisions that are known |
 //! | 413 | `document_too_large` |
 //! | 422 | `idempotency_key_reused` |
-//! | 503 | `json_module_missing`, `unavailable` |
+//! | 503 | `json_module_missing`, `unavailable`, `queue_full` |
 
 use axum::http::StatusCode;
 use sluice_store::documents::DocumentError;

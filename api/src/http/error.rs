@@ -79,6 +79,10 @@ pub enum ApiError {
         /// Why.
         fault: Fault,
     },
+    /// 503 `queue_full`: as many jobs wait as may; the request was not taken. Comes with
+    /// `Retry-After`.
+    #[error("too many requests wait for their turn")]
+    QueueFull,
     /// 504 `timeout`: the request took longer than any may.
     #[error("the request took too long")]
     Timeout,
@@ -112,6 +116,7 @@ impl ApiError {
                 Fault::OutOfMemory => (StatusCode::SERVICE_UNAVAILABLE, "out_of_memory"),
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             },
+            Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue_full"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         };
         let job = match self {
@@ -189,6 +194,10 @@ impl From<QueueError> for ApiError {
             QueueError::IdempotencyKeyReused { .. } => Self::IdempotencyKeyReused,
             QueueError::NotFound(_) | QueueError::InvalidId(_) | QueueError::InvalidQueue(_) => {
                 Self::NotFound
+            }
+            QueueError::Full(queue) => {
+                tracing::warn!(queue, "the queue is full");
+                Self::QueueFull
             }
             error => Self::of_valkey("the queue", error.fault(), &error),
         }

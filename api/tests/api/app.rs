@@ -16,7 +16,9 @@ use sluice_api::{ApiConfig, AppState, router};
 use sluice_convex::embedded::{Embedded, EmbeddedConfig};
 use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_jobs::{JobsConfig, run_workers};
-use sluice_queue::{Backoff, HandlerResult, QueueConfig, Queues, Running, State, WorkerConfig};
+use sluice_queue::{
+    BACKLOG_LIMIT, Backoff, HandlerResult, QueueConfig, Queues, Running, State, WorkerConfig,
+};
 use sluice_store::cache::{Cache, CacheConfig, MAX_LIMIT_BYTES};
 use sluice_store::documents::DocumentsConfig;
 use sluice_test_support::{Contract, TestValkey, assert_jobs_ended};
@@ -68,6 +70,12 @@ impl App {
         Self::start_at(TestValkey::start_with_json(), ApiConfig::default()).await
     }
 
+    /// As [`App::start_with_json`], with queues that take so many jobs.
+    pub async fn start_with_backlog(limit: usize) -> Self {
+        let config = ApiConfig::default();
+        Self::start_at_with_backlog(TestValkey::start_with_json(), config, limit).await
+    }
+
     pub async fn start_with_json_and(config: ApiConfig) -> Self {
         Self::start_at(TestValkey::start_with_json(), config).await
     }
@@ -77,9 +85,18 @@ impl App {
     }
 
     async fn start_at(valkey: TestValkey, config: ApiConfig) -> Self {
+        Self::start_at_with_backlog(valkey, config, BACKLOG_LIMIT).await
+    }
+
+    async fn start_at_with_backlog(
+        valkey: TestValkey,
+        config: ApiConfig,
+        backlog_limit: usize,
+    ) -> Self {
         let store = Valkey::at(&valkey.url()).unwrap();
         let queue_config = QueueConfig {
             payload_limit: 3 * config.documents.max_bytes + 64 * 1024,
+            backlog_limit,
             ..QueueConfig::default()
         };
         let queues = Queues::connect(&valkey.url(), queue_config).await.unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod backlog;
 mod board;
 mod document_events;
 mod document_jobs;

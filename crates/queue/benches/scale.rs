@@ -35,9 +35,11 @@ async fn main() {
         .try_into()
         .unwrap_or([1_000_000, 1_000_000, 100_000]);
     let valkey = TestValkey::start_with(&["--auto-aof-rewrite-percentage", "0"]);
-    let queues = Queues::connect(&valkey.url(), QueueConfig::default())
-        .await
-        .unwrap();
+    let config = QueueConfig {
+        backlog_limit: usize::MAX,
+        ..QueueConfig::default()
+    };
+    let queues = Queues::connect(&valkey.url(), config).await.unwrap();
 
     let small = Queue {
         queues: &queues,

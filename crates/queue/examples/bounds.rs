@@ -1,4 +1,4 @@
-//! What has a bound, and what happens beyond it: payloads, results, lines of a log.
+//! What has a bound, and what happens beyond it: payloads, results, lines of a log, jobs.
 //! `cargo run -p sluice-queue --example bounds -- redis://127.0.0.1:6379`
 
 mod common;
@@ -49,5 +49,28 @@ pub(crate) async fn run(url: &str) -> Done {
     // A result beyond its bound cannot get smaller by trying again.
     let id = queues.enqueue(NewJob::new("texts", &"short")?).await?.id;
     println!("{:?}", queues.wait(&id, PATIENCE).await?);
+
+    // How many jobs a queue takes is a setting of whoever enqueues, too.
+    let config = QueueConfig {
+        backlog_limit: 2,
+        ..QueueConfig::default()
+    };
+    let modest = Queues::connect(url, config).await?;
+    modest.pause("few").await?;
+    let jobs = [1, 2, 3].map(|n| NewJob::new("few", &n));
+    let jobs = jobs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for added in modest.enqueue_all(&jobs).await? {
+        assert!(matches!(added, Err(QueueError::Full(_))));
+    }
+    println!("three jobs were refused: the queue takes two");
+    let added = modest.enqueue_all(&jobs[..2]).await?;
+    let first = added.into_iter().next().ok_or("no answer")??;
+    match modest.enqueue(jobs[2].clone()).await {
+        Err(QueueError::Full(queue)) => println!("refused: the queue {queue} is full"),
+        other => return Err(format!("not refused: {other:?}").into()),
+    }
+    modest.cancel(&first.id).await?;
+    modest.enqueue(jobs[2].clone()).await?;
+    println!("one of them was cancelled, and another one has its room");
     Ok(())
 }

@@ -117,6 +117,17 @@ pub struct BatchView {
     pub on_success: Option<JobId>,
 }
 
+sluice_valkey::statuses! {
+    /// How closing a batch went.
+    pub(crate) enum Closed {
+        Closed = "closed",
+        /// It was before.
+        ClosedBefore = "closed_before",
+        /// There is no such batch (any more).
+        NotFound = "not_found",
+    }
+}
+
 impl Queues {
     /// Opens a batch. Jobs join it by [`NewJob::batch`] until it has ended; it can end once it is
     /// [closed](Queues::close_batch). A batch that is not closed is gone 14 days after the last job
@@ -154,12 +165,18 @@ impl Queues {
             let mut callback = Details::of(job, limit)?;
             callback.link(name, "1");
             callback.link("callback_of", batch.batch());
+            if callbacks.iter().any(|(_, job)| job.frees_memory) {
+                callback.link("frees_memory", "1");
+            }
             details.push(callback);
         }
         self.register(&first.queue).await?;
         let linked = callbacks.iter().zip(&details);
         let linked: Vec<Job> = linked.map(|(&(_, job), details)| (job, details)).collect();
-        add(&self.shared, &first.queue, &linked).await?;
+        let answers = add(&self.shared, &first.queue, &linked, linked.len()).await?;
+        for (answer, details) in answers.into_iter().zip(&details) {
+            answer.of(&details.id)?;
+        }
         Ok(batch)
     }
 
@@ -171,7 +188,7 @@ impl Queues {
     /// [`QueueError::BatchEnded`] when there is no such batch (any more), and when Valkey does not
     /// answer.
     pub async fn close_batch(&self, batch: &BatchId) -> Result<bool, QueueError> {
-        let closed: i64 = self
+        let closed: Closed = self
             .shared
             .calls
             .function(
@@ -184,8 +201,9 @@ impl Queues {
             )
             .await?;
         match closed {
-            -1 => Err(QueueError::BatchEnded(batch.clone())),
-            closed => Ok(closed == 1),
+            Closed::Closed => Ok(true),
+            Closed::ClosedBefore => Ok(false),
+            Closed::NotFound => Err(QueueError::BatchEnded(batch.clone())),
         }
     }
 

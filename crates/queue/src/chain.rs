@@ -66,7 +66,7 @@ impl Queues {
         }
         self.register(&first.queue).await?;
         let linked: Vec<Job> = jobs.iter().zip(&details).collect();
-        let answers = add(&self.shared, &first.queue, &linked).await?;
+        let answers = add(&self.shared, &first.queue, &linked, jobs.len()).await?;
         for (answer, id) in answers.into_iter().zip(&ids) {
             let enqueued = answer.of(id)?;
             // Only of the first one, and the others were not added then.

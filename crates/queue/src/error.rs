@@ -32,6 +32,10 @@ pub enum QueueError {
     /// The batch has ended and takes no more jobs, or is gone.
     #[error("batch {0} has ended")]
     BatchEnded(crate::BatchId),
+    /// The queue has as many jobs that have not ended as it [may](crate::QueueConfig::backlog_limit).
+    /// The job was not added; it can be when others have ended.
+    #[error("the queue {0} is full")]
+    Full(String),
     /// Something is larger than a queue keeps.
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     TooLarge {

@@ -13,7 +13,7 @@ use crate::keys::{BATCH_BYTES, BATCH_LIMIT};
 
 /// How many scripts of one queue are under way at a time: while the server works on one, the next
 /// one is prepared.
-const UNDER_WAY: usize = 2;
+pub(crate) const UNDER_WAY: usize = 2;
 
 /// Something that can be asked for together with others of its kind.
 pub(crate) trait Request: Sized + Send + Sync + 'static {

@@ -79,6 +79,10 @@ pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 /// [`QueueConfig::payload_limit`](crate::QueueConfig::payload_limit) says otherwise.
 pub const PAYLOAD_LIMIT: usize = 256 * 1024;
 
+/// How many jobs that have not ended a queue takes, unless
+/// [`QueueConfig::backlog_limit`](crate::QueueConfig::backlog_limit) says otherwise.
+pub const BACKLOG_LIMIT: usize = 1_000_000;
+
 /// The largest result of a job, or error of a refused one, in bytes.
 pub const RESULT_LIMIT: usize = 256 * 1024;
 

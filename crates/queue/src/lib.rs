@@ -51,7 +51,7 @@
 //! |---|---|---|
 //! | `sluice_queue_depth` | gauge | `queue`, `state` |
 //! | `sluice_queue_oldest_waiting_seconds`, `sluice_queue_paused`, `sluice_queue_workers` | gauge | `queue` |
-//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain) |
+//! | `sluice_queue_enqueued_total` | counter | `queue`, `outcome`: new, existing, conflict, ended (its batch), skipped (with the start of its chain), full (the queue) |
 //! | `sluice_queue_jobs_total` | counter, ended runs | `queue`, `outcome`: completed, refused, retry, deferred, dead, cancelled, released, yielded, lost, unrecorded |
 //! | `sluice_queue_rescued_total` | counter, runs of lost workers | `queue`, `outcome`: rescued, buried (they are dead) |
 //! | `sluice_queue_set_aside_total` | counter, jobs of a newer version than the worker knows | `queue` |
@@ -115,9 +115,10 @@ pub use job::{
     AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
 };
 pub use keys::{
-    CHAIN_LIMIT, CHECKPOINT_LIMIT, DELAY_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT, LOG_LINES, NAME_LIMIT,
-    PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT, PROGRESS_INTERVAL,
-    PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT, STOP_GRACE,
+    BACKLOG_LIMIT, CHAIN_LIMIT, CHECKPOINT_LIMIT, DELAY_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT,
+    LOG_LINES, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT,
+    PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT,
+    STOP_GRACE,
 };
 pub use operate::{JobFilter, Limits, Retried, RetriedAll};
 pub use queues::{QueueConfig, Queues};

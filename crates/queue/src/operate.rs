@@ -65,6 +65,20 @@ pub struct RetriedAll {
     pub key_taken: u64,
 }
 
+sluice_valkey::statuses! {
+    /// How an operation on a job went.
+    pub(crate) enum Operated {
+        Done = "done",
+        /// The job's state does not allow it.
+        WrongState = "wrong_state",
+        NotFound = "not_found",
+        /// As [`Retried::KeyTaken`].
+        KeyTaken = "key_taken",
+        /// As [`Retried::Follows`].
+        Follows = "follows",
+    }
+}
+
 impl Queues {
     /// Puts a dead, cancelled or refused job back in line with all its attempts before it, or says
     /// why that cannot be.
@@ -72,12 +86,13 @@ impl Queues {
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn retry(&self, id: &JobId) -> Result<Retried, QueueError> {
-        Ok(match self.answer("retry", id).await? {
-            1 => Retried::Done,
-            -2 => Retried::KeyTaken,
-            -3 => Retried::Follows,
-            _ => Retried::NothingToRetry,
-        })
+        match self.operate("retry", id).await? {
+            Operated::Done => Ok(Retried::Done),
+            Operated::WrongState => Ok(Retried::NothingToRetry),
+            Operated::NotFound => Err(QueueError::NotFound(id.clone())),
+            Operated::KeyTaken => Ok(Retried::KeyTaken),
+            Operated::Follows => Ok(Retried::Follows),
+        }
     }
 
     /// Cancels a job: one that waits at once, one that runs through
@@ -86,7 +101,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn cancel(&self, id: &JobId) -> Result<bool, QueueError> {
-        self.operate("cancel", id).await
+        self.is_done("cancel", id).await
     }
 
     /// Removes a job with all that is known of it. A waiter gets
@@ -97,7 +112,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn delete(&self, id: &JobId) -> Result<bool, QueueError> {
-        self.operate("delete", id).await
+        self.is_done("delete", id).await
     }
 
     /// [`Queues::retry`] for all jobs that the filter matches. Returns how many went back in line,
@@ -188,13 +203,16 @@ impl Queues {
         Ok(())
     }
 
-    async fn operate(&self, operation: &str, id: &JobId) -> Result<bool, QueueError> {
-        Ok(self.answer(operation, id).await? == 1)
+    async fn is_done(&self, operation: &str, id: &JobId) -> Result<bool, QueueError> {
+        match self.operate(operation, id).await? {
+            Operated::NotFound => Err(QueueError::NotFound(id.clone())),
+            operated => Ok(operated == Operated::Done),
+        }
     }
 
-    async fn answer(&self, operation: &str, id: &JobId) -> Result<i64, QueueError> {
+    async fn operate(&self, operation: &str, id: &JobId) -> Result<Operated, QueueError> {
         let scripts = &self.shared.scripts;
-        let answer: i64 = self
+        let operated = self
             .shared
             .calls
             .function(
@@ -206,10 +224,7 @@ impl Queues {
                 },
             )
             .await?;
-        match answer {
-            -1 => Err(QueueError::NotFound(id.clone())),
-            answer => Ok(answer),
-        }
+        Ok(operated)
     }
 
     async fn sweep(&self, operation: &str, filter: &JobFilter) -> Result<RetriedAll, QueueError> {

@@ -11,7 +11,7 @@ use crate::calls::Calls;
 use crate::enqueue::Addition;
 use crate::events::Hub;
 use crate::group_commit::GroupCommit;
-use crate::keys::{CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
+use crate::keys::{BACKLOG_LIMIT, CONNECT_TIMEOUT, PAYLOAD_LIMIT, PROBE, QUEUES, Retention};
 use crate::script::Scripts;
 use crate::worker::lease::Leases;
 use crate::worker::{End, Workers};
@@ -24,6 +24,9 @@ pub struct QueueConfig {
     /// The largest payload that this process enqueues, in bytes. Default [`PAYLOAD_LIMIT`]. A
     /// worker gets several at once, so keep it to a few MiB.
     pub payload_limit: usize,
+    /// How many jobs a queue may have that have not ended, so that this process adds another one.
+    /// Default [`BACKLOG_LIMIT`]. All processes that share queues should agree.
+    pub backlog_limit: usize,
 }
 
 impl Default for QueueConfig {
@@ -31,6 +34,7 @@ impl Default for QueueConfig {
         Self {
             retention: Retention::default(),
             payload_limit: PAYLOAD_LIMIT,
+            backlog_limit: BACKLOG_LIMIT,
         }
     }
 }
@@ -56,6 +60,7 @@ pub(crate) struct Shared {
     /// Where operators' reads go, so that nothing queues up behind them.
     pub reads: Calls,
     pub payload_limit: usize,
+    pub backlog_limit: usize,
     /// Names that this process has put into the set of all queues.
     registered: Mutex<HashSet<String>>,
 }
@@ -98,6 +103,7 @@ impl Queues {
                 added: GroupCommit::default(),
                 ended: GroupCommit::default(),
                 payload_limit: config.payload_limit,
+                backlog_limit: config.backlog_limit,
                 registered: Mutex::default(),
             }),
         })

@@ -46,7 +46,11 @@ enum Command {
 /// Answers commands until standard input is closed.
 #[tokio::main]
 pub async fn serve(url: &str) {
-    let queues = Queues::connect(url, QueueConfig::default()).await.unwrap();
+    let config = QueueConfig {
+        backlog_limit: usize::MAX,
+        ..QueueConfig::default()
+    };
+    let queues = Queues::connect(url, config).await.unwrap();
     for line in std::io::stdin().lock().lines() {
         let command = serde_json::from_str(&line.unwrap()).unwrap();
         // Where a server's requests run, too; the main task's thread has to be woken at each step.

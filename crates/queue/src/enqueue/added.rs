@@ -14,11 +14,14 @@ pub(crate) enum Added {
     Ended(String),
     /// The job before it in its chain was not added.
     Skipped,
+    /// There is no room for it.
+    Full,
 }
 
 impl Added {
     /// All that [`Added::outcome`] says.
-    pub const OUTCOMES: [&'static str; 5] = ["new", "existing", "conflict", "ended", "skipped"];
+    pub const OUTCOMES: [&'static str; 6] =
+        ["new", "existing", "conflict", "ended", "skipped", "full"];
 
     pub fn of(self, id: &JobId) -> Result<Enqueued, QueueError> {
         let other = |job: &str| JobId::from_parts(id.queue(), job);
@@ -37,6 +40,7 @@ impl Added {
                 Err(QueueError::BatchEnded(batch))
             }
             Self::Skipped => Err(QueueError::NotFound(id.clone())),
+            Self::Full => Err(QueueError::Full(id.queue().to_owned())),
         }
     }
 
@@ -47,6 +51,7 @@ impl Added {
             Self::Conflict(_) => "conflict",
             Self::Ended(_) => "ended",
             Self::Skipped => "skipped",
+            Self::Full => "full",
         }
     }
 }
@@ -62,6 +67,7 @@ impl FromRedisValue for Added {
             "conflict" => Ok(Self::Conflict(job)),
             "ended" => Ok(Self::Ended(job)),
             "skipped" => Ok(Self::Skipped),
+            "full" => Ok(Self::Full),
             _ => Err(format!("outcome {outcome:?}").into()),
         }
     }

@@ -11,7 +11,7 @@ use redis::RedisResult;
 use serde::Serialize;
 use sluice_valkey::Repeat;
 
-use crate::group_commit::{Answers, GroupCommit, Request, fitting, submit};
+use crate::group_commit::{Answers, GroupCommit, Request, UNDER_WAY, fitting, submit};
 use crate::job::{Enqueued, NewJob};
 use crate::keys::{FIELDS, MAX_ATTEMPTS, PRIORITY, UNLIMITED, VERSION, root};
 use crate::queues::Shared;
@@ -23,9 +23,9 @@ impl Queues {
     /// Adds a job, or answers with the one that is already there for its unique or idempotency key.
     ///
     /// # Errors
-    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::TooLarge`],
-    /// [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when Valkey does not answer; then
-    /// the job may have been added all the same.
+    /// [`QueueError::IdempotencyKeyReused`], [`QueueError::BatchEnded`], [`QueueError::Full`],
+    /// [`QueueError::TooLarge`], [`QueueError::Invalid`], [`QueueError::InvalidQueue`], and when
+    /// Valkey does not answer; then the job may have been added all the same.
     pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let details = Details::of(&job, self.shared.payload_limit)?;
         let id = details.id.clone();
@@ -35,11 +35,14 @@ impl Queues {
     }
 
     /// As [`Queues::enqueue`] for each job, in few round trips. The answers are in the order of the
-    /// jobs; the only errors among them are [`QueueError::IdempotencyKeyReused`] and
-    /// [`QueueError::BatchEnded`].
+    /// jobs; the only errors among them are [`QueueError::IdempotencyKeyReused`],
+    /// [`QueueError::BatchEnded`] and [`QueueError::Full`].
     ///
     /// Not a transaction: a worker may start the first jobs before the last ones are added. Those
     /// of one queue get their places in line in the order given, unless Valkey goes away meanwhile.
+    /// None of them is added to a queue that has no room for as many: only when it fills up
+    /// meanwhile, with jobs of other callers, the last ones are refused, each 200 or 1 MiB of them
+    /// together.
     ///
     /// # Errors
     /// [`QueueError::TooLarge`], [`QueueError::Invalid`] and [`QueueError::InvalidQueue`] for any
@@ -61,18 +64,20 @@ impl Queues {
         for same_queue in sorted.chunk_by(|(one, _), (next, _)| one.queue == next.queue) {
             let queue = same_queue.first().map_or("", |(job, _)| job.queue.as_str());
             self.register(queue).await?;
-            // While the server works on one step, the next one is on its way.
-            let mut steps = Steps(same_queue);
+            // The first step finds out whether there is room for all of them. Then, while the server
+            // works on one step, the next one is on its way.
+            let mut steps = Steps {
+                left: same_queue,
+                is_full: false,
+            };
             let mut under_way = FuturesOrdered::new();
-            under_way.extend(
-                steps
-                    .by_ref()
-                    .take(2)
-                    .map(|step| add_step(&self.shared, step)),
-            );
+            under_way.extend(steps.next().map(|step| add_step(&self.shared, step)));
             while let Some((step, found)) = under_way.next().await {
-                under_way.extend(steps.next().map(|step| add_step(&self.shared, step)));
-                let found = found?.into_iter().zip(step);
+                let found = found?;
+                steps.is_full |= found.iter().any(|it| matches!(it, Added::Full));
+                let next = steps.by_ref().take(UNDER_WAY - under_way.len());
+                under_way.extend(next.map(|step| add_step(&self.shared, step)));
+                let found = found.into_iter().zip(step);
                 answers.extend(found.map(|(answer, (_, details))| answer.of(&details.id)));
             }
         }
@@ -84,23 +89,32 @@ impl Queues {
 
 async fn add_step<'a>(
     shared: &Shared,
-    step: &'a [Job<'a>],
+    (step, room): (&'a [Job<'a>], usize),
 ) -> (&'a [Job<'a>], RedisResult<Vec<Added>>) {
     let queue = step.first().map_or("", |(job, _)| &job.queue);
-    (step, add(shared, queue, step).await)
+    (step, add(shared, queue, step, room).await)
 }
 
-/// The jobs that one script adds, for each of the scripts.
-struct Steps<'a>(&'a [Job<'a>]);
+/// The jobs that one script adds, for each of the scripts, and for how many there has to be room.
+struct Steps<'a> {
+    left: &'a [Job<'a>],
+    /// Whether a step was refused: then no later one is added.
+    is_full: bool,
+}
 
 impl<'a> Iterator for Steps<'a> {
-    type Item = &'a [Job<'a>];
+    type Item = (&'a [Job<'a>], usize);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let sizes = self.0.iter().map(|(job, _)| job.payload.get().len());
-        let (step, rest) = self.0.split_at_checked(fitting(sizes))?;
-        self.0 = rest;
-        Some(step)
+        let room = if self.is_full {
+            usize::MAX
+        } else {
+            self.left.len()
+        };
+        let sizes = self.left.iter().map(|(job, _)| job.payload.get().len());
+        let (step, rest) = self.left.split_at_checked(fitting(sizes))?;
+        self.left = rest;
+        Some((step, room))
     }
 }
 
@@ -146,6 +160,7 @@ impl Details {
             set("idempotency", Some(idempotency.key.clone()));
             set("fingerprint", Some(idempotency.fingerprint.clone()));
         }
+        set("frees_memory", unless(0, u8::from(job.frees_memory)));
         if let Some(batch) = &job.batch {
             set("batch", Some(batch.batch().to_owned()));
         }
@@ -197,12 +212,18 @@ impl Request for Addition {
 
     async fn send(shared: &Shared, queue: &str, batch: &[Self]) -> RedisResult<Vec<Added>> {
         let jobs: Vec<Job> = batch.iter().map(|it| (&it.job, &it.details)).collect();
-        add(shared, queue, &jobs).await
+        add(shared, queue, &jobs, 1).await
     }
 }
 
-/// Adds jobs of one queue by one script.
-pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> RedisResult<Vec<Added>> {
+/// Adds jobs of one queue by one script, for as long as there is room; none if there is not for
+/// `room` jobs.
+pub(crate) async fn add(
+    shared: &Shared,
+    queue: &str,
+    jobs: &[Job<'_>],
+    room: usize,
+) -> RedisResult<Vec<Added>> {
     let followed = shared.workers.idle.has(queue);
     let root = root(queue);
     let script = match jobs.iter().any(|(job, _)| job.frees_memory) {
@@ -219,6 +240,7 @@ pub(crate) async fn add(shared: &Shared, queue: &str, jobs: &[Job<'_>]) -> Redis
                 (false, true) => "followed",
                 (false, false) => "",
             });
+            command.arg(shared.backlog_limit).arg(room);
             for (job, details) in jobs {
                 command.arg(details.id.job()).arg(job.payload.get());
                 if details.options.is_empty() {

@@ -59,7 +59,8 @@ pub struct NewJob {
     /// later in a chain, or a callback: not before that time either, once what it waits for has
     /// ended.
     pub run_at: Option<SystemTime>,
-    /// The job frees memory of the server, so it is added also while that is full. Default false.
+    /// The job frees memory of the server, so it is added also while that is full, and while the
+    /// [queue](crate::QueueConfig::backlog_limit) is. Default false.
     pub frees_memory: bool,
     /// The trace it belongs to (a W3C `traceparent`).
     pub trace: Option<String>,

@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use super::reference::{Callback, NewJob};
 use super::{DISTANT, LATER, Twins, USERS};
+use crate::batch::Closed;
 use crate::enqueue::has;
 
 impl Twins {
@@ -27,6 +28,7 @@ impl Twins {
             ]),
             group: self.one_of(&[None, None, Some("g1"), Some("g2")]),
             batch: self.any_batch(),
+            frees_memory: self.one_of(&[true, false, false, false, false, false, false, false]),
             priority: self.one_of(&[0, 5, 5, 9]),
             max_attempts: self.one_of(&[1, 2, 3, 8, u32::MAX]),
             delayed: self.one_of(&[false, false, false, false, true]),
@@ -60,6 +62,7 @@ impl Twins {
             ("unique_in", text(unique_in.map(|(_, states)| states))),
             ("group", text(new.group)),
             ("batch", new.batch.clone()),
+            ("frees_memory", text(new.frees_memory.then_some("1"))),
             ("priority", number(5, new.priority)),
             ("max_attempts", number(8, new.max_attempts.into())),
             (
@@ -81,10 +84,11 @@ impl Twins {
         arguments
     }
 
-    /// Runs the script, now and then twice, as after a lost answer. The outcomes and ids that it
-    /// answers with, those of new jobs spelt out.
+    /// Runs the script, if there is room for all of the jobs, now and then twice, as after a lost
+    /// answer. The outcomes and ids that it answers with, those of new jobs spelt out.
     fn add(&mut self, ids: &[String], arguments: &[String]) -> Vec<(String, String)> {
-        let mut arguments = [&[String::new()], arguments].concat();
+        let limit = self.reference.backlog_limit.to_string();
+        let mut arguments = [&[String::new(), limit, ids.len().to_string()], arguments].concat();
         let mut answers: redis::Value = self.eval(|it| &it.enqueue, &arguments);
         if self.rng.random_range(0..8) == 0 {
             "again".clone_into(&mut arguments[0]);
@@ -136,21 +140,30 @@ impl Twins {
 
     pub fn open_batch(&mut self) -> String {
         let batch = format!("b{}", self.batches.len());
+        let frees_memory = self.one_of(&[true, false, false, false]);
+        let is_taken = self.reference.takes_batch(frees_memory);
         let (mut ids, mut arguments) = (Vec::new(), Vec::new());
         for (callback, name) in [(Callback::End, "on_end"), (Callback::Success, "on_success")] {
             let id = self.next_id();
             let new = NewJob {
                 unique: None,
                 batch: None,
+                frees_memory,
                 ..self.new_job()
             };
             let links = [(name, Some("1")), ("callback_of", Some(batch.as_str()))];
             arguments.extend(self.arguments(&id, &new, &links));
-            self.reference.open_batch(&batch, callback, &id, new);
+            if is_taken {
+                self.reference.open_batch(&batch, callback, &id, new);
+            }
             ids.push(id);
         }
         let answers = self.add(&ids, &arguments);
-        assert!(answers.iter().all(|(outcome, _)| outcome == "new"));
+        let expected = if is_taken { "new" } else { "full" };
+        assert!(answers.iter().all(|(outcome, _)| outcome == expected));
+        if !is_taken {
+            return "no room for a batch".into();
+        }
         self.batches.push(batch.clone());
         format!("open batch {batch}")
     }
@@ -160,8 +173,8 @@ impl Twins {
         let Some(batch) = self.reference.open_batches().first().cloned() else {
             return "no batch".into();
         };
-        let closed: i64 = self.eval(|it| &it.close, std::slice::from_ref(&batch));
-        assert_eq!(closed, 1);
+        let closed: Closed = self.eval(|it| &it.close, std::slice::from_ref(&batch));
+        assert_eq!(closed, Closed::Closed);
         self.reference.close_batch(&batch);
         format!("close batch {batch}")
     }

@@ -22,11 +22,15 @@ use sluice_test_support::TestValkey;
 use sluice_valkey::Function;
 
 use crate::keys::{Retention, root};
+use crate::operate::Operated;
 use crate::script::Scripts;
 use reference::Reference;
 
 const SEEDS: [u64; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
 const STEPS: usize = 400;
+
+/// How many jobs there may be that have not ended, by turns of the seeds.
+const BACKLOG_LIMITS: [usize; 2] = [1_000, 8];
 
 /// Far enough away for nothing to happen by itself, in ms.
 const LATER: u64 = 3_600_000;
@@ -54,7 +58,8 @@ fn random_operations_do_what_the_reference_does() {
     let valkey = TestValkey::start();
     let random = rand::random();
     println!("the random seed is {random}");
-    for seed in SEEDS.into_iter().chain([random]) {
+    let limits = BACKLOG_LIMITS.into_iter().cycle();
+    for (seed, backlog_limit) in SEEDS.into_iter().chain([random, random]).zip(limits) {
         println!("seed {seed}");
         let mut connection = valkey.connection();
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
@@ -73,7 +78,7 @@ fn random_operations_do_what_the_reference_does() {
             rng: StdRng::seed_from_u64(seed),
             scripts,
             valkey: connection,
-            reference: Reference::default(),
+            reference: Reference::new(backlog_limit),
             runs: Vec::new(),
             count: 0,
             batches: Vec::new(),
@@ -193,7 +198,7 @@ impl Twins {
         }
         // What is unique beyond its end is so until it is deleted.
         while let Some(id) = self.any_job(|_| true) {
-            let deleted: i64 = self.eval(|it| &it.operate, &["delete".into(), id.clone()]);
+            let deleted: Operated = self.eval(|it| &it.operate, &["delete".into(), id.clone()]);
             assert_eq!(deleted, self.reference.operate("delete", &id));
         }
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.valkey).unwrap();

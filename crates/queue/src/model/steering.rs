@@ -2,6 +2,7 @@
 
 use super::{Twins, USERS};
 use crate::keys::root;
+use crate::operate::Operated;
 
 impl Twins {
     pub fn operate(&mut self, operation: &str) -> String {
@@ -13,7 +14,7 @@ impl Twins {
         let Some(id) = fitting else {
             return "no job".into();
         };
-        let answer: i64 = self.eval(|it| &it.operate, &[operation.into(), id.clone()]);
+        let answer: Operated = self.eval(|it| &it.operate, &[operation.into(), id.clone()]);
         let did = format!("{operation} {id}");
         assert_eq!(answer, self.reference.operate(operation, &id), "{did}");
         did
@@ -73,6 +74,8 @@ impl Twins {
                 .arg(user)
                 .exec(&mut self.valkey)
                 .unwrap();
+            // The next fetch shall look at what changed behind the functions' back.
+            self.forget("next_at");
         }
         self.reference.window_passes(user);
         format!("window of {user:?} passes")

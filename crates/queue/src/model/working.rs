@@ -93,7 +93,7 @@ impl Twins {
         format!("{state} job {id}: {}", self.fetch(0, 1))
     }
 
-    fn forget(&mut self, mark: &str) {
+    pub fn forget(&mut self, mark: &str) {
         let mut forget = redis::cmd("HDEL");
         forget.arg(root("q") + "meta").arg(mark);
         forget.exec(&mut self.valkey).unwrap();

@@ -21,6 +21,15 @@ pub(crate) struct Lease {
     reason: OnceLock<Stop>,
 }
 
+sluice_valkey::statuses! {
+    /// What became of something that a run wrote.
+    pub(super) enum Saved {
+        Saved = "saved",
+        /// The lease was lost.
+        Lost = "lost",
+    }
+}
+
 /// Why a handler is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::finish::cut;
 use super::heartbeat::millis;
-use super::lease::Lease;
+use super::lease::{Lease, Saved};
 use super::run::Run;
 use crate::keys::{LINE_LIMIT, LOG_LINES, PROGRESS_INTERVAL, root};
 use crate::{LogLevel, QueueError, Queues};
@@ -99,8 +99,10 @@ impl Log {
         }
         *batch += 1;
         match store(queues, lease, *batch, dropped, &lines).await {
-            Ok(true) => {}
-            Ok(false) => tracing::debug!(job = %lease.id, "the log of a run that lost its lease"),
+            Ok(Saved::Saved) => {}
+            Ok(Saved::Lost) => {
+                tracing::debug!(job = %lease.id, "the log of a run that lost its lease")
+            }
             Err(error) => {
                 tracing::debug!(%error, job = %lease.id, "lines of a job's log were not stored");
             }
@@ -112,14 +114,13 @@ impl Log {
     }
 }
 
-/// Whether the run still held the lease.
 async fn store(
     queues: &Queues,
     lease: &Lease,
     batch: u64,
     dropped: u64,
     lines: &VecDeque<Line>,
-) -> Result<bool, QueueError> {
+) -> Result<Saved, QueueError> {
     let shared = &queues.shared;
     let stored = shared
         .calls

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetched::{Attributes, Fetched};
 use super::finish::bury;
-use super::lease::{Lease, Slot};
+use super::lease::{Lease, Saved, Slot};
 use super::log::Log;
 use super::progress::Progress;
 use crate::job::check_size;
@@ -174,7 +174,7 @@ impl Run {
     /// Stores a field and its value, or nothing, if the run still has the job.
     pub(super) async fn save(&self, field: Option<(&str, &str)>) -> Result<(), QueueError> {
         let (shared, id) = (&self.0.queues.shared, self.id());
-        let kept: bool = shared
+        let saved: Saved = shared
             .calls
             .function(
                 &shared.scripts.save,
@@ -188,10 +188,9 @@ impl Run {
                 },
             )
             .await?;
-        if kept {
-            Ok(())
-        } else {
-            Err(QueueError::LeaseLost(id.clone()))
+        match saved {
+            Saved::Saved => Ok(()),
+            Saved::Lost => Err(QueueError::LeaseLost(id.clone())),
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod absence;
+mod backlog;
 mod batches;
 mod bulk;
 mod cancelling;

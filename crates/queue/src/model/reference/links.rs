@@ -38,10 +38,11 @@ impl Batch {
 impl Reference {
     pub fn enqueue_chain(&mut self, ids: &[String], jobs: Vec<NewJob>) -> Vec<(String, String)> {
         let mut answers: Vec<(String, String)> = Vec::new();
+        let length = jobs.len();
         for (at, new) in jobs.into_iter().enumerate() {
             let id = &ids[at];
             let answer = if at == 0 {
-                self.enqueue(id, new)
+                self.enqueue_first(id, new, length)
             } else if !self.jobs.contains_key(&ids[at - 1]) {
                 ("skipped".to_owned(), String::new())
             } else if let Some(batch) = &new.batch
@@ -58,6 +59,11 @@ impl Reference {
             answers.push(answer);
         }
         answers
+    }
+
+    /// Whether both callbacks of a batch may be added.
+    pub fn takes_batch(&self, frees_memory: bool) -> bool {
+        frees_memory || self.has_room(2)
     }
 
     pub fn open_batch(&mut self, batch: &str, callback: Callback, id: &str, new: NewJob) {

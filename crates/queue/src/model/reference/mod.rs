@@ -14,6 +14,7 @@ pub use snapshot::Snapshot;
 /// How many leases in a row a job may lose.
 pub const LOSSES: u32 = 3;
 
+use crate::operate::Operated;
 use line::Place;
 use links::Batch;
 
@@ -45,6 +46,7 @@ pub struct NewJob {
     pub unique: Option<&'static str>,
     pub group: Option<&'static str>,
     pub batch: Option<String>,
+    pub frees_memory: bool,
     pub priority: u64,
     pub max_attempts: u32,
     pub delayed: bool,
@@ -56,6 +58,8 @@ pub struct NewJob {
 pub struct Reference {
     pub jobs: BTreeMap<String, Job>,
     pub paused: bool,
+    /// How many jobs there may be that have not ended.
+    pub backlog_limit: usize,
     limit: Option<usize>,
     user_limit: Option<usize>,
     rate: Option<&'static str>,
@@ -73,10 +77,31 @@ fn is_final(state: &str) -> bool {
 }
 
 impl Reference {
+    pub fn new(backlog_limit: usize) -> Self {
+        Self {
+            backlog_limit,
+            ..Self::default()
+        }
+    }
+
     /// The outcome and the id that the script answers with.
     pub fn enqueue(&mut self, id: &str, new: NewJob) -> (String, String) {
+        self.enqueue_first(id, new, 1)
+    }
+
+    /// Whether so many jobs more may be added.
+    fn has_room(&self, jobs: usize) -> bool {
+        let open = self.jobs.values().filter(|job| !is_final(job.state));
+        open.count() + jobs <= self.backlog_limit
+    }
+
+    /// As [`Reference::enqueue`], of the first one of as many jobs.
+    fn enqueue_first(&mut self, id: &str, new: NewJob, jobs: usize) -> (String, String) {
         if let Some(holder) = new.unique.and_then(|unique| self.holder(unique)) {
             return ("existing".to_owned(), holder);
+        }
+        if !self.has_room(jobs) && !new.frees_memory {
+            return ("full".to_owned(), String::new());
         }
         if let Some(batch) = &new.batch
             && !self.join(batch, id)
@@ -110,32 +135,32 @@ impl Reference {
         self.jobs.insert(id.to_owned(), job);
     }
 
-    pub fn operate(&mut self, operation: &str, id: &str) -> i64 {
+    pub fn operate(&mut self, operation: &str, id: &str) -> Operated {
         let Some(job) = self.jobs.get_mut(id) else {
-            return -1;
+            return Operated::NotFound;
         };
         match operation {
-            "cancel" if is_final(job.state) => 0,
+            "cancel" if is_final(job.state) => Operated::WrongState,
             "cancel" if job.state == "running" => {
                 job.cancel = true;
-                1
+                Operated::Done
             }
             "cancel" => {
                 self.leave(id, "cancelled");
-                1
+                Operated::Done
             }
             "retry" => {
                 let again = is_final(job.state) && (job.state != "completed" || job.refused);
                 let (unique, stopped) = (job.new.unique, job.stopped);
                 let holder = unique.and_then(|unique| self.holder(unique));
                 if !again {
-                    return 0;
+                    return Operated::WrongState;
                 }
                 if stopped {
-                    return -3;
+                    return Operated::Follows;
                 }
                 if holder.is_some_and(|holder| holder != id) {
-                    return -2;
+                    return Operated::KeyTaken;
                 }
                 self.is_open_again(id);
                 let job = self.job(id);
@@ -145,15 +170,15 @@ impl Reference {
                 job.cancel = false;
                 job.refused = false;
                 self.line_up(id);
-                1
+                Operated::Done
             }
-            "delete" if job.state == "running" => 0,
+            "delete" if job.state == "running" => Operated::WrongState,
             "delete" => {
                 if !is_final(job.state) {
                     self.leave(id, "cancelled");
                 }
                 self.jobs.remove(id);
-                1
+                Operated::Done
             }
             other => panic!("no operation {other}"),
         }
