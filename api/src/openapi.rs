@@ -153,6 +153,10 @@ const DOCUMENT_ERRORS: &[(&str, &str)] = &[
 ];
 const SYNC_ERRORS: &[(&str, &str)] = &[
     (
+        "400",
+        "`SYNC_CURSOR_INVALID`: the cursor is none, or the log does not lead on from it. `INVALID_REQUEST`: the path is not UTF-8",
+    ),
+    (
         "401",
         "No token, not a good one, or one without `sub` or `tenant_id`",
     ),

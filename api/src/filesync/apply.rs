@@ -78,7 +78,6 @@ struct Answer<'a> {
     request_body = ApplyBody,
     responses(
         (status = 200, description = "What became of each", body = ApplyOutcomes),
-        (status = 400, description = "`SYNC_CURSOR_INVALID`: `base_cursor` is past the end of the log", body = schemas::SyncError),
         (
             status = 409,
             description = "`SYNC_VERSION_STALE`, or `SYNC_CONFLICT`: the change at `index`; those in `applied` are made",

@@ -84,7 +84,6 @@ struct Page<'a> {
     params(ChangesParams),
     responses(
         (status = 200, description = "One page", body = ChangePage),
-        (status = 400, description = "`SYNC_CURSOR_INVALID`", body = schemas::SyncError),
         SyncErrors,
     ),
     security(("token" = ["files:read"])),

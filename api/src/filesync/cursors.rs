@@ -49,7 +49,6 @@ pub(crate) struct StatusParams {
     params(CursorParams),
     responses(
         (status = 200, description = "Where it is now", body = Cursor),
-        (status = 400, description = "`SYNC_CURSOR_INVALID`: the log does not have the position", body = schemas::SyncError),
         SyncErrors,
     ),
     security(("token" = ["files:read"])),

@@ -132,6 +132,7 @@ mod tests {
 
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
+    use axum::middleware::from_fn;
     use axum::routing::get;
     use tower::ServiceExt as _;
 
@@ -142,24 +143,47 @@ mod tests {
         problem.with("part", Some("x")).with("other", None::<u64>)
     }
 
-    async fn answer(routes: Router) -> (StatusCode, String, String) {
-        let request = Request::get("/").body(Body::empty()).unwrap();
-        let response = routes.oneshot(request).await.unwrap();
+    fn own(problem: &Problem) -> Response {
+        problem.code.into_response()
+    }
+
+    async fn answer(routes: &Router, path: &str) -> (u16, String, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = routes.clone().oneshot(request).await.unwrap();
         let again = response.headers()[RETRY_AFTER].to_str().unwrap().to_owned();
-        let status = response.status();
+        let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), 1000).await.unwrap();
         (status, again, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    const USUAL: &str = r#"{"error":"away","message":"it is away","part":"x"}"#;
+
+    fn expected(body: &str) -> (u16, String, String) {
+        (503, "2".to_owned(), body.to_owned())
     }
 
     #[tokio::test]
     async fn a_surface_prints_problems_in_its_own_shape() {
         let routes = Router::new().route("/", get(async || problem()));
-        let (status, again, body) = answer(routes.clone()).await;
-        assert_eq!((status.as_u16(), &*again), (503, "2"));
-        let usual = r#"{"error":"away","message":"it is away","part":"x"}"#;
-        assert_eq!(body, usual);
-        let own = print_as(routes, |problem| problem.code.into_response());
-        let expected = (status, again, "away".to_owned());
-        assert_eq!(answer(own).await, expected);
+        assert_eq!(answer(&routes, "/").await, expected(USUAL));
+        let routes = print_as(routes, own);
+        assert_eq!(answer(&routes, "/").await, expected("away"));
+    }
+
+    #[tokio::test]
+    async fn problems_are_printed_by_the_surface_of_their_address() {
+        let surface = |address: &Uri| (address.path() == "/own").then_some(own as Print);
+        let print = move |request, next| print_by(surface, request, next);
+        let routes = Router::new().fallback(async || problem());
+        let routes = routes.layer(from_fn(print));
+        assert_eq!(answer(&routes, "/own").await, expected("away"));
+        assert_eq!(answer(&routes, "/other").await, expected(USUAL));
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_too_much_is_told_when_to_come_again() {
+        let too_many = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "too many");
+        let again = too_many.into_response().headers()[RETRY_AFTER].clone();
+        assert_eq!(again, "2");
     }
 }

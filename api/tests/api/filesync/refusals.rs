@@ -79,6 +79,11 @@ async fn what_no_handler_answers_has_the_surfaces_shape_too() {
         ("GET", "/api/v1/sync/nowhere", is(404, "NOT_FOUND")),
         ("GET", "/api/v1/shares/a/b/c", is(404, "NOT_FOUND")),
         ("PUT", DEVICES, is(405, "METHOD_NOT_ALLOWED")),
+        (
+            "DELETE",
+            "/api/v1/sync/devices/%FF",
+            is(400, "INVALID_REQUEST"),
+        ),
     ] {
         let answer = ann.send(&app, method, path, &json!({})).await;
         assert_eq!(code(&answer), expected, "{method} {path}");

@@ -438,6 +438,9 @@ async fn deletions_beyond_the_limit_of_a_share_need_to_be_confirmed() {
 #[tokio::test]
 async fn a_batch_that_breaks_the_schema_is_refused_as_a_whole() {
     let tree = Tree::start().await;
+    let names: Vec<String> = (0..300).map(|number| format!("f{number}")).collect();
+    let many: Vec<Value> = names.iter().map(|name| folder(name)).collect();
+    tree.done("d", &many).await;
     let many = tree.batch("d", &vec![folder("a"); 1001]);
     assert_eq!(code(&tree.apply(&many).await), is(413, "TOO_LARGE"));
     for (field, value) in [
