@@ -42,7 +42,7 @@ pub struct TailSettings {
     )]
     tail_compare_secs: u64,
 
-    /// The tenant of file sync in whose shares the changes of files appear
+    /// The tenant of file sync in whose shares the changes of files appear; `off` for none
     #[arg(
         long,
         value_name = "TENANT",
@@ -66,8 +66,8 @@ impl TailSettings {
     }
 
     /// The tenant in whose shares changes appear.
-    pub fn tenant(&self) -> String {
-        self.tail_tenant.clone()
+    pub fn tenant(&self) -> Option<String> {
+        Some(self.tail_tenant.clone()).filter(|tenant| tenant != "off")
     }
 
     /// Between two looks when nothing changes.

@@ -17,6 +17,7 @@ use sluice_queue::{NewJob, State};
 use sluice_test_support::TestCluster;
 use tokio::task::JoinSet;
 
+use crate::filesync::SyncUser;
 use crate::harness::{Client, Deployment, eventually, file, files, read};
 use crate::nudges::Nudges;
 use crate::tail::{QUICK, assert_cached_as_stored, assert_each_told_once, assert_last_told};
@@ -422,4 +423,66 @@ fn doctor_asks_every_node(deployment: &Deployment<TestCluster>) {
         "{said}"
     );
     assert!(said.contains("maxmemory-policy is allkeys-lru"), "{said}");
+}
+
+/// A change that makes a folder, named after who makes it and which one it is.
+fn folder_change(device: &str, number: usize) -> Value {
+    let id = format!("{device}-{number}");
+    json!({
+        "id": format!("change-{number}"), "resource_type": "folder", "change_type": "created",
+        "resource_id": id, "new_path": format!("/{id}"),
+    })
+}
+
+#[tokio::test]
+async fn file_sync_goes_on_when_its_primary_is_lost_and_its_slot_moves() {
+    let mut deployment = Deployment::on_cluster(&[]).await;
+    let client = deployment.client.clone();
+    let user = SyncUser::new(&client, "ann");
+    let share = user.share().await;
+    let devices: Vec<String> = (0..6).map(|number| format!("device{number}")).collect();
+    for device in &devices {
+        user.register(device).await;
+    }
+    let mut watching = user.watch("device0").await;
+    let rounds = Rounds::default();
+    let mut tasks = JoinSet::new();
+    for device in devices.clone() {
+        let (user, share, rounds) = (user.clone(), share.clone(), rounds.clone());
+        tasks.spawn(async move {
+            let mut acknowledged = Vec::new();
+            while rounds.go_on() {
+                let change = folder_change(&device, acknowledged.len());
+                let applied = user.apply(&device, &share, &[change]).await;
+                assert_eq!(applied["applied"][0]["outcome"], "applied", "{applied}");
+                let position = applied["applied"][0]["position"].as_u64().unwrap();
+                acknowledged.push((position, applied["applied"][0]["resource_id"].clone()));
+                rounds.count();
+            }
+            acknowledged
+        });
+    }
+    rounds.more(30).await;
+    let key = "sf1:{default}:tenant";
+    lose_primary_and_move(&mut deployment.valkey, key, "sf1:{other}:tenant");
+    rounds.more(30).await;
+    rounds.stop();
+    let acknowledged: Vec<(u64, Value)> = tasks.join_all().await.into_iter().flatten().collect();
+
+    let log = user.changes(&share).await;
+    for (at, entry) in log.iter().enumerate() {
+        assert_eq!(entry["position"], at + 1, "{entry}");
+    }
+    for (position, id) in &acknowledged {
+        assert_eq!(log[*position as usize - 1]["resource_id"], *id);
+    }
+    // Whoever listens hears on after the failover, or is told to look.
+    user.apply("device1", &share, &[folder_change("last", 0)])
+        .await;
+    loop {
+        let frame = watching.next().await;
+        if frame["data"]["resource_id"] == "last-0" || frame["event_type"] == "force_sync" {
+            break;
+        }
+    }
 }

@@ -96,6 +96,59 @@ async fn a_minted_token_is_of_the_tenant_and_groups_that_were_asked_for() {
     assert_eq!(status("ann", &["--tenant", "default"]).await, 200);
 }
 
+/// A user who calls file sync.
+#[derive(Clone)]
+pub struct SyncUser {
+    client: Client,
+    token: String,
+}
+
+impl SyncUser {
+    /// Of the tenant `default`.
+    pub fn new(client: &Client, name: &str) -> Self {
+        let (client, token) = (client.clone(), minted(name, &[]));
+        Self { client, token }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        call(&self.client, &self.token, method, path, body).await
+    }
+
+    /// Makes a share.
+    pub async fn share(&self) -> String {
+        let share = self.call("POST", "/api/v1/shares", &json!({"name": "s"}));
+        share.await["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn register(&self, id: &str) {
+        let device = json!({"device_id": id, "device_name": id, "platform": "cli"});
+        self.call("POST", DEVICES, &device).await;
+    }
+
+    pub async fn apply(&self, device: &str, share: &str, changes: &[Value]) -> Value {
+        let batch = json!({"device_id": device, "share_id": share, "changes": changes});
+        self.call("POST", "/api/v1/sync/apply", &batch).await
+    }
+
+    /// All changes of a share.
+    pub async fn changes(&self, share: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let path = format!("/api/v1/sync/changes?share_id={share}&cursor={}", all.len());
+            let page = self.call("GET", &path, &Value::Null).await;
+            all.extend(page["changes"].as_array().unwrap().iter().cloned());
+            if page["has_more"] == false {
+                return all;
+            }
+        }
+    }
+
+    /// A WebSocket of a device that has subscribed.
+    pub async fn watch(&self, device: &str) -> Watching {
+        watch(&self.client, &self.token, device).await
+    }
+}
+
 /// A WebSocket of a device that has subscribed.
 async fn watch(client: &Client, token: &str, device: &str) -> Watching {
     let path = format!("/api/v1/sync/ws/{device}?token={token}");
@@ -108,11 +161,12 @@ async fn watch(client: &Client, token: &str, device: &str) -> Watching {
     watching
 }
 
-struct Watching(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// What a device is told.
+pub struct Watching(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Watching {
     /// The next frame that is not a ping.
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         loop {
             let frame = timeout(Duration::from_secs(30), self.0.next()).await;
             match frame.expect("a frame").expect("a frame").unwrap() {
@@ -217,4 +271,43 @@ async fn a_file_that_changes_in_convex_is_in_the_cache_in_the_log_and_on_the_soc
         .map(|it| it["change_type"].as_str().unwrap())
         .collect();
     assert_eq!(types, ["created", "created", "deleted"]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_once_after_the_api_and_valkey_are_killed() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    deployment.configure_valkey("appendfsync", "always");
+    let user = SyncUser::new(&deployment.client, "ann");
+    let share = user.share().await;
+    user.register("laptop").await;
+    let folder = |number: usize| {
+        json!({
+            "id": format!("c{number}"), "resource_type": "folder", "change_type": "created",
+            "resource_id": format!("d{number}"), "new_path": format!("/d{number}"),
+        })
+    };
+    let mut positions = Vec::new();
+    for number in 0..30 {
+        let applied = user.apply("laptop", &share, &[folder(number)]).await;
+        positions.push(applied["applied"][0]["position"].as_u64().unwrap());
+        if number == 10 {
+            deployment.restart_api_after_kill().await;
+        }
+        if number == 20 {
+            deployment.valkey.kill();
+            deployment.valkey.restart();
+            deployment.client.wait_until_ready().await;
+        }
+        // As a client does that has not heard the answer.
+        let again = user.apply("laptop", &share, &[folder(number)]).await;
+        assert_eq!(again["applied"], applied["applied"]);
+    }
+    let log = user.changes(&share).await;
+    assert_eq!(log.len(), 31);
+    for (number, position) in positions.iter().enumerate() {
+        assert_eq!(
+            log[*position as usize - 1]["resource_id"],
+            format!("d{number}")
+        );
+    }
 }

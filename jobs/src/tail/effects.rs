@@ -43,8 +43,8 @@ pub(super) struct Reach<'a> {
     pub cache: &'a Cache,
     pub files: &'a dyn Files,
     pub filesync: &'a Filesync,
-    /// The tenant of file sync.
-    pub tenant: &'a str,
+    /// The tenant of file sync, if it follows.
+    pub tenant: Option<&'a str>,
 }
 
 /// A change, and what the document was until then.
@@ -314,11 +314,13 @@ impl Effects {
             ..
         } = reach;
         let amended = cache.amend_all(&self.cache).await?;
-        let followed = filesync.follow(tenant, &self.followed).await;
-        followed.map_err(|error| match error {
-            FilesyncError::Store(error) => error,
-            _ => StoreError::Corrupt("a change of a document"),
-        })?;
+        if let Some(tenant) = tenant {
+            let followed = filesync.follow(tenant, &self.followed).await;
+            followed.map_err(|error| match error {
+                FilesyncError::Store(error) => error,
+                _ => StoreError::Corrupt("a change of a document"),
+            })?;
+        }
         let mut left: HashMap<Box<str>, Vec<String>> = HashMap::new();
         for (user, id) in amended.left {
             if self.inherited.contains(&(user.clone(), id.as_str().into())) {

@@ -65,7 +65,7 @@ impl<'a> Follower<'a> {
                 cache,
                 files,
                 filesync,
-                tenant: &config.tenant,
+                tenant: config.tenant.as_deref(),
             },
             config,
             progress: held.lead.progress().clone(),

@@ -118,7 +118,7 @@ impl World {
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
             tail: Some(TailConfig {
-                tenant: "default".into(),
+                tenant: Some("default".into()),
                 history: History::new(client.clone()),
                 interval: Duration::from_millis(20),
                 compare_every,
