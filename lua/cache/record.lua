@@ -4,8 +4,8 @@
 -- ARGV  1 epoch the files were read in  2 half-life, ms  3 most ids in the ranking  4 TTL of the
 --       ranking, ms
 --       then for each id: id, accesses
--- Returns {'recorded', the time, s, in which the epoch still held}; {'superseded', 0} when the epoch
---       moved, since which nothing of the user is to be kept.
+-- Returns {'recorded', the time, s, in which the epoch still held}; {'superseded', 0} when the
+--       epoch moved, since which nothing of the user is to be kept.
 -- Cost  O(ids * log ids in the ranking).
 
 define('record', function(KEYS, ARGV)

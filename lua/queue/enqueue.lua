@@ -50,7 +50,7 @@ local function size(list)
 end
 
 -- How many jobs have not ended. Those that run count, so that whatever happens to a job until it
--- ends needs no room. Cost: O(1), in few queues more than three commands.
+-- ends needs no room. Cost: O(1), of three commands where no job is aside.
 local function backlog()
   local lists = {}
   for i, name in ipairs(ASIDE) do

@@ -1,7 +1,7 @@
--- What an operator may do to a job. Each operation returns "done"; "wrong_state" when the job's state
--- does not allow it; "not_found" when there is no such job. `retry` also returns "key_taken" when
--- another job has the unique key, and "follows" when the job waits for one before it in its chain,
--- or for its batch. Cost: O(log n).
+-- What an operator may do to a job. Each operation returns "done"; "wrong_state" when the state of
+-- the job does not allow it; "not_found" when there is no such job. `retry` also returns "key_taken"
+-- when another job has the unique key, and "follows" when the job waits for one before it in its
+-- chain, or for its batch. Cost: O(log n).
 
 local operations = {}
 

@@ -119,7 +119,7 @@ pub struct BatchView {
 
 sluice_valkey::statuses! {
     /// How closing a batch went.
-    pub(crate) enum Closed {
+    pub(crate) enum CloseStatus {
         Closed = "closed",
         /// It was before.
         ClosedBefore = "closed_before",
@@ -188,7 +188,7 @@ impl Queues {
     /// [`QueueError::BatchEnded`] when there is no such batch (any more), and when Valkey does not
     /// answer.
     pub async fn close_batch(&self, batch: &BatchId) -> Result<bool, QueueError> {
-        let closed: Closed = self
+        let closed: CloseStatus = self
             .shared
             .calls
             .function(
@@ -201,9 +201,9 @@ impl Queues {
             )
             .await?;
         match closed {
-            Closed::Closed => Ok(true),
-            Closed::ClosedBefore => Ok(false),
-            Closed::NotFound => Err(QueueError::BatchEnded(batch.clone())),
+            CloseStatus::Closed => Ok(true),
+            CloseStatus::ClosedBefore => Ok(false),
+            CloseStatus::NotFound => Err(QueueError::BatchEnded(batch.clone())),
         }
     }
 

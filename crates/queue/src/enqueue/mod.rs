@@ -64,8 +64,8 @@ impl Queues {
         for same_queue in sorted.chunk_by(|(one, _), (next, _)| one.queue == next.queue) {
             let queue = same_queue.first().map_or("", |(job, _)| job.queue.as_str());
             self.register(queue).await?;
-            // The first step finds out whether there is room for all of them. Then, while the server
-            // works on one step, the next one is on its way.
+            // The first step finds out whether there is room for all of them. Then, while the
+            // server works on one step, the next one is on its way.
             let mut steps = Steps {
                 left: same_queue,
                 is_full: false,

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::reference::{Callback, NewJob};
 use super::{DISTANT, LATER, Twins, USERS};
-use crate::batch::Closed;
+use crate::batch::CloseStatus;
 use crate::enqueue::has;
 
 impl Twins {
@@ -173,8 +173,8 @@ impl Twins {
         let Some(batch) = self.reference.open_batches().first().cloned() else {
             return "no batch".into();
         };
-        let closed: Closed = self.eval(|it| &it.close, std::slice::from_ref(&batch));
-        assert_eq!(closed, Closed::Closed);
+        let closed: CloseStatus = self.eval(|it| &it.close, std::slice::from_ref(&batch));
+        assert_eq!(closed, CloseStatus::Closed);
         self.reference.close_batch(&batch);
         format!("close batch {batch}")
     }

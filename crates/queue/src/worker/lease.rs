@@ -23,7 +23,7 @@ pub(crate) struct Lease {
 
 sluice_valkey::statuses! {
     /// What became of something that a run wrote.
-    pub(super) enum Saved {
+    pub(super) enum SaveStatus {
         Saved = "saved",
         /// The lease was lost.
         Lost = "lost",

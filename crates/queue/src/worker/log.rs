@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::finish::cut;
 use super::heartbeat::millis;
-use super::lease::{Lease, Saved};
+use super::lease::{Lease, SaveStatus};
 use super::run::Run;
 use crate::keys::{LINE_LIMIT, LOG_LINES, PROGRESS_INTERVAL, root};
 use crate::{LogLevel, QueueError, Queues};
@@ -99,8 +99,8 @@ impl Log {
         }
         *batch += 1;
         match store(queues, lease, *batch, dropped, &lines).await {
-            Ok(Saved::Saved) => {}
-            Ok(Saved::Lost) => {
+            Ok(SaveStatus::Saved) => {}
+            Ok(SaveStatus::Lost) => {
                 tracing::debug!(job = %lease.id, "the log of a run that lost its lease")
             }
             Err(error) => {
@@ -120,7 +120,7 @@ async fn store(
     batch: u64,
     dropped: u64,
     lines: &VecDeque<Line>,
-) -> Result<Saved, QueueError> {
+) -> Result<SaveStatus, QueueError> {
     let shared = &queues.shared;
     let stored = shared
         .calls

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetched::{Attributes, Fetched};
 use super::finish::bury;
-use super::lease::{Lease, Saved, Slot};
+use super::lease::{Lease, SaveStatus, Slot};
 use super::log::Log;
 use super::progress::Progress;
 use crate::job::check_size;
@@ -174,7 +174,7 @@ impl Run {
     /// Stores a field and its value, or nothing, if the run still has the job.
     pub(super) async fn save(&self, field: Option<(&str, &str)>) -> Result<(), QueueError> {
         let (shared, id) = (&self.0.queues.shared, self.id());
-        let saved: Saved = shared
+        let saved: SaveStatus = shared
             .calls
             .function(
                 &shared.scripts.save,
@@ -189,8 +189,8 @@ impl Run {
             )
             .await?;
         match saved {
-            Saved::Saved => Ok(()),
-            Saved::Lost => Err(QueueError::LeaseLost(id.clone())),
+            SaveStatus::Saved => Ok(()),
+            SaveStatus::Lost => Err(QueueError::LeaseLost(id.clone())),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::StoreError;
 
 sluice_valkey::statuses! {
     /// What there is of a user's bulk set.
-    enum Parts {
+    enum SetStatus {
         Whole = "whole",
         /// Some of it.
         InParts = "in_parts",
@@ -33,8 +33,8 @@ impl Cache {
                 &live.docs,
                 &keys.live_stamps,
             ]);
-            let parts: Parts = FUNCTIONS.parts.run(&self.valkey, &look).await?;
-            in_parts += u64::from(parts == Parts::InParts);
+            let parts: SetStatus = FUNCTIONS.parts.run(&self.valkey, &look).await?;
+            in_parts += u64::from(parts == SetStatus::InParts);
         }
         Ok(in_parts)
     }
