@@ -29,7 +29,7 @@ pub struct DeviceStatus {
 }
 
 sluice_valkey::statuses! {
-    enum Moved {
+    enum Move {
         Moved = "moved",
         Ahead = "ahead",
         Expired = "expired",
@@ -39,7 +39,7 @@ sluice_valkey::statuses! {
 }
 
 sluice_valkey::statuses! {
-    enum Found {
+    enum Look {
         Found = "found",
         NotFound = "not_found",
         NoDevice = "no_device",
@@ -70,14 +70,14 @@ impl Filesync {
             .arg(caller.groups_json())
             .arg(share)
             .arg(position);
-        let (status, position, at): (Moved, u64, String) =
+        let (status, position, at): (Move, u64, String) =
             function.run(&self.valkey, &call).await?;
         match status {
-            Moved::Moved => cursor(position, &at),
-            Moved::Ahead => Err(FilesyncError::CursorInvalid(CursorFault::HistoryChanged)),
-            Moved::Expired => Err(FilesyncError::CursorInvalid(CursorFault::Expired)),
-            Moved::NotFound => Err(FilesyncError::NotFound("share")),
-            Moved::NoDevice => Err(FilesyncError::NotFound("device")),
+            Move::Moved => cursor(position, &at),
+            Move::Ahead => Err(FilesyncError::CursorInvalid(CursorFault::HistoryChanged)),
+            Move::Expired => Err(FilesyncError::CursorInvalid(CursorFault::Expired)),
+            Move::NotFound => Err(FilesyncError::NotFound("share")),
+            Move::NoDevice => Err(FilesyncError::NotFound("device")),
         }
     }
 
@@ -98,18 +98,18 @@ impl Filesync {
         let function = &FUNCTIONS.cursor_status;
         let mut call = function.command(&[&share_key, &keys.device, &keys.cursors]);
         call.arg(&caller.user).arg(caller.groups_json()).arg(share);
-        type Answer = (Found, u64, String, String, u64, bool);
+        type Answer = (Look, u64, String, String, u64, bool);
         let answer: Answer = function.run(&self.valkey, &call).await?;
         let (status, position, at, fresh, head, has_conflicts) = answer;
         match status {
-            Found::Found => Ok(DeviceStatus {
+            Look::Found => Ok(DeviceStatus {
                 cursor: cursor(position, &at)?,
                 pending: head.saturating_sub(position),
                 needs_snapshot: fresh == "1",
                 has_conflicts,
             }),
-            Found::NotFound => Err(FilesyncError::NotFound("share")),
-            Found::NoDevice => Err(FilesyncError::NotFound("device")),
+            Look::NotFound => Err(FilesyncError::NotFound("share")),
+            Look::NoDevice => Err(FilesyncError::NotFound("device")),
         }
     }
 }

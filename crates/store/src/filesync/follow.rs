@@ -28,7 +28,7 @@ pub struct Followed {
 }
 
 sluice_valkey::statuses! {
-    enum Told {
+    enum Entry {
         Told = "told",
         Settled = "settled",
         Absent = "absent",
@@ -77,11 +77,11 @@ impl Filesync {
                 .arg(new_id("chg"));
             call
         });
-        let told: Vec<Told> = FUNCTIONS
+        let told: Vec<Entry> = FUNCTIONS
             .follow
             .run_all(&self.valkey, calls.collect())
             .await?;
-        let told = told.iter().filter(|&&told| told == Told::Told);
+        let told = told.iter().filter(|&&told| told == Entry::Told);
         Ok(told.count() as u64)
     }
 }
