@@ -78,7 +78,7 @@ pub struct Share {
 }
 
 sluice_valkey::statuses! {
-    enum Found {
+    enum Look {
         Found = "found",
         NotFound = "not_found",
     }
@@ -86,7 +86,7 @@ sluice_valkey::statuses! {
 
 sluice_valkey::statuses! {
     /// How a change of a share went.
-    enum Changed {
+    enum Outcome {
         Created = "created",
         Changed = "changed",
         Unchanged = "unchanged",
@@ -99,7 +99,7 @@ sluice_valkey::statuses! {
     }
 }
 
-impl Changed {
+impl Outcome {
     fn done(self) -> Result<(), FilesyncError> {
         match self {
             Self::NotFound => Err(FilesyncError::NotFound("share")),
@@ -132,7 +132,7 @@ impl Filesync {
             .arg(u8::from(settings.portable_names))
             .arg(optional(settings.mass_delete_limit))
             .arg(new_id("chg"));
-        let changed: Changed = FUNCTIONS.share_create.run(&self.valkey, &call).await?;
+        let changed: Outcome = FUNCTIONS.share_create.run(&self.valkey, &call).await?;
         changed.done()?;
         self.share(caller, &id).await
     }
@@ -256,7 +256,7 @@ impl Filesync {
     ) -> Result<(), FilesyncError> {
         let mut call = call(&FUNCTIONS.share_grant, caller, id);
         call.arg(grantee.name()).arg(level).arg(new_id("chg"));
-        let changed: Changed = FUNCTIONS.share_grant.run(&self.valkey, &call).await?;
+        let changed: Outcome = FUNCTIONS.share_grant.run(&self.valkey, &call).await?;
         changed.done()
     }
 
@@ -285,7 +285,7 @@ impl Filesync {
                 call.arg(field).arg(value);
             }
         }
-        let changed: Changed = FUNCTIONS.share_set.run(&self.valkey, &call).await?;
+        let changed: Outcome = FUNCTIONS.share_set.run(&self.valkey, &call).await?;
         changed.done()?;
         self.share(caller, id).await
     }
@@ -297,16 +297,16 @@ impl Filesync {
     pub async fn delete_share(&self, caller: &Caller, id: &str) -> Result<(), FilesyncError> {
         let mut call = call(&FUNCTIONS.share_delete, caller, id);
         call.arg(new_id("chg"));
-        let changed: Changed = FUNCTIONS.share_delete.run(&self.valkey, &call).await?;
+        let changed: Outcome = FUNCTIONS.share_delete.run(&self.valkey, &call).await?;
         changed.done()
     }
 }
 
 /// The status, the level, and fields of a share with their values.
-type Answer = (Found, Option<u8>, Option<BTreeMap<String, String>>);
+type Answer = (Look, Option<u8>, Option<BTreeMap<String, String>>);
 
 fn read(id: &str, answer: Answer) -> Result<Option<Share>, FilesyncError> {
-    let (Found::Found, Some(level), Some(fields)) = answer else {
+    let (Look::Found, Some(level), Some(fields)) = answer else {
         return Ok(None);
     };
     let share = || {
