@@ -33,6 +33,15 @@ function contents.settle(share, version)
   redis.call('ZREM', fs.tenant(share) .. 'unnamed', contents.name(share, version))
 end
 
+-- Enters a version among those of its file, as the newest one: also when several come within a
+-- millisecond.
+function contents.enlist(share, file, version, now)
+  local versions = share .. ':versions:' .. file
+  local newest = redis.call('ZREVRANGE', versions, 0, 0, 'WITHSCORES')[2]
+  local at = math.max(now, newest and tonumber(newest) + 1 or 0)
+  redis.call('ZADD', versions, fs.text(at), version)
+end
+
 -- A version is not, or not any more, what its file holds: it stays for a while. A file has 100
 -- versions at most; the oldest of more are due at once.
 function contents.supersede(share, file, version, now)

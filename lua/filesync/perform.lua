@@ -89,7 +89,7 @@ function perform.keep(w, file, version)
   local share = w.view.share
   local now = fs.text(w.writing.now)
   redis.call('HSET', share .. ':version:' .. version, 'file', file, 'state', 'kept', 'applied', now)
-  redis.call('ZADD', share .. ':versions:' .. file, now, version)
+  contents.enlist(share, file, version, w.writing.now)
   contents.settle(share, version)
 end
 

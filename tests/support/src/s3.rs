@@ -1,4 +1,4 @@
-//! One server that speaks S3's protocol per test, with its own folder.
+//! A server that speaks S3's protocol, with its own folder.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -10,45 +10,50 @@ use tempfile::TempDir;
 use crate::{free_port, project_root};
 
 /// How long a server may take to listen.
-const START_LIMIT: Duration = Duration::from_secs(20);
-/// The bucket that there is.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// The bucket that is used. The server makes it when something is first put there.
 const BUCKET: &str = "contents";
 /// The key that it accepts.
 const KEY_ID: &str = "test";
 const SECRET: &str = "secret-of-tests";
 
-/// A running server with an empty bucket. Dropping it ends the process and removes its folder.
+/// A running SeaweedFS: a master, a volume server, a filer and the gateway that speaks S3's
+/// protocol, in one process. Dropping it ends the process and removes its folder.
 pub struct TestS3 {
     child: Child,
     port: u16,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl TestS3 {
-    /// Starts a server and waits until it listens.
+    /// Starts a server and waits until it listens. What is put there first may have to wait for more.
     ///
     /// # Panics
     /// When none is installed (`make test` installs one) or none comes up.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(folder.path().join(BUCKET)).expect("a folder for the bucket");
-        // Somebody else may take the port between the look and the start: then try another one.
-        for _ in 0..10 {
+        let keys = format!(
+            r#"{{"identities":[{{"name":"test","actions":["Admin"],
+                "credentials":[{{"accessKey":"{KEY_ID}","secretKey":"{SECRET}"}}]}}]}}"#
+        );
+        std::fs::write(folder.path().join("keys.json"), keys).expect("a file with the keys");
+        // Somebody else may take a port between the look and the start: then try other ones.
+        for _ in 0..5 {
             let port = free_port();
             let mut child = spawn(port, folder.path());
-            if is_ready(&mut child, port) {
+            if is_listening(&mut child, port) {
                 return Self {
                     child,
                     port,
-                    folder,
+                    _folder: folder,
                 };
             }
             end(&mut child);
         }
-        panic!("no S3 server came up within {START_LIMIT:?} on any of ten ports");
+        panic!("no S3 server came up within {START_LIMIT:?} at any of five attempts");
     }
 
-    /// The address of a place in the bucket.
+    /// The address of a place in its bucket.
     pub fn url(&self, prefix: &str) -> String {
         format!("s3://{BUCKET}/{prefix}")
     }
@@ -63,52 +68,51 @@ impl TestS3 {
             ("AWS_ACCESS_KEY_ID", KEY_ID),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
         ];
-        options
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
-    }
-
-    /// Ends the process and leaves its files.
-    pub fn stop(&mut self) {
-        end(&mut self.child);
-    }
-
-    /// Starts it again on the same port and files.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub fn resume(&mut self) {
-        self.child = spawn(self.port, self.folder.path());
-        assert!(
-            is_ready(&mut self.child, self.port),
-            "the S3 server did not come back on port {}",
-            self.port
-        );
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        options.into()
     }
 }
 
 impl Drop for TestS3 {
     fn drop(&mut self) {
-        self.stop();
+        end(&mut self.child);
     }
 }
 
 fn spawn(port: u16, folder: &Path) -> Child {
-    let server = project_root().join(".s3/rclone");
-    Command::new(&server)
-        .args(["serve", "s3", "--config", "", "--addr"])
-        .arg(format!("127.0.0.1:{port}"))
-        .args(["--auth-key", &format!("{KEY_ID},{SECRET}")])
-        .args(["--cache-dir"])
-        .arg(folder.join(".cache"))
-        .arg(folder)
+    let server = project_root().join(".s3/weed");
+    let mut command = Command::new(&server);
+    command
+        .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"])
+        .arg(format!("-s3.port={port}"))
+        .args([
+            "-s3",
+            "-s3.config=keys.json",
+            "-s3.port.iceberg=0",
+            "-dir=.",
+        ])
+        .args(["-volume.max=4", "-master.volumeSizeLimitMB=64"]);
+    for part in [
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port",
+        "filer.port.grpc",
+        "s3.port.grpc",
+    ] {
+        command.arg(format!("-{part}={}", free_port()));
+    }
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", server.display()))
 }
 
-fn is_ready(child: &mut Child, port: u16) -> bool {
+fn is_listening(child: &mut Child, port: u16) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < START_LIMIT {
         if child.try_wait().is_ok_and(|status| status.is_some()) {
@@ -117,7 +121,7 @@ fn is_ready(child: &mut Child, port: u16) -> bool {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(50));
     }
     false
 }

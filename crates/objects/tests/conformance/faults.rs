@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
-use sluice_objects::{ContentHash, Layout, Objects, ObjectsError};
+use sluice_objects::{Content, ContentHash, Layout, Objects, ObjectsError};
 use sluice_test_support::TestS3;
 use tempfile::TempDir;
 
-use crate::Backend;
 use crate::suite::{bytes, name, read, write};
 
 /// Later than any file of a test.
@@ -23,25 +22,6 @@ fn folder() -> (TempDir, Objects) {
     let folder = tempfile::tempdir().unwrap();
     let objects = Objects::in_folder(folder.path()).unwrap();
     (folder, objects)
-}
-
-#[tokio::test]
-async fn a_store_that_is_away_is_an_error_within_bounds() {
-    let mut s3 = TestS3::start();
-    let objects = s3.objects();
-    let bytes = bytes(2_500);
-    let content = write(&objects, name("ver_1"), &bytes).await.content;
-    s3.stop();
-
-    let pieces: Vec<_> = objects.read(content.clone(), 0..2_500).collect().await;
-    assert!(
-        matches!(pieces[..], [Err(ObjectsError::Store(_))]),
-        "{pieces:?}"
-    );
-    objects.delete(&content.name).await.unwrap_err();
-
-    s3.resume();
-    assert!(read(&objects, &content, 0..2_500).await == bytes);
 }
 
 /// A server on which each of so many requests fails, and later ones do not; counts all of them.
@@ -104,8 +84,25 @@ async fn a_call_that_goes_on_failing_is_given_up() {
 }
 
 #[tokio::test]
-async fn keys_that_the_store_refuses_are_an_error_that_does_not_tell_them() {
-    let s3 = TestS3::start();
+async fn a_store_that_is_away_is_an_error_of_each_call() {
+    // Nothing listens there.
+    let objects = at("http://127.0.0.1:1");
+    let content = Content {
+        name: name("ver_1"),
+        size: 2_500,
+        layout: Layout::of(1_000).resumed(0, 1),
+    };
+    let pieces: Vec<_> = objects.read(content.clone(), 0..2_500).collect().await;
+    assert!(
+        matches!(pieces[..], [Err(ObjectsError::Store(_))]),
+        "{pieces:?}"
+    );
+    objects.delete(&content.name).await.unwrap_err();
+    let mut contents = Box::pin(objects.contents(tomorrow()));
+    contents.next().await.unwrap().unwrap_err();
+}
+
+pub async fn keys_that_are_refused_are_an_error_that_does_not_tell_them(s3: &TestS3) {
     let mut options = s3.options();
     for (name, value) in &mut options {
         if name == "AWS_SECRET_ACCESS_KEY" {

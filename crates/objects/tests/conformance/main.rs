@@ -1,76 +1,81 @@
 //! What every backend promises: one suite, run against a folder, memory, and S3.
 //!
-//! A test of the suite gets a store of its own, which is empty.
+//! A test of the suite gets a store of its own, or a part of one, which is empty.
 
 #![allow(clippy::unwrap_used)]
 
 mod faults;
 mod suite;
 
-use sluice_objects::Objects;
+use std::time::{Duration, Instant};
+
+use sluice_objects::{ContentHash, Layout, Objects};
 use sluice_test_support::TestS3;
 use tempfile::TempDir;
 use url::Url;
 
-/// A store that belongs to one test.
-trait Backend {
-    fn start() -> Self;
-    fn objects(&self) -> Objects;
+/// A store of a test, which is empty.
+fn folder() -> (TempDir, Objects) {
+    let folder = tempfile::tempdir().unwrap();
+    let address = Url::from_file_path(folder.path().join("made/by it")).unwrap();
+    let objects = Objects::open(&address, &[]).unwrap();
+    (folder, objects)
 }
 
-struct Folder(TempDir);
-
-impl Backend for Folder {
-    fn start() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn objects(&self) -> Objects {
-        let address = Url::from_file_path(self.0.path().join("made/by it")).unwrap();
-        Objects::open(&address, &[]).unwrap()
-    }
-}
-
-struct Memory(Objects);
-
-impl Backend for Memory {
-    fn start() -> Self {
-        Self(Objects::in_memory())
-    }
-
-    fn objects(&self) -> Objects {
-        self.0.clone()
+/// Waits until the server has all of its parts together, and its bucket.
+async fn wait_until_ready(s3: &TestS3) {
+    let objects = Objects::open(&s3.url("").parse().unwrap(), &s3.options()).unwrap();
+    let begun = Instant::now();
+    let layout = Layout::default().resumed(0, 1);
+    loop {
+        let name = suite::name("ver_ready");
+        let mut writer = objects.write(name, layout.clone(), 0, ContentHash::default());
+        writer.write(suite::bytes(1)).await.unwrap();
+        match writer.finish().await {
+            Ok(written) => {
+                objects.delete(&written.content.name).await.unwrap();
+                return;
+            }
+            Err(error) if begun.elapsed() > Duration::from_secs(60) => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
     }
 }
 
-impl Backend for TestS3 {
-    fn start() -> Self {
-        TestS3::start()
-    }
-
-    fn objects(&self) -> Objects {
-        Objects::open(&self.url("a/prefix").parse().unwrap(), &self.options()).unwrap()
-    }
-}
-
-/// The tests of the suite, once for each backend.
+/// The tests of the suite: one by one in a folder and in memory, and all of them on one S3 server,
+/// which takes some seconds to start.
 macro_rules! conformance {
     ($($test:ident),+ $(,)?) => {
-        conformance!(folder Folder [$($test),+]);
-        conformance!(memory Memory [$($test),+]);
-        conformance!(s3 TestS3 [$($test),+]);
-    };
-    ($module:ident $backend:ident [$($test:ident),+]) => {
-        mod $module {
-            use super::{suite, Backend as _, $backend};
-
+        mod folder {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    let backend = $backend::start();
-                    suite::$test(backend.objects()).await;
+                    let (_folder, objects) = super::folder();
+                    super::suite::$test(objects).await;
                 }
             )+
+        }
+
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::suite::$test(super::Objects::in_memory()).await;
+                }
+            )+
+        }
+
+        #[tokio::test]
+        async fn s3_keeps_every_promise() {
+            let s3 = TestS3::start();
+            wait_until_ready(&s3).await;
+            $(
+                println!("{}", stringify!($test));
+                let prefix = s3.url(concat!("a/", stringify!($test)));
+                let objects = Objects::open(&prefix.parse().unwrap(), &s3.options());
+                suite::$test(objects.unwrap()).await;
+            )+
+            faults::keys_that_are_refused_are_an_error_that_does_not_tell_them(&s3).await;
         }
     };
 }
