@@ -34,9 +34,6 @@ pub enum Failure {
     /// Convex failed.
     #[error(transparent)]
     Convex(#[from] ConvexError),
-    /// Shares and their files could not be read or changed.
-    #[error(transparent)]
-    Filesync(#[from] FilesyncError),
     /// Contents of files could not be listed or removed.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
@@ -73,9 +70,7 @@ impl Failure {
     /// What kept Valkey from doing what it was asked, if that ended the job.
     fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Store(error)
-            | Self::Document(DocumentError::Store(error))
-            | Self::Filesync(FilesyncError::Store(error)) => error.fault(),
+            Self::Store(error) | Self::Document(DocumentError::Store(error)) => error.fault(),
             Self::Queue(error) => error.fault(),
             _ => None,
         }
@@ -107,8 +102,6 @@ impl From<Failure> for JobError {
             // The next attempt begins at a time that Convex still remembers.
             Failure::Convex(ConvexError::CursorExpired { .. }) => true,
             Failure::Convex(error) => error.is_retryable(),
-            Failure::Filesync(FilesyncError::Store(error)) => error.is_retryable(),
-            Failure::Filesync(_) => false,
             Failure::Objects(_) => true,
             Failure::Queue(_) => true,
             Failure::Payload(_) => false,

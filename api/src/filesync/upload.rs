@@ -186,7 +186,7 @@ fn new_content(
             "must be 1 to 128 of letters, digits, `_`, `-` and `.`, and none of `.`, `..` and `root`",
         ));
     }
-    let offset = match offset.as_deref().map(str::parse) {
+    let offset: u64 = match offset.as_deref().map(str::parse) {
         None => 0,
         Some(Ok(offset)) => offset,
         Some(Err(_)) => return Err(invalid("offset", "must be a whole number from 0 on")),

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 pub(crate) use filesync::{
     AppliedOutcome, Change, ChangeType, ConflictReason, ConflictResolution, DeviceId, LoggedType,
-    NextStep, Platform, ResourceType, ShareId, SyncError, SyncErrorCode, UnappliedOutcome,
+    NextStep, NodeId, Platform, ResourceType, ShareId, SyncError, SyncErrorCode, UnappliedOutcome,
+    UploadId, VersionId,
 };
 pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};

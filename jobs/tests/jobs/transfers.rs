@@ -207,6 +207,8 @@ impl World {
             worker_name: "worker".to_owned(),
             prefetch_schedule: None,
             purge_schedule: None,
+            device_schedule: None,
+            device_idle: Duration::MAX,
             contents: SweepConfig {
                 objects: Some(Objects::in_folder(self.folder.path()).unwrap()),
                 sweep_schedule: each_second.clone(),
