@@ -231,7 +231,7 @@ pub struct ChangePage {
     pub share_id: Option<String>,
     /// The first position that the log has.
     pub floor: u64,
-    /// The id of the change at `cursor`, if it is kept: the next `since`.
+    /// The id of the change at `cursor`, if it is kept and the caller sees it: the next `since`.
     #[schema(required = true)]
     pub last_change_id: Option<String>,
 }

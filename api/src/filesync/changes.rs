@@ -41,8 +41,8 @@ pub(crate) struct ChangesParams {
     /// Changes on a page, 1 to 5000; 1000 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 5000, nullable = false)]
     limit: Option<String>,
-    /// The `last_change_id` of the page before: what the log must have at `cursor`, or else the
-    /// caller has read what the server has lost. With `share_id`.
+    /// The `last_change_id` of the page before, if it had one: what the log must have at `cursor`, or
+    /// else the caller has read what the server has lost.
     #[param(nullable = false)]
     since: Option<String>,
     /// Seconds to hold the answer while there are no changes, 0 to 300; the server may hold it for
@@ -100,8 +100,8 @@ pub(crate) async fn changes(
     let limit = number("limit", params.limit.as_deref(), 1, MAX_LIMIT)?;
     let wait = number("wait", params.wait.as_deref(), 0, MAX_WAIT)?;
     let share = params.share_id.as_deref();
-    if params.since.is_some() && (share.is_none() || cursor.is_none()) {
-        return Err(invalid("since", "must come with cursor and share_id"));
+    if params.since.is_some() && cursor.is_none() {
+        return Err(invalid("since", "must come with cursor"));
     }
     let asked = Asked {
         share,
@@ -171,7 +171,7 @@ async fn look(
             let changes = state.filesync.changes(caller, share, after, since, limit);
             changes.await
         }
-        None => state.filesync.feed(caller, after, limit).await,
+        None => state.filesync.feed(caller, after, since, limit).await,
     }
 }
 

@@ -145,6 +145,13 @@ async fn what_is_applied_is_in_the_changes_once_and_in_order() {
         (&json!(null), &json!(3))
     );
     assert_eq!(all["changes"][2]["tenant_position"], 3);
+    assert_eq!(all["last_change_id"], last["id"]);
+    let next = format!("changes?cursor=3&since={}", last["id"].as_str().unwrap());
+    assert_eq!(tree.get(&next).await.json()["changes"], json!([]));
+    let other = format!("changes?cursor=2&since={}", last["id"].as_str().unwrap());
+    let lost = tree.get(&other).await;
+    assert_eq!(code(&lost), is(400, "SYNC_CURSOR_INVALID"));
+    assert_eq!(lost.json()["reason"], "history_changed");
 }
 
 #[tokio::test]

@@ -138,7 +138,9 @@ impl Filesync {
     }
 
     /// Changes of all shares that the caller can see, behind a position of the tenant's feed; without
-    /// one, none of them, and the head as `cursor`. Each also has its `tenant_position`.
+    /// one, none of them, and the head as `cursor`. Each also has its `tenant_position`. With `since`,
+    /// the change at the position must have that id. The page has a `last_change_id` when the caller
+    /// sees the change at its cursor.
     ///
     /// # Errors
     /// [`FilesyncError::CursorInvalid`], [`FilesyncError::Store`].
@@ -146,6 +148,7 @@ impl Filesync {
         &self,
         caller: &Caller,
         after: Option<u64>,
+        since: Option<&str>,
         limit: usize,
     ) -> Result<ChangePage, FilesyncError> {
         let key = Self::keys(caller).of("feed");
@@ -153,7 +156,9 @@ impl Filesync {
         call.arg(&caller.user)
             .arg(caller.groups_json())
             .arg(after.map(|it| it.to_string()).unwrap_or_default())
-            .arg(limit.min(FEED_LOOK));
+            .arg(since.unwrap_or_default())
+            .arg(limit.min(FEED_LOOK))
+            .arg(MAX_PAGE_BYTES);
         let parts: Parts = FUNCTIONS.feed.run(&self.valkey, &call).await?;
         let mut parts = parts.found()?;
         let (head, floor, looked) = (parts.number()?, parts.number()?, parts.number()?);
@@ -168,7 +173,7 @@ impl Filesync {
         while !parts.0.is_empty() {
             let (total, share) = (parts.number()?, parts.text()?);
             let (position, entry) = (parts.number()?, parts.text()?);
-            page.last_change_id = id_of(&entry);
+            page.last_change_id = id_of(&entry).filter(|_| total == looked);
             page.changes.push(raw(format!(
                 r#"{{"tenant_position":{total},"position":{position},"tenant_id":{tenant},"share_id":{},{entry}}}"#,
                 json!(share)

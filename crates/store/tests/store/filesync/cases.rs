@@ -115,9 +115,9 @@ async fn a_busy_share_is_not_seen_in_the_pages_of_another() {
         (page.cursor, page.has_more, page.changes.len()),
         (1, false, 0)
     );
-    let feed = store.files.feed(&owner, Some(0), 5).await.unwrap();
+    let feed = store.files.feed(&owner, Some(0), None, 5).await.unwrap();
     assert_eq!((feed.cursor, feed.has_more), (5, true));
-    let rest = store.files.feed(&owner, Some(5), 100).await.unwrap();
+    let rest = store.files.feed(&owner, Some(5), None, 100).await.unwrap();
     assert_eq!(
         (rest.cursor, rest.has_more, rest.changes.len()),
         (12, false, 7)

@@ -84,7 +84,7 @@ async fn a_share_that_is_granted_begins_in_the_feed_with_its_grant() {
         .one(&share, "a", None, 0, folder("after", "/after"))
         .await;
     let feed = async || {
-        let page = store.files.feed(&friend, Some(0), 100).await.unwrap();
+        let page = store.files.feed(&friend, Some(0), None, 100).await.unwrap();
         let changes = page.changes.iter();
         changes
             .map(|it| {
@@ -134,7 +134,11 @@ async fn a_share_that_is_deleted_is_gone_for_all_and_the_feed_says_so() {
             matches!(gone, Err(FilesyncError::NotFound("share"))),
             "{user}"
         );
-        let page = store.files.feed(&caller(user), Some(0), 100).await.unwrap();
+        let page = store
+            .files
+            .feed(&caller(user), Some(0), None, 100)
+            .await
+            .unwrap();
         assert!(
             page.changes
                 .last()
