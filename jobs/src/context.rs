@@ -8,7 +8,7 @@ use sluice_objects::Objects;
 use sluice_queue::Queues;
 use sluice_store::cache::Cache;
 use sluice_store::documents::Documents;
-use sluice_store::filesync::Filesync;
+use sluice_store::filesync::{Filesync, Retention};
 
 /// The parts that jobs work with. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Context {
     pub filesync: Filesync,
     /// How long a device may not be seen before it is put to sleep.
     pub device_idle: Duration,
+    /// What file sync keeps.
+    pub retention: Retention,
     /// Where the contents of files are, if they are kept anywhere.
     pub objects: Option<Objects>,
     /// The users' files in Convex.

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::documents::{Purge, WriteDocument};
-use crate::filesync::{SleepDevices, SweepConfig, SweepContents, SweepOrphans};
+use crate::filesync::{SleepDevices, SweepConfig, SweepContents, SweepOrphans, TrimShares};
 use crate::job::{Job, handle};
 use crate::meta::{Invalidate, Prefetch, Sweep, Sync};
 use crate::schedule::{self, ScheduleError};
 use crate::tail::{self, TailConfig};
 
 /// The queues that workers serve.
-pub const QUEUES: [&str; 9] = [
+pub const QUEUES: [&str; 10] = [
     Sync::QUEUE,
     Prefetch::QUEUE,
     Invalidate::QUEUE,
@@ -31,6 +31,7 @@ pub const QUEUES: [&str; 9] = [
     SleepDevices::QUEUE,
     SweepContents::QUEUE,
     SweepOrphans::QUEUE,
+    TrimShares::QUEUE,
 ];
 
 /// How a worker process works.
@@ -88,6 +89,7 @@ pub async fn run_workers(
         documents: Documents::new(cache.valkey(), config.documents.clone()),
         filesync: Filesync::new(cache.valkey()),
         device_idle: config.device_idle,
+        retention: config.contents.retention.clone(),
         objects: config.contents.objects.clone(),
         cache,
         files,
@@ -112,6 +114,9 @@ pub async fn run_workers(
     }
     if let Some(expression) = &config.contents.orphans_schedule {
         monitor = serve_by_clock::<SweepOrphans>(monitor, &context, &config, expression)?;
+    }
+    if let Some(expression) = &config.contents.trim_schedule {
+        monitor = serve_by_clock::<TrimShares>(monitor, &context, &config, expression)?;
     }
     // Ends with this function, whichever way that ends.
     let ended = shutdown.child_token();

@@ -12,6 +12,7 @@ define('share_delete', function(KEYS, ARGV)
   if denial then return denial end
   local writing = record.open(share, ARGV[1], nil, '0', ARGV[3])
   need('HDEL', share, 'owner')
+  need('ZADD', share .. ':doomed', 0, '')
   need('SADD', writing.tenant .. 'removed', '')
   record.need(writing)
 
@@ -26,7 +27,14 @@ define('share_delete', function(KEYS, ARGV)
   for _, grantee in ipairs(grantees) do
     call('SREM', writing.tenant .. 'granted:' .. grantee, writing.name)
   end
-  call('UNLINK', share .. ':grants')
+  for _, part in ipairs({ 'grants', 'log', 'outcomes', 'judged', 'open', 'held' }) do
+    call('UNLINK', share .. ':' .. part)
+  end
+  -- With the root all goes that is in it.
+  local root = share .. ':node:root'
+  local generation = call('HGET', root, 'gen') or '0'
+  call('HSET', root, 'gone', '1')
+  call('ZADD', share .. ':doomed', 0, 'root ' .. generation)
   call('HDEL', share, 'owner')
   call('SREM', writing.tenant .. 'shares', writing.name)
   call('SADD', writing.tenant .. 'removed', writing.name)

@@ -1,4 +1,4 @@
--- Removes what was deleted below the floor of a share's log: nodes, all that deleted folders held,
+-- Removes what was deleted below the floor of a share's log, or all of a deleted share: nodes, all that deleted folders held,
 -- and versions, whose contents are garbage then.
 --
 -- KEYS  1 share
@@ -49,13 +49,19 @@ define('sweep', function(KEYS, ARGV)
   local share, most = KEYS[1], tonumber(ARGV[1])
   need('UNLINK', share .. ':node:')
   contents.need(share)
-  local floor = tonumber(call('HGET', share, 'floor') or 0)
+  local owner, floor = unpack(call('HMGET', share, 'owner', 'floor'))
   local view = tree.open(share)
+  -- Of a share that is deleted all goes.
+  local conflicts = owner and {} or call('ZRANGE', share .. ':conflicts', 0, most - 1)
+  for _, id in ipairs(conflicts) do
+    call('UNLINK', share .. ':conflict:' .. id)
+    call('ZREM', share .. ':conflicts', id)
+  end
   local doomed = call(
     'ZRANGE',
     share .. ':doomed',
     '-inf',
-    '(' .. fs.text(floor),
+    owner and '(' .. floor or '+inf',
     'BYSCORE',
     'LIMIT',
     0,
@@ -79,5 +85,5 @@ define('sweep', function(KEYS, ARGV)
       call('ZREM', share .. ':doomed', doomed[at])
     end
   end
-  return #doomed / 2
+  return #doomed / 2 + #conflicts
 end, { 'allow-oom' })

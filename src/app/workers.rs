@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sluice_api::Probes;
 use sluice_jobs::filesync::SweepConfig;
 use sluice_jobs::{JobsConfig, JobsError, TailConfig, run_workers};
+use sluice_store::filesync::Retention;
 use sluice_store::tail::Tail;
 
 use super::App;
@@ -47,6 +48,12 @@ impl App {
                 objects: self.objects.clone(),
                 sweep_schedule: schedule(&jobs.filesync_sweep_schedule),
                 orphans_schedule: schedule(&jobs.filesync_orphans_schedule),
+                trim_schedule: schedule(&jobs.filesync_trim_schedule),
+                retention: Retention {
+                    age: Duration::from_secs(DAY_SECS * jobs.filesync_log_days),
+                    entries: jobs.filesync_log_entries,
+                    version_age: Duration::from_secs(DAY_SECS * jobs.filesync_version_days),
+                },
             },
             documents: documents.config(),
             drain: JOB_GRACE,

@@ -92,4 +92,44 @@ pub struct JobSettings {
         value_parser = schedule
     )]
     pub filesync_orphans_schedule: String,
+
+    /// When the logs of shares are trimmed: a cron expression with seconds, in UTC, or `off`
+    #[arg(
+        long,
+        value_name = "CRON",
+        env = "SLUICE_FILESYNC_TRIM_SCHEDULE",
+        default_value = "0 11 4 * * *",
+        value_parser = schedule
+    )]
+    pub filesync_trim_schedule: String,
+
+    /// How many days an entry of a share's log is kept at least (0 to 36500)
+    #[arg(
+        long,
+        value_name = "DAYS",
+        env = "SLUICE_FILESYNC_LOG_DAYS",
+        default_value = "30",
+        value_parser = between::<0, 36_500, u64>
+    )]
+    pub filesync_log_days: u64,
+
+    /// How many entries of a share's log are kept in any case (1 to 1000000000)
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "SLUICE_FILESYNC_LOG_ENTRIES",
+        default_value = "100000",
+        value_parser = between::<1, 1_000_000_000, u64>
+    )]
+    pub filesync_log_entries: u64,
+
+    /// How many days a version is kept after its file holds another (0 to 36500)
+    #[arg(
+        long,
+        value_name = "DAYS",
+        env = "SLUICE_FILESYNC_VERSION_DAYS",
+        default_value = "30",
+        value_parser = between::<0, 36_500, u64>
+    )]
+    pub filesync_version_days: u64,
 }

@@ -1,6 +1,7 @@
 //! What can be set about contents of files.
 
 use sluice_objects::Objects;
+use sluice_store::filesync::Retention;
 
 /// Where contents are kept, and what is taken of them.
 #[derive(Debug, Clone)]
@@ -23,4 +24,8 @@ pub struct SweepConfig {
     pub sweep_schedule: Option<String>,
     /// When contents that nothing knows of are looked for, likewise.
     pub orphans_schedule: Option<String>,
+    /// When the logs of shares are trimmed, likewise.
+    pub trim_schedule: Option<String>,
+    /// What is kept then.
+    pub retention: Retention,
 }

@@ -70,8 +70,7 @@ impl Filesync {
             .arg(caller.groups_json())
             .arg(share)
             .arg(position);
-        let (status, position, at): (Move, u64, String) =
-            function.run(&self.valkey, &call).await?;
+        let (status, position, at): (Move, u64, String) = function.run(&self.valkey, &call).await?;
         match status {
             Move::Moved => cursor(position, &at),
             Move::Ahead => Err(FilesyncError::CursorInvalid(CursorFault::HistoryChanged)),

@@ -89,21 +89,73 @@ impl Filesync {
                 break;
             }
         }
-        loop {
-            let mut call = FUNCTIONS.sweep.command(&[&key]);
-            call.arg(CHUNK / 10);
-            let steps: u64 = FUNCTIONS.sweep.run(&self.valkey, &call).await?;
-            done += steps;
-            if steps == 0 {
-                break;
-            }
-        }
+        done += self.sweep(&key).await?;
         loop {
             let mut call = FUNCTIONS.version_trim.command(&[&key]);
             call.arg(millis_before(retention.version_age)).arg(CHUNK);
             let looked: u64 = FUNCTIONS.version_trim.run(&self.valkey, &call).await?;
             done += looked;
             if looked < CHUNK {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Trims the feed of a tenant. Returns how many entries went.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`]; what was done stays done.
+    pub async fn trim_feed(
+        &self,
+        tenant: &str,
+        retention: &Retention,
+    ) -> Result<u64, FilesyncError> {
+        let key = Keys::new(tenant).of("feed");
+        let mut done = 0;
+        loop {
+            let mut call = FUNCTIONS.trim_feed.command(&[&key]);
+            call.arg(CHUNK).arg(retention.entries);
+            let gone: u64 = FUNCTIONS.trim_feed.run(&self.valkey, &call).await?;
+            done += gone;
+            if gone < CHUNK {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Some of the tenant's shares that were deleted and of which something may be left.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`].
+    pub async fn removed_shares(&self, tenant: &str) -> Result<Vec<String>, FilesyncError> {
+        let mut some = redis::cmd("SRANDMEMBER");
+        some.arg(Keys::new(tenant).of("removed")).arg(1_000);
+        Ok(self.valkey.query("filesync_removed", &some).await?)
+    }
+
+    /// Removes what is left of a share that was deleted, but for the bytes of its contents, which are
+    /// garbage then. Returns how much there was to do.
+    ///
+    /// # Errors
+    /// [`FilesyncError::Store`]; what was done stays done.
+    pub async fn remove_share(&self, tenant: &str, share: &str) -> Result<u64, FilesyncError> {
+        let keys = Keys::new(tenant);
+        let done = self.sweep(&keys.share(share)).await?;
+        let mut removed = redis::cmd("SREM");
+        removed.arg(keys.of("removed")).arg(share);
+        let _: u64 = self.valkey.query("filesync_removed", &removed).await?;
+        Ok(done)
+    }
+
+    /// Removes what is doomed in a share.
+    async fn sweep(&self, key: &str) -> Result<u64, FilesyncError> {
+        let mut done = 0;
+        loop {
+            let mut call = FUNCTIONS.sweep.command(&[key]);
+            call.arg(CHUNK / 10);
+            let steps: u64 = FUNCTIONS.sweep.run(&self.valkey, &call).await?;
+            done += steps;
+            if steps == 0 {
                 return Ok(done);
             }
         }

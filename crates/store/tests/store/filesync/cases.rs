@@ -589,3 +589,43 @@ async fn a_folder_that_was_deleted_does_not_come_back_in_itself() {
     assert!(store.paths(&share).await.is_empty());
     store.assert_sound(&share).await;
 }
+
+#[tokio::test]
+async fn of_a_share_that_was_deleted_nothing_is_left_but_its_name() {
+    let store = Store::start();
+    let share = store.share().await;
+    let version = store.version(&share, "f", "one");
+    let made = vec![
+        folder("x", "/x"),
+        folder("y", "/x/y"),
+        file("f", "/x/y/f", &version),
+    ];
+    store.send(&share, "a", None, 0, made).await.unwrap();
+    let other = store.version(&share, "f", "two");
+    let update = update("f", &other, "ver_none");
+    store
+        .one(&share, "b", Some(Strategy::ServerWins), 1, update)
+        .await;
+    store
+        .files
+        .delete_share(&caller("usr_1"), &share)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.files.removed_shares("acme").await.unwrap(),
+        [share.clone()]
+    );
+    store.files.remove_share("acme", &share).await.unwrap();
+    assert!(store.files.removed_shares("acme").await.unwrap().is_empty());
+    let prefix = format!("sf1:{{acme}}:share:{share}");
+    let left = store.server.keys(&format!("{prefix}*"));
+    assert_eq!(left, [prefix]);
+    assert!(store.server.keys("sf1:{acme}:home:*").is_empty());
+    let kept = Retention {
+        entries: 0,
+        ..Retention::default()
+    };
+    store.files.trim_feed("acme", &kept).await.unwrap();
+    let feed = store.files.feed(&caller("usr_1"), None, 10).await.unwrap();
+    assert!(feed.floor > 1, "{feed:?}");
+}
