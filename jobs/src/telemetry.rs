@@ -28,6 +28,10 @@ pub fn describe_metrics() {
             "sluice_filesync_devices_asleep_total",
             "Devices that were not seen for long and were put to sleep",
         ),
+        (
+            "sluice_filesync_trimmed_total",
+            "Entries, outcomes, nodes and versions of shares that were trimmed",
+        ),
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);

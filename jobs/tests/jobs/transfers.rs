@@ -213,6 +213,7 @@ impl World {
                 objects: Some(Objects::in_folder(self.folder.path()).unwrap()),
                 sweep_schedule: each_second.clone(),
                 orphans_schedule: each_second,
+                ..SweepConfig::default()
             },
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,
