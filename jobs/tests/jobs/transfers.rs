@@ -376,14 +376,13 @@ async fn a_content_that_is_too_long_is_refused_at_once() {
 #[tokio::test]
 async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_a_time() {
     let world = World::start().await;
-    let (sender, receiver) = futures_util::channel::mpsc::unbounded();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let receiver = stream::poll_fn(move |context| receiver.poll_recv(context));
     let new = world.content(None, 10);
     let transfers = world.transfers.clone();
     let waiting =
         tokio::spawn(async move { transfers.upload(user().clone(), new, receiver).await });
-    sender
-        .unbounded_send(Ok::<_, Infallible>(bytes(4)))
-        .unwrap();
+    sender.send(Ok::<_, Infallible>(bytes(4))).unwrap();
     eventually("the upload is open", async || world.room().await.1 == 10).await;
     waiting.abort();
     let hold = |_| {
@@ -399,7 +398,7 @@ async fn an_upload_goes_on_when_nobody_waits_for_it_and_no_more_than_so_many_at_
         .unwrap_err();
     assert!(matches!(error, TransferError::Busy), "{error}");
 
-    sender.unbounded_send(Ok(bytes(6))).unwrap();
+    sender.send(Ok(bytes(6))).unwrap();
     drop(sender);
     eventually("the upload is a version", async || {
         world.room().await == (10, 30)
