@@ -13,6 +13,14 @@ function contents.version(share, version) return share .. ':version:' .. version
 -- The key that leads from what a user calls an upload to its version.
 function contents.alias(share, user, name) return share .. ':alias:' .. name .. ':' .. user end
 
+-- The key of the versions of a file that no change has kept yet.
+function contents.pending(share, file) return share .. ':pending:' .. file end
+
+-- Takes bytes from what a share has `reserved` or `used`.
+function contents.free(share, field, bytes)
+  if bytes ~= '0' then redis.call('HINCRBY', share, field, '-' .. bytes) end
+end
+
 -- What a version of a share is called in the sets of its tenant.
 function contents.name(share, version) return string.match(share, '}:share:(.*)$') .. ' ' .. version end
 
@@ -40,6 +48,8 @@ function contents.enlist(share, file, version, now)
   local newest = redis.call('ZREVRANGE', versions, 0, 0, 'WITHSCORES')[2]
   local at = math.max(now, newest and tonumber(newest) + 1 or 0)
   redis.call('ZADD', versions, fs.text(at), version)
+  local uploaded = redis.call('HGET', contents.version(share, version), 'uploaded')
+  if uploaded then redis.call('SREM', contents.pending(share, uploaded), version) end
 end
 
 -- A version is not, or not any more, what its file holds: it stays for a while. A file has 100
@@ -77,7 +87,7 @@ end
 function contents.end_upload(share, version, now)
   local key = contents.upload(share, version)
   local upload = redis.call('HMGET', key, 'size', 'user', 'name')
-  redis.call('HINCRBY', share, 'reserved', '-' .. upload[1])
+  contents.free(share, 'reserved', upload[1])
   redis.call('UNLINK', key)
   if upload[3] ~= '' then redis.call('UNLINK', contents.alias(share, upload[2], upload[3])) end
   discard(share, version, now)
@@ -87,11 +97,13 @@ end
 function contents.end_version(share, version, now)
   local key = contents.version(share, version)
   local size, file = unpack(redis.call('HMGET', key, 'size', 'file'))
-  redis.call('HINCRBY', share, 'used', '-' .. size)
+  contents.free(share, 'used', size)
   redis.call('UNLINK', key)
   redis.call('ZREM', share .. ':versions:' .. file, version)
   redis.call('ZREM', share .. ':superseded', version)
-  if redis.call('EXISTS', share .. ':node:' .. file, share .. ':versions:' .. file) == 0 then
+  redis.call('SREM', contents.pending(share, file), version)
+  local others = { share .. ':versions:' .. file, contents.pending(share, file) }
+  if redis.call('EXISTS', share .. ':node:' .. file, unpack(others)) == 0 then
     local name = string.match(share, '}:share:(.*)$')
     redis.call('SREM', fs.tenant(share) .. 'home:' .. file, name)
   end

@@ -27,7 +27,7 @@ define('upload_finish', function(KEYS, ARGV)
   need('PEXPIRE', alias, 0)
   need('ZADD', tenant .. 'unnamed', 0, '')
   need('SADD', tenant .. 'home:' .. file, '')
-  call('HINCRBY', share, 'reserved', '-' .. size)
+  contents.free(share, 'reserved', size)
   call('HINCRBY', share, 'used', size)
   call(
     'HSET',
@@ -54,6 +54,7 @@ define('upload_finish', function(KEYS, ARGV)
   call('UNLINK', key)
   call('PEXPIRE', alias, fs.text(2 * life))
   contents.expire(share, id, now + life)
+  call('SADD', contents.pending(share, file), id)
   call('SADD', tenant .. 'home:' .. file, string.match(share, '}:share:(.*)$'))
   return 'made'
 end)

@@ -14,6 +14,7 @@
 //! | `share:<share>:judged` | stream of the fields of `outcomes`, its ids `<head then>-<n>` | none |
 //! | `share:<share>:version:<version>` | hash of a content: `file`, `uploaded` (the file that it was uploaded for), `size`, `sha256`, `mime`, `user`, `at` (ms), `state` (`pending` until a change names it, `held` by an open conflict, `kept`), `applied` (ms), `pos`, `parts` (where its bytes are) | none |
 //! | `share:<share>:versions:<file>` | sorted set of the kept versions of a file by when they were applied, ms | none |
+//! | `share:<share>:pending:<file>` | set of the versions of a file that no change has kept yet | none |
 //! | `share:<share>:superseded` | sorted set of kept versions that are not what their files hold, by since when, ms; 0 for those that are too many | none |
 //! | `share:<share>:upload:<version>` | hash of an open upload: `file`, `name`, `user`, `size`, `mime`, `offset` (up to where it is durable), `writer` (number of the one that has it), `parts`, `hash` (state of the SHA-256 up to there) | none |
 //! | `share:<share>:alias:<name>:<user>` | string: the version that the user's upload of this name becomes or has become | 48 h without progress |

@@ -508,6 +508,19 @@ async fn a_version_that_no_change_names_in_time_ends() {
 }
 
 #[tokio::test]
+async fn a_version_that_ends_leaves_the_others_of_its_file() {
+    let store = Store::start();
+    let share = store.share().await;
+    let ended = store.uploaded(&share, "fil_1", 0).await;
+    let stays = store.uploaded(&share, "fil_1", 100).await;
+    store.let_end(&share, &ended);
+    assert_eq!(store.files.expire_contents("acme", 10).await.unwrap(), 1);
+    assert_eq!(store.find(user(), "fil_1", Some(&ended)).await, None);
+    assert!(store.find(user(), "fil_1", Some(&stays)).await.is_some());
+    assert_eq!(store.room(&share).await, (100, 0));
+}
+
+#[tokio::test]
 async fn what_a_change_has_named_does_not_end() {
     let store = Store::start();
     let share = store.share().await;
