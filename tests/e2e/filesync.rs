@@ -116,8 +116,9 @@ impl SyncUser {
 
     /// Makes a share.
     pub async fn share(&self) -> String {
-        let share = self.call("POST", "/api/v1/shares", &json!({"name": "s"}));
-        share.await["id"].as_str().unwrap().to_owned()
+        let share = json!({"name": "s"});
+        let share = self.call("POST", "/api/v1/shares", &share).await;
+        share["id"].as_str().unwrap().to_owned()
     }
 
     pub async fn register(&self, id: &str) {

@@ -280,7 +280,7 @@ async fn an_upload_whose_client_goes_or_stands_still_leaves_nothing() {
         folder,
         share: String::new(),
     };
-    let client = &world.deployment.client;
+    let client = &world.deployment.client.clone();
     let share = request(client, "POST", "/api/v1/shares");
     let share = share.json(&json!({"name": "s"})).send().await.unwrap();
     let share: Value = share.json().await.unwrap();
