@@ -62,8 +62,8 @@ fn delete_leftovers(folder: &Path, before: SystemTime) -> u64 {
     let mut deleted = 0;
     // What cannot be looked at or removed now is there the next time, too.
     for entry in entries.into_iter().flatten() {
-        let is_old = entry.metadata().ok().and_then(|it| it.modified().ok());
-        if !is_old.is_some_and(|at| at < before) {
+        let modified = entry.metadata().ok().and_then(|it| it.modified().ok());
+        if modified.is_none_or(|at| at >= before) {
             continue;
         }
         let is_gone = match entry.file_type().is_dir() {
