@@ -214,8 +214,9 @@ mod tests {
         let request = Request::put("/")
             .header(CONTENT_LENGTH, length)
             .body(Body::from_stream(pieces.chain(stream::pending())));
-        let read = async |body: Body| {
-            let mut bytes = body.into_data_stream().take(length / 10_000);
+        let wanted = length / 10_000;
+        let read = async move |body: Body| {
+            let mut bytes = body.into_data_stream().take(wanted);
             while bytes.next().await.is_some() {}
         };
         let limit = Duration::from_secs(15);

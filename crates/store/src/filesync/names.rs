@@ -177,7 +177,11 @@ fn without_copy(stem: &str) -> &str {
 
 /// The longest beginning of a text within so many bytes.
 fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Whether Windows takes a name for a device.
