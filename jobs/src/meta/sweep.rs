@@ -125,7 +125,6 @@ mod tests {
             purge_schedule: None,
             device_schedule: None,
             device_idle: Duration::MAX,
-            retention: Default::default(),
             contents: Default::default(),
             documents: DocumentsConfig::default(),
             drain: Duration::ZERO,

@@ -115,7 +115,6 @@ async fn a_deletion_of_many_documents_lets_others_go_first() {
         purge_schedule: None,
         device_schedule: None,
         device_idle: Duration::MAX,
-        retention: Default::default(),
         contents: Default::default(),
         documents: DocumentsConfig::default(),
         drain: Duration::ZERO,

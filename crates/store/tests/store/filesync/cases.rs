@@ -626,6 +626,10 @@ async fn of_a_share_that_was_deleted_nothing_is_left_but_its_name() {
         ..Retention::default()
     };
     store.files.trim_feed("acme", &kept).await.unwrap();
-    let feed = store.files.feed(&caller("usr_1"), None, 10).await.unwrap();
+    let feed = store
+        .files
+        .feed(&caller("usr_1"), None, None, 10)
+        .await
+        .unwrap();
     assert!(feed.floor > 1, "{feed:?}");
 }
