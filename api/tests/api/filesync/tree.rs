@@ -377,7 +377,7 @@ async fn a_held_change_is_listed_until_it_is_resolved() {
         .send(&tree.app, "POST", &resolve("SERVER_WINS"), &json!(null))
         .await;
     assert_eq!(code(&other), is(409, "SYNC_CONFLICT"));
-    assert_eq!(listed("").await, [json!(0); 0]);
+    assert!(listed("").await.is_empty());
     assert_eq!(listed("include_resolved=true").await, [body]);
     assert_eq!(tree.get(&status("e")).await.json()["has_conflicts"], false);
     let missing = "/api/v1/sync/conflicts/cnf_0/resolve?resolution=CLIENT_WINS";

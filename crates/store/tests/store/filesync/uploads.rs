@@ -477,7 +477,7 @@ async fn an_upload_without_progress_ends_and_frees_what_it_reserved() {
         share: share.clone(),
         version: upload.version.clone(),
     };
-    assert_eq!(store.garbage().await, [garbage.clone()]);
+    assert_eq!(store.garbage().await, std::slice::from_ref(&garbage));
     let late = [
         store.advance(&upload, 40).await.unwrap_err(),
         store.finish(&upload).await.unwrap_err(),
@@ -576,7 +576,7 @@ async fn a_version_goes_once_its_file_has_held_another_for_long() {
     };
     let day = Duration::from_secs(24 * 60 * 60);
     assert_eq!(trim(day).await, [second.clone(), first.clone()]);
-    assert_eq!(trim(Duration::ZERO).await, [second.clone()]);
+    assert_eq!(trim(Duration::ZERO).await, std::slice::from_ref(&second));
     assert_eq!(store.garbage().await[0].version, first);
     assert_eq!(store.room(&share).await, (2, 0));
     assert!(store.find(user(), "fil_1", None).await.is_some());
