@@ -56,6 +56,7 @@ define('sweep', function(KEYS, ARGV)
   for _, id in ipairs(conflicts) do
     call('UNLINK', share .. ':conflict:' .. id)
     call('ZREM', share .. ':conflicts', id)
+    call('SREM', fs.tenant(share) .. 'home:' .. id, string.match(share, 'share:(.*)$'))
   end
   local doomed = call(
     'ZRANGE',
