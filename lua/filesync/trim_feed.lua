@@ -15,8 +15,11 @@ define('trim_feed', function(KEYS, ARGV)
   local gone, last = 0, nil
   for _, entry in ipairs(call('XRANGE', feed, '-', '+', 'COUNT', spare)) do
     local name, position = entry[2][2], entry[2][4]
-    local floor = call('HGET', tenant .. 'share:' .. name, 'floor')
-    if floor and tonumber(position) >= tonumber(floor) then break end
+    local share = tenant .. 'share:' .. name
+    local floor = call('HGET', share, 'floor')
+    local is_kept = floor and tonumber(position) >= tonumber(floor)
+    -- A share that was removed has its name still, and no log.
+    if is_kept and call('EXISTS', share .. ':log') == 1 then break end
     gone, last = gone + 1, entry[1]
   end
   if gone > 0 then
