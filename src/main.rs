@@ -20,6 +20,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cli::Cli;
+use mimalloc::MiMalloc;
+
+/// A request allocates some hundred times, which the allocator of the C library is slow at
+/// (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os().collect()) {

@@ -23,7 +23,6 @@ mod state;
 mod telemetry;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -44,8 +43,7 @@ pub fn router(state: AppState) -> Router {
         .merge(http::page::routes())
         .merge(board::routes())
         .fallback(async || ApiError::NotFound)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     http::middleware::wrap(routes, &state, print_of).with_state(state)
 }
 
@@ -58,7 +56,7 @@ pub fn openapi() -> OpenApi {
 fn surfaces(config: &ApiConfig) -> OpenApiRouter<AppState> {
     let mut surfaces = OpenApiRouter::with_openapi(openapi::document())
         .merge(meta::routes())
-        .merge(documents::routes(config))
+        .merge(documents::routes())
         .merge(filesync::routes())
         .merge(jobs::routes())
         .merge(health::routes());

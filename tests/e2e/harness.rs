@@ -98,7 +98,7 @@ pub trait Servers {
 pub struct Deployment<S: Servers = TestValkey> {
     pub valkey: S,
     pub convex: Process,
-    api: Process,
+    pub api: Process,
     pub workers: Vec<Process>,
     pub client: Client,
     settings: Vec<(String, String)>,
@@ -378,7 +378,7 @@ impl Servers for TestSentinel {
 }
 
 /// The user that `deploy/valkey.acl` describes, in an address.
-const USER: &str = "sluice:change-me@";
+pub const USER: &str = "sluice:change-me@";
 
 /// The users of `deploy/valkey.acl`. The test itself may do anything.
 fn users_file() -> NamedTempFile {

@@ -45,9 +45,17 @@ pub(super) struct Shared {
     last_fetch: Arc<Mutex<Option<Instant>>>,
 }
 
+/// The keys of one fetch.
+pub(super) type Keys = Arc<[Jwk]>;
+
+/// Whether both are the keys of the same fetch.
+pub(super) fn is_same(one: &Keys, other: &Keys) -> bool {
+    Arc::ptr_eq(one, other)
+}
+
 #[derive(Clone)]
 struct Kept {
-    keys: Arc<[Jwk]>,
+    keys: Keys,
     since: Instant,
 }
 
@@ -99,31 +107,37 @@ impl Jwks {
         })))
     }
 
-    /// What `check` says with the keys that a token of this key id and algorithm may be signed
-    /// with; `None` when the issuer has no such key.
+    /// The keys that are kept, if any. Old ones serve while new ones are fetched.
+    pub(super) fn keys(&self) -> Option<Keys> {
+        let kept = self.kept()?;
+        if kept.since.elapsed() >= self.0.max_age {
+            self.renew();
+        }
+        Some(kept.keys)
+    }
+
+    /// What `check` says with those of the keys that a token of this key id and algorithm may be
+    /// signed with, `None` when the issuer has no such key; and all keys.
     ///
-    /// Old keys serve while new ones are fetched. Only a token that none of the kept keys has
-    /// signed waits for that.
+    /// Only a token that none of the kept keys has signed waits for new ones.
     pub(super) async fn verify<T>(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
         check: impl Fn(&DecodingKey) -> Checked<T>,
-    ) -> Result<Option<Checked<T>>, Denial> {
-        if let Some(kept) = self.kept() {
-            if kept.since.elapsed() >= self.0.max_age {
-                self.renew();
-            }
-            match try_all(&kept.keys, kid, algorithm, &check) {
-                Some(Err(error)) if is_of_another_key(&error, &kept.keys, kid) => {}
+    ) -> Result<(Option<Checked<T>>, Keys), Denial> {
+        if let Some(keys) = self.keys() {
+            match try_all(&keys, kid, algorithm, &check) {
+                Some(Err(error)) if is_of_another_key(&error, &keys, kid) => {}
                 None => {}
-                checked => return Ok(checked),
+                checked => return Ok((checked, keys)),
             }
         }
         self.renewed().await;
         let kept = self.kept();
         let kept = kept.ok_or(Denial::Unavailable("the token issuer's JWKS address"))?;
-        Ok(try_all(&kept.keys, kid, algorithm, &check))
+        let checked = try_all(&kept.keys, kid, algorithm, &check);
+        Ok((checked, kept.keys))
     }
 
     fn kept(&self) -> Option<Kept> {

@@ -10,6 +10,7 @@ mod denial;
 mod jwks;
 mod member;
 mod token;
+mod verified;
 
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ use sluice_convex::Secret;
 pub(crate) use caller::passed;
 pub use caller::{Caller, Scope};
 pub use denial::Denial;
-use jwks::Jwks;
+use jwks::{Jwks, Keys};
 pub use member::{DEFAULT_TENANT, MAX_GROUPS, Member, check_group, check_tenant};
 use token::Claims;
 pub use token::{Identity, mint};
+use verified::{TokenHash, Verified};
 
 /// How far the clocks of issuer and API may be apart, in seconds.
 const LEEWAY_SECS: u64 = 30;
@@ -67,6 +69,7 @@ struct Sources {
     jwks: Option<Jwks>,
     /// Without an algorithm; each check adds its own.
     validation: Validation,
+    verified: Verified,
 }
 
 impl Auth {
@@ -83,12 +86,25 @@ impl Auth {
             secret: secret.transpose()?,
             jwks: jwks.transpose()?,
             validation: validation(config.issuer, config.audience),
+            verified: Verified::default(),
         })))
     }
 
     /// Who holds `token`. Errors: [`Denial::Unauthorized`], or [`Denial::Unavailable`] when the
     /// issuer's keys cannot be fetched.
     pub async fn verify(&self, token: &str) -> Result<Caller, Denial> {
+        let Sources { jwks, verified, .. } = &*self.0;
+        let hash = TokenHash::of(token);
+        if let Some(caller) = verified.get(hash, || jwks.as_ref()?.keys()) {
+            return Ok(caller);
+        }
+        let (caller, keys) = self.verify_anew(token).await?;
+        verified.put(hash, caller.clone(), keys);
+        Ok(caller)
+    }
+
+    /// Who holds `token`, and the issuer's keys that say so.
+    async fn verify_anew(&self, token: &str) -> Result<(Caller, Option<Keys>), Denial> {
         let header =
             decode_header(token).map_err(|_| Denial::Unauthorized("the token is not a JWT"))?;
         // Whoever does not understand an extension that the issuer calls critical has to refuse
@@ -104,20 +120,24 @@ impl Auth {
             secret,
             jwks,
             validation,
+            ..
         } = &*self.0;
         let mut validation = validation.clone();
         validation.algorithms = vec![header.alg];
-        let claims = match (header.alg, secret, jwks) {
-            (Algorithm::HS256, Some(secret), _) => decode::<Claims>(token, secret, &validation),
+        let (claims, keys) = match (header.alg, secret, jwks) {
+            (Algorithm::HS256, Some(secret), _) => {
+                (decode::<Claims>(token, secret, &validation), None)
+            }
             (Algorithm::RS256 | Algorithm::ES256, _, Some(jwks)) => {
                 let kid = header.kid.as_deref();
                 let decode = |key: &DecodingKey| decode::<Claims>(token, key, &validation);
-                jwks.verify(kid, header.alg, decode).await?.ok_or(unknown)?
+                let (claims, keys) = jwks.verify(kid, header.alg, decode).await?;
+                (claims.ok_or(unknown)?, Some(keys))
             }
             _ => return Err(unknown),
         };
         claims
-            .map(|token| token.claims.into())
+            .map(|token| (token.claims.into(), keys))
             .map_err(|error| Denial::Unauthorized(reason(error.kind())))
     }
 }

@@ -290,6 +290,7 @@ async fn issuer_auth_with(issuer: &Issuer, min_interval: Duration, max_age: Dura
         secret: Some(DecodingKey::from_secret(SECRET.as_bytes())),
         jwks: Some(jwks),
         validation: validation(None, None),
+        verified: Verified::default(),
     }))
 }
 
@@ -332,6 +333,25 @@ async fn old_keys_serve_while_an_issuer_hangs_that_is_asked_for_new_ones() {
     let token = known.token();
     let verified = tokio::time::timeout(Duration::from_secs(2), auth.verify(&token));
     verified.await.expect("waited for the issuer").unwrap();
+}
+
+#[tokio::test]
+async fn a_token_of_a_key_that_is_gone_is_refused_however_often_it_was_good() {
+    let (issuer, old, new) = (Issuer::default(), Pair::es256("old"), Pair::es256("new"));
+    issuer.publish(&[&old]);
+    let auth = issuer_auth_with(&issuer, Duration::ZERO, Duration::ZERO).await;
+    let token = old.token();
+    auth.verify(&token).await.unwrap();
+    issuer.publish(&[&new]);
+    let refused = async {
+        while auth.verify(&token).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), refused)
+        .await
+        .unwrap();
+    auth.verify(&new.token()).await.unwrap();
 }
 
 #[tokio::test]

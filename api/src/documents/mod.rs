@@ -15,7 +15,6 @@ mod socket;
 mod watching;
 mod write;
 
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, put};
 use sluice_store::documents::DocumentsConfig;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,10 +22,9 @@ use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::http::MAX_BODY_BYTES;
-use crate::state::ApiConfig;
 
 /// `/api/sync/{service}/documents…`
-pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list::list, write::create))
         .routes(routes!(read::get, write::replace, write::delete))
@@ -42,7 +40,6 @@ pub(crate) fn routes(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .routes(routes!(write::mutate))
         .routes(routes!(write::restore))
         .routes(routes!(events::events))
-        .layer(DefaultBodyLimit::max(longest_body(&config.documents)))
 }
 
 /// Most bytes of a body. The limit of a document counts no spaces and escapes; encoders that escape

@@ -1,7 +1,7 @@
 //! What requests about documents have in common: names, bodies and preconditions.
 
 use axum::body::{Body as RequestBody, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -176,10 +176,12 @@ pub(super) struct DocumentBody<T>(pub T);
 impl<T: DeserializeOwned> FromRequest<AppState> for DocumentBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let limit = longest_body(state.documents.config());
+        DefaultBodyLimit::max(limit).apply(&mut request);
         let text = json_text(request, state).await;
         let text = text.map_err(|error| match error {
-            ApiError::BodyTooLarge => body_too_large(longest_body(state.documents.config())),
+            ApiError::BodyTooLarge => body_too_large(limit),
             error => error,
         })?;
         let parse = || Body::parse(&text);

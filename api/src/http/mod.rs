@@ -14,7 +14,7 @@
 //! | [`streams`] | how many of both may be open |
 //! | [`error`], [`problem`] | every answer that is not a success; each surface prints it in its own shape |
 //! | [`page`] | HTML pages |
-//! | [`middleware`] | what happens to every request |
+//! | [`middleware`], [`measure`] | what happens to every request, and its metrics |
 //!
 //! It knows no surface: what a surface adds, it gives as a type ([`submission::Target`],
 //! [`socket::Protocol`]) or as a [`problem::Problem`].
@@ -24,6 +24,7 @@ pub(crate) mod caller;
 pub(crate) mod conditions;
 pub(crate) mod digest;
 pub(crate) mod error;
+mod measure;
 pub(crate) mod middleware;
 pub(crate) mod page;
 pub(crate) mod pages;

@@ -1,16 +1,15 @@
 //! A problem: every answer that is not a success, before it has a shape.
 //!
 //! The usual shape is [`ErrorBody`]. A surface with another one has its routes [printed](print_as)
-//! in it, also where an extractor of this kit refuses a request; or all that is [below its
-//! addresses](print_by), also where there is no route, or the time is up.
+//! in it, also where an extractor of this kit refuses a request; or all that is below its addresses
+//! ([`super::middleware::wrap`]), also where there is no route, or the time is up.
 
 use std::fmt::Display;
 use std::future::ready;
 
-use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode, Uri};
-use axum::middleware::{Next, map_response};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::ser::{Serialize, Serializer};
@@ -97,22 +96,8 @@ where
     routes.layer(map_response(print))
 }
 
-/// A layer that has problems printed as the surface of the address does, where it has a shape of its
-/// own.
-pub(crate) async fn print_by(
-    surface: fn(&Uri) -> Option<Print>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let print = surface(request.uri());
-    let response = next.run(request).await;
-    match print {
-        Some(print) => printed(response, print),
-        None => response,
-    }
-}
-
-fn printed(response: Response, print: Print) -> Response {
+/// The answer, if it is a problem, as `print` prints it.
+pub(super) fn printed(response: Response, print: Print) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else {
         return response;
     };
@@ -132,7 +117,6 @@ mod tests {
 
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
-    use axum::middleware::from_fn;
     use axum::routing::get;
     use tower::ServiceExt as _;
 
@@ -168,16 +152,6 @@ mod tests {
         assert_eq!(answer(&routes, "/").await, expected(USUAL));
         let routes = print_as(routes, own);
         assert_eq!(answer(&routes, "/").await, expected("away"));
-    }
-
-    #[tokio::test]
-    async fn problems_are_printed_by_the_surface_of_their_address() {
-        let surface = |address: &Uri| (address.path() == "/own").then_some(own as Print);
-        let print = move |request, next| print_by(surface, request, next);
-        let routes = Router::new().fallback(async || problem());
-        let routes = routes.layer(from_fn(print));
-        assert_eq!(answer(&routes, "/own").await, expected("away"));
-        assert_eq!(answer(&routes, "/other").await, expected(USUAL));
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The longest frame of a client, in bytes; a token is the longest thing it says.
 const MAX_FRAME_BYTES: usize = 16 * 1024;
+/// What is read from a client at a time, in bytes: each connection has a buffer for it.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// The token is missing, wrong or has expired.
 const UNAUTHORIZED: u16 = 4401;
@@ -197,6 +199,7 @@ pub(crate) async fn open_with<P: Protocol>(
     let (state, open) = (state.clone(), state.sockets.token());
     Ok(upgrade
         .max_message_size(MAX_FRAME_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .on_upgrade(async move |socket| {
             let gauge = metrics::gauge!(P::OPEN_METRIC);
             gauge.increment(1.0);

@@ -1,7 +1,10 @@
 //! The handle to a Valkey: a server, one behind sentinels, or a cluster.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use metrics::Histogram;
 
 use crate::call::Way;
 use crate::hub::Hub;
@@ -15,6 +18,7 @@ pub struct Valkey {
     pub(crate) topology: Arc<Topology>,
     pub(crate) way: Way,
     pub(crate) metrics: Metrics,
+    pub(crate) times: Arc<Times>,
     hub: Arc<Hub>,
 }
 
@@ -40,6 +44,7 @@ impl Valkey {
             topology,
             way: Way::Shared,
             metrics: Metrics::default(),
+            times: Arc::default(),
         }
     }
 
@@ -73,6 +78,7 @@ impl Valkey {
     pub fn measured(&self, metrics: Metrics) -> Self {
         Self {
             metrics,
+            times: Arc::default(),
             ..self.clone()
         }
     }
@@ -128,10 +134,6 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn record(&self, name: &'static str, elapsed: Duration) {
-        metrics::histogram!(self.seconds, self.label => name).record(elapsed.as_secs_f64());
-    }
-
     pub(crate) fn count_failure(&self, name: &'static str) {
         self.count(self.failures, name);
     }
@@ -144,5 +146,25 @@ impl Metrics {
         if let Some(counter) = counter {
             metrics::counter!(counter, self.label => name).increment(1);
         }
+    }
+}
+
+/// The histograms of calls by name, found again without their labels being made for each call.
+#[derive(Default)]
+pub(crate) struct Times(RwLock<HashMap<&'static str, Histogram>>);
+
+impl Times {
+    pub fn record(&self, metrics: &Metrics, name: &'static str, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64();
+        {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(histogram) = known.get(name) {
+                return histogram.record(seconds);
+            }
+        }
+        let histogram = metrics::histogram!(metrics.seconds, metrics.label => name);
+        histogram.record(seconds);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name, histogram);
     }
 }

@@ -1,5 +1,6 @@
 //! One Valkey process per test, with its own folder and append-only file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -144,6 +145,40 @@ impl TestValkey {
             .find_map(|line| line.strip_prefix("used_memory:"))
             .and_then(|bytes| bytes.trim().parse().ok())
             .expect("a line with the memory used")
+    }
+
+    /// How often it has run each command, those that functions ran too, since
+    /// [`TestValkey::forget_calls`]. What a test looks with is left out.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut self.connection())
+            .expect("what the test's Valkey says of its commands");
+        let calls = info.lines().filter_map(|line| {
+            let (name, facts) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let (count, _) = facts.split_once(',')?;
+            Some((name.to_lowercase(), count.parse().ok()?))
+        });
+        let is_own = |name: &str| {
+            ["config", "client", "info"]
+                .iter()
+                .any(|it| name.starts_with(it))
+        };
+        calls.filter(|(name, _)| !is_own(name)).collect()
+    }
+
+    /// Begins to count calls anew.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn forget_calls(&self) {
+        redis::cmd("CONFIG")
+            .arg("RESETSTAT")
+            .exec(&mut self.connection())
+            .expect("a reset of what the test's Valkey has counted");
     }
 
     /// Whether its process lives: not after [`TestValkey::kill`].

@@ -23,6 +23,7 @@
 //! The half-life is in the name of the ranking because scores of different half-lives cannot be
 //! compared.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Users by the second in which they last read something.
@@ -59,9 +60,48 @@ pub(super) struct SetKeys {
     pub docs: String,
 }
 
+/// The keys that a lookup needs, as one text: lookups are many.
+pub(super) struct LookupKeys {
+    text: String,
+    ends: [usize; LOOKUP_KEYS.len()],
+}
+
+/// The epoch, and what [`Keys::readable`] has.
+const LOOKUP_KEYS: [&str; 9] = [
+    "epoch",
+    "live:info",
+    "live:entries",
+    "live:order",
+    "live:docs",
+    "live:stamps",
+    "single:entries",
+    "single:expiry",
+    "single:docs",
+];
+
+impl LookupKeys {
+    pub fn new(user: &str) -> LookupKeys {
+        let prefix = prefix(user);
+        let names: usize = LOOKUP_KEYS.iter().map(|name| name.len()).sum();
+        let mut text = String::with_capacity(LOOKUP_KEYS.len() * prefix.len() + names);
+        let ends = LOOKUP_KEYS.map(|name| {
+            text.push_str(&prefix);
+            text.push_str(name);
+            text.len()
+        });
+        LookupKeys { text, ends }
+    }
+
+    pub fn all(&self) -> [&str; LOOKUP_KEYS.len()] {
+        let mut begin = 0;
+        self.ends
+            .map(|end| &self.text[std::mem::replace(&mut begin, end)..end])
+    }
+}
+
 impl Keys {
     pub fn new(user: &str, half_life: Duration) -> Keys {
-        let prefix = format!("sm1:{{{}}}:", encode_tag(user));
+        let prefix = prefix(user);
         Keys {
             epoch: format!("{prefix}epoch"),
             live: SetKeys::new(&format!("{prefix}live")),
@@ -117,12 +157,20 @@ impl SetKeys {
     }
 }
 
+fn prefix(user: &str) -> String {
+    format!("sm1:{{{}}}:", encode_tag(user))
+}
+
 /// A user id as the content of a hash tag: a brace would end the tag, and an empty tag is none.
-fn encode_tag(user: &str) -> String {
+fn encode_tag(user: &str) -> Cow<'_, str> {
     if user.is_empty() {
         return "%".into();
     }
-    let mut tag = String::with_capacity(user.len());
+    let is_plain = |byte: u8| byte >= b' ' && !matches!(byte, b'{' | b'}' | b'%' | b'\x7f');
+    if user.bytes().all(is_plain) {
+        return user.into();
+    }
+    let mut tag = String::with_capacity(user.len() + 2);
     for character in user.chars() {
         match character {
             '{' | '}' | '%' | '\0'..='\x1f' | '\x7f' => {
@@ -131,12 +179,23 @@ fn encode_tag(user: &str) -> String {
             other => tag.push(other),
         }
     }
-    tag
+    tag.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::encode_tag;
+    use super::*;
+
+    #[test]
+    fn lookups_use_the_keys_that_other_calls_write() {
+        for user in ["usr_1", "a{b", ""] {
+            let keys = Keys::new(user, Duration::from_secs(1));
+            let all: Vec<&str> = std::iter::once(&*keys.epoch)
+                .chain(keys.readable())
+                .collect();
+            assert_eq!(LookupKeys::new(user).all()[..], all);
+        }
+    }
 
     #[test]
     fn a_tag_holds_no_brace_and_differs_for_different_users() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{FromRedisValue, Value};
 
 use super::functions::FUNCTIONS;
-use super::keys::FETCH_LEASE;
+use super::keys::{FETCH_LEASE, LookupKeys};
 use super::{Cache, Entry, chunks, millis};
 use crate::StoreError;
 
@@ -123,13 +123,8 @@ impl Cache {
     /// # Errors
     /// [`StoreError::Valkey`].
     pub async fn read(&self, user: &str, id: &str) -> Result<Lookup, StoreError> {
-        let keys = self.keys(user);
-        let lease = keys.lease(id);
-        let mut all_keys = vec![&*keys.epoch];
-        all_keys.extend(keys.readable());
-        all_keys.push(&lease);
-
-        let mut cmd = FUNCTIONS.look.read_only_command(&all_keys);
+        let keys = LookupKeys::new(user);
+        let mut cmd = FUNCTIONS.look.read_only_command(&keys.all());
         cmd.arg(id);
         let found: Vec<Value> = FUNCTIONS.look.run(&self.lookups, &cmd).await?;
         let found = lookup(found, 0)?;
@@ -137,6 +132,9 @@ impl Cache {
             return Ok(found);
         }
         let nonce = rand::random();
+        let lease = self.keys(user).lease(id);
+        let mut all_keys = keys.all().to_vec();
+        all_keys.push(&lease);
         let mut cmd = FUNCTIONS.read.command(&all_keys);
         cmd.arg(id).arg(nonce).arg(millis(FETCH_LEASE));
         match FUNCTIONS.read.run_if_writable(&self.lookups, &cmd).await? {

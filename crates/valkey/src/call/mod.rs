@@ -106,7 +106,7 @@ impl Valkey {
                 },
             }
         };
-        self.metrics.record(spec.name, begun.elapsed());
+        self.times.record(&self.metrics, spec.name, begun.elapsed());
         answer
     }
 
@@ -135,7 +135,7 @@ impl Valkey {
             };
         }
         reach::answered();
-        self.metrics.record(spec.name, begun.elapsed());
+        self.times.record(&self.metrics, spec.name, begun.elapsed());
         let answers = answers.into_iter().map(Option::unwrap_or_default);
         answers
             .map(|value| T::from_redis_value(value).map_err(RedisError::from))
@@ -166,7 +166,7 @@ impl Valkey {
             }
         };
         reach::answered();
-        self.metrics.record(name, begun.elapsed());
+        self.times.record(&self.metrics, name, begun.elapsed());
         let answers = answers.into_iter();
         answers
             .map(|value| T::from_redis_value(value).map_err(RedisError::from))

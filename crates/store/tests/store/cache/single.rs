@@ -354,3 +354,27 @@ async fn where_valkey_takes_no_writes_cached_entries_are_read_and_misses_get_no_
         store.cache.record_accesses().await;
     }
 }
+
+#[tokio::test]
+async fn a_cached_entry_is_found_by_one_command_that_writes_nothing() {
+    let store = Store::start();
+    store.sync("u", "allOne", &[entry("bulk", "1")]).await;
+    store.fill("u", &entry("single", "2")).await;
+    // The connections of lookups are open by now, and the function is loaded.
+    for _ in 0..8 {
+        store.look("u", "bulk").await.unwrap();
+    }
+    for (id, reads) in [
+        ("bulk", &["exists", "hget"][..]),
+        ("single", &["exists", "hget", "time", "zscore"]),
+    ] {
+        store.server.forget_calls();
+        for _ in 0..5 {
+            store.look("u", id).await.unwrap();
+        }
+        let calls = store.server.calls();
+        assert_eq!(calls["fcall_ro"], 5, "{id}: {calls:?}");
+        let within = calls.keys().filter(|name| *name != "fcall_ro");
+        assert!(within.eq(reads), "{id}: {calls:?}");
+    }
+}
