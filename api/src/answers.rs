@@ -35,6 +35,36 @@ pub struct Entry {
     pub more: BTreeMap<String, Value>,
 }
 
+/// The outcomes of reading many entries.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EntryBatch {
+    /// One for each id, in the same order.
+    pub entries: Vec<EntryOutcome>,
+}
+
+/// The outcome of reading one of many entries.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EntryOutcome {
+    /// The id that was asked for.
+    pub id: String,
+    /// The status that the call by itself would have been answered with.
+    #[schema(example = 200)]
+    pub status: u16,
+    /// Where the entry came from: `bulk` (a synced set), `hit` (cached by itself) or `miss`
+    /// (Convex). Left out when there is none.
+    #[serde(rename = "x-cache", default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "hit")]
+    pub x_cache: Option<String>,
+    /// The entry; left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub entry: Option<Entry>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schemas::ErrorBody>, nullable = false)]
+    pub error: Option<Value>,
+}
+
 /// One page of a user's cached entries, without their `dekEnc`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryPage {

@@ -95,6 +95,8 @@ pub(crate) struct TokenErrors;
 pub(crate) struct StreamErrors;
 /// Errors of endpoints that read.
 pub(crate) struct ReadErrors;
+/// Errors of endpoints that read what a body names.
+pub(crate) struct BatchReadErrors;
 /// Errors of endpoints about documents.
 pub(crate) struct DocumentErrors;
 /// Errors of endpoints of file sync.
@@ -121,6 +123,14 @@ const READ_ERRORS: &[(&str, &str)] = &[
     ("404", "`not_found`"),
     ("409", "`cursor_expired`: the listed set was replaced"),
     ("502", "`upstream_failed`: Convex refused the request"),
+    (
+        "503",
+        "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
+];
+const BATCH_READ_ERRORS: &[(&str, &str)] = &[
+    ("400", "`invalid_request`: names the field"),
+    ("413", "`invalid_request`: the body is too long"),
     (
         "503",
         "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
@@ -215,6 +225,12 @@ impl IntoResponses for StreamErrors {
 impl IntoResponses for ReadErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[TOKEN_ERRORS, READ_ERRORS])
+    }
+}
+
+impl IntoResponses for BatchReadErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, BATCH_READ_ERRORS])
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::http::streams::{StreamLimits, Streams};
+use crate::meta::read::Reads;
 
 /// Settings of the HTTP front.
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub struct Parts {
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) entries: ReadThrough<Origin>,
+    pub(crate) reads: Reads,
     pub(crate) streams: Streams,
     pub(crate) shutdown: CancellationToken,
     pub(crate) sockets: TaskTracker,
@@ -108,6 +110,7 @@ impl AppState {
             sessions: Sessions::new(cache.valkey()),
             streams: Streams::new(config.streams),
             entries: ReadThrough::new(cache.clone(), Origin::new(files.clone())),
+            reads: Reads::default(),
             config,
             queues,
             cache,

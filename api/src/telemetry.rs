@@ -2,6 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
+use crate::meta::read::SOURCES;
+
 /// Describes this crate's metrics and begins its counters and gauges at 0. Call it once a recorder
 /// is installed.
 pub fn describe_metrics() {
@@ -26,7 +28,7 @@ pub fn describe_metrics() {
         "sluice_jwks_fetches_total",
         "Fetches of the token issuer's keys, by outcome"
     );
-    for source in ["bulk", "hit", "miss"] {
+    for source in SOURCES {
         counter!("sluice_entry_reads_total", "source" => source).increment(0);
     }
     describe_counter!(

@@ -3,7 +3,7 @@
 -- takes no writes.
 --
 -- KEYS  1 epoch  2-6 live: info, entries, order, docs, stamps  7-9 single: entries, expiry, docs
---       10 fetch lease of the id
+--       10 fetch lease of the id, for `read`
 -- ARGV  1 id, then for `read`: 2 nonce of this call, to get the lease by  3 lease, ms
 -- Returns {'bulk' | 'single', epoch, JSON} for a hit in the live set | among the singles;
 --       {'granted' | 'missing', epoch} for a miss with | without lease.
@@ -13,21 +13,12 @@ local function read(KEYS, ARGV, takes_lease)
   local call = redis.call
   local epoch = tonumber(call('HGET', KEYS[1], 'value') or 0)
 
-  -- A set with a part missing (evicted) is none: it may hold what was deleted.
   local json = call('HGET', KEYS[3], ARGV[1])
-  if json and json ~= '' then
-    local parts = tonumber(call('HGET', KEYS[2], 'parts') or 0)
-    if call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) == parts then
-      return { 'bulk', epoch, json }
-    end
-  end
+  if json and json ~= '' and is_whole(KEYS) then return { 'bulk', epoch, json } end
   json = call('HGET', KEYS[7], ARGV[1])
   if json and call('EXISTS', KEYS[9]) == 1 then
-    local time = call('TIME')
     local expires = tonumber(call('ZSCORE', KEYS[8], ARGV[1]) or 0)
-    if expires > tonumber(time[1]) * 1000000 + tonumber(time[2]) then
-      return { 'single', epoch, json }
-    end
+    if expires > clock_us() then return { 'single', epoch, json } end
   end
   if not takes_lease then return { 'missing', epoch } end
   -- The nonce lets a repeated call see that the lease is its own.

@@ -1,11 +1,13 @@
-//! The metadata cache: jobs that fill and drop it ([`requests`]), one entry ([`read`]), all of a
-//! user's ([`list`]).
+//! The metadata cache: jobs that fill and drop it ([`requests`]), one entry ([`read`]), many of a
+//! user's ([`batch`]), all of them ([`list`]).
 
+mod batch;
 mod list;
-mod read;
+pub(crate) mod read;
 mod reader;
 mod requests;
 
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,5 +20,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(requests::prefetch))
         .routes(routes!(requests::invalidate))
         .routes(routes!(read::read))
+        .routes(routes!(batch::batch))
+        // The entry of this name is read as any other.
+        .route(batch::PATH, get(read::read_file_named_batch))
         .routes(routes!(list::list))
 }

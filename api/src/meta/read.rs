@@ -1,13 +1,13 @@
 //! `GET /api/v1/meta/{fileId}`: one entry, from the cache or through it.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use metrics::Counter;
 use serde::Deserialize;
 use sluice_convex::ConvexError;
-use sluice_store::cache::{Read, ReadError, Source};
+use sluice_store::cache::{Read, ReadError, ReadOutcome, Source};
 use utoipa::IntoParams;
 
 use super::reader::reader;
@@ -19,7 +19,11 @@ use crate::openapi::{ReadErrors, schemas};
 use crate::{ApiError, AppState};
 
 /// Longest file id, in bytes.
-const MAX_ID_BYTES: usize = 1024;
+pub(super) const MAX_ID_BYTES: usize = 1024;
+/// Where an entry came from.
+pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// What it says of an entry of a synced set, of one cached by itself, and of one from Convex.
+pub(crate) const SOURCES: [&str; 3] = ["bulk", "hit", "miss"];
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -27,7 +31,7 @@ const MAX_ID_BYTES: usize = 1024;
 pub(crate) struct ReadParams {
     /// Whose file it is; the token's subject when left out. Anybody else's needs `meta:read`.
     #[param(value_type = Option<schemas::UserId>, nullable = false)]
-    user_id: Option<String>,
+    pub(super) user_id: Option<String>,
 }
 
 /// Read one entry
@@ -53,35 +57,71 @@ pub(crate) async fn read(
     Segment(id): Segment,
     Params(params): Params<ReadParams>,
 ) -> Result<Response, ApiError> {
-    let user = reader(&caller, params.user_id)?;
+    answer(&state, &caller, params, &id).await
+}
+
+/// The entry of the file that is called as the address of [`super::batch`].
+pub(super) async fn read_file_named_batch(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(params): Params<ReadParams>,
+) -> Result<Response, ApiError> {
+    answer(&state, &caller, params, "batch").await
+}
+
+async fn answer(
+    state: &AppState,
+    caller: &Caller,
+    params: ReadParams,
+    id: &str,
+) -> Result<Response, ApiError> {
+    let user = reader(caller, params.user_id)?;
     if id.len() > MAX_ID_BYTES {
         return Err(ApiError::InvalidRequest(format!(
             "fileId: must not be longer than {MAX_ID_BYTES} bytes"
         )));
     }
-    let read = state.entries.read(&user, &id).await;
-    let Read { json, cached } = read
-        .map_err(|error| why(&error))?
-        .ok_or(ApiError::NotFound)?;
-    let x_cache = match cached {
-        Some(Source::Bulk) => "bulk",
-        Some(Source::Single) => "hit",
-        None => "miss",
-    };
-    metrics::counter!("sluice_entry_reads_total", "source" => x_cache).increment(1);
-    Ok(entry(x_cache, json))
+    let read = found(state.entries.read(&user, id).await)?;
+    let x_cache = state.reads.count(&read);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (X_CACHE, HeaderValue::from_static(x_cache)),
+    ];
+    Ok((headers, read.json).into_response())
 }
 
-fn entry(x_cache: &'static str, json: Bytes) -> Response {
-    let headers = [
-        (CONTENT_TYPE.as_str(), "application/json"),
-        ("x-cache", x_cache),
-    ];
-    (headers, json).into_response()
+/// The entry that was read, or why there is none.
+pub(super) fn found(read: ReadOutcome<ConvexError>) -> Result<Read, ApiError> {
+    read.map_err(|error| why(&error))?.ok_or(ApiError::NotFound)
+}
+
+/// Counts reads by where the entries were.
+pub(crate) struct Reads([(&'static str, Counter); 3]);
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self(SOURCES.map(|source| {
+            let counter = metrics::counter!("sluice_entry_reads_total", "source" => source);
+            (source, counter)
+        }))
+    }
+}
+
+impl Reads {
+    /// Counts one, and returns what `x-cache` says of it.
+    pub(super) fn count(&self, read: &Read) -> &'static str {
+        let (source, counter) = match read.cached {
+            Some(Source::Bulk) => &self.0[0],
+            Some(Source::Single) => &self.0[1],
+            None => &self.0[2],
+        };
+        counter.increment(1);
+        source
+    }
 }
 
 /// What a failed read means to one of those who waited for it.
-fn why(error: &ReadError<ConvexError>) -> ApiError {
+pub(super) fn why(error: &ReadError<ConvexError>) -> ApiError {
     match error {
         ReadError::TimedOut => ApiError::Unavailable("the cache"),
         ReadError::Cache(error) => ApiError::of_valkey("the cache", error.fault(), error),

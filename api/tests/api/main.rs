@@ -9,6 +9,7 @@ mod document_events;
 mod document_jobs;
 mod document_sockets;
 mod documents;
+mod entry_batches;
 mod filesync;
 mod jobs;
 mod operation;

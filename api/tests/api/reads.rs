@@ -14,7 +14,7 @@ fn path(id: &str) -> String {
     format!("/api/v1/meta/{id}?userId={USER}")
 }
 
-async fn sync(app: &App, ids: &[&str]) {
+pub async fn sync(app: &App, ids: &[&str]) {
     let entries: Vec<Entry> = ids
         .iter()
         .map(|&id| Entry {

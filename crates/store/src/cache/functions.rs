@@ -3,10 +3,10 @@
 
 crate::library::library! {
     "sluice_cache" from "../../../../lua/cache/" {
-        shared ["rivals", "staging"],
+        shared ["readable", "rivals", "staging"],
         files [
-            "amend", "extend_fetch", "fill", "has_any", "invalidate", "list", "parts", "read",
-            "record", "stage_abandon", "stage_amend", "stage_commit", "stage_open",
+            "amend", "extend_fetch", "fill", "has_any", "invalidate", "list", "look_many", "parts",
+            "read", "record", "stage_abandon", "stage_amend", "stage_commit", "stage_open",
             "stage_push",
         ],
         amend = "amend",
@@ -16,6 +16,7 @@ crate::library::library! {
         invalidate = "invalidate",
         list = "list",
         look = "read",
+        look_many = "read_many",
         parts = "sets_in_parts",
         read = "read",
         record = "record",

@@ -9,6 +9,7 @@ mod functions;
 mod invalidate;
 mod keys;
 mod list;
+mod many;
 mod read_through;
 mod recent;
 mod single;
@@ -27,7 +28,8 @@ use keys::Keys;
 
 pub use amend::Amended;
 pub use list::{ListCursor, ListPage, ListPhase};
-pub use read_through::{Origin, Read, ReadError, ReadThrough};
+pub use many::Lookups;
+pub use read_through::{Origin, Read, ReadError, ReadOutcome, ReadThrough};
 pub use single::{FetchLease, Lookup, Source};
 pub use staging::{Committed, Pushed, Staging};
 
@@ -44,7 +46,8 @@ const CHUNK_ENTRIES: usize = 1_000;
 #[derive(Clone)]
 pub struct Cache {
     valkey: Valkey,
-    /// The same server for lookups: small commands, many at once.
+    /// The same server for lookups: small commands, many at once. On one connection they share round
+    /// trips, which costs both ends less than to divide them among several.
     lookups: Valkey,
     config: CacheConfig,
     gathered: Arc<Mutex<activity::Gathered>>,
@@ -153,7 +156,7 @@ impl Cache {
             }
         }
         Ok(Cache {
-            lookups: valkey.shared().measured(METRICS),
+            lookups: valkey.ordered().measured(METRICS),
             valkey: valkey.pooled().measured(METRICS),
             config,
             gathered: Arc::default(),

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Cache, Entry, FetchLease, Lookup, Source};
+use super::{Cache, Entry, FetchLease, Lookup, Lookups, Source};
 use crate::StoreError;
 
 /// How long the cache may take to look an entry up, its own retries included.
@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long to rely on another process. Longer than its lease, which passes to one of those who
 /// look again.
 const RELY_ON_OTHERS: Duration = Duration::from_secs(6);
+
+/// How many of the entries that one caller asks for together are fetched at a time.
+const FETCHES_AT_ONCE: usize = 16;
 
 /// Where entries are fetched from that are not cached.
 pub trait Origin: Send + Sync + 'static {
@@ -61,6 +64,9 @@ pub enum ReadError<E> {
     #[error("{0}")]
     Origin(E),
 }
+
+/// The entry, if there is one.
+pub type ReadOutcome<E> = Result<Option<Read>, Arc<ReadError<E>>>;
 
 /// Which entry: user and id.
 type Key = (String, String);
@@ -102,11 +108,7 @@ impl<O: Origin> ReadThrough<O> {
     ///
     /// # Errors
     /// Any [`ReadError`], which all have in common who waited for the same fetch.
-    pub async fn read(
-        &self,
-        user: &str,
-        id: &str,
-    ) -> Result<Option<Read>, Arc<ReadError<O::Error>>> {
+    pub async fn read(&self, user: &str, id: &str) -> ReadOutcome<O::Error> {
         let lookup = timeout(LOOKUP_LIMIT, self.cache.read(user, id)).await;
         let lookup = lookup.map_err(|_| Arc::new(ReadError::TimedOut))?;
         let mut lookup = lookup.map_err(|error| Arc::new(ReadError::Cache(error)))?;
@@ -126,6 +128,42 @@ impl<O: Origin> ReadThrough<O> {
             self.cache.note_access(user, id, epoch);
         }
         Ok(read)
+    }
+
+    /// As [`ReadThrough::read`], of many ids, each with an outcome of its own, in their order. What is
+    /// cached is found in one round trip.
+    ///
+    /// # Errors
+    /// [`ReadError::TimedOut`] and [`ReadError::Cache`], when the cache does not say what it has.
+    pub async fn read_many(
+        &self,
+        user: &str,
+        ids: &[String],
+    ) -> Result<Vec<ReadOutcome<O::Error>>, ReadError<O::Error>> {
+        let found = timeout(LOOKUP_LIMIT, self.cache.look_many(user, ids)).await;
+        let Lookups { hits, epoch } = found.map_err(|_| ReadError::TimedOut)??;
+        let mut missed = Vec::new();
+        let mut outcomes: Vec<ReadOutcome<O::Error>> = Vec::with_capacity(ids.len());
+        for (place, (hit, id)) in hits.into_iter().zip(ids).enumerate() {
+            let read = hit.map(|(source, json)| {
+                self.cache.note_access(user, id, epoch);
+                let cached = Some(source);
+                Read { json, cached }
+            });
+            if read.is_none() {
+                missed.push((place, id.clone()));
+            }
+            outcomes.push(Ok(read));
+        }
+        let fetching = missed.into_iter().map(|(place, id)| {
+            let (this, user) = (self.clone(), user.to_owned());
+            async move { (place, this.read(&user, &id).await) }
+        });
+        let mut fetched = stream::iter(fetching).buffer_unordered(FETCHES_AT_ONCE);
+        while let Some((place, outcome)) = fetched.next().await {
+            outcomes[place] = outcome;
+        }
+        Ok(outcomes)
     }
 
     fn join_or_start(&self, key: Key, missed: Lookup) -> Fetch<O::Error> {

@@ -6,6 +6,7 @@ mod faults;
 mod invalidate;
 mod keys;
 mod list;
+mod many;
 mod model;
 mod read_through;
 mod single;
