@@ -46,9 +46,7 @@ define('write', function(KEYS, ARGV)
   end
 
   local revision = string.format('%.0f', tonumber(ARGV[1]) + 1)
-  local time = call('TIME')
-  local now =
-    math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
+  local now = time_after(ARGV[4])
   local now_text = string.format('%.0f', now)
   local created = ARGV[3] == '' and now_text or ARGV[3]
   local json = ARGV[2] .. ',"createdAt":' .. created .. ',"updatedAt":' .. now_text .. ARGV[5]
@@ -88,9 +86,7 @@ define('write', function(KEYS, ARGV)
   end
 
   if is_new then call('UNLINK', KEYS[2]) end
-  -- As many changes as make about 4 MiB, for a document as large as this one.
-  local kept = math.max(8, math.min(1000, math.floor(4194304 / #json)))
-  log.append(KEYS[2], revision, json, kept)
+  enter_change(KEYS, revision, json)
 
   for key = 1, 2 do
     if ARGV[6] == '' then
@@ -100,21 +96,7 @@ define('write', function(KEYS, ARGV)
     end
   end
   if ARGV[11] ~= '' then call('SET', KEYS[5], revision, 'PXAT', ARGV[11]) end
-  call(
-    'HSET',
-    KEYS[3],
-    'revision',
-    revision,
-    'created',
-    created,
-    'at',
-    now_text,
-    'rest',
-    ARGV[5],
-    'fingerprint',
-    ARGV[8]
-  )
-  call('PEXPIRE', KEYS[3], ARGV[9])
+  remember(KEYS, revision, created, now_text, ARGV[5], ARGV[8], ARGV[9])
   if ARGV[10] ~= '' then call('ZREM', KEYS[4], ARGV[10]) end
   return { 'written', tonumber(created), now, kept_json }
 end)

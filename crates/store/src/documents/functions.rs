@@ -3,14 +3,15 @@
 
 crate::library::library! {
     "sluice_documents" from "../../../../lua/documents/" {
-        shared ["../need", "../log"],
+        shared ["../need", "../log", "made"],
         files [
-            "accept", "announce", "changes", "forget", "read", "release", "write",
+            "accept", "announce", "changes", "forget", "mutate", "read", "release", "write",
         ],
         accept = "document_accept",
         announce = "document_announce",
         changes = "document_changes",
         forget = "document_forget",
+        mutate = "document_mutate",
         read = "document_read",
         release = "document_release",
         write = "document_write",

@@ -1,8 +1,9 @@
 //! Documents: JSON objects with revisions, kept in RedisJSON, one namespace per service.
 //!
 //! A write is computed here, from the document at one revision, and made by one script that refuses
-//! it when the document has moved on; then it is computed anew. `docs/decisions/documents.md` says
-//! why. `keys` lists what is kept.
+//! it when the document has moved on; then it is computed anew. One that only puts values in place
+//! of others is made by a script alone. `docs/decisions/documents.md` says why. `keys` lists what is
+//! kept.
 
 mod accepted;
 mod budget;
@@ -19,6 +20,7 @@ mod mutation;
 mod number;
 mod pointer;
 mod purge;
+mod steps;
 mod version;
 mod work;
 mod write;
@@ -26,7 +28,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::library::METRICS;
 use keys::Keys;
@@ -61,7 +63,7 @@ pub struct Documents {
     valkey: Valkey,
     config: DocumentsConfig,
     has_module: Arc<OnceCell<()>>,
-    turns: Arc<[Mutex<()>]>,
+    turns: Arc<[RwLock<()>]>,
     work_turns: work::Turns,
 }
 
@@ -97,7 +99,7 @@ impl Documents {
             valkey: valkey.shared().measured(METRICS),
             config,
             has_module: Arc::default(),
-            turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            turns: (0..TURNS).map(|_| RwLock::default()).collect(),
             work_turns: work::Turns::default(),
         }
     }

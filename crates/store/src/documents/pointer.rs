@@ -28,6 +28,11 @@ impl Pointer {
         Some((parents, last))
     }
 
+    /// The names and indexes that lead there.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// How many names and indexes lead there, which is how many levels lie above.
     pub fn len(&self) -> usize {
         self.0.len()

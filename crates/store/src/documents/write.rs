@@ -11,6 +11,7 @@ use super::envelope::{DATA_OMITTED, Envelope, Rendered, render};
 use super::functions::FUNCTIONS;
 use super::keys::{ENQUEUE_WINDOW, IDEMPOTENCY_TTL, Keys, MADE_TTL, PAST_TTL, WRITE_TTL};
 use super::number::Correction;
+use super::steps::Steps;
 use super::work::load;
 use super::{Data, Document, DocumentError, Documents};
 
@@ -72,6 +73,15 @@ sluice_valkey::statuses! {
 }
 
 sluice_valkey::statuses! {
+    /// How a write went that Valkey makes where the document is.
+    enum MutateStatus {
+        Written = "written",
+        /// Nothing was done; it has to be computed.
+        Left = "left",
+    }
+}
+
+sluice_valkey::statuses! {
     /// What a write begins from.
     enum ReadStatus {
         /// The document, or none.
@@ -128,8 +138,17 @@ impl Documents {
     ) -> Result<Document, DocumentError> {
         self.check_module().await?;
         self.check_count(write)?;
+        let turn = self.turn(service, id);
+        if record.accepted.is_empty()
+            && let Some(steps) = Steps::of(write, &self.config)
+        {
+            let _turn = turn.read().await;
+            if let Some(document) = self.mutate(keys, record, steps).await? {
+                return Ok(document);
+            }
+        }
         // Writers of one process would only outrun each other.
-        let _turn = self.turn(service, id).lock().await;
+        let _turn = turn.write().await;
         let begun = Instant::now();
         while begun.elapsed() < CONTENTION_LIMIT {
             let outcome = self.attempt(service, id, write, keys, record).await?;
@@ -142,7 +161,45 @@ impl Documents {
         Err(DocumentError::Contended)
     }
 
-    fn turn(&self, service: &str, id: &str) -> &tokio::sync::Mutex<()> {
+    /// Makes a write where the document is; none when it was not made, and has to be computed.
+    async fn mutate(
+        &self,
+        keys: &Keys,
+        record: &Record,
+        Steps { expected, steps }: Steps,
+    ) -> Result<Option<Document>, DocumentError> {
+        let bytes = steps.iter().map(|it| it.path.len() + it.value.len() + 16);
+        let mut cmd = FUNCTIONS.mutate.command_with_capacity(
+            &[
+                &keys.document,
+                &keys.changes,
+                &record.key,
+                &keys.accepted,
+                &keys.past,
+            ],
+            6 + 3 * steps.len(),
+            256 + bytes.sum::<usize>(),
+        );
+        cmd.arg(text(expected.map(|it| it.revision)))
+            .arg(text(expected.and_then(|it| it.created_at)))
+            .arg(self.config.max_bytes)
+            .arg(&keys.events)
+            .arg(&record.fingerprint)
+            .arg(record.ttl.as_millis() as u64);
+        for step in &steps {
+            cmd.arg(step.op).arg(&step.path).arg(&step.value);
+        }
+        let (status, revision, created_at, json): (MutateStatus, u64, u64, String) =
+            FUNCTIONS.mutate.run(&self.valkey, &cmd).await?;
+        Ok((status == MutateStatus::Written).then_some(Document {
+            revision,
+            created_at,
+            deleted: false,
+            json,
+        }))
+    }
+
+    fn turn(&self, service: &str, id: &str) -> &tokio::sync::RwLock<()> {
         let mut hasher = DefaultHasher::new();
         (service, id).hash(&mut hasher);
         &self.turns[hasher.finish() as usize % self.turns.len()]

@@ -6,6 +6,7 @@ mod concurrency;
 mod events;
 mod facts;
 mod faults;
+mod in_place;
 mod list;
 mod lives;
 mod model;
