@@ -429,7 +429,7 @@ fn doctor_asks_every_node(deployment: &Deployment<TestCluster>) {
 fn folder_change(device: &str, number: usize) -> Value {
     let id = format!("{device}-{number}");
     json!({
-        "id": format!("change-{number}"), "resource_type": "folder", "change_type": "created",
+        "id": format!("change-{id}"), "resource_type": "folder", "change_type": "created",
         "resource_id": id, "new_path": format!("/{id}"),
     })
 }
