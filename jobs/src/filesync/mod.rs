@@ -1,6 +1,6 @@
 //! File sync: [`Transfers`] moves contents of files in and out, which is no job, for a client waits
-//! for each byte. The jobs [`SweepContents`] and [`SweepOrphans`] remove contents that nothing needs,
-//! [`TrimShares`] trims the logs, [`SleepDevices`] switches off devices that were not seen for long.
+//! for each byte. The jobs `SweepContents` and `SweepOrphans` remove contents that nothing needs,
+//! `TrimShares` trims the logs, `SleepDevices` switches off devices that were not seen for long.
 
 mod config;
 mod devices;
