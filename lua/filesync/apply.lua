@@ -39,10 +39,8 @@ local function remember(w, id, fingerprint, answer)
   redis.call('XADD', w.view.share .. ':judged', fs.text(w.writing.head) .. '-*', 'of', field)
 end
 
--- Whether a deletion is one too many within an hour; else it is counted.
-local function is_guarded(w, plan, guard)
-  local key = w.view.share .. ':deleted:' .. w.me
-  local nodes = 1 + tonumber(plan.node.cnt or 0)
+-- Whether so many deletions more, counted under a key, are too many within an hour.
+local function is_guarded(w, key, nodes, guard)
   local before = tonumber(redis.call('GET', key) or 0)
   local all = tonumber(tree.read(w.view, 'root').cnt or 0) + before
   return (before + nodes) * 100 > guard * all
@@ -113,17 +111,13 @@ define('apply', function(KEYS, ARGV)
     return { status, server, 0, 0, base, writing.head }
   end
   local guard = tonumber(call('HGET', share, 'guard') or '')
-  if verdict.delete and guard then
-    if ARGV[15] ~= '1' and is_guarded(w, verdict, guard) then
-      return { 'guarded', '', 0, 0, base, writing.head }
-    end
+  local deleted = share .. ':deleted:' .. w.me
+  local nodes = verdict.delete and perform.weight(verdict.node)
+  if nodes and guard and ARGV[15] ~= '1' and is_guarded(w, deleted, nodes, guard) then
+    return { 'guarded', '', 0, 0, base, writing.head }
   end
   perform.need(w)
-  if verdict.delete then
-    local key = share .. ':deleted:' .. w.me
-    local nodes = 1 + tonumber(verdict.node.cnt or 0)
-    if call('INCRBY', key, nodes) == nodes then call('EXPIRE', key, 3600) end
-  end
+  if nodes and call('INCRBY', deleted, nodes) == nodes then call('EXPIRE', deleted, 3600) end
   local item, first, last = outcome.done(w, verdict)
   local status = ({ D = 'conflicts', H = 'conflicts', B = 'skipped', R = 'rejected' })[letter]
     or 'done'

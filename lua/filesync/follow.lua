@@ -36,14 +36,13 @@ define('follow', function(KEYS, ARGV)
   local root = tree.read(w.view, 'root')
   local is_live = false
   if node then
-    local line
-    line, is_live = tree.line(w.view, node)
+    is_live = select(2, tree.line(w.view, node))
     -- What is there is the whole of it.
     if not is_gone and node.x then tree.unset(w.view, node, 'x') end
     if is_gone and is_live then
-      perform.plan(w, { node = node, line = line, delete = true })
+      perform.plan(w, { node = node, delete = true })
     elseif is_live then
-      perform.plan(w, { node = node, line = line })
+      perform.plan(w, { node = node })
     end
   end
   if not is_gone and not is_live then

@@ -30,20 +30,40 @@ local function copy_name(w, folder, name)
   return nil
 end
 
--- Whether a folder on the line, or the node, takes part in something that was refused before.
-local function is_blocked(w, node, line)
-  if w.blocked[node.id] then return true end
-  for _, folder in ipairs(line) do
-    if w.blocked[folder.id] then return true end
+-- Whether a node on the line takes part in something that was refused before.
+local function is_blocked(w, line)
+  for _, node in ipairs(line) do
+    if w.blocked[node.id] then return true end
   end
   return false
 end
 
--- When a node that is not live was deleted by another device: position and time.
-local function deletion(w, node, line)
+-- Whether another device has moved or renamed a node on the line since the base.
+local function is_moved(w, line)
+  for at = 1, #line - 1 do
+    local it = line[at]
+    local parent = tree.other(it.pp or it.b, w.me)
+    local name = tree.other(it.pn or it.b, w.me)
+    if it.w and math.max(parent, name) > w.base then return true end
+  end
+  return false
+end
+
+-- The node that a change is about, its line from itself on, and whether it is live; or a verdict that
+-- ends the change. Without the node and a verdict there is none.
+local function subject(w)
+  local node = tree.read(w.view, w.change.r)
+  if not node then return nil end
+  if node.id == 'root' then return nil, rejected('SYNC_INVALID_MOVE', 'the root stays as it is') end
+  local line, is_live = tree.upwards(w.view, node)
+  if is_blocked(w, line) then return nil, { letter = 'B' } end
+  return node, line, is_live
+end
+
+-- When the first node on a line, which is not live, was deleted by another device: position and time.
+local function deletion(w, line)
   local position, time, child = 0, 0, nil
-  for at = 0, #line do
-    local folder = at == 0 and node or line[at]
+  for _, folder in ipairs(line) do
     if folder.gone or child and child.pg ~= folder.gen then
       local other, when = tree.other(folder.g, w.me)
       if other > position then
@@ -92,10 +112,9 @@ end
 
 -- Puts a node under a name into a folder, or says why not. `plan` gets the place.
 local function place(w, plan, folder, name)
-  local line, is_live = tree.line(w.view, folder)
-  table.insert(line, 1, folder)
+  local line, is_live = tree.upwards(w.view, folder)
   if folder.k ~= 'folder' then return rejected('NOT_FOUND', 'the parent is not a folder') end
-  if is_blocked(w, folder, line) then return { letter = 'B' } end
+  if is_blocked(w, line) then return { letter = 'B' } end
   if not plan.undo and is_in(line, plan.node) then
     return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
   end
@@ -104,9 +123,9 @@ local function place(w, plan, folder, name)
     return rejected('SYNC_NAME', 'the path must have 64 levels and 4096 bytes at most')
   end
   if w.portable and w.change.bad then return rejected('SYNC_NAME', w.change.bad) end
-  plan.parent, plan.name, plan.line = folder, name, line
+  plan.parent, plan.name = folder, name
   if not is_live then
-    local position, time = deletion(w, folder, { unpack(line, 2) })
+    local position, time = deletion(w, line)
     if position <= w.base then
       return rejected('NOT_FOUND', 'the parent is deleted, as the device knew')
     end
@@ -116,13 +135,7 @@ local function place(w, plan, folder, name)
     plan.revive = revivals(w, line)
     return plan.revive == nil and w.wanted or nil
   end
-  for at = 1, #line - 1 do
-    local moved = math.max(
-      tree.other(line[at].pp or line[at].b, w.me),
-      tree.other(line[at].pn or line[at].b, w.me)
-    )
-    if moved > w.base and line[at].w then plan.merged = true end
-  end
+  plan.merged = plan.merged or is_moved(w, line)
   return nil
 end
 
@@ -161,7 +174,7 @@ end
 local function content(w, file)
   local id = w.change.v
   if not id then return nil, rejected('NOT_FOUND', 'a file needs a version_id') end
-  local fields = { 'file', 'size', 'sha256', 'mime', 'user', 'state', 'modified', 'at' }
+  local fields = { 'file', 'size', 'sha256', 'mime', 'user', 'state' }
   local values = redis.call('HMGET', w.view.share .. ':version:' .. id, unpack(fields))
   local version = { id = id }
   for at, field in ipairs(fields) do
@@ -178,13 +191,12 @@ end
 -- too.
 local function restored(w, plan, folder, name, row)
   if not folder then return rejected('NOT_FOUND', 'its folder is gone') end
-  local line, is_live = tree.line(w.view, folder)
+  local line, is_live = tree.upwards(w.view, folder)
   if is_live then return place_by_row(w, plan, folder, name, row) end
-  table.insert(line, 1, folder)
   if is_in(line, plan.node) then
     return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
   end
-  plan.parent, plan.name, plan.line = folder, name, line
+  plan.parent, plan.name = folder, name
   plan.revive = revivals(w, line)
   return plan.revive == nil and w.wanted or nil
 end
@@ -204,7 +216,7 @@ end
 -- A creation of what is known by this id already.
 local function created_again(w, node, folder, version)
   local change = w.change
-  local line, is_live = tree.line(w.view, node)
+  local line, is_live = tree.upwards(w.view, node)
   if is_live then
     local same = node.k == change.k and node.p == folder.id and tree.folded(node) == change.n[2]
     if same and (node.k == 'folder' or node.h == version.sha256) then
@@ -215,8 +227,8 @@ local function created_again(w, node, folder, version)
   if node.k ~= change.k then
     return rejected('SYNC_ID_REUSED', 'the resource_id is that of another node')
   end
-  local plan = { node = node, back = true, version = version, letter = 'V', line = line }
-  local position, time = deletion(w, node, line)
+  local plan = { node = node, back = true, version = version, letter = 'V' }
+  local position, time = deletion(w, line)
   if position > w.base then
     local row = node.k == 'file' and 3 or 11
     local verdict = settle(w, row, time, node)
@@ -269,18 +281,18 @@ local function edited(w, node, line, is_live)
   local version, fault = content(w, node.id)
   if fault then return fault end
   if not is_live then
-    local position, time = deletion(w, node, line)
+    local position, time = deletion(w, line)
     if position > w.base then
       local verdict = settle(w, 3, time, node)
       if verdict then return verdict end
     end
     local plan = { letter = 'V', node = node, back = true, version = version }
-    return restored(w, plan, line[1], { node.n, tree.folded(node) }, 5) or plan
+    return restored(w, plan, line[2], { node.n, tree.folded(node) }, 5) or plan
   end
   if version.id == node.v or version.sha256 == node.h then
     return { letter = 'N', node = node, version = version }
   end
-  local plan = { letter = 'A', node = node, version = version, line = line }
+  local plan = { letter = 'A', node = node, version = version }
   local _, time, is_edited = other_edit(w, node)
   if is_edited then
     local verdict, letter = settle(w, 2, time, node)
@@ -290,46 +302,29 @@ local function edited(w, node, line, is_live)
     end
     if letter == 'K' then
       local copy = { letter = 'K', id = w.new_id, kind = 'file', version = version }
-      copy.parent, copy.name, copy.line = line[1], { node.n, tree.folded(node) }, line
+      copy.parent, copy.name = line[2], { node.n, tree.folded(node) }
       return part(w, copy, node, 'K') or copy
     end
     plan.letter, plan.row, plan.overwrote = letter, 2, node.v
   end
-  plan.merged = judge.is_moved(w, node, line)
+  plan.merged = is_moved(w, line)
   return plan
 end
 
--- Whether another device has moved or renamed a node, or a folder above it, since the base.
-function judge.is_moved(w, node, line)
-  for at = 0, #line - 1 do
-    local it = at == 0 and node or line[at]
-    local parent = tree.other(it.pp or it.b, w.me)
-    local name = tree.other(it.pn or it.b, w.me)
-    if it.w and math.max(parent, name) > w.base then return true end
-  end
-  return false
-end
-
 function judge.updated(w)
-  local node = tree.read(w.view, w.change.r)
-  if not node then return rejected('NOT_FOUND', 'there is no such node') end
-  if node.id == 'root' then return rejected('SYNC_INVALID_MOVE', 'the root stays as it is') end
-  local line, is_live = tree.line(w.view, node)
-  if is_blocked(w, node, line) then return { letter = 'B' } end
+  local node, line, is_live = subject(w)
+  if not node then return line or rejected('NOT_FOUND', 'there is no such node') end
   if w.change.v then return edited(w, node, line, is_live) end
   if not is_live then return { letter = 'N', node = node } end
-  return { letter = 'A', node = node, line = line, is_metadata = true }
+  return { letter = 'A', node = node }
 end
 
 function judge.deleted(w)
   local change = w.change
-  local node = tree.read(w.view, change.r)
-  if not node then return { letter = 'N' } end
-  if node.id == 'root' then return rejected('SYNC_INVALID_MOVE', 'the root stays as it is') end
-  local line, is_live = tree.line(w.view, node)
-  if is_blocked(w, node, line) then return { letter = 'B' } end
+  local node, line, is_live = subject(w)
+  if not node then return line or { letter = 'N' } end
   if not is_live then return { letter = 'N', node = node } end
-  local plan = { letter = 'A', node = node, line = line, delete = true }
+  local plan = { letter = 'A', node = node, delete = true }
   local function against(row, time, is_stale)
     local verdict, letter = settle(w, row, time, node)
     if verdict then
@@ -382,11 +377,9 @@ end
 
 -- A move of a folder into itself: two entries when it came about by two moves, else nothing.
 local function cycle(w, plan, node, folder)
-  local line = tree.line(w.view, folder)
-  table.insert(line, 1, folder)
   local below
   local moved, time = 0, 0
-  for _, it in ipairs(line) do
+  for _, it in ipairs((tree.upwards(w.view, folder))) do
     if it.id == node.id then
       if moved <= w.base or not below then
         return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
@@ -412,18 +405,15 @@ local function cycle(w, plan, node, folder)
 end
 
 function judge.moved(w)
-  local node = tree.read(w.view, w.change.r)
-  if not node then return rejected('NOT_FOUND', 'there is no such node') end
-  if node.id == 'root' then return rejected('SYNC_INVALID_MOVE', 'the root stays as it is') end
-  local line, is_live = tree.line(w.view, node)
-  if is_blocked(w, node, line) then return { letter = 'B' } end
+  local node, line, is_live = subject(w)
+  if not node then return line or rejected('NOT_FOUND', 'there is no such node') end
   local wanted, fault = wish(w, node)
   if fault then return fault end
   local name = wanted.name or { node.n, tree.folded(node) }
-  local folder = wanted.folder or line[1]
-  local plan = { letter = 'A', node = node, old_line = line, place = true }
+  local folder = wanted.folder or line[2]
+  local plan = { letter = 'A', node = node, place = true }
   if not is_live then
-    local position, time = deletion(w, node, line)
+    local position, time = deletion(w, line)
     if position > w.base then
       local verdict = settle(w, 11, time, node)
       if verdict then return verdict end

@@ -97,7 +97,7 @@ local function keep_loser(w, is_held)
 end
 
 -- Stores a conflict: open when the change is held, else resolved by the strategy. Returns its id.
-function outcome.store(w, verdict, result)
+function outcome.store(w, verdict)
   -- The conflict that is being resolved has its place already.
   if w.resolving then return w.resolving end
   local share = w.view.share
@@ -165,16 +165,7 @@ function outcome.store(w, verdict, result)
       redis.call('HINCRBY', share .. ':held', w.me, 1)
     end
   else
-    redis.call(
-      'HSET',
-      key,
-      'resolution',
-      w.strategy,
-      'resolved_at',
-      now,
-      'result',
-      result or 'null'
-    )
+    redis.call('HSET', key, 'resolution', w.strategy, 'resolved_at', now, 'result', 'null')
   end
   return id
 end
@@ -211,7 +202,7 @@ function outcome.done(w, verdict)
     local server = verdict.server
     local ids = verdict.is_inner and '[' .. table.concat(inner_ids(w, server), ',') .. ']'
     keep_loser(w, letter == 'H')
-    local conflict = outcome.store(w, verdict, 'null')
+    local conflict = outcome.store(w, verdict)
     return object({
       'id',
       id,
@@ -241,7 +232,7 @@ function outcome.done(w, verdict)
     if node and verdict.version and verdict.version.id ~= node.v then keep_loser(w, false) end
   else
     verdict.server_path = verdict.row and node and tree.path_of(w.view, node)
-    local conflict = verdict.row and outcome.store(w, verdict, 'null')
+    local conflict = verdict.row and outcome.store(w, verdict)
     perform.plan(w, verdict)
     node = verdict.node
     verdict.conflict = conflict

@@ -30,7 +30,7 @@ local function count(w, line, by, inner)
 end
 
 -- How many nodes a node is, with all that is in it.
-local function weight(node) return 1 + tonumber(node.cnt or 0) end
+function perform.weight(node) return 1 + tonumber(node.cnt or 0) end
 
 -- The other metadata of a node with that of a change, key by key.
 local function merged(node, meta)
@@ -160,8 +160,8 @@ local function move(w, node, folder, line, name)
   detach(w, node, old)
   attach(w, node, folder, name)
   if is_moved then
-    count(w, old_line, -weight(node), false)
-    count(w, line, weight(node), true)
+    count(w, old_line, -perform.weight(node), false)
+    count(w, line, perform.weight(node), true)
     tree.set(w.view, node, 'pp', mark(w, node.pp or node.b))
   end
   if is_renamed then tree.set(w.view, node, 'pn', mark(w, node.pn or node.b)) end
@@ -172,13 +172,6 @@ local function move(w, node, folder, line, name)
     new_path = tree.path(line, name[1]),
     old_folders = tree.ids(node, old_line),
   })
-end
-
--- The folders from a folder up to the root.
-local function upwards(view, folder)
-  local line = tree.line(view, folder)
-  table.insert(line, 1, folder)
-  return line
 end
 
 local function delete(w, node, line)
@@ -193,7 +186,7 @@ local function delete(w, node, line)
   redis.call('ZADD', w.view.share .. ':doomed', w.writing.head + 1, doomed)
   redis.call('ZREM', w.view.share .. ':nodes', node.id)
   tree.set(w.view, node, 'gone', '1', 'g', mark(w, node.g))
-  count(w, line, -weight(node), false)
+  count(w, line, -perform.weight(node), false)
   entry(w, node, line, { type = 'deleted', old_path = path })
 end
 
@@ -213,7 +206,7 @@ end
 function perform.plan(w, plan)
   local node = plan.node
   for _, it in ipairs(plan.revive or {}) do
-    local line = upwards(w.view, it.parent)
+    local line = tree.upwards(w.view, it.parent)
     revive(w, it.folder, it.parent, line, it.name)
     entry(w, it.folder, line, {
       type = 'created',
@@ -223,13 +216,13 @@ function perform.plan(w, plan)
   end
   if plan.aside then
     local folder = tree.read(w.view, plan.aside.node.p)
-    move(w, plan.aside.node, folder, upwards(w.view, folder), plan.aside.name)
+    move(w, plan.aside.node, folder, (tree.upwards(w.view, folder)), plan.aside.name)
   end
   if plan.undo then
     local up = tree.read(w.view, node.p)
-    move(w, plan.undo, up, upwards(w.view, up), plan.undo_name)
+    move(w, plan.undo, up, (tree.upwards(w.view, up)), plan.undo_name)
   end
-  local line = plan.parent and upwards(w.view, plan.parent) or plan.line
+  local line = plan.parent and tree.upwards(w.view, plan.parent) or tree.line(w.view, node)
   if plan.delete then return delete(w, node, line) end
   if plan.place then return move(w, node, plan.parent, line, plan.name) end
   if plan.back then
@@ -247,8 +240,6 @@ function perform.plan(w, plan)
     node = create(w, plan, line)
     type = 'created'
     plan.node = node
-  else
-    line = tree.line(w.view, node)
   end
   if plan.version then
     fill(w, node, plan.version)

@@ -2,9 +2,11 @@
 -- nudge, in one step.
 local record = {}
 
--- Where a change is told apart from the state, its parts are JSON texts; none is `null`.
-local function quoted(text) return text and cjson.encode(text):gsub('\\/', '/') or 'null' end
-record.quoted = function(text) return (quoted(text)) end
+-- A text as JSON; `null` for none. The slash needs no escape.
+function record.quoted(text)
+  if not text then return 'null' end
+  return (string.gsub(cjson.encode(text), '\\/', '/'))
+end
 
 -- A time in ms since 1970 as RFC 3339 writes it, in UTC with milliseconds.
 function record.rfc3339(ms)
@@ -101,7 +103,9 @@ function record.append(writing, change)
     local total = redis.call('HINCRBY', writing.tenant .. 'tenant', 'position', 1)
     local feed = { 'share', writing.name, 'position', position }
     if grantee then
-      feed = { feed[1], feed[2], feed[3], feed[4], 'grantee', grantee, 'entry', entry }
+      for _, part in ipairs({ 'grantee', grantee, 'entry', entry }) do
+        feed[#feed + 1] = part
+      end
     end
     redis.call('XADD', writing.tenant .. 'feed', fs.text(total) .. '-0', unpack(feed))
   end

@@ -98,6 +98,13 @@ function tree.line(view, node)
   return line, is_live
 end
 
+-- As tree.line, from the node itself on.
+function tree.upwards(view, node)
+  local line, is_live = tree.line(view, node)
+  table.insert(line, 1, node)
+  return line, is_live
+end
+
 -- The path of a node with this name in the folders of a line.
 function tree.path(line, name)
   local parts = {}
