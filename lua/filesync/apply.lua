@@ -15,13 +15,13 @@
 -- Returns {status, item, first position, last position, base, head}: 'done' with the item as JSON,
 --       'conflicts' with it when it belongs among the conflicts, 'skipped' and 'rejected' likewise
 --       (neither is remembered); 'conflict', or 'stale' when only the base version is outdated, with
---       the server's node, when there is no strategy; 'names' with {"name", "tried", "device"} when copy names
---       are wanted; 'not_found', 'forbidden', 'no_device', 'inactive', 'reused', 'reset' for a base
+--       the server's node, when there is no strategy; 'names' with {"name", "tried", "device"} when
+--       copy names are wanted; 'not_found', 'forbidden', 'no_device', 'inactive', 'reused', 'reset' for a base
 --       past the head, 'guarded' for a mass deletion.
 -- Cost  O(depth * size of a node). Repeated, it returns what the first call did.
 
 local function remembered(w, id, fingerprint)
-  if not id then return redis.call('GET', w.writing.tenant .. 'made:' .. w.call) or nil end
+  if not id then return fs.made(w.writing.tenant, w.call) end
   local kept = redis.call('HGET', w.view.share .. ':outcomes', w.me .. '\t' .. id)
   if not kept then return nil end
   local known, answer = string.match(kept, '^([^\t]*)\t(.*)$')
@@ -30,10 +30,7 @@ end
 
 local function remember(w, id, fingerprint, answer)
   local text = cmsgpack.pack(answer)
-  if not id then
-    redis.call('SET', w.writing.tenant .. 'made:' .. w.call, text, 'PX', 60000)
-    return
-  end
+  if not id then return fs.remember(w.writing.tenant, w.call, text) end
   local field = w.me .. '\t' .. id
   redis.call('HSET', w.view.share .. ':outcomes', field, fingerprint .. '\t' .. text)
   redis.call('XADD', w.view.share .. ':judged', fs.text(w.writing.head) .. '-*', 'of', field)

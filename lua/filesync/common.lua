@@ -48,6 +48,14 @@ function fs.denial(level, least)
   return level == 0 and 'not_found' or 'forbidden'
 end
 
+-- What a call answered that was made before; none when it was not, or a minute ago.
+function fs.made(tenant, call) return redis.call('GET', tenant .. 'made:' .. call) or nil end
+
+-- Remembers what a call has answered, for when it is sent again because its answer was lost.
+function fs.remember(tenant, call, answer)
+  redis.call('SET', tenant .. 'made:' .. call, answer, 'PX', 60000)
+end
+
 -- The tab-separated parts of a text.
 function fs.split(text)
   local parts = {}

@@ -6,11 +6,14 @@
 -- Returns 'not_found'; 'forbidden' for a caller below level 3; 'owner' when the grantee owns the
 --       share; 'full' when it has 10,000 grants; 'missing' when there was no grant to revoke;
 --       'unchanged' or 'changed'.
--- Cost  O(groups). Repeated, it returns 'unchanged' or 'missing'.
+-- Cost  O(groups). Repeated, it returns what the first call did.
 
 define('share_grant', function(KEYS, ARGV)
   local call = redis.call
   local share, grantee, level = KEYS[1], ARGV[3], ARGV[4]
+  local tenant = fs.tenant(share)
+  local made = fs.made(tenant, ARGV[5])
+  if made then return made end
   local denial = fs.denial(fs.level(share, ARGV[1], ARGV[2]), 3)
   if denial then return denial end
   if grantee == 'u:' .. call('HGET', share, 'owner') then return 'owner' end
@@ -21,7 +24,7 @@ define('share_grant', function(KEYS, ARGV)
   if not before and call('HLEN', grants) >= 10000 then return 'full' end
   local writing = record.open(share, ARGV[1], nil, '0', ARGV[5])
   need('HSET', grants, grantee, '')
-  need('SADD', writing.tenant .. 'granted:' .. grantee, '')
+  need('SADD', tenant .. 'granted:' .. grantee, '')
   record.need(writing)
 
   local type = level == '0' and 'deleted' or before and 'updated' or 'created'
@@ -44,13 +47,14 @@ define('share_grant', function(KEYS, ARGV)
   })
   if level == '0' then
     call('HDEL', grants, grantee)
-    call('SREM', writing.tenant .. 'granted:' .. grantee, writing.name)
+    call('SREM', tenant .. 'granted:' .. grantee, writing.name)
   else
     local since = before and string.match(before, '\t(.*)$')
-      or call('HGET', writing.tenant .. 'tenant', 'position')
+      or call('HGET', tenant .. 'tenant', 'position')
     call('HSET', grants, grantee, level .. '\t' .. since)
-    call('SADD', writing.tenant .. 'granted:' .. grantee, writing.name)
+    call('SADD', tenant .. 'granted:' .. grantee, writing.name)
   end
-  call('SPUBLISH', writing.tenant .. 'access', grantee)
+  call('SPUBLISH', tenant .. 'access', grantee)
+  fs.remember(tenant, ARGV[5], 'changed')
   return 'changed'
 end)

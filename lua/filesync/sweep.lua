@@ -1,5 +1,5 @@
--- Removes what was deleted below the floor of a share's log, or all of a deleted share: nodes, all that deleted folders held,
--- and versions, whose contents are garbage then.
+-- Removes what was deleted below the floor of a share's log, or all of a deleted share: nodes, all
+-- that deleted folders held, and versions, whose contents are garbage then.
 --
 -- KEYS  1 share
 -- ARGV  1 most steps in one call

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use redis::Cmd;
 use serde::{Deserialize, Serialize};
 use sluice_valkey::Function;
 
 use super::functions::FUNCTIONS;
 use super::keys::{DeviceKeys, TENANTS};
-use super::{Filesync, FilesyncError, is_id};
+use super::{Filesync, FilesyncError, is_id, new_id};
 use crate::StoreError;
 
 /// Most devices of a user.
@@ -274,8 +275,10 @@ impl Filesync {
             &keys.preferences,
             &keys.cursors,
         ];
-        self.touch(&FUNCTIONS.device_delete, device, &all.map(String::as_str))
-            .await
+        let function = &FUNCTIONS.device_delete;
+        let mut call = touch(function, device, &all.map(String::as_str))?;
+        call.arg(new_id("call"));
+        done(function.run(&self.valkey, &call).await?)
     }
 
     /// Notes that a device is there now, which wakes it when the clock has put it to sleep.
@@ -284,24 +287,9 @@ impl Filesync {
     /// As [`Filesync::update_device`].
     pub async fn device_seen(&self, device: DeviceName<'_>) -> Result<(), FilesyncError> {
         let keys = DeviceKeys::of(device);
-        self.touch(&FUNCTIONS.device_beat, device, &[&keys.device, &keys.seen])
-            .await
-    }
-
-    async fn touch(
-        &self,
-        function: &Function,
-        device: DeviceName<'_>,
-        keys: &[&str],
-    ) -> Result<(), FilesyncError> {
-        check_id(device)?;
-        let DeviceKeys { place, access, .. } = DeviceKeys::of(device);
-        let mut call = function.command(keys);
-        call.arg(device.user).arg(device.id).arg(place).arg(access);
-        match function.run::<bool>(&self.valkey, &call).await? {
-            true => Ok(()),
-            false => Err(FilesyncError::NotFound("device")),
-        }
+        let function = &FUNCTIONS.device_beat;
+        let call = touch(function, device, &[&keys.device, &keys.seen])?;
+        done(function.run(&self.valkey, &call).await?)
     }
 
     /// Puts devices of a tenant to sleep that were not seen for so long, some at a time; with
@@ -331,12 +319,25 @@ impl Filesync {
     }
 }
 
-/// What cannot be the id of a device is not there.
-pub(super) fn check_id(device: DeviceName<'_>) -> Result<(), FilesyncError> {
-    match is_id(device.id) {
+/// The call of a function that does something to a device.
+fn touch(function: &Function, device: DeviceName<'_>, keys: &[&str]) -> Result<Cmd, FilesyncError> {
+    check_id(device)?;
+    let DeviceKeys { place, access, .. } = DeviceKeys::of(device);
+    let mut call = function.command(keys);
+    call.arg(device.user).arg(device.id).arg(place).arg(access);
+    Ok(call)
+}
+
+fn done(is_there: bool) -> Result<(), FilesyncError> {
+    match is_there {
         true => Ok(()),
         false => Err(FilesyncError::NotFound("device")),
     }
+}
+
+/// What cannot be the id of a device is not there.
+pub(super) fn check_id(device: DeviceName<'_>) -> Result<(), FilesyncError> {
+    done(is_id(device.id))
 }
 
 fn read(fields: &Fields) -> Result<Device, FilesyncError> {

@@ -8,6 +8,7 @@ mod devices;
 mod follow;
 mod histories;
 mod preferences;
+mod repeats;
 mod shares;
 mod support;
 mod uploads;
