@@ -1,5 +1,8 @@
 //! `sleep-devices`: switches off devices that were not seen for long.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 
@@ -30,16 +33,11 @@ impl Job for SleepDevices {
 
     async fn run(self, context: &Context, running: &Running) -> Result<SleepResult, Failure> {
         let mut done = SleepResult::default();
-        let mut cursor = Some(0);
-        while let Some(at) = cursor {
-            stop_if_cancelled(running)?;
-            let (tenants, next) = context.filesync.tenants(at).await?;
-            for tenant in tenants {
-                done.devices += sleep(context, &tenant, running).await?;
-                done.tenants += 1;
-                running.progress(&done).await?;
-            }
-            cursor = next;
+        let mut tenants = pin!(context.filesync.tenants());
+        while let Some(tenant) = tenants.try_next().await? {
+            done.devices += sleep(context, &tenant, running).await?;
+            done.tenants += 1;
+            running.progress(&done).await?;
         }
         metrics::counter!("sluice_filesync_devices_asleep_total").increment(done.devices);
         Ok(done)

@@ -1,6 +1,9 @@
 //! `filesync-sweep`: ends what has not been finished or named in time, and removes the bytes of what
 //! nothing needs any more.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 
@@ -39,16 +42,12 @@ impl Job for SweepContents {
 
     async fn run(self, context: &Context, running: &Running) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
-        let mut cursor = Some(0);
-        while let Some(at) = cursor {
-            let (tenants, next) = context.filesync.tenants(at).await?;
-            for tenant in tenants {
-                expire(context, &tenant, running, &mut swept).await?;
-                remove(context, &tenant, running, &mut swept).await?;
-                swept.tenants += 1;
-                running.progress(&swept).await?;
-            }
-            cursor = next;
+        let mut tenants = pin!(context.filesync.tenants());
+        while let Some(tenant) = tenants.try_next().await? {
+            expire(context, &tenant, running, &mut swept).await?;
+            remove(context, &tenant, running, &mut swept).await?;
+            swept.tenants += 1;
+            running.progress(&swept).await?;
         }
         Ok(swept)
     }

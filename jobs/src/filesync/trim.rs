@@ -1,5 +1,8 @@
 //! `filesync-trim`: trims the logs of shares, and removes what was deleted before they begin.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sluice_queue::Running;
 
@@ -31,13 +34,9 @@ impl Job for TrimShares {
 
     async fn run(self, context: &Context, running: &Running) -> Result<Trimmed, Failure> {
         let mut trimmed = Trimmed::default();
-        let mut cursor = Some(0);
-        while let Some(at) = cursor {
-            let (tenants, next) = context.filesync.tenants(at).await?;
-            for tenant in tenants {
-                trim_tenant(context, &tenant, running, &mut trimmed).await?;
-            }
-            cursor = next;
+        let mut tenants = pin!(context.filesync.tenants());
+        while let Some(tenant) = tenants.try_next().await? {
+            trim_tenant(context, &tenant, running, &mut trimmed).await?;
         }
         metrics::counter!("sluice_filesync_trimmed_total").increment(trimmed.removed);
         Ok(trimmed)
@@ -51,17 +50,12 @@ async fn trim_tenant(
     trimmed: &mut Trimmed,
 ) -> Result<(), Failure> {
     let filesync = &context.filesync;
-    let mut cursor = Some(0);
-    while let Some(at) = cursor {
-        let (shares, next) = filesync.tenant_shares(tenant, at).await?;
-        for share in shares {
-            stop_if_cancelled(running)?;
-            let removed = filesync.trim(tenant, &share, &context.retention).await?;
-            trimmed.removed += removed;
-            trimmed.shares += 1;
-            running.progress(&*trimmed).await?;
-        }
-        cursor = next;
+    let mut shares = pin!(filesync.tenant_shares(tenant));
+    while let Some(share) = shares.try_next().await? {
+        stop_if_cancelled(running)?;
+        trimmed.removed += filesync.trim(tenant, &share, &context.retention).await?;
+        trimmed.shares += 1;
+        running.progress(&*trimmed).await?;
     }
     trimmed.removed += filesync.trim_feed(tenant, &context.retention).await?;
     for share in filesync.removed_shares(tenant).await? {

@@ -17,7 +17,8 @@ use sluice_queue::{QueueConfig, Queues};
 use sluice_store::cache::{Cache, CacheConfig};
 use sluice_store::documents::DocumentsConfig;
 use sluice_store::filesync::{
-    Caller, Filesync, NewShare, NewUpload, ShareSettings, UploadedVersion,
+    Batch, Caller, Filesync, NewDevice, NewShare, NewUpload, Platform, ShareSettings,
+    UploadedVersion,
 };
 use sluice_test_support::TestValkey;
 use sluice_valkey::Valkey;
@@ -118,6 +119,31 @@ impl World {
         content(&self.share, name, size)
     }
 
+    /// Has a change name a version, so that it is kept.
+    async fn name(&self, version: &str) {
+        let said = NewDevice {
+            name: "laptop".into(),
+            platform: Platform::Cli,
+            client_version: String::new(),
+        };
+        let device = user().device("laptop");
+        self.files.register_device(device, &said).await.unwrap();
+        let change = serde_json::json!({
+            "resource_type": "file", "change_type": "created", "new_path": "/a", "version_id": version,
+        });
+        let batch = Batch {
+            device: "laptop".into(),
+            share: self.share.clone(),
+            strategy: None,
+            base_cursor: None,
+            sent_at: None,
+            is_confirmed: false,
+            changes: vec![serde_json::from_value(change).unwrap()],
+        };
+        let applied = self.files.apply(user(), &batch).await.unwrap();
+        assert_eq!(applied.applied.len(), 1, "{applied:?}");
+    }
+
     async fn upload(
         &self,
         new: NewContent,
@@ -212,7 +238,8 @@ impl World {
             contents: SweepConfig {
                 objects: Some(Objects::in_folder(self.folder.path()).unwrap()),
                 sweep_schedule: each_second.clone(),
-                orphans_schedule: each_second,
+                orphans_schedule: each_second.clone(),
+                trim_schedule: each_second,
                 ..SweepConfig::default()
             },
             documents: DocumentsConfig::default(),
@@ -504,4 +531,28 @@ async fn sweeps_remove_what_was_given_up_and_nothing_else() {
     assert_eq!(world.room().await, (bytes.len() as u64, reserved));
     // The parts of the version and of the upload, and the two orphans.
     assert_eq!(world.stored().len(), 2 + 1 + 2);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deleted_share_goes_by_the_clock_with_its_bytes() {
+    let world = World::start().await;
+    let bytes = bytes(PART);
+    let version = world
+        .upload(world.content(None, PART), &bytes)
+        .await
+        .unwrap();
+    world.name(&version.id).await;
+    world
+        .files
+        .delete_share(user(), &world.share)
+        .await
+        .unwrap();
+    let _sweeping = world.sweeping().await;
+    eventually("nothing is left of the share", async || {
+        let removed = world.files.removed_shares("acme").await.unwrap();
+        removed.is_empty() && world.stored().is_empty()
+    })
+    .await;
+    let nodes = format!("sf1:{{acme}}:share:{}:node:*", world.share);
+    assert!(world.valkey.keys(&nodes).is_empty());
 }

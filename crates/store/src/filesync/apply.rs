@@ -19,7 +19,7 @@ use crate::StoreError;
 /// Copy names that are offered at once.
 const COPIES: usize = 8;
 /// A change that is given copy names this often has found none.
-const ROUNDS: usize = 64;
+pub(super) const ROUNDS: usize = 64;
 
 /// The changes of a device.
 #[derive(Debug, Clone)]

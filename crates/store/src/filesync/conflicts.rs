@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::{Cmd, FromRedisValue, ParsingError, Value};
 use serde_json::value::RawValue;
 
-use super::apply::Copies;
+use super::apply::{Copies, ROUNDS};
 use super::functions::FUNCTIONS;
 use super::shares::call;
 use super::{Caller, Filesync, FilesyncError, Strategy, new_id};
@@ -13,8 +13,6 @@ use crate::StoreError;
 
 /// Most conflicts of a share in one answer.
 const MAX_CONFLICTS: usize = 1_000;
-/// A conflict that is given copy names this often has found none.
-const ROUNDS: usize = 64;
 /// Shares that are asked for their conflicts at once.
 const SHARES: usize = 50;
 

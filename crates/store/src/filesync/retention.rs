@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
+use futures_util::stream::{Stream, TryStreamExt, iter, try_unfold};
 
 use super::functions::FUNCTIONS;
+use super::keys::TENANTS;
 use super::{Filesync, FilesyncError, Keys};
 
 /// Entries or steps of one call.
 const CHUNK: u64 = 500;
+/// Members of a set that one call reads.
+const SCAN_COUNT: usize = 100;
 
 /// How long what happened in a share is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,38 +36,40 @@ impl Default for Retention {
 }
 
 impl Filesync {
-    /// The tenants that have shares, some of them, from a place on that a former call gave; and the
-    /// next place, none at the end.
-    ///
-    /// # Errors
-    /// [`FilesyncError::Store`].
-    pub async fn tenants(&self, place: u64) -> Result<(Vec<String>, Option<u64>), FilesyncError> {
-        let mut scan = redis::cmd("SSCAN");
-        scan.arg(super::keys::TENANTS)
-            .arg(place)
-            .arg("COUNT")
-            .arg(100);
-        let (next, tenants): (u64, Vec<String>) =
-            self.valkey.query("filesync_tenants", &scan).await?;
-        Ok((tenants, Some(next).filter(|&next| next > 0)))
+    /// The tenants that have shares or devices. One that comes meanwhile may be left out, and one may
+    /// come twice.
+    pub fn tenants(&self) -> impl Stream<Item = Result<String, FilesyncError>> + Send {
+        self.members(TENANTS.to_owned())
     }
 
-    /// The shares of a tenant, some of them, as [`Filesync::tenants`].
-    ///
-    /// # Errors
-    /// [`FilesyncError::Store`].
-    pub async fn tenant_shares(
+    /// The shares of a tenant, as [`Filesync::tenants`].
+    pub fn tenant_shares(
         &self,
         tenant: &str,
-        place: u64,
-    ) -> Result<(Vec<String>, Option<u64>), FilesyncError> {
-        let mut scan = redis::cmd("SSCAN");
-        scan.arg(Keys::new(tenant).of("shares"))
-            .arg(place)
-            .arg("COUNT")
-            .arg(100);
-        let (next, shares): (u64, Vec<String>) = self.valkey.query("filesync_scan", &scan).await?;
-        Ok((shares, Some(next).filter(|&next| next > 0)))
+    ) -> impl Stream<Item = Result<String, FilesyncError>> + Send + use<'_> {
+        self.members(Keys::new(tenant).of("shares"))
+    }
+
+    /// The members of a set, page by page.
+    fn members(
+        &self,
+        key: String,
+    ) -> impl Stream<Item = Result<String, FilesyncError>> + Send + use<'_> {
+        let pages = try_unfold(Some(0_u64), move |place| {
+            let key = key.clone();
+            async move {
+                let Some(place) = place else {
+                    return Ok::<_, FilesyncError>(None);
+                };
+                let mut scan = redis::cmd("SSCAN");
+                scan.arg(key).arg(place).arg("COUNT").arg(SCAN_COUNT);
+                let (next, members): (u64, Vec<String>) =
+                    self.valkey.query("filesync_members", &scan).await?;
+                let members = iter(members.into_iter().map(Ok));
+                Ok(Some((members, Some(next).filter(|&next| next > 0))))
+            }
+        });
+        pages.try_flatten()
     }
 
     /// Trims a share's log, removes what was deleted before it begins, and ends old versions. Returns
