@@ -10,7 +10,7 @@
 
 local function id_of(share, position)
   local entry = log.entry(share .. ':log', position)
-  if entry then return string.match(entry, '^"id":"([^"]*)"') end
+  if entry then return record.id_of(entry) end
   local floor, id = unpack(redis.call('HMGET', share, 'floor', 'floor_id'))
   return tonumber(floor) - 1 == tonumber(position) and id or ''
 end

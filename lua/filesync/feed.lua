@@ -33,7 +33,7 @@ define('feed', function(KEYS, ARGV)
     local item = call('XRANGE', feed, at, at)[1]
     local entry = item and select(3, read(tenant, item))
     if not entry then return { 'expired' } end
-    if string.match(entry, '^"id":"([^"]*)"') ~= ARGV[4] then return { 'changed' } end
+    if record.id_of(entry) ~= ARGV[4] then return { 'changed' } end
   end
   local own = { ['u:' .. user] = true }
   if groups ~= 'true' then

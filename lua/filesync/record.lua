@@ -34,6 +34,9 @@ function record.rfc3339(ms)
   )
 end
 
+-- The id of an entry, which it begins with.
+function record.id_of(entry) return string.match(entry, '^"id":"([^"]*)"') end
+
 -- Opens a writing of changes into a share. `ids` is what the ids of its entries begin with.
 function record.open(share, user, device, number, ids)
   local tenant = fs.tenant(share)

@@ -22,7 +22,7 @@ define('trim', function(KEYS, ARGV)
       local text = entry[2][2]
       if string.match(text, '"changed_at":"([^"]*)"') >= ARGV[1] then break end
       entries = entries + 1
-      id = string.match(text, '^"id":"([^"]*)"')
+      id = record.id_of(text)
     end
     if entries > 0 then
       need('XTRIM', share .. ':log', 'MINID', '0')

@@ -17,6 +17,7 @@ use sluice_store::filesync::{
 use super::caller::member_of;
 use super::frames::{self, ClientFrame, SyncReason};
 use crate::auth::{self, Scope};
+use crate::http::caller::bearer_token;
 use crate::http::socket::{self, ClientMessage, Credentials, End, Outlet, Protocol};
 use crate::openapi::{StreamErrors, SyncErrors};
 use crate::{ApiError, AppState};
@@ -71,12 +72,10 @@ pub(crate) async fn watch(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let token = match parts.headers.get(AUTHORIZATION) {
-        Some(header) => {
-            let bearer = header.to_str().ok().and_then(|text| text.split_once(' '));
-            Some(bearer.map_or("", |(_, token)| token).to_owned())
-        }
-        None => {
+    let token = match parts.headers.contains_key(AUTHORIZATION) {
+        // One that is none is refused as a wrong one.
+        true => Some(bearer_token(&parts.headers).unwrap_or_default().to_owned()),
+        false => {
             let query = Query::<TokenParam>::from_request_parts(&mut parts, &state).await;
             let Query(TokenParam { token }) = query
                 .map_err(|_| ApiError::InvalidRequest("token: must be given once".to_owned()))?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::names::{Name, NameError, parse_path};
 use super::{FilesyncError, is_id};
@@ -175,16 +174,6 @@ impl ChangeFault {
 }
 
 impl Change {
-    /// What tells it from another of the same id.
-    pub(super) fn fingerprint(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(json)
-            .iter()
-            .take(12)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
     /// Checks it.
     pub(super) fn prepare(&self) -> Result<Prepared, ChangeFault> {
         let missing = |field| ChangeFault::field(field, "is missing");
