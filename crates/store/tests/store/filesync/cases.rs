@@ -55,12 +55,7 @@ async fn a_reader_sees_every_position_once_while_many_write() {
 async fn twenty_folders_that_are_deleted_are_twenty_entries_of_one_page_each() {
     let store = Store::start();
     let share = store.share().await;
-    for number in 0..20 {
-        let id = format!("d{number}");
-        store
-            .one(&share, "a", None, 0, folder(&id, &format!("/{id}")))
-            .await;
-    }
+    store.folders(&share, 20).await;
     let head = store.head(&share).await;
     for number in 0..20 {
         store
@@ -99,12 +94,7 @@ async fn twenty_folders_that_are_deleted_are_twenty_entries_of_one_page_each() {
 async fn a_busy_share_is_not_seen_in_the_pages_of_another() {
     let store = Store::start();
     let (quiet, busy) = (store.share().await, store.share().await);
-    for number in 0..10 {
-        let id = format!("d{number}");
-        store
-            .one(&busy, "a", None, 0, folder(&id, &format!("/{id}")))
-            .await;
-    }
+    store.folders(&busy, 10).await;
     let owner = caller("usr_1");
     let page = store
         .files
@@ -416,17 +406,7 @@ async fn more_than_the_guard_of_a_share_lets_pass_is_deleted_only_when_it_is_con
         .change_share(&caller("usr_1"), &share, &guarded)
         .await
         .unwrap();
-    for number in 0..4 {
-        store
-            .one(
-                &share,
-                "a",
-                None,
-                0,
-                folder(&format!("d{number}"), &format!("/d{number}")),
-            )
-            .await;
-    }
+    store.folders(&share, 4).await;
     let head = store.head(&share).await;
     let all: Vec<_> = (0..4)
         .map(|number| delete("folder", &format!("d{number}")))
@@ -507,12 +487,7 @@ async fn the_floor_of_a_trimmed_log_is_told_and_what_was_deleted_below_it_is_rem
     let mut removed = delete("folder", "x");
     removed["id"] = json!("c1");
     let first = store.one(&share, "a", None, 4, removed.clone()).await;
-    for number in 0..6 {
-        let id = format!("d{number}");
-        store
-            .one(&share, "a", None, 5, folder(&id, &format!("/{id}")))
-            .await;
-    }
+    store.folders(&share, 6).await;
     let keep = |entries| Retention {
         age: Duration::ZERO,
         entries,

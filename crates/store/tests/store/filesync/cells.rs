@@ -1,5 +1,6 @@
 //! Every cell of the table of conflicts.
 
+use chrono::DateTime;
 use serde_json::{Value, json};
 use sluice_store::filesync::{Batch, Strategy};
 
@@ -18,35 +19,15 @@ struct Row {
     cells: [(&'static str, &'static str); 6],
 }
 
-fn time(ago: i64) -> String {
+/// The clock, in ms since 1970.
+fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let at = now.unwrap().as_millis() as i64 - ago;
-    chrono_like(at)
+    now.unwrap().as_millis() as i64
 }
 
-/// A time in ms since 1970 as RFC 3339 has it.
-fn chrono_like(ms: i64) -> String {
-    let days = ms.div_euclid(86_400_000) + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let (day, month) = (
-        of_year - (153 * shifted + 2) / 5 + 1,
-        if shifted < 10 {
-            shifted + 3
-        } else {
-            shifted - 9
-        },
-    );
-    let year = year + era * 400 + i64::from(month <= 2);
-    let seconds = ms.div_euclid(1000).rem_euclid(86_400);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+fn time(ago: i64) -> String {
+    let time = DateTime::from_timestamp_millis(now() - ago).unwrap();
+    time.to_rfc3339()
 }
 
 fn edit(id: &str, version: &str) -> Value {
@@ -68,13 +49,12 @@ async fn send(
         sent["version_id"] = json!(store.version(share, file, content));
     }
     sent["metadata"] = json!({"modified_at": time(ago)});
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let batch = Batch {
         device: device.into(),
         share: share.into(),
         strategy: Some(strategy),
         base_cursor: Some(base),
-        sent_at: Some(now.unwrap().as_millis() as i64),
+        sent_at: Some(now()),
         is_confirmed: false,
         changes: vec![change(sent)],
     };

@@ -88,17 +88,7 @@ async fn a_batch_makes_a_folder_and_what_is_in_it_and_tells_the_cursor_to_adopt(
 async fn pages_are_dense_and_a_cursor_of_another_history_is_refused() {
     let store = Store::start();
     let share = store.share().await;
-    for number in 0..5 {
-        store
-            .one(
-                &share,
-                "a",
-                None,
-                0,
-                folder(&format!("d{number}"), &format!("/d{number}")),
-            )
-            .await;
-    }
+    store.folders(&share, 5).await;
     let owner = caller("usr_1");
     let page = store
         .files

@@ -184,6 +184,15 @@ impl Store {
         serde_json::from_str(items[0].get()).unwrap()
     }
 
+    /// Makes the folders `d0`, `d1` and so on in a share's root.
+    pub async fn folders(&self, share: &str, count: usize) {
+        for number in 0..count {
+            let id = format!("d{number}");
+            let folder = folder(&id, &format!("/{id}"));
+            self.one(share, "a", None, 0, folder).await;
+        }
+    }
+
     pub async fn head(&self, share: &str) -> u64 {
         self.files
             .share(&caller("usr_1"), share)
