@@ -7,7 +7,8 @@
 --       {"id", "k" kind, "r" resource, "y" change type, "bv" base version, "v" version, "p" parent,
 --       "dir" folded names of the parent's path, "n" [name, folded], "bad" why the name is not
 --       portable, "od", "on" whether folder and name of old_path are the "same" or "other", "path",
---       "meta" {"t", "m", "x"}, "mod" edit time in ms, "known" descendants that were known}
+--       "meta" {"t", "m", "x"}, "mod" edit time in ms, "known" descendants that were known, "most"
+--       {"levels", "bytes"} of a path and {"versions"} of a file}
 --       8 the change as it was sent  9 its fingerprint  10 what the ids of entries begin with  11 id
 --       of a node that may be made  12 id of a conflict that may be stored  13 copy names by name:
 --       {name: [[name, folded]...]}  14 ids that are blocked, as a JSON object  15 '1' to confirm

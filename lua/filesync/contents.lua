@@ -52,12 +52,12 @@ function contents.enlist(share, file, version, now)
   if uploaded then redis.call('SREM', contents.pending(share, uploaded), version) end
 end
 
--- A version is not, or not any more, what its file holds: it stays for a while. A file has 100
--- versions at most; the oldest of more are due at once.
-function contents.supersede(share, file, version, now)
+-- A version is not, or not any more, what its file holds: it stays for a while. A file has `most`
+-- versions; the oldest of more are due at once.
+function contents.supersede(share, file, version, now, most)
   local superseded, versions = share .. ':superseded', share .. ':versions:' .. file
   redis.call('ZADD', superseded, fs.text(now), version)
-  local spare = redis.call('ZCARD', versions) - 100
+  local spare = redis.call('ZCARD', versions) - most
   if spare <= 0 then return end
   for _, oldest in ipairs(redis.call('ZRANGE', versions, 0, spare - 1)) do
     redis.call('ZADD', superseded, 'XX', 0, oldest)

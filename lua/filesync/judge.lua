@@ -119,8 +119,10 @@ local function place(w, plan, folder, name)
     return rejected('SYNC_INVALID_MOVE', 'a folder cannot be moved into itself')
   end
   local path = tree.path(line, name[1])
-  if #line > 64 or #path > 4096 then
-    return rejected('SYNC_NAME', 'the path must have 64 levels and 4096 bytes at most')
+  local most = w.change.most
+  if #line > most.levels or #path > most.bytes then
+    local rule = 'the path must have %d levels and %d bytes at most'
+    return rejected('SYNC_NAME', string.format(rule, most.levels, most.bytes))
   end
   if w.portable and w.change.bad then return rejected('SYNC_NAME', w.change.bad) end
   plan.parent, plan.name = folder, name

@@ -92,7 +92,7 @@ local function keep_loser(w, is_held)
     contents.settle(w.view.share, id)
   else
     perform.keep(w, file, id)
-    contents.supersede(w.view.share, file, id, w.writing.now)
+    contents.supersede(w.view.share, file, id, w.writing.now, w.change.most.versions)
   end
 end
 

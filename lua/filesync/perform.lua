@@ -79,7 +79,7 @@ local function fill(w, node, version)
   perform.keep(w, node.id, version.id)
   contents.hold(share, version.id)
   if before and before ~= version.id then
-    contents.supersede(share, node.id, before, w.writing.now)
+    contents.supersede(share, node.id, before, w.writing.now, w.change.most.versions)
   end
   redis.call('HSET', share .. ':version:' .. version.id, 'pos', fs.text(w.writing.head + 1))
 end

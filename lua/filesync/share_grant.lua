@@ -2,9 +2,9 @@
 --
 -- KEYS  1 share
 -- ARGV  1 user  2 groups  3 grantee, `u:<user>` or `g:<group>`  4 level, 1 to 3; 0 to revoke
---       5 what the ids of entries begin with
+--       5 what the ids of entries begin with  6 most grants
 -- Returns 'not_found'; 'forbidden' for a caller below level 3; 'owner' when the grantee owns the
---       share; 'full' when it has 10,000 grants; 'missing' when there was no grant to revoke;
+--       share; 'full' when it has as many grants as it may; 'missing' when there was no grant to revoke;
 --       'unchanged' or 'changed'.
 -- Cost  O(groups). Repeated, it returns what the first call did.
 
@@ -21,7 +21,7 @@ define('share_grant', function(KEYS, ARGV)
   local before = call('HGET', grants, grantee)
   if level == '0' and not before then return 'missing' end
   if before and string.match(before, '^%d') == level then return 'unchanged' end
-  if not before and call('HLEN', grants) >= 10000 then return 'full' end
+  if not before and call('HLEN', grants) >= tonumber(ARGV[6]) then return 'full' end
   local writing = record.open(share, ARGV[1], nil, '0', ARGV[5])
   need('HSET', grants, grantee, '')
   need('SADD', tenant .. 'granted:' .. grantee, '')

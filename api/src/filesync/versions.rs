@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sluice_store::filesync::KeptVersion;
+use sluice_store::filesync::{KeptVersion, MAX_VERSIONS};
 
 use super::caller::Reader;
 use super::contents::FilePath;
@@ -11,9 +11,6 @@ use crate::answers::filesync::FileVersion;
 use crate::http::query::Segment;
 use crate::openapi::SyncErrors;
 use crate::{ApiError, AppState};
-
-/// More versions of a file are not kept.
-const MAX_VERSIONS: usize = 100;
 
 /// List the versions of a file
 ///

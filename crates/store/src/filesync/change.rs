@@ -6,7 +6,8 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::names::{Name, NameError, parse_path};
+use super::names::{MAX_DEPTH, MAX_PATH_BYTES, Name, NameError, parse_path};
+use super::versions::MAX_VERSIONS;
 use super::{FilesyncError, is_id};
 
 /// Most bytes of a change's metadata.
@@ -136,6 +137,18 @@ pub(super) struct Prepared {
     r#mod: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<u64>,
+    most: Most,
+}
+
+/// Limits that the function keeps.
+#[derive(Debug, Serialize)]
+struct Most {
+    /// Names in a path.
+    levels: usize,
+    /// Of a path.
+    bytes: usize,
+    /// Of a file.
+    versions: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -233,6 +246,11 @@ impl Change {
             meta,
             r#mod: modified,
             known,
+            most: Most {
+                levels: MAX_DEPTH,
+                bytes: MAX_PATH_BYTES,
+                versions: MAX_VERSIONS,
+            },
         })
     }
 

@@ -1,5 +1,6 @@
 use redis::RedisError;
 
+use super::shares::MAX_GRANTS;
 use super::{ChangeFault, Interrupted};
 use crate::StoreError;
 
@@ -15,8 +16,8 @@ pub enum FilesyncError {
     /// The owner of a share has all rights, which nobody can change.
     #[error("the owner of a share has all rights already")]
     OwnerGrant,
-    /// A share has 10,000 grants at most.
-    #[error("a share has 10000 grants at most")]
+    /// A share has as many grants as it may.
+    #[error("a share has {MAX_GRANTS} grants at most")]
     TooManyGrants,
     /// A user has 100 devices at most.
     #[error("a user has {} devices at most", super::MAX_DEVICES)]

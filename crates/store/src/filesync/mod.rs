@@ -47,7 +47,7 @@ pub use preferences::{KeptPreference, Preference};
 pub use retention::Retention;
 pub use shares::{NewShare, Share, ShareChange, ShareSettings};
 pub use uploads::{NewUpload, Opened, Upload, UploadState, UploadedVersion};
-pub use versions::{KeptVersion, Version};
+pub use versions::{KeptVersion, MAX_VERSIONS, Version};
 
 use keys::Keys;
 use live::Live;

@@ -8,6 +8,9 @@ use super::functions::FUNCTIONS;
 use super::{Caller, Filesync, FilesyncError, Grantee, Keys, Level, new_id};
 use crate::StoreError;
 
+/// Most grants of a share.
+pub(super) const MAX_GRANTS: usize = 10_000;
+
 /// What a share is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewShare {
@@ -255,7 +258,10 @@ impl Filesync {
         level: u8,
     ) -> Result<(), FilesyncError> {
         let mut call = call(&FUNCTIONS.share_grant, caller, id);
-        call.arg(grantee.name()).arg(level).arg(new_id("chg"));
+        call.arg(grantee.name())
+            .arg(level)
+            .arg(new_id("chg"))
+            .arg(MAX_GRANTS);
         let changed: Outcome = FUNCTIONS.share_grant.run(&self.valkey, &call).await?;
         changed.done()
     }

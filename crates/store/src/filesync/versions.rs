@@ -7,6 +7,9 @@ use super::functions::FUNCTIONS;
 use super::uploads::Answer;
 use super::{Caller, Filesync, FilesyncError, is_id};
 
+/// Most versions of a file that are kept.
+pub const MAX_VERSIONS: usize = 100;
+
 /// A version that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {

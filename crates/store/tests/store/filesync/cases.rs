@@ -608,3 +608,21 @@ async fn of_a_share_that_was_deleted_nothing_is_left_but_its_name() {
         .unwrap();
     assert!(feed.floor > 1, "{feed:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_would_lie_too_deep_is_refused_also_when_its_parent_is_named_by_id() {
+    let store = Store::start();
+    let share = store.share().await;
+    let path = |levels: usize| "/a".repeat(levels);
+    let made = (1..=64).map(|level| folder(&format!("d{level}"), &path(level)));
+    store
+        .send(&share, "a", None, 0, made.collect())
+        .await
+        .unwrap();
+    let mut deeper = folder("d65", "/b");
+    deeper["parent_id"] = json!("d64");
+    let item = store.one(&share, "a", None, 0, deeper).await;
+    assert_eq!(item["code"], "SYNC_NAME");
+    let rule = "the path must have 64 levels and 4096 bytes at most";
+    assert_eq!(item["detail"], rule);
+}
