@@ -73,18 +73,7 @@ fn dump(store: &Store) -> BTreeMap<String, (Vec<u8>, i64)> {
 #[tokio::test]
 async fn a_user_without_the_right_to_one_command_writes_nothing_of_a_document() {
     let store = Store::start();
-    let set_rights = |rights: &[&str]| {
-        let mut cmd = redis::cmd("ACL");
-        cmd.arg(&[
-            "SETUSER", "limited", "reset", "on", ">secret", "~*", "&*", "+@all",
-        ]);
-        cmd.arg(rights)
-            .exec(&mut store.server.connection())
-            .unwrap();
-    };
-    set_rights(&[]);
-    let url = format!("redis://limited:secret@127.0.0.1:{}", store.server.port());
-    let limited = Documents::new(&Valkey::at(&url).unwrap(), DocumentsConfig::default());
+    let limited = store.limited();
 
     let end = store.now() + 600_000;
     // The JSON module reads this float wrongly.
@@ -127,7 +116,7 @@ async fn a_user_without_the_right_to_one_command_writes_nothing_of_a_document() 
     };
     for (write, commands) in writes.into_iter().zip(commands) {
         for command in commands {
-            set_rights(&[&format!("-{command}")]);
+            store.set_rights(&[&format!("-{command}")]);
             let DocumentError::Store(refused) = make(write).await.unwrap_err() else {
                 panic!("{command}");
             };
@@ -137,16 +126,16 @@ async fn a_user_without_the_right_to_one_command_writes_nothing_of_a_document() 
         }
     }
     for command in ["zadd", "pexpire"] {
-        set_rights(&[&format!("-{command}")]);
+        store.set_rights(&[&format!("-{command}")]);
         limited.accept("s", "c", &create).await.unwrap_err();
         assert_eq!(dump(&store), before, "{command}");
     }
     for command in ["zadd", "zremrangebyrank", "zcount"] {
-        set_rights(&[&format!("-{command}")]);
+        store.set_rights(&[&format!("-{command}")]);
         limited.release("s", "a", &accepted).await.unwrap_err();
         assert_eq!(dump(&store), before, "{command}");
     }
-    set_rights(&[]);
+    store.set_rights(&[]);
     for write in writes {
         make(write).await.unwrap();
     }

@@ -312,18 +312,7 @@ async fn a_write_in_place_is_made_once_under_its_key_and_when_its_answer_is_lost
 #[tokio::test]
 async fn nothing_is_written_in_place_without_the_right_to_all_of_it() {
     let store = Store::start();
-    let set_rights = |rights: &[&str]| {
-        let mut cmd = redis::cmd("ACL");
-        cmd.arg(&[
-            "SETUSER", "limited", "reset", "on", ">secret", "~*", "&*", "+@all",
-        ]);
-        cmd.arg(rights)
-            .exec(&mut store.server.connection())
-            .unwrap();
-    };
-    set_rights(&[]);
-    let url = format!("redis://limited:secret@127.0.0.1:{}", store.server.port());
-    let limited = Documents::new(&Valkey::at(&url).unwrap(), DocumentsConfig::default());
+    let limited = store.limited();
     let end = store.now() + 600_000;
     let create = Change::Create(object(json!({"n": 0})), at(end));
     let created = store.change("a", create).await.unwrap();
@@ -337,14 +326,14 @@ async fn nothing_is_written_in_place_without_the_right_to_all_of_it() {
         "pexpire",
         "spublish",
     ] {
-        set_rights(&[&format!("-{command}")]);
+        store.set_rights(&[&format!("-{command}")]);
         limited.write("s", "a", &increment()).await.unwrap_err();
         let kept = store.documents.get("s", "a").await.unwrap();
         assert_eq!(kept, created, "{command}");
         let changes = store.documents.changes("s", "a", Some(1.into())).await;
         assert_eq!(changes.unwrap(), Changes::Since(vec![]), "{command}");
     }
-    set_rights(&[]);
+    store.set_rights(&[]);
     limited.write("s", "a", &increment()).await.unwrap();
 }
 

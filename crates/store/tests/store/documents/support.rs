@@ -24,6 +24,22 @@ impl Store {
         Store { server, documents }
     }
 
+    /// Gives the user of [`Store::limited`] all rights but these.
+    pub fn set_rights(&self, rights: &[&str]) {
+        let mut cmd = redis::cmd("ACL");
+        cmd.arg(&[
+            "SETUSER", "limited", "reset", "on", ">secret", "~*", "&*", "+@all",
+        ]);
+        cmd.arg(rights).exec(&mut self.server.connection()).unwrap();
+    }
+
+    /// The documents as a user whose rights can be taken away.
+    pub fn limited(&self) -> Documents {
+        self.set_rights(&[]);
+        let url = format!("redis://limited:secret@127.0.0.1:{}", self.server.port());
+        Documents::new(&Valkey::at(&url).unwrap(), DocumentsConfig::default())
+    }
+
     pub async fn create(&self, id: &str, data: Value) -> Document {
         self.change(id, Change::Create(object(data), Expiry::Keep))
             .await
