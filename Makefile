@@ -24,7 +24,7 @@ test-servers: install ## the tests of documents and of the queue, against each s
 	@scripts/test-servers
 
 bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync --bench requests --bench tail
+	cargo bench --bench sync --bench requests --bench filesync --bench tail
 	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
 	cargo bench -p sluice-queue --bench scale

@@ -1,8 +1,8 @@
 //! How many changes a second the tail takes in, against a bare walk over the same deltas that does
 //! nothing with them, in the same run and from the same Convex-compatible store.
 //!
-//! Once with nothing cached of the users whose files change, and once with a complete set of each,
-//! which gains every file. The worker and the store run as processes of their own, as deployed.
+//! Once with nothing cached of the users whose files change, once with a complete set of each, which
+//! gains every file, and once with the log of file sync in place of that. The worker and the store run as processes of their own, as deployed.
 //! `SLUICE_BENCH_CHANGES` sets how many changes there are (100,000), `SLUICE_BENCH_ROUNDS` how
 //! often each is measured (3).
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -35,7 +35,6 @@ fn main() {
 }
 
 async fn compare(changes: usize, rounds: usize) {
-    // Without the log of file sync, which would cost more than all else.
     let mut deployment = Deployment::start_with(&[("SLUICE_TAIL_TENANT", "off")]).await;
     deployment.wait_until_tailed().await;
     deployment.workers.clear();
@@ -66,7 +65,12 @@ async fn compare(changes: usize, rounds: usize) {
         "| cached | changes | bytes | bare walk, changes/s | tail, changes/s | tail as a share of the walk |"
     );
     println!("|---|---|---|---|---|---|");
-    for (name, is_cached) in [("nothing", false), ("complete sets", true)] {
+    let cases = [
+        ("nothing", false, "off"),
+        ("complete sets", true, "off"),
+        ("nothing, with the log of file sync", false, "default"),
+    ];
+    for (name, is_cached, tenant) in cases {
         let mut results = Vec::new();
         let mut bytes = 0;
         for _ in 0..rounds {
@@ -79,7 +83,7 @@ async fn compare(changes: usize, rounds: usize) {
             if is_cached {
                 commit_empty_sets(&deployment, cursor).await;
             }
-            results.push((bare, tail(&mut deployment).await));
+            results.push((bare, tail(&mut deployment, tenant).await));
             if is_cached {
                 let first = deployment.client.listed_ids("user-0").await;
                 assert_eq!(first.len(), changes / USERS);
@@ -130,9 +134,10 @@ async fn commit_empty_sets(deployment: &Deployment, as_of: i64) {
 }
 
 /// Has a worker take in all changes; from when it got the lease.
-async fn tail(deployment: &mut Deployment) -> Duration {
+async fn tail(deployment: &mut Deployment, tenant: &str) -> Duration {
     let now = deployment.client.convex_now().await;
-    deployment.add_worker();
+    let worker = deployment.worker_with(&[("SLUICE_TAIL_TENANT", tenant)]);
+    deployment.workers.push(worker);
     let mut valkey = deployment.valkey.connection();
     while !valkey.exists::<_, bool>("st1:{tail}:lease").unwrap() {
         tokio::time::sleep(Duration::from_millis(1)).await;

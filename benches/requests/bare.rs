@@ -3,64 +3,17 @@
 //!
 //! They check no token and no name, count nothing and limit nothing.
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use redis::Cmd;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd};
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
-const PORT: &str = "SLUICE_BENCH_BARE_PORT";
-const VALKEY: &str = "SLUICE_BENCH_BARE_VALKEY";
-const LIBRARY: &str = "SLUICE_BENCH_BARE_LIBRARY";
-
-/// The running process.
-pub struct Bare {
-    process: Child,
-    pub address: String,
-}
-
-impl Bare {
-    /// `library` is the name of the library with the functions of documents.
-    pub async fn start(valkey: &str, library: &str) -> Self {
-        let port = sluice_test_support::free_port().to_string();
-        let process = Command::new(std::env::current_exe().unwrap())
-            .env(PORT, &port)
-            .env(VALKEY, valkey)
-            .env(LIBRARY, library)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let address = format!("127.0.0.1:{port}");
-        while TcpStream::connect(&address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Self { process, address }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Whether this is that process.
-pub fn is_asked_for() -> bool {
-    std::env::var_os(PORT).is_some()
-}
+use crate::bare_process;
 
 #[derive(Clone)]
 struct Parts {
@@ -75,22 +28,14 @@ impl Parts {
 }
 
 pub async fn serve() {
-    let setting = |name: &str| std::env::var(name).unwrap();
-    let client = redis::Client::open(setting(VALKEY)).unwrap();
-    let patience = Some(Duration::from_secs(10));
-    let config = AsyncConnectionConfig::new().set_response_timeout(patience);
-    let valkey = client.get_multiplexed_async_connection_with_config(&config);
-    let parts = Parts {
-        valkey: valkey.await.unwrap(),
-        library: setting(LIBRARY).into(),
-    };
+    let (valkey, library) = bare_process::valkey(None).await;
+    let parts = Parts { valkey, library };
     let router = Router::new()
         .route("/entries/{id}", get(entry))
         .route("/entries", post(entries))
         .route("/documents/{id}", get(document).post(mutate))
         .with_state(parts);
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{}", setting(PORT))).await;
-    axum::serve(listener.unwrap(), router).await.unwrap();
+    bare_process::serve(router).await;
 }
 
 fn json(body: Option<Vec<u8>>) -> Response {

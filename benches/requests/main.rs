@@ -15,17 +15,23 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bare;
+#[path = "../common/bare_process.rs"]
+#[allow(dead_code)]
+mod bare_process;
 #[path = "../../tests/e2e/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+#[path = "../common/idle.rs"]
+#[allow(dead_code)]
 mod idle;
+#[path = "../common/load.rs"]
 mod load;
 
 use std::time::Duration;
 
-use bare::Bare;
+use bare_process::Bare;
 use harness::Deployment;
-use load::{Request, Round};
+use load::{Request, Target};
 use mimalloc::MiMalloc;
 use serde_json::{Value, json};
 use sluice_store::cache::{Cache, CacheConfig, Entry, Overflow};
@@ -63,7 +69,7 @@ const CALLS: [Call; 6] = [
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    if bare::is_asked_for() {
+    if bare_process::is_asked_for() {
         return runtime.block_on(bare::serve());
     }
     let setting = |name: &str, default: f64| {
@@ -74,18 +80,14 @@ fn main() {
     let wanted = std::env::args().skip(1).find(|it| !it.starts_with('-'));
     runtime.block_on(async {
         let mut parts = Parts::start().await;
-        println!(
-            "| request | connections | requests/s | bare route | share, median (least to most) \
-             | p50, p99 | bare route | processor time: API, Valkey | bare route, Valkey |"
-        );
-        println!("|---|---|---|---|---|---|---|---|---|");
+        load::head();
         for call in CALLS {
             let is_wanted = |wanted: &String| call.name().contains(wanted.as_str());
             if !wanted.as_ref().is_none_or(is_wanted) {
                 continue;
             }
             for connections in CONNECTIONS {
-                parts.compare(call, connections, rounds, length).await;
+                parts.compare(call, connections, (rounds, length)).await;
             }
         }
         if wanted.is_none_or(|wanted| "idle".contains(&wanted)) {
@@ -167,20 +169,8 @@ impl Parts {
         for size in [1, 100] {
             create_documents(&deployment, &token, size).await;
         }
-        let mut list = redis::cmd("FUNCTION");
-        list.arg("LIST")
-            .arg("LIBRARYNAME")
-            .arg("sluice_documents_*");
-        let libraries: Vec<Vec<redis::Value>> =
-            list.query(&mut deployment.valkey.connection()).unwrap();
-        let library: String = redis::from_redis_value(libraries[0][1].clone()).unwrap();
-        let valkey = format!(
-            "redis://{}127.0.0.1:{}",
-            harness::USER,
-            deployment.valkey.port()
-        );
         Self {
-            bare: Bare::start(&valkey, &library).await,
+            bare: Bare::start(&deployment.valkey, "sluice_documents_*", &[]).await,
             deployment,
             token,
         }
@@ -210,67 +200,21 @@ impl Parts {
         }
     }
 
-    async fn compare(&self, call: Call, connections: usize, rounds: usize, length: Duration) {
+    async fn compare(&self, call: Call, connections: usize, rounds: (usize, Duration)) {
         let address = self.deployment.client.address("").replace("http://", "");
+        let requests = |of: &dyn Fn(usize) -> Request| (0..connections).map(of).collect();
+        let api = Target {
+            address,
+            pid: self.deployment.api.pid(),
+            requests: requests(&|at| call.of_api(at, &self.token)),
+        };
+        let bare = Target {
+            address: self.bare.address.clone(),
+            pid: self.bare.pid(),
+            requests: requests(&|at| call.of_bare(at, &self.token)),
+        };
         let valkey = self.deployment.valkey.pid();
-        let of_api = async || {
-            let requests = (0..connections).map(|at| call.of_api(at, &self.token));
-            let pid = self.deployment.api.pid();
-            load::run(&address, pid, valkey, length, requests.collect()).await
-        };
-        let of_bare = async || {
-            let requests = (0..connections).map(|at| call.of_bare(at, &self.token));
-            let pid = self.bare.pid();
-            load::run(&self.bare.address, pid, valkey, length, requests.collect()).await
-        };
-        let mut measured = Vec::new();
-        for round in 0..=rounds {
-            let pair = match round % 2 {
-                0 => (of_api().await, of_bare().await),
-                _ => {
-                    let bare = of_bare().await;
-                    (of_api().await, bare)
-                }
-            };
-            // The first round opens connections and loads functions.
-            if round > 0 {
-                measured.push(pair);
-            }
-        }
-        let median = |of: &dyn Fn(&(Round, Round)) -> f64| {
-            let mut values: Vec<f64> = measured.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            (
-                values[values.len() / 2],
-                values[0],
-                values[values.len() - 1],
-            )
-        };
-        let shares = median(&|(api, bare)| api.rate / bare.rate);
-        let of = |of: fn(&Round) -> f64| {
-            let api = median(&|(api, _)| of(api)).0;
-            (api, median(&|(_, bare)| of(bare)).0)
-        };
-        let (rate, p50, p99) = (of(|it| it.rate), of(|it| it.p50), of(|it| it.p99));
-        let (server, valkey) = (of(|it| it.server), of(|it| it.valkey));
-        println!(
-            "| {} | {connections} | {:.0} | {:.0} | {:.2} ({:.2} to {:.2}) | {:.2}, {:.2} ms \
-             | {:.2}, {:.2} ms | {:.0}, {:.0} µs | {:.0}, {:.0} µs |",
-            call.name(),
-            rate.0,
-            rate.1,
-            shares.0,
-            shares.1,
-            shares.2,
-            p50.0,
-            p99.0,
-            p50.1,
-            p99.1,
-            server.0,
-            valkey.0,
-            server.1,
-            valkey.1,
-        );
+        load::compare(&call.name(), valkey, rounds, &api, &bare).await;
     }
 }
 

@@ -117,6 +117,7 @@ define('apply', function(KEYS, ARGV)
   perform.need(w)
   if nodes and call('INCRBY', deleted, nodes) == nodes then call('EXPIRE', deleted, 3600) end
   local item, first, last = outcome.done(w, verdict)
+  tree.flush(w.view)
   local status = ({ D = 'conflicts', H = 'conflicts', B = 'skipped', R = 'rejected' })[letter]
     or 'done'
   local answer = { status, item, first, last, base, writing.head }

@@ -32,7 +32,8 @@ end
 -- How many nodes a node is, with all that is in it.
 function perform.weight(node) return 1 + tonumber(node.cnt or 0) end
 
--- The other metadata of a node with that of a change, key by key.
+-- The other metadata of a node with that of a change, key by key; `whole` takes the place of it, with
+-- `other` as it stands in entries.
 local function merged(node, meta)
   local fields = {}
   if meta.t then
@@ -43,6 +44,10 @@ local function merged(node, meta)
     fields[#fields + 1] = 'm'
     fields[#fields + 1] = meta.m
   end
+  if meta.whole then
+    node.other = meta.other
+    return { 'x', meta.whole }
+  end
   if meta.x and next(meta.x) then
     local all = node.x and cjson.decode(node.x) or {}
     for key, value in pairs(meta.x) do
@@ -50,11 +55,14 @@ local function merged(node, meta)
     end
     fields[#fields + 1] = 'x'
     fields[#fields + 1] = cjson.encode(all)
+    node.other = nil
   end
   return fields
 end
 
-local function set_all(w, node, fields)
+-- Gives a node the metadata of the change.
+function perform.fill_in(w, node)
+  local fields = merged(node, w.change.meta)
   if #fields > 0 then tree.set(w.view, node, unpack(fields)) end
 end
 
@@ -202,7 +210,7 @@ local function create(w, plan, line)
   return node
 end
 
--- Does what a plan says.
+-- Does what a plan says. tree.flush writes the rest of it.
 function perform.plan(w, plan)
   local node = plan.node
   for _, it in ipairs(plan.revive or {}) do
@@ -228,7 +236,7 @@ function perform.plan(w, plan)
   if plan.back then
     revive(w, node, plan.parent, line, plan.name)
     if plan.version then fill(w, node, plan.version) end
-    set_all(w, node, merged(node, w.change.meta))
+    perform.fill_in(w, node)
     return entry(w, node, line, {
       type = 'created',
       new_path = tree.path(line, node.n),
@@ -245,6 +253,6 @@ function perform.plan(w, plan)
     fill(w, node, plan.version)
     if type == 'updated' then count(w, line, 0, true) end
   end
-  set_all(w, node, merged(node, w.change.meta))
+  perform.fill_in(w, node)
   entry(w, node, line, { type = type, new_path = tree.path(line, node.n) })
 end

@@ -2,9 +2,10 @@
 -- nudge, in one step.
 local record = {}
 
--- A text as JSON; `null` for none. The slash needs no escape.
+-- A text as JSON; `null` for none. The slash needs no escape, and most texts none at all.
 function record.quoted(text)
   if not text then return 'null' end
+  if not string.find(text, '[^%w _.:/-]') then return '"' .. text .. '"' end
   return (string.gsub(cjson.encode(text), '\\/', '/'))
 end
 
@@ -41,6 +42,8 @@ function record.id_of(entry) return string.match(entry, '^"id":"([^"]*)"') end
 function record.open(share, user, device, number, ids)
   local tenant = fs.tenant(share)
   local state = redis.call('HMGET', share, 'head', 'changed')
+  -- Times never decrease with positions.
+  local now = math.max(fs.now(), tonumber(state[2] or 0))
   return {
     share = share,
     name = string.match(share, 'share:(.*)$'),
@@ -50,8 +53,8 @@ function record.open(share, user, device, number, ids)
     number = number,
     ids = ids,
     head = tonumber(state[1]),
-    -- Times never decrease with positions.
-    now = math.max(fs.now(), tonumber(state[2] or 0)),
+    now = now,
+    time = record.rfc3339(now),
     count = 0,
   }
 end
@@ -90,7 +93,7 @@ function record.append(writing, change)
     ',"device_id":',
     record.quoted(writing.device),
     ',"changed_at":"',
-    record.rfc3339(writing.now),
+    writing.time,
     '","old_path":',
     record.quoted(change.old_path),
     ',"new_path":',

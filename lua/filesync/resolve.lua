@@ -49,6 +49,7 @@ define('resolve', function(KEYS, ARGV)
   end
   perform.need(w)
   local result = outcome.done(w, verdict)
+  tree.flush(w.view)
   call(
     'HSET',
     key,

@@ -14,7 +14,8 @@
 -- came into a folder at any depth, `i`, are marks: position, device number and edit time of the last
 -- writer, and of the last one before who was another. `b` stands for the marks that are not there.
 -- `w` is set when the node came to its place by a move or rename. `cnt` counts the live nodes in a
--- folder, at any depth.
+-- folder, at any depth. Files that follow a document of Convex have `ts`, when it was committed (ns),
+-- and `place`, the path that it names, unless that is the usual one.
 local tree = {}
 
 local FIELDS = {
@@ -43,9 +44,12 @@ local FIELDS = {
   'i',
   'w',
   'cnt',
+  'ts',
+  'place',
 }
 
--- A view of a share's tree for one call, which keeps the nodes that it has read.
+-- A view of a share's tree for one call, which keeps the nodes that it has read and what is set of
+-- them until tree.flush.
 function tree.open(share) return { share = share, nodes = {} } end
 
 function tree.key(view, id) return view.share .. ':node:' .. id end
@@ -69,18 +73,42 @@ function tree.read(view, id)
   return node or nil
 end
 
--- Sets fields of a node, given as names and values.
-function tree.set(view, node, ...)
+-- Sets fields of a node, given as names and values. They are written by tree.flush.
+function tree.set(_, node, ...)
   local pairs_of = { ... }
+  local unwritten = node.unwritten or {}
   for at = 1, #pairs_of, 2 do
     node[pairs_of[at]] = pairs_of[at + 1]
+    unwritten[pairs_of[at]] = pairs_of[at + 1]
   end
-  redis.call('HSET', tree.key(view, node.id), ...)
+  node.unwritten = unwritten
 end
 
-function tree.unset(view, node, field)
+function tree.unset(_, node, field)
   node[field] = nil
-  redis.call('HDEL', tree.key(view, node.id), field)
+  node.unwritten = node.unwritten or {}
+  node.unwritten[field] = false
+end
+
+-- Writes what was set, in one command for each node.
+function tree.flush(view)
+  for id, node in pairs(view.nodes) do
+    local unwritten = node and node.unwritten
+    if unwritten then
+      local set, unset = {}, {}
+      for field, value in pairs(unwritten) do
+        if value then
+          set[#set + 1] = field
+          set[#set + 1] = value
+        else
+          unset[#unset + 1] = field
+        end
+      end
+      if #set > 0 then redis.call('HSET', tree.key(view, id), unpack(set)) end
+      if #unset > 0 then redis.call('HDEL', tree.key(view, id), unpack(unset)) end
+      node.unwritten = nil
+    end
+  end
 end
 
 -- The folders that hold a node, from its parent to the root, and whether the node is live. Costs
@@ -174,7 +202,7 @@ function tree.other(mark, device)
   return tonumber(last[4] or 0), tonumber(last[6] or 0)
 end
 
--- A node's metadata as JSON; `more` is what goes before the rest, such as '"restored":true'.
+-- A node's metadata as JSON, of which `other` is the rendered rest, where that is known; `more` is what goes before the rest, such as '"restored":true'.
 function tree.metadata(node, more)
   local parts = { more }
   if node.k == 'file' and node.v then
@@ -183,7 +211,9 @@ function tree.metadata(node, more)
   end
   if node.t then parts[#parts + 1] = '"mime_type":' .. record.quoted(node.t) end
   if node.m then parts[#parts + 1] = '"modified_at":' .. record.quoted(node.m) end
-  if node.x then
+  if node.other and node.other ~= '' then
+    parts[#parts + 1] = node.other
+  elseif node.x then
     local extra = cjson.decode(node.x)
     local keys = {}
     for key in pairs(extra) do

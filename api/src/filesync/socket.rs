@@ -172,8 +172,8 @@ impl Protocol for Session {
         match event {
             Event::Change(nudge) => {
                 if self.is_told(&nudge) {
-                    let frame = frames::change(&nudge.share, &nudge.change);
-                    out.send(frame).await?;
+                    let frame = nudge.frame(|it| frames::change(&it.share, &it.change));
+                    out.send_rendered(frame).await?;
                 }
                 Ok(())
             }

@@ -7,8 +7,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::FromRequestParts;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -148,6 +149,13 @@ impl Outlet<'_> {
     /// Sends a text frame, and waits until the client takes it.
     pub(crate) async fn send(&mut self, frame: String) -> Result<(), End> {
         self.send_message(Message::Text(frame.into())).await
+    }
+
+    /// As [`Outlet::send`], of a text that many clients are sent.
+    pub(crate) async fn send_rendered(&mut self, frame: Bytes) -> Result<(), End> {
+        let frame = Utf8Bytes::try_from(frame);
+        let frame = frame.map_err(|_| End::unavailable("a frame is no text"))?;
+        self.send_message(Message::Text(frame)).await
     }
 
     async fn send_message(&mut self, message: Message) -> Result<(), End> {

@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use sluice_convex::{File, FileChange, Files};
 use sluice_store::StoreError;
 use sluice_store::cache::{Cache, Change, ChangeKind};
-use sluice_store::filesync::{Filesync, FilesyncError, Followed};
+use sluice_store::filesync::{Filesync, FilesyncError, Followed, Happened};
 use sluice_store::tail::{
     Known, Lead, LedgerState, Naming, NudgeKind, Settlement, SweepCursors, Unmarked,
 };
@@ -254,19 +254,23 @@ impl Effects {
 
     /// Has file sync follow: in the share of the owner, and of the former one.
     fn follow(&mut self, doc_id: &str, ts: i64, former: Option<&Known>, file: Option<&File>) {
-        let followed = |user: &str, json| Followed {
-            user: user.to_owned(),
-            doc_id: doc_id.to_owned(),
-            ts,
-            json,
+        let mut follow = |user: &str, what| {
+            self.followed.push(Followed {
+                user: user.to_owned(),
+                doc_id: doc_id.to_owned(),
+                ts,
+                what,
+            });
         };
-        let owner = file.map(|file| &file.user);
-        if let Some(former) = former.filter(|former| owner != Some(&former.user)) {
-            self.followed.push(followed(&former.user, None));
+        match (former, file) {
+            (Some(former), None) => follow(&former.user, Happened::Gone),
+            (Some(former), Some(file)) if former.user != file.user => {
+                follow(&former.user, Happened::Left);
+            }
+            _ => {}
         }
         if let Some(file) = file {
-            let json = Some(file.json.clone());
-            self.followed.push(followed(&file.user, json));
+            follow(&file.user, Happened::Put(file.json.clone()));
         }
     }
 

@@ -14,6 +14,10 @@ use crate::StoreError;
 
 /// Most bytes of a page's entries.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Entries that are read of a log at once: as many of the largest ones as there may be in memory.
+const RANGE: usize = 2_000;
+/// How often a log is looked at that is trimmed at the same time.
+const LOOKS: usize = 8;
 /// Entries of the feed that are looked at for a page that holds fewer.
 const FEED_LOOK: usize = 5_000;
 
@@ -84,6 +88,21 @@ fn raw(json: String) -> Result<Box<RawValue>, FilesyncError> {
     RawValue::from_string(json).map_err(|_| StoreError::Corrupt("an entry").into())
 }
 
+/// The position and the text of an entry as `XRANGE` answers it.
+fn entry_of(entry: &Value) -> Option<(u64, &str)> {
+    let Value::Array(entry) = entry else {
+        return None;
+    };
+    let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else {
+        return None;
+    };
+    let [_, Value::BulkString(text)] = &fields[..] else {
+        return None;
+    };
+    let position = std::str::from_utf8(id).ok()?.strip_suffix("-0")?;
+    Some((position.parse().ok()?, std::str::from_utf8(text).ok()?))
+}
+
 /// The id of a change, which its entry begins with.
 fn id_of(entry: &str) -> Option<String> {
     let rest = entry.strip_prefix(r#""id":""#)?;
@@ -104,37 +123,86 @@ impl Filesync {
         since: Option<&str>,
         limit: usize,
     ) -> Result<ChangePage, FilesyncError> {
-        let mut call = call(&FUNCTIONS.changes, caller, share);
-        call.arg(after.map(|it| it.to_string()).unwrap_or_default())
-            .arg(since.unwrap_or_default())
-            .arg(limit)
-            .arg(MAX_PAGE_BYTES);
-        let parts: Parts = FUNCTIONS.changes.run(&self.valkey, &call).await?;
-        let mut parts = parts.found()?;
+        // Each time the log was trimmed meanwhile.
+        for _ in 0..LOOKS {
+            if let Some(page) = self.look(caller, share, after, since, limit).await? {
+                return Ok(page);
+            }
+        }
+        Err(StoreError::Corrupt("a log").into())
+    }
+
+    /// As [`Filesync::changes`]; none when the log was trimmed between the two commands of which this
+    /// is made, since a function that hands out the log takes several times as long as `XRANGE`.
+    async fn look(
+        &self,
+        caller: &Caller,
+        share: &str,
+        after: Option<u64>,
+        since: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<ChangePage>, FilesyncError> {
+        let mut calls = vec![call(&FUNCTIONS.changes, caller, share)];
+        calls[0]
+            .arg(after.map(|it| it.to_string()).unwrap_or_default())
+            .arg(since.unwrap_or_default());
+        if let Some(after) = after {
+            let key = format!("{}:log", Self::keys(caller).share(share));
+            let mut range = redis::cmd("XRANGE");
+            range
+                .arg(key)
+                .arg(format!("{}-0", after.saturating_add(1)))
+                .arg("+");
+            range.arg("COUNT").arg(limit.min(RANGE));
+            calls.push(range);
+        }
+        let answers = FUNCTIONS.changes.run_all(&self.valkey, calls).await?;
+        let mut answers: VecDeque<Value> = answers.into();
+        let mut answer = || answers.pop_front().unwrap_or(Value::Nil);
+        let parts = Parts::from_redis_value(answer());
+        let mut parts = parts.map_err(|_| StoreError::Corrupt("a page"))?.found()?;
         let (head, floor, id) = (parts.number()?, parts.number()?, parts.text()?);
-        let before = format!(
-            r#","tenant_id":{},"share_id":{},"#,
-            json!(caller.tenant),
-            json!(share)
-        );
         let mut page = ChangePage {
-            changes: Vec::with_capacity(parts.0.len() / 2),
+            changes: Vec::new(),
             cursor: after.unwrap_or(head),
             has_more: false,
             floor,
             last_change_id: Some(id).filter(|id| !id.is_empty()),
         };
-        while !parts.0.is_empty() {
-            let (position, entry) = (parts.number()?, parts.text()?);
-            if parts.0.is_empty() {
-                page.last_change_id = id_of(&entry);
+        if page.cursor == head {
+            return Ok(Some(page));
+        }
+        let before = format!(
+            r#","tenant_id":{},"share_id":{},"#,
+            json!(caller.tenant),
+            json!(share)
+        );
+        let Value::Array(entries) = answer() else {
+            return Err(StoreError::Corrupt("a log").into());
+        };
+        let (mut bytes, mut last) = (0, "");
+        for entry in &entries {
+            let (position, entry) = entry_of(entry).ok_or(StoreError::Corrupt("a log"))?;
+            bytes += entry.len();
+            let is_full = bytes > MAX_PAGE_BYTES && !page.changes.is_empty();
+            // What was entered since the function has looked may be none of the caller's business.
+            if is_full || page.cursor == head {
+                break;
+            }
+            if position != page.cursor + 1 {
+                return Ok(None);
             }
             page.cursor = position;
             page.changes
                 .push(raw(format!(r#"{{"position":{position}{before}{entry}}}"#))?);
+            last = entry;
         }
+        if last.is_empty() {
+            return Ok(None);
+        }
+        page.last_change_id = id_of(last);
         page.has_more = page.cursor < head;
-        Ok(page)
+        Ok(Some(page))
     }
 
     /// Changes of all shares that the caller can see, behind a position of the tenant's feed; without

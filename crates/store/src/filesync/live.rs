@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluice_valkey::{Notice, Subscription, Valkey, Waiter};
 use tokio::sync::mpsc;
 
@@ -36,6 +37,15 @@ pub struct Nudge {
     pub is_share: bool,
     /// The change as a JSON object.
     pub change: String,
+    frame: OnceLock<Bytes>,
+}
+
+impl Nudge {
+    /// What all who show the change in one way are sent, rendered once.
+    pub fn frame(&self, render: impl FnOnce(&Self) -> String) -> Bytes {
+        let frame = self.frame.get_or_init(|| render(self).into());
+        frame.clone()
+    }
 }
 
 /// What a listener hears.
@@ -257,6 +267,7 @@ fn read(message: &[u8], share: &Arc<str>, tenant: &str) -> Option<Nudge> {
         device,
         folders,
         old_folders,
+        frame: OnceLock::new(),
     })
 }
 

@@ -39,7 +39,7 @@ pub use contents::Garbage;
 pub use cursors::{DeviceCursor, DeviceStatus};
 pub use devices::{Device, DeviceChange, DeviceName, MAX_DEVICES, NewDevice, Platform};
 pub use error::{CursorFault, FilesyncError};
-pub use follow::{Followed, share_of};
+pub use follow::{Followed, Happened, share_of};
 pub use ids::{ROOT, is_id, new_id};
 pub use live::{Event, Listener, Nudge};
 pub use names::{Name, NameError, parse_path};

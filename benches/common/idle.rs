@@ -1,6 +1,6 @@
 //! The memory of the API for each stream that is open and has nothing to say.
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 /// Streams that are measured.
@@ -24,8 +24,8 @@ pub async fn memory(address: &str, pid: u32, request: &str, status: &str) -> f64
 }
 
 /// One that has been answered.
-async fn open(address: &str, request: &str, status: &str) -> BufReader<TcpStream> {
-    let mut stream = BufReader::with_capacity(1_024, TcpStream::connect(address).await.unwrap());
+pub async fn open(address: &str, request: &str, status: &str) -> BufReader<TcpStream> {
+    let mut stream = BufReader::with_capacity(2_048, TcpStream::connect(address).await.unwrap());
     stream
         .get_mut()
         .write_all(request.as_bytes())
@@ -33,7 +33,12 @@ async fn open(address: &str, request: &str, status: &str) -> BufReader<TcpStream
         .unwrap();
     let mut line = String::new();
     stream.read_line(&mut line).await.unwrap();
-    assert!(line.contains(status), "{line}");
+    if !line.contains(status) {
+        let mut rest = vec![0; 2_048];
+        let read = stream.read(&mut rest).await.unwrap();
+        line.push_str(&String::from_utf8_lossy(&rest[..read]));
+        panic!("{line}");
+    }
     while line != "\r\n" {
         line.clear();
         stream.read_line(&mut line).await.unwrap();
@@ -42,7 +47,7 @@ async fn open(address: &str, request: &str, status: &str) -> BufReader<TcpStream
 }
 
 /// Bytes of memory that a process has.
-fn resident(pid: u32) -> i64 {
+pub fn resident(pid: u32) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.unwrap().trim().trim_end_matches(" kB");

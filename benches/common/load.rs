@@ -1,5 +1,6 @@
 //! Load: connections that each send their next request when they have the answer to the last.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -9,12 +10,26 @@ use tokio::task::JoinSet;
 /// Clock ticks a second, in which Linux counts processor time.
 const TICKS: f64 = 100.0;
 
+/// The last number of a request.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// What stands for a number in a body, which is another in each request of a connection.
+pub const NUMBER: &str = "##########";
+
 /// A request as it goes over the wire.
 pub struct Request {
     pub method: &'static str,
     pub path: String,
     pub token: String,
+    /// May have [`NUMBER`] in it.
     pub body: String,
+}
+
+/// A server, and what each connection asks it.
+pub struct Target {
+    pub address: String,
+    pub pid: u32,
+    pub requests: Vec<Request>,
 }
 
 /// What came of one round.
@@ -30,18 +45,84 @@ pub struct Round {
     pub valkey: f64,
 }
 
-/// Sends requests for so long, one of each connection at a time, to a server of that process.
-pub async fn run(
-    address: &str,
-    server: u32,
+/// Has the API and the bare route of a Valkey take turns, and prints the row of a table. The first
+/// one changes from round to round.
+pub async fn compare(
+    name: &str,
     valkey: u32,
-    length: Duration,
-    requests: Vec<Request>,
-) -> Round {
-    let mut callers = Vec::new();
-    for request in requests {
-        callers.push(Caller::open(address, &request).await);
+    (rounds, length): (usize, Duration),
+    api: &Target,
+    bare: &Target,
+) {
+    let mut measured = Vec::new();
+    for round in 0..=rounds {
+        let pair = match round % 2 {
+            0 => (
+                run(api, valkey, length).await,
+                run(bare, valkey, length).await,
+            ),
+            _ => {
+                let bare = run(bare, valkey, length).await;
+                (run(api, valkey, length).await, bare)
+            }
+        };
+        // The first round opens connections and loads functions.
+        if round > 0 {
+            measured.push(pair);
+        }
     }
+    let median = |of: &dyn Fn(&(Round, Round)) -> f64| {
+        let mut values: Vec<f64> = measured.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        (
+            values[values.len() / 2],
+            values[0],
+            values[values.len() - 1],
+        )
+    };
+    let shares = median(&|(api, bare)| api.rate / bare.rate);
+    let of = |of: fn(&Round) -> f64| {
+        let api = median(&|(api, _)| of(api)).0;
+        (api, median(&|(_, bare)| of(bare)).0)
+    };
+    let (rate, p50, p99) = (of(|it| it.rate), of(|it| it.p50), of(|it| it.p99));
+    let (server, valkey) = (of(|it| it.server), of(|it| it.valkey));
+    println!(
+        "| {name} | {} | {:.0} | {:.0} | {:.2} ({:.2} to {:.2}) | {:.2}, {:.2} ms \
+         | {:.2}, {:.2} ms | {:.0}, {:.0} µs | {:.0}, {:.0} µs |",
+        api.requests.len(),
+        rate.0,
+        rate.1,
+        shares.0,
+        shares.1,
+        shares.2,
+        p50.0,
+        p99.0,
+        p50.1,
+        p99.1,
+        server.0,
+        valkey.0,
+        server.1,
+        valkey.1,
+    );
+}
+
+/// The head of the table.
+pub fn head() {
+    println!(
+        "| request | connections | requests/s | bare route | share, median (least to most) \
+         | p50, p99 | bare route | processor time: API, Valkey | bare route, Valkey |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+}
+
+/// Sends requests for so long, one of each connection at a time.
+async fn run(target: &Target, valkey: u32, length: Duration) -> Round {
+    let mut callers = Vec::new();
+    for request in &target.requests {
+        callers.push(Caller::open(&target.address, request).await);
+    }
+    let server = target.pid;
     let before = (processor_time(server), processor_time(valkey));
     let begun = Instant::now();
     let mut running = JoinSet::new();
@@ -87,6 +168,8 @@ fn processor_time(pid: u32) -> f64 {
 struct Caller {
     stream: BufReader<TcpStream>,
     request: Vec<u8>,
+    /// Where the number stands.
+    numbers: Vec<usize>,
     line: String,
     body: Vec<u8>,
 }
@@ -106,8 +189,10 @@ impl Caller {
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
+        let numbers = request.match_indices(NUMBER);
         Self {
             stream: BufReader::with_capacity(128 * 1024, stream),
+            numbers: numbers.map(|(at, _)| at).collect(),
             request: request.into_bytes(),
             line: String::new(),
             body: Vec::new(),
@@ -115,6 +200,13 @@ impl Caller {
     }
 
     async fn call(&mut self) {
+        if !self.numbers.is_empty() {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let number = format!("{number:010}");
+            for &at in &self.numbers {
+                self.request[at..at + NUMBER.len()].copy_from_slice(number.as_bytes());
+            }
+        }
         let stream = self.stream.get_mut();
         stream.write_all(&self.request).await.unwrap();
         let (line, mut length) = (&mut self.line, 0);
