@@ -78,6 +78,13 @@ impl Link {
                 command = self.commands.recv() => {
                     let Some(command) = command else { return Ok(()) };
                     self.follow(command, &mut connection).await?;
+                    // What the server says of channels that were given up comes before the answer,
+                    // and is to be read before such a channel is taken up again.
+                    while let Ok(push) = pushes.try_recv() {
+                        if !self.take_push(&push) {
+                            return Err(closed());
+                        }
+                    }
                 }
                 push = pushes.recv() => match push {
                     Some(push) if self.take_push(&push) => {}

@@ -66,3 +66,29 @@ async fn a_channel_that_is_given_up_and_taken_up_again_at_once_is_listened_to() 
         assert_eq!(message.unwrap(), round.to_string().into_bytes());
     }
 }
+
+#[tokio::test]
+async fn who_listens_to_another_channel_misses_nothing_while_one_is_given_up_and_taken_up_again() {
+    let server = TestValkey::start();
+    let valkey = Valkey::at(&server.url()).unwrap();
+    let limit = Duration::from_secs(10);
+    let (sender, mut subscribed) = tokio::sync::mpsc::unbounded_channel();
+    let other = valkey.hub().subscribe("other", move |notice| {
+        if matches!(notice, Notice::Subscribed) {
+            let _ = sender.send(());
+        }
+    });
+    assert!(other.live(limit).await);
+    for round in 0..300 {
+        let subscription = valkey.hub().subscribe("events", |_| {});
+        assert!(subscription.live(limit).await, "round {round}");
+        drop(subscription);
+        // Until the server is asked to end it, at times.
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(other.live(limit).await);
+    subscribed.recv().await.unwrap();
+    assert!(subscribed.try_recv().is_err(), "it was subscribed to again");
+}
