@@ -212,7 +212,8 @@ async fn subscribe(address: &str, request: &str) -> BufReader<TcpStream> {
 async fn listen(mut socket: BufReader<TcpStream>, heard: mpsc::UnboundedSender<Instant>) {
     while let Ok(frame) = text_frame(&mut socket).await {
         let now = Instant::now();
-        assert!(frame.starts_with(br#"{"event_type":"change""#));
+        let is_change = frame.starts_with(br#"{"event_type":"change""#);
+        assert!(is_change, "{}", String::from_utf8_lossy(&frame));
         if heard.send(now).is_err() {
             return;
         }

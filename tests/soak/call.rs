@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::harness::file;
 
+const SYNC: &str = "/api/v1/sync";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
 pub enum Call {
@@ -80,6 +82,30 @@ pub enum Call {
         user: String,
         files: BTreeMap<String, Option<u64>>,
     },
+    /// A share of file sync is made.
+    Share { name: String },
+    /// A device is registered.
+    Device { device: String },
+    /// A device tells one change, which has an id.
+    Edit {
+        share: String,
+        device: String,
+        change: Value,
+    },
+    /// A content of a file is uploaded.
+    Upload {
+        share: String,
+        file: String,
+        text: String,
+    },
+    /// A file is downloaded.
+    Download { file: String },
+    /// The log of a share behind a position, where the reader has read this entry.
+    Changes {
+        share: String,
+        after: u64,
+        since: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +152,19 @@ impl Request {
 }
 
 impl Call {
+    /// Whether it is one of file sync, whose errors have a shape of their own.
+    pub fn is_filesync(&self) -> bool {
+        matches!(
+            self,
+            Self::Share { .. }
+                | Self::Device { .. }
+                | Self::Edit { .. }
+                | Self::Upload { .. }
+                | Self::Download { .. }
+                | Self::Changes { .. }
+        )
+    }
+
     /// Whether it goes to Convex and not to the API.
     pub fn is_import(&self) -> bool {
         matches!(self, Self::Import { .. })
@@ -235,6 +274,41 @@ impl Call {
                 let path = "/api/streaming_import/import_airbyte_records".to_owned();
                 let body = json!({"tables": tables, "messages": messages});
                 Request::of(Method::POST, path, body)
+            }
+            Self::Share { name } => {
+                let path = "/api/v1/shares".to_owned();
+                Request::of(Method::POST, path, json!({"name": name}))
+            }
+            Self::Device { device } => Request::of(
+                Method::POST,
+                format!("{SYNC}/devices"),
+                json!({"device_id": device, "device_name": device, "platform": "cli"}),
+            ),
+            Self::Edit {
+                share,
+                device,
+                change,
+            } => Request::of(
+                Method::POST,
+                format!("{SYNC}/apply"),
+                json!({"device_id": device, "share_id": share, "conflict_resolution": "MANUAL", "changes": [change]}),
+            ),
+            Self::Upload { share, file, text } => Request::of(
+                Method::PUT,
+                format!("{SYNC}/upload/{file}?share_id={share}&upload_id=first"),
+                Value::String(text.clone()),
+            ),
+            Self::Download { file } => Request::get(format!("{SYNC}/download/{file}")),
+            Self::Changes {
+                share,
+                after,
+                since,
+            } => {
+                let since = since.as_ref().map(|id| format!("&since={id}"));
+                let since = since.unwrap_or_default();
+                Request::get(format!(
+                    "{SYNC}/changes?share_id={share}&cursor={after}&limit=50{since}"
+                ))
             }
         }
     }

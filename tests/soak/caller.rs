@@ -54,6 +54,14 @@ impl Caller {
         }
     }
 
+    /// The same caller with another token.
+    pub fn with_token(&self, token: String) -> Self {
+        Self {
+            token,
+            ..self.clone()
+        }
+    }
+
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.end
     }
@@ -149,7 +157,9 @@ impl Caller {
             .http
             .request(request.method, format!("{base}{}", request.path))
             .header("authorization", authorization);
-        if !is_get && !request.body.is_null() {
+        if let (Call::Upload { .. }, Value::String(text)) = (call, &request.body) {
+            sent = sent.body(text.clone());
+        } else if !is_get && !request.body.is_null() {
             sent = sent.json(&request.body);
         }
         if let Some(key) = request.key {

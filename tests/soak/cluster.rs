@@ -47,6 +47,8 @@ pub struct Cluster {
 struct Starter {
     settings: Vec<(String, String)>,
     convex_data: TempDir,
+    /// Contents of files.
+    _objects: TempDir,
     /// Where all of them log.
     log: File,
 }
@@ -63,7 +65,10 @@ impl Cluster {
             "always",
         ]);
         let convex_url = format!("http://127.0.0.1:{}", free_port());
+        let objects = tempfile::tempdir().unwrap();
+        let objects_url = format!("file://{}", objects.path().display());
         let settings = [
+            ("SLUICE_OBJECTS_URL", objects_url.as_str()),
             ("SLUICE_VALKEY_URL", valkey.url().as_str()),
             ("SLUICE_CONVEX_URL", convex_url.as_str()),
             ("SLUICE_CONVEX_KEY", DEPLOY_KEY),
@@ -81,6 +86,7 @@ impl Cluster {
         let starter = Starter {
             settings,
             convex_data: tempfile::tempdir().unwrap(),
+            _objects: objects,
             log: File::create(folder.join("log")).unwrap(),
         };
         let cluster = Self {

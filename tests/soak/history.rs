@@ -67,6 +67,20 @@ pub enum Event {
     /// How many unfinished jobs the lines of the queues still hold at the end; empty ones are left
     /// out.
     Lines { left: BTreeMap<String, u64> },
+    /// A socket of file sync told of a change.
+    Frame {
+        share: String,
+        position: u64,
+        id: String,
+    },
+    /// The log of a share of file sync at the end.
+    Log { share: String, changes: Vec<Value> },
+    /// What the download of a file answers at the end: the status and the content.
+    Content {
+        file: String,
+        status: u16,
+        text: String,
+    },
     /// The files of a user at the end, each with its version.
     Files {
         user: String,

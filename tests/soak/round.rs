@@ -10,7 +10,7 @@ use crate::checker::check;
 use crate::cluster::Cluster;
 use crate::harness::files;
 use crate::history::History;
-use crate::load::{FILES, Listener, Load, Names, Watching, first_import, sync_call};
+use crate::load::{FILES, Listener, Load, Names, Share, Watching, first_import, sync_call};
 use crate::nemesis;
 use crate::settle::settle;
 
@@ -42,11 +42,13 @@ pub async fn run(
     let nudges = Listener::begin(cluster.valkey.url(), history.clone());
     let watched = [names.shared(), vec![names.mortal()]].concat();
     let watching = Watching::begin(&caller, &watched);
-    let running = Load::begin(cluster, &caller, &names);
+    let share = Share::make(&caller, round).await;
+    let running = Load::begin(cluster, &caller, &names, &share);
     nemesis::rage(cluster, &history, seed, caller.end).await;
     cluster.wait_until_ready().await;
     let leavers = running.end().await;
     settle(cluster, &caller, &names, &leavers, &watching).await;
+    share.settle().await;
     drop((nudges, watching));
     check(&history.read())
 }

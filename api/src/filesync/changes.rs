@@ -136,7 +136,7 @@ async fn read(
     }
     let _open = state.streams.open_for(Some(&caller.user))?;
     // Before the next look, so that nothing is missed.
-    let mut listener = state.filesync.listen(caller).await;
+    let mut listener = state.filesync.listen(caller, None).await;
     let shares = match asked.share {
         Some(share) => BTreeSet::from([share.to_owned()]),
         None => state.filesync.share_ids(caller).await?,

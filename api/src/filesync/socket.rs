@@ -11,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 use serde::Deserialize;
 use sluice_store::filesync::{
-    Caller, Event, Filesync, FilesyncError, Listener, Nudge, Preference, new_id,
+    Caller, Event, Filesync, FilesyncError, Listener, Listening, Nudge, Preference, new_id,
 };
 
 use super::caller::member_of;
@@ -139,6 +139,13 @@ impl Protocol for Session {
             if (&old.tenant, &old.user) != (&caller.tenant, &caller.user) {
                 return Err(End::unauthorized("the token is another user's"));
             }
+            if let Some(listener) = &mut self.listener {
+                let listening = Listening {
+                    device: &self.device,
+                    number: before.number,
+                };
+                listener.attend(&caller, Some(listening));
+            }
             before.caller = caller;
             return Ok(());
         }
@@ -147,7 +154,11 @@ impl Protocol for Session {
         let device = caller.device(&self.device);
         let announced = self.files.announce_socket(device, number, &self.id).await;
         announced.map_err(|error| unavailable(&error))?;
-        self.listener = Some(self.files.listen(&caller).await);
+        let listening = Listening {
+            device: &self.device,
+            number,
+        };
+        self.listener = Some(self.files.listen(&caller, Some(listening)).await);
         self.member = Some(Member { caller, number });
         Ok(())
     }
@@ -187,13 +198,6 @@ impl Protocol for Session {
             Event::Access(message) => self.hear(&message, out).await,
         }
     }
-}
-
-/// Preferences or the state of a device have changed.
-#[derive(Deserialize)]
-struct DeviceMessage {
-    user: String,
-    device: String,
 }
 
 impl Session {
@@ -282,7 +286,7 @@ impl Session {
 
     /// Hears of grants, devices and preferences of the tenant.
     async fn hear(&mut self, message: &str, out: &mut Outlet<'_>) -> Result<(), End> {
-        let Some(Member { caller, number }) = &self.member else {
+        let Some(Member { number, .. }) = &self.member else {
             return Ok(());
         };
         let socket = message.strip_prefix("s:").and_then(|it| it.split_once(' '));
@@ -292,20 +296,7 @@ impl Session {
             }
             return Ok(());
         }
-        let concerns = match serde_json::from_str::<DeviceMessage>(message) {
-            Ok(it) => it.user == caller.user && it.device == self.device,
-            Err(_) => {
-                let of_group = message.strip_prefix("g:");
-                message.is_empty()
-                    || caller.is_admin
-                    || message.strip_prefix("u:") == Some(&caller.user)
-                    || of_group.is_some_and(|it| caller.groups.iter().any(|group| group == it))
-            }
-        };
-        if concerns {
-            self.refresh(out).await?;
-        }
-        Ok(())
+        self.refresh(out).await
     }
 
     /// Whether the device is told of a change.

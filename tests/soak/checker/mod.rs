@@ -4,6 +4,7 @@
 mod answers;
 mod documents;
 mod files;
+mod filesync;
 mod jobs;
 mod own;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub fn check(history: &[Entry]) -> Vec<String> {
     found.extend(watchers::check(history));
     found.extend(jobs::check(history, &ops));
     found.extend(files::check(history, &ops));
+    found.extend(filesync::check(history, &ops));
     found
 }
 

@@ -2,6 +2,7 @@
 
 mod documents;
 mod files;
+mod filesync;
 mod leavers;
 mod nudges;
 mod watchers;
@@ -15,6 +16,7 @@ use crate::caller::Caller;
 use crate::cluster::{Cluster, INLINE, QUEUED};
 
 pub use files::{FILES, first_import, sync_call};
+pub use filesync::Share;
 pub use leavers::keys_of;
 pub use nudges::Listener;
 pub use watchers::Watching;
@@ -64,8 +66,9 @@ pub struct Leaver {
 }
 
 impl Load {
-    pub fn begin(cluster: &Cluster, caller: &Caller, names: &Names) -> Self {
+    pub fn begin(cluster: &Cluster, caller: &Caller, names: &Names, share: &Share) -> Self {
         let mut tasks = JoinSet::new();
+        share.tasks(&mut tasks);
         let mut spawn = |task: documents::Task| {
             tasks.spawn(async move {
                 task.await;

@@ -4,12 +4,14 @@
 //! An event says what the log says, so that it can be shown at once, but the log is the truth: an
 //! event may be missed, and a listener that may have missed one is told to look.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use sluice_valkey::{Notice, Subscription, Valkey, Waiter};
 use tokio::sync::mpsc;
 
@@ -68,10 +70,18 @@ pub(super) struct Live {
 
 /// The events of one channel of Valkey.
 struct Channel {
-    listeners: Mutex<HashMap<u64, Outlet>>,
+    listeners: Mutex<Listeners>,
     /// The last position that was heard; 0 before the first.
     position: AtomicU64,
     subscription: Mutex<Option<Subscription>>,
+}
+
+/// Who listens to a channel.
+#[derive(Default)]
+struct Listeners {
+    outlets: HashMap<u64, Outlet>,
+    /// Who hears of what, of the channel `access`: a message of it concerns few of very many.
+    topics: HashMap<String, HashSet<u64>>,
 }
 
 #[derive(Clone)]
@@ -86,20 +96,23 @@ pub struct Listener {
     valkey: Valkey,
     tenant: String,
     id: u64,
+    topics: Vec<String>,
     outlet: Outlet,
     events: mpsc::Receiver<Event>,
     channels: HashMap<String, Arc<Channel>>,
 }
 
 impl Filesync {
-    /// Begins to listen: to the tenant's grants, and to no share yet.
-    pub async fn listen(&self, caller: &Caller) -> Listener {
+    /// Begins to listen: to what is granted to a caller, to what happens to one of his devices, and
+    /// to no share yet.
+    pub async fn listen(&self, caller: &Caller, device: Option<Listening<'_>>) -> Listener {
         let (sender, events) = mpsc::channel(QUEUE);
         let mut listener = Listener {
             live: self.live.clone(),
             valkey: self.valkey.clone(),
             tenant: caller.tenant.clone(),
             id: self.live.last_id.fetch_add(1, Ordering::Relaxed),
+            topics: Vec::new(),
             outlet: Outlet {
                 events: sender,
                 overflowed: Arc::default(),
@@ -107,15 +120,49 @@ impl Filesync {
             events,
             channels: HashMap::new(),
         };
-        let access = Keys::new(&caller.tenant).of("access");
-        if let Some(wait) = listener.join(access, None) {
+        let wait = listener.join(listener.access(), None);
+        listener.attend(caller, device);
+        if let Some(wait) = wait {
             wait.live(SUBSCRIBE_LIMIT).await;
         }
         listener
     }
 }
 
+/// The device that listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Listening<'a> {
+    /// Its id.
+    pub device: &'a str,
+    /// Its number.
+    pub number: u64,
+}
+
 impl Listener {
+    /// Hears from here on of what concerns this caller, such as when his token has other groups.
+    pub fn attend(&mut self, caller: &Caller, device: Option<Listening<'_>>) {
+        let mut topics = vec![format!("u:{}", caller.user)];
+        topics.extend(caller.groups.iter().map(|group| format!("g:{group}")));
+        topics.extend(caller.is_admin.then(|| ALL_GRANTS.to_owned()));
+        if let Some(Listening { device, number }) = device {
+            topics.push(socket_topic(&number.to_string()));
+            topics.push(device_topic(&caller.user, device));
+        }
+        if let Some(channel) = self.channels.get(&self.access()) {
+            let mut listeners = lock(&channel.listeners);
+            listeners.forget(self.id, &self.topics);
+            for topic in &topics {
+                let heard = listeners.topics.entry(topic.clone()).or_default();
+                heard.insert(self.id);
+            }
+        }
+        self.topics = topics;
+    }
+
+    fn access(&self) -> String {
+        Keys::new(&self.tenant).of("access")
+    }
+
     /// Listens to these shares, too. What happens from the return on is heard.
     pub async fn add(&mut self, shares: impl Iterator<Item = &str>) {
         let keys = Keys::new(&self.tenant);
@@ -143,7 +190,8 @@ impl Listener {
 
     fn join(&mut self, name: String, share: Option<Arc<str>>) -> Option<Waiter> {
         let channel = self.live.channel(&self.valkey, &name, share, &self.tenant);
-        lock(&channel.listeners).insert(self.id, self.outlet.clone());
+        let outlet = self.outlet.clone();
+        lock(&channel.listeners).outlets.insert(self.id, outlet);
         let subscription = lock(&channel.subscription);
         let wait = subscription.as_ref().map(Subscription::waiter);
         drop(subscription);
@@ -153,7 +201,9 @@ impl Listener {
 
     fn leave(&mut self, name: &str) {
         if let Some(channel) = self.channels.remove(name) {
-            lock(&channel.listeners).remove(&self.id);
+            let mut listeners = lock(&channel.listeners);
+            listeners.outlets.remove(&self.id);
+            listeners.forget(self.id, &self.topics);
         }
     }
 }
@@ -162,6 +212,19 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let names: Vec<String> = self.channels.keys().cloned().collect();
         names.iter().for_each(|name| self.leave(name));
+    }
+}
+
+impl Listeners {
+    fn forget(&mut self, listener: u64, topics: &[String]) {
+        for topic in topics {
+            if let Some(heard) = self.topics.get_mut(topic) {
+                heard.remove(&listener);
+                if heard.is_empty() {
+                    self.topics.remove(topic);
+                }
+            }
+        }
     }
 }
 
@@ -206,10 +269,7 @@ impl Channel {
                 }
             }
             (Notice::Subscribed, None) => self.tell(&Event::Access("".into()), None),
-            (Notice::Message(message), None) => {
-                let message = String::from_utf8_lossy(message);
-                self.tell(&Event::Access(message.into()), None);
-            }
+            (Notice::Message(message), None) => self.tell_concerned(message),
             (Notice::Message(message), Some(share)) => {
                 let Some(nudge) = read(message, share, tenant) else {
                     return self.tell(&Event::Missed(share.clone()), Some(share));
@@ -223,17 +283,75 @@ impl Channel {
         }
     }
 
-    /// Tells all listeners; one that does not keep up is told later that it has missed something.
+    /// Tells all listeners.
     fn tell(&self, event: &Event, share: Option<&Arc<str>>) {
-        for outlet in lock(&self.listeners).values() {
-            if outlet.events.try_send(event.clone()).is_err() {
-                let missed = share.cloned().unwrap_or_default();
-                let mut overflowed = lock(&outlet.overflowed);
-                if !overflowed.contains(&missed) {
-                    overflowed.push(missed);
+        for outlet in lock(&self.listeners).outlets.values() {
+            outlet.tell(event, share);
+        }
+    }
+
+    /// Tells those whom a message of the channel `access` concerns.
+    fn tell_concerned(&self, message: &[u8]) {
+        let message = String::from_utf8_lossy(message);
+        let event = Event::Access(message.as_ref().into());
+        let listeners = lock(&self.listeners);
+        let mut told = HashSet::new();
+        for topic in topics_of(&message) {
+            for listener in listeners.topics.get(&topic).into_iter().flatten() {
+                if let Some(outlet) = listeners.outlets.get(listener)
+                    && told.insert(*listener)
+                {
+                    outlet.tell(&event, None);
                 }
             }
         }
+    }
+}
+
+impl Outlet {
+    /// One that does not keep up is told later that it has missed something.
+    fn tell(&self, event: &Event, share: Option<&Arc<str>>) {
+        if self.events.try_send(event.clone()).is_err() {
+            let missed = share.cloned().unwrap_or_default();
+            let mut overflowed = lock(&self.overflowed);
+            if !overflowed.contains(&missed) {
+                overflowed.push(missed);
+            }
+        }
+    }
+}
+
+/// The topic of who may see all shares of the tenant.
+const ALL_GRANTS: &str = "grants";
+
+fn socket_topic(number: &str) -> String {
+    format!("s:{number}")
+}
+
+fn device_topic(user: &str, device: &str) -> String {
+    format!("d:{device} {user}")
+}
+
+/// A device that has changed, as a message of the channel `access`.
+#[derive(Deserialize)]
+struct ChangedDevice<'a> {
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+}
+
+/// What a message of the channel `access` is about.
+fn topics_of(message: &str) -> Vec<String> {
+    if let Some((number, _)) = message
+        .strip_prefix("s:")
+        .and_then(|rest| rest.split_once(' '))
+    {
+        return vec![socket_topic(number)];
+    }
+    match serde_json::from_str::<ChangedDevice<'_>>(message) {
+        Ok(it) => vec![device_topic(&it.user, &it.device)],
+        Err(_) => vec![message.to_owned(), ALL_GRANTS.to_owned()],
     }
 }
 

@@ -41,7 +41,7 @@ pub use devices::{Device, DeviceChange, DeviceName, MAX_DEVICES, NewDevice, Plat
 pub use error::{CursorFault, FilesyncError};
 pub use follow::{Followed, Happened, share_of};
 pub use ids::{ROOT, is_id, new_id};
-pub use live::{Event, Listener, Nudge};
+pub use live::{Event, Listener, Listening, Nudge};
 pub use names::{Name, NameError, parse_path};
 pub use preferences::{KeptPreference, Preference};
 pub use retention::Retention;

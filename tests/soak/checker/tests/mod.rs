@@ -1,6 +1,7 @@
 //! Wrong histories, each with one thing that breaks a promise.
 
 mod documents;
+mod filesync;
 mod lives;
 mod others;
 mod own;

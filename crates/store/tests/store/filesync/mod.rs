@@ -7,6 +7,7 @@ mod cursors;
 mod devices;
 mod follow;
 mod histories;
+mod live;
 mod preferences;
 mod repeats;
 mod shares;
