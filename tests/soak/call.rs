@@ -295,7 +295,7 @@ impl Call {
             ),
             Self::Upload { share, file, text } => Request::of(
                 Method::PUT,
-                format!("{SYNC}/upload/{file}?share_id={share}&upload_id=first"),
+                format!("{SYNC}/upload/{file}?share_id={share}&upload_id={file}"),
                 Value::String(text.clone()),
             ),
             Self::Download { file } => Request::get(format!("{SYNC}/download/{file}")),
