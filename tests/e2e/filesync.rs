@@ -312,3 +312,63 @@ async fn what_was_acknowledged_is_there_once_after_the_api_and_valkey_are_killed
         );
     }
 }
+
+#[tokio::test]
+async fn what_valkey_loses_with_its_last_second_is_told_to_who_had_read_it() {
+    let mut deployment = Deployment::without_workers(&[]).await;
+    deployment.configure_valkey("appendfsync", "everysec");
+    let user = SyncUser::new(&deployment.client, "ann");
+    let share = user.share().await;
+    user.register("laptop").await;
+    let folder = |name: &str| {
+        json!({
+            "id": name, "resource_type": "folder", "change_type": "created",
+            "resource_id": name, "new_path": format!("/{name}"),
+        })
+    };
+    user.apply("laptop", &share, &[folder("kept")]).await;
+    let kept = deployment.valkey.log_size();
+    user.apply("laptop", &share, &[folder("lost"), folder("gone")])
+        .await;
+    let read = user.changes(&share).await;
+    assert_eq!(read.len(), 4);
+    // As after a power failure: of what was acknowledged the last second is not on the disk.
+    deployment.valkey.kill();
+    deployment.valkey.cut_log(kept);
+    deployment.valkey.restart();
+    deployment.client.wait_until_ready().await;
+
+    let look = async |cursor: usize| {
+        let since = read[cursor - 1]["id"].as_str().unwrap();
+        let path = format!("/api/v1/sync/changes?share_id={share}&cursor={cursor}&since={since}");
+        let request = deployment.client.request("GET", &path);
+        crate::harness::read(request.bearer_auth(&user.token).send().await.unwrap()).await
+    };
+    let assert_reset = |(status, body): (StatusCode, Value)| {
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(body["code"], "SYNC_CURSOR_INVALID");
+        assert_eq!(
+            (&body["reset"], &body["reason"]),
+            (&json!(true), &json!("history_changed"))
+        );
+    };
+    // Past the head.
+    assert_reset(look(4).await);
+    // At what others have taken in the meantime.
+    user.apply("laptop", &share, &[folder("other"), folder("more")])
+        .await;
+    assert_reset(look(4).await);
+    assert_eq!(look(2).await.0, StatusCode::OK);
+    // The device tells again what it has and the server has not: it is there, once.
+    let again = user.apply("laptop", &share, &[folder("lost")]).await;
+    assert_eq!(again["applied"][0]["outcome"], "applied", "{again}");
+    assert_eq!(again["applied"][0]["position"], 5);
+    let log = user.changes(&share).await;
+    let resources = log[1..]
+        .iter()
+        .map(|it| it["resource_id"].as_str().unwrap());
+    assert_eq!(
+        resources.collect::<Vec<_>>(),
+        ["kept", "other", "more", "lost"]
+    );
+}

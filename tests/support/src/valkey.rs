@@ -1,6 +1,7 @@
 //! One Valkey process per test, with its own folder and append-only file.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -190,6 +191,38 @@ impl TestValkey {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Bytes of its log once all that was answered is on the disk.
+    ///
+    /// # Panics
+    /// When that takes longer than 10 s.
+    pub fn log_size(&self) -> u64 {
+        let mut connection = self.connection();
+        redis::cmd("SET")
+            .arg(&["log-size", ""])
+            .exec(&mut connection)
+            .expect("a write");
+        let on_disk: (u64, u64) = redis::cmd("WAITAOF")
+            .arg(&[1, 0, 10_000])
+            .query(&mut connection)
+            .expect("an answer");
+        assert_eq!(on_disk.0, 1);
+        self.log_path().metadata().expect("a log").len()
+    }
+
+    /// Takes from the log of the ended server what comes behind so many bytes.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn cut_log(&self, bytes: u64) {
+        let log = File::options().write(true).open(self.log_path());
+        log.and_then(|log| log.set_len(bytes)).expect("a log");
+    }
+
+    fn log_path(&self) -> PathBuf {
+        let log = "appendonlydir/appendonly.aof.1.incr.aof";
+        self.folder.path().join(log)
     }
 
     /// Starts the server again on the same port and files, after [`TestValkey::kill`] or instead of
