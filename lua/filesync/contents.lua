@@ -67,6 +67,27 @@ end
 -- A version is what its file holds.
 function contents.hold(share, version) redis.call('ZREM', share .. ':superseded', version) end
 
+-- An open conflict needs these versions: they stay until contents.release.
+function contents.retain(share, versions)
+  for _, version in ipairs(versions) do
+    redis.call('HINCRBY', contents.version(share, version), 'needed', 1)
+  end
+end
+
+-- A conflict that needed these versions is resolved, or needs others.
+function contents.release(share, versions, now)
+  for _, version in ipairs(versions) do
+    local key = contents.version(share, version)
+    if redis.call('HINCRBY', key, 'needed', -1) <= 0 then redis.call('HDEL', key, 'needed') end
+    redis.call('ZADD', share .. ':superseded', fs.text(now), version)
+  end
+end
+
+-- Whether an open conflict needs a version.
+function contents.is_retained(share, version)
+  return redis.call('HEXISTS', contents.version(share, version), 'needed') == 1
+end
+
 local function discard(share, version, now)
   contents.settle(share, version)
   local garbage = fs.tenant(share) .. 'garbage'

@@ -96,6 +96,32 @@ local function keep_loser(w, is_held)
   end
 end
 
+-- The versions of others that whoever resolves a conflict compares with.
+local function compared(w, server)
+  local share, versions = w.view.share, {}
+  for _, id in ipairs({ server and server.v or '', w.change.bv or '' }) do
+    local is_there = id ~= '' and redis.call('EXISTS', contents.version(share, id)) == 1
+    if is_there and id ~= versions[1] then versions[#versions + 1] = id end
+  end
+  return versions
+end
+
+-- An open conflict needs other versions from now on than its last change did: what that held is a
+-- version of its file.
+local function replace(w, key)
+  local share = w.view.share
+  local before = redis.call('HMGET', key, 'needs', 'holds')
+  if before[1] then contents.release(share, fs.split(before[1]), w.writing.now) end
+  local held = before[2]
+  if held and held ~= w.change.v then
+    local file = redis.call('HGET', contents.version(share, held), 'file')
+    if file then
+      perform.keep(w, file, held)
+      contents.supersede(share, file, held, w.writing.now, w.change.most.versions)
+    end
+  end
+end
+
 -- Stores a conflict: open when the change is held, else resolved by the strategy. Returns its id.
 function outcome.store(w, verdict)
   -- The conflict that is being resolved has its place already.
@@ -143,6 +169,10 @@ function outcome.store(w, verdict)
   redis.call('ZADD', share .. ':conflicts', w.writing.now, id)
   redis.call('SADD', w.writing.tenant .. 'home:' .. id, w.writing.name)
   if is_open then
+    replace(w, key)
+    local needs = compared(w, server)
+    contents.retain(share, needs)
+    redis.call('HSET', key, 'needs', table.concat(needs, '\t'), 'holds', w.change.v or '')
     redis.call(
       'HSET',
       key,
@@ -166,8 +196,15 @@ function outcome.store(w, verdict)
     end
   else
     redis.call('HSET', key, 'resolution', w.strategy, 'resolved_at', now, 'result', 'null')
+    redis.call('ZADD', share .. ':resolved', fs.text(w.writing.now), id)
   end
   return id
+end
+
+-- A stored conflict is resolved.
+function outcome.settle(w, id, needs)
+  contents.release(w.view.share, fs.split(needs or ''), w.writing.now)
+  redis.call('ZADD', w.view.share .. ':resolved', fs.text(w.writing.now), id)
 end
 
 -- Does what a verdict says. Returns the item of the answer, and the first and last position that

@@ -12,6 +12,11 @@ function perform.need(w)
   need('ZREM', share .. ':nodes', '')
   need('SADD', w.writing.tenant .. 'home:', '')
   need('SET', w.writing.tenant .. 'made:', '')
+  need('HINCRBY', share .. ':version:', 'needed', 0)
+  need('XADD', share .. ':judged', '*', 'of', '')
+  need('SREM', share .. ':pending:', '')
+  need('INCRBY', share .. ':deleted:', 0)
+  need('EXPIRE', share .. ':deleted:', 0)
 end
 
 local function mark(w, old) return tree.mark(old, w.writing.head + 1, w.me, w.time) end

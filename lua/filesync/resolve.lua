@@ -60,6 +60,7 @@ define('resolve', function(KEYS, ARGV)
     'result',
     result
   )
+  outcome.settle(w, id, stored.needs)
   call('HDEL', share .. ':open', stored.held)
   call('HINCRBY', share .. ':held', stored.number, -1)
   return { 'done', call('HGETALL', key) }

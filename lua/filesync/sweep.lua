@@ -11,7 +11,8 @@ local function remove_versions(share, file)
   local versions = share .. ':versions:' .. file
   for _, id in ipairs(redis.call('ZRANGE', versions, 0, -1)) do
     local state = redis.call('HGET', contents.version(share, id), 'state')
-    if state == 'kept' then contents.end_version(share, id, fs.now()) end
+    local may_end = state == 'kept' and not contents.is_retained(share, id)
+    if may_end then contents.end_version(share, id, fs.now()) end
   end
   redis.call('UNLINK', versions)
 end
@@ -56,6 +57,7 @@ define('sweep', function(KEYS, ARGV)
   for _, id in ipairs(conflicts) do
     call('UNLINK', share .. ':conflict:' .. id)
     call('ZREM', share .. ':conflicts', id)
+    call('ZREM', share .. ':resolved', id)
     call('SREM', fs.tenant(share) .. 'home:' .. id, string.match(share, 'share:(.*)$'))
   end
   local doomed = call(

@@ -1,17 +1,17 @@
--- Trims the log of a share: entries that are old, but for the last ones; and with them what is
--- remembered of changes from before.
+-- Trims the log of a share: entries that are old, but for the last ones; with them what is
+-- remembered of changes from before; and conflicts that were resolved long ago.
 --
 -- KEYS  1 share
 -- ARGV  1 entries of before this time go, as RFC 3339 writes it  2 entries that stay in any case
---       3 most entries in one call
--- Returns how many entries went and how many outcomes; less than ARGV[3] of both when all is done.
+--       3 most of each in one call  4 that time in ms
+-- Returns how many entries, outcomes and conflicts went; less than ARGV[3] of each when all is done.
 -- Cost  O(ARGV[3]). May be repeated.
 
 define('trim', function(KEYS, ARGV)
   local call = redis.call
   local share = KEYS[1]
   local head, floor = unpack(call('HMGET', share, 'head', 'floor'))
-  if not head then return { 0, 0 } end
+  if not head then return { 0, 0, 0 } end
   head, floor = tonumber(head), tonumber(floor)
   local most = tonumber(ARGV[3])
   local spare = math.min(most, head - floor + 1 - tonumber(ARGV[2]))
@@ -38,5 +38,12 @@ define('trim', function(KEYS, ARGV)
     call('XDEL', share .. ':judged', judged[1])
     outcomes = outcomes + 1
   end
-  return { entries, outcomes }
+  local old = call('ZRANGEBYSCORE', share .. ':resolved', '-inf', ARGV[4], 'LIMIT', 0, most)
+  for _, id in ipairs(old) do
+    call('UNLINK', share .. ':conflict:' .. id)
+    call('ZREM', share .. ':conflicts', id)
+    call('ZREM', share .. ':resolved', id)
+    call('SREM', fs.tenant(share) .. 'home:' .. id, string.match(share, 'share:(.*)$'))
+  end
+  return { entries, outcomes, #old }
 end, { 'allow-oom' })

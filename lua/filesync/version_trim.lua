@@ -13,7 +13,7 @@ define('version_trim', function(KEYS, ARGV)
   for _, id in ipairs(due) do
     local state, file = unpack(call('HMGET', contents.version(share, id), 'state', 'file'))
     local is_held = file and call('HGET', share .. ':node:' .. file, 'v') == id
-    if state == 'kept' and not is_held then
+    if state == 'kept' and not is_held and not contents.is_retained(share, id) then
       contents.end_version(share, id, now)
     else
       contents.hold(share, id)

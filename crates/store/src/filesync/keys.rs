@@ -12,14 +12,15 @@
 //! | `share:<share>:log` | log (`lua/log.lua`) of changes, as JSON without what all have in common | none |
 //! | `share:<share>:outcomes` | hash: device number and change id, a tab between → fingerprint, and the outcome (MessagePack), a tab between | none |
 //! | `share:<share>:judged` | stream of the fields of `outcomes`, its ids `<head then>-<n>` | none |
-//! | `share:<share>:version:<version>` | hash of a content: `file`, `uploaded` (the file that it was uploaded for), `size`, `sha256`, `mime`, `user`, `at` (ms), `state` (`pending` until a change names it, `held` by an open conflict, `kept`), `applied` (ms), `pos`, `parts` (where its bytes are) | none |
+//! | `share:<share>:version:<version>` | hash of a content: `file`, `uploaded` (the file that it was uploaded for), `size`, `sha256`, `mime`, `user`, `at` (ms), `state` (`pending` until a change names it, `held` by an open conflict, `kept`), `applied` (ms), `pos`, `needed` (by so many open conflicts), `parts` (where its bytes are) | none |
 //! | `share:<share>:versions:<file>` | sorted set of the kept versions of a file by when they were applied, ms | none |
 //! | `share:<share>:pending:<file>` | set of the versions of a file that no change has kept yet | none |
 //! | `share:<share>:superseded` | sorted set of kept versions that are not what their files hold, by since when, ms; 0 for those that are too many | none |
 //! | `share:<share>:upload:<version>` | hash of an open upload: `file`, `name`, `user`, `size`, `mime`, `offset` (up to where it is durable), `writer` (number of the one that has it), `parts`, `hash` (state of the SHA-256 up to there) | none |
 //! | `share:<share>:alias:<name>:<user>` | string: the version that the user's upload of this name becomes or has become | 48 h without progress |
-//! | `share:<share>:conflict:<id>` | hash of a conflict: `json`, and `resolution` once it is resolved | none |
+//! | `share:<share>:conflict:<id>` | hash of a conflict: `json`, `needs` (versions that it is compared with, tabs between), and `resolution` once it is resolved | none |
 //! | `share:<share>:conflicts` | sorted set of conflicts by when they were detected, ms | none |
+//! | `share:<share>:resolved` | sorted set of those that are resolved by since when, ms: they go with the log | none |
 //! | `share:<share>:open` | hash: `<resource>` tab `<device number>` → id of the open conflict | none |
 //! | `share:<share>:nudges` | channel: each change with the folders that hold it | |
 //! | `share:<share>:held` | hash: device number → how many of its changes are in open conflicts | none |

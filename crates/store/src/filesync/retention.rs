@@ -72,7 +72,8 @@ impl Filesync {
         pages.try_flatten()
     }
 
-    /// Trims a share's log, removes what was deleted before it begins, and ends old versions. Returns
+    /// Trims a share's log, removes what was deleted before it begins and conflicts that were resolved
+    /// before, and ends old versions. Returns
     /// how much there was to do.
     ///
     /// # Errors
@@ -89,9 +90,10 @@ impl Filesync {
         loop {
             let mut call = FUNCTIONS.trim.command(&[&key]);
             call.arg(&before).arg(retention.entries).arg(CHUNK);
-            let (entries, outcomes): (u64, u64) = FUNCTIONS.trim.run(&self.valkey, &call).await?;
-            done += entries + outcomes;
-            if entries < CHUNK && outcomes < CHUNK {
+            call.arg(millis_before(retention.age));
+            let gone: [u64; 3] = FUNCTIONS.trim.run(&self.valkey, &call).await?;
+            done += gone.iter().sum::<u64>();
+            if gone.iter().all(|&gone| gone < CHUNK) {
                 break;
             }
         }

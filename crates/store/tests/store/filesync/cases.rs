@@ -453,6 +453,27 @@ async fn a_conflict_that_is_held_is_resolved_once_and_says_how() {
         .await;
     assert_eq!(again["conflict_id"], held["conflict_id"]);
 
+    // What it was before stays a version of the file, and the versions that are compared stay with the
+    // conflict, however old they are.
+    let state = |version: &str| {
+        let key = format!("share:{share}:version:{version}");
+        store.field(&key, "state")
+    };
+    let trim = async || {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let at_once = Retention {
+            age: std::time::Duration::ZERO,
+            version_age: std::time::Duration::ZERO,
+            ..Retention::default()
+        };
+        store.files.trim("acme", &share, &at_once).await.unwrap();
+    };
+    let states = || [&one, &two, &three, &four].map(|version| state(version));
+    let kept = || Some("kept".to_owned());
+    assert_eq!(states(), [kept(), kept(), kept(), Some("held".into())]);
+    trim().await;
+    assert_eq!(states(), [kept(), kept(), None, Some("held".into())]);
+
     let owner = caller("usr_1");
     let id = held["conflict_id"].as_str().unwrap();
     let resolved = store
@@ -471,6 +492,15 @@ async fn a_conflict_that_is_held_is_resolved_once_and_says_how() {
     assert!(matches!(other, Err(FilesyncError::ResolvedOtherwise(by)) if by == "KEEP_BOTH"));
     assert_eq!(store.paths(&share).await.len(), 2);
     store.assert_sound(&share).await;
+
+    // With its resolution all of that is as old as it is.
+    trim().await;
+    assert_eq!(states(), [None, kept(), None, kept()]);
+    let gone = store
+        .files
+        .resolve_conflict(&owner, &share, id, Strategy::KeepBoth)
+        .await;
+    assert!(matches!(gone, Err(FilesyncError::NotFound(_))));
 }
 
 #[tokio::test]
