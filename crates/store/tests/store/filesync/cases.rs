@@ -656,3 +656,46 @@ async fn a_node_that_would_lie_too_deep_is_refused_also_when_its_parent_is_named
     let rule = "the path must have 64 levels and 4096 bytes at most";
     assert_eq!(item["detail"], rule);
 }
+
+#[tokio::test]
+async fn times_are_kept_as_they_are_given_and_an_older_version_comes_back_at_a_new_position() {
+    let store = Store::start();
+    let share = store.share().await;
+    let times = [
+        Some("1913-04-05T06:07:08Z"),
+        Some("2099-01-01T00:00:00.000Z"),
+        None,
+    ];
+    let mut versions = Vec::<String>::new();
+    for (at, time) in times.into_iter().enumerate() {
+        let version = store.version(&share, "f", &format!("content {at}"));
+        let mut edit = match versions.last() {
+            None => file("f", "/f", &version),
+            Some(base) => update("f", &version, base),
+        };
+        if let Some(time) = time {
+            edit["metadata"] = json!({"modified_at": time});
+        }
+        let item = store.one(&share, "a", None, at as u64 + 1, edit).await;
+        assert_eq!(item["position"], at + 2, "{item}");
+        versions.push(version);
+    }
+    let told: Vec<_> = store.log(&share).await;
+    let told: Vec<_> = told[1..]
+        .iter()
+        .map(|it| it["metadata"]["modified_at"].as_str())
+        .collect();
+    // What a change does not say stays as it was.
+    assert_eq!(told, [times[0], times[1], times[1]]);
+
+    let restore = update("f", &versions[0], &versions[2]);
+    let restored = store.one(&share, "a", None, 4, restore).await;
+    assert_eq!(
+        (&restored["outcome"], &restored["position"]),
+        (&json!("applied"), &json!(5))
+    );
+    assert_eq!(
+        store.tree(&share).await[0]["version_id"],
+        versions[0].as_str()
+    );
+}
