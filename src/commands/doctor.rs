@@ -1,6 +1,7 @@
 //! `sluice doctor`
 
 mod cache;
+mod contents;
 mod tail;
 
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::failure::{Context, Failure, chain};
 use crate::one_line::OneLine;
 use crate::output;
 use crate::settings::{
-    AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ValkeySettings,
+    AuthSettings, CacheSettings, ConvexSettings, DataSettings, FilesSettings, ObjectSettings,
+    ValkeySettings,
 };
 
 /// How long one check may take. A check is made once: what works only sometimes should show.
@@ -46,6 +48,8 @@ pub struct Doctor {
     auth: AuthSettings,
     #[command(flatten)]
     cache: CacheSettings,
+    #[command(flatten)]
+    objects: ObjectSettings,
     #[command(flatten)]
     data: DataSettings,
 }
@@ -117,6 +121,10 @@ impl Doctor {
                 &failure.to_string(),
                 "nothing can be synced without it",
             ),
+        }
+        // A `sluice dev` keeps them in its folder.
+        if running.is_none() || self.objects.objects_url.is_some() {
+            contents::check(&mut findings, &self.objects).await;
         }
         let mut auth = self.auth;
         if running.is_some() && auth.dev.dev_secret.is_none() {

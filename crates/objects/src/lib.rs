@@ -7,6 +7,7 @@
 //! needed, is known elsewhere.
 
 mod attempts;
+mod check;
 mod delete;
 mod error;
 mod hash;

@@ -91,4 +91,5 @@ conformance![
     a_missing_part_is_an_error_after_what_is_there,
     tenants_of_any_name_are_kept_apart,
     several_contents_are_written_at_once,
+    a_check_leaves_nothing_behind,
 ];

@@ -244,3 +244,10 @@ pub async fn several_contents_are_written_at_once(objects: Objects) {
         written.await.unwrap();
     }
 }
+
+pub async fn a_check_leaves_nothing_behind(objects: Objects) {
+    let kept = write(&objects, name("ver_kept"), &bytes(10)).await;
+    objects.check().await.unwrap();
+    assert_eq!(listed(&objects, tomorrow()).await.len(), 1);
+    assert_eq!(read_all(&objects, &kept.content).await, bytes(10));
+}
