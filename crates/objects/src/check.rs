@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::attempts::limited;
 use crate::{Objects, ObjectsError};
