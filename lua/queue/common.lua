@@ -210,6 +210,7 @@ local follow_up -- of links.lua
 local function conclude(id, state, group, unique, batch, next_job)
   call('HSET', root .. 'job:' .. id, 'state', state, 'finished_at', now, 'has', '*')
   list_ended(state, { now, id })
+  mark(state == 'dead' and 'd' or 'x')
   release_claims(id, group, unique, state)
   ended[#ended + 1] = id
   if batch or next_job then follow_up(id, state, batch, next_job) end
@@ -262,8 +263,10 @@ local function is_watched()
   return left > 0 and left <= WATCH_MS
 end
 
--- Tells workers and watchers; the last step of every function that changes something.
+-- Keeps what was counted, and tells workers and watchers; the last step of every function that
+-- changes something.
 local function announce()
+  keep_marks()
   if wake or offered then call('SPUBLISH', root .. 'events', 'wake') end
   if moved[1] and is_watched() then
     call('SPUBLISH', root .. 'events', 'moved ' .. table.concat(moved, ' '))

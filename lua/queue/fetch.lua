@@ -94,6 +94,7 @@ local function rescue(losses)
       local last = lost >= losses
           and string.format('; it lost %d in a row, and probably ends its workers', lost)
         or ''
+      mark('f')
       note(id, attempts, 'the lease of worker ' .. worker .. ' ran out' .. last)
       if job[8] then
         conclude(id, 'cancelled', job[3], job[4], job[5], job[6])
@@ -222,6 +223,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
         count = count + 1
         started[count] = id
         leased[2 * count - 1], leased[2 * count] = until_ms, id
+        mark('w' .. size_of(now - (tonumber(more.run_at) or time_of(job[2]))))
         last = add_row(rows, last, id, job, more)
         if party and not limited then
           give_up_turn(id, party)
@@ -292,7 +294,8 @@ define('fetch', function(ARGV)
     'rescue_after',
     'paused_at',
     'reconciled_at',
-    'lease'
+    'lease',
+    'rolled_minute'
   )
   local limit, rate, next_at = tonumber(known[LIMIT]), known[RATE], number(known[NEXT_AT])
   local throttled_ever = known[USER_RATE]
@@ -340,6 +343,7 @@ define('fetch', function(ARGV)
       trim(state)
     end
     cut_leases(longest)
+    roll_up(number(known[13], 0))
     mended = reconcile(lease)
   end
 

@@ -22,6 +22,7 @@
 -- Of the run at hand:
 local stopped -- jobs that do not run any more
 local completed -- of these: now and id of each that is completed
+local ran -- for how long they did, as marks.lua counts it
 
 local WANTED = { letters = 'gqancs' }
 
@@ -48,6 +49,7 @@ local function finish(id, run, outcome, body, delay, progress)
     if more ~= PLAIN or meta(USER_LIMIT) then release_claims(id, group, unique, 'completed') end
     completed[#completed + 1] = now
     completed[#completed + 1] = id
+    mark((outcome == 'refused' and 'r' or 'c') .. ran)
     local told = outcome == 'done' and done or ended
     told[#told + 1] = id
     if batch or next_job then follow_up(id, 'completed', batch, next_job) end
@@ -69,13 +71,17 @@ local function finish(id, run, outcome, body, delay, progress)
   if outcome == 'deferred' and not cancelled and call('HINCRBY', key, 'deferred', 1) <= OUTAGES then
     note(id, number(call('HGET', key, 'attempts'), 0) + 1, body)
     call('HDEL', key, 'losses')
+    mark('f' .. ran)
     park(id, 'retrying', now + tonumber(delay))
     give_up_place(id)
     return 'retrying'
   end
   if outcome == 'deferred' then outcome = 'retry' end
   local attempts = not goes_on and count_attempt(id)
-  if outcome == 'dead' or outcome == 'retry' then note(id, attempts, body) end
+  if outcome == 'dead' or outcome == 'retry' then
+    note(id, attempts, body)
+    mark('f' .. ran)
+  end
   local state = 'cancelled'
   if outcome == 'dead' then
     state = 'dead'
@@ -98,6 +104,7 @@ define('finish', function(ARGV)
   while ARGV[at] do
     local run, ends = ARGV[at], ARGV[at + 1]
     at = at + 2
+    ran = size_of(now - number(string.match(run, '^%d+'), now))
     for _ = 1, ends do
       local id, outcome = ARGV[at], ARGV[at + 1]
       at = at + 2

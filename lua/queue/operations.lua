@@ -5,6 +5,14 @@
 
 local operations = {}
 
+-- Notes that an action ('' none) was about a job, so that it can be undone.
+local function note_action(action, id)
+  if action == '' then return end
+  local key = root .. 'action:' .. action
+  call('SADD', key, id)
+  call('PEXPIRE', key, UNDO_MS)
+end
+
 -- Takes a job that does not run out of the set of its state.
 local function withdraw(id, state)
   call('ZREM', root .. state, id)
@@ -21,12 +29,13 @@ local function withdraw(id, state)
 end
 
 -- Cancels a job that waits at once, and one that runs through its worker.
-function operations.cancel(id)
+function operations.cancel(id, action)
   local key = root .. 'job:' .. id
   local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
   if not state then return 'not_found' end
   if KEEP[state] then return 'wrong_state' end
+  note_action(action, id)
   if state == 'running' then
     call('HSET', key, 'cancel', 1)
     call('SPUBLISH', root .. 'events', 'cancel ' .. id)
@@ -75,8 +84,21 @@ local function remove_listed(id)
   return 'done'
 end
 
--- Removes a job that does not run, and with it what its idempotency keys lead to.
-function operations.delete(id)
+-- Has a job that waits for its time, or for its next attempt, do so no longer.
+function operations.run(id)
+  local state = state_of(id)
+  if not state then return 'not_found' end
+  if state ~= 'scheduled' and state ~= 'retrying' then return 'wrong_state' end
+  call('ZADD', root .. state, now, id)
+  call('HSET', root .. 'job:' .. id, 'has', '*', 'run_at', now)
+  look_at(now)
+  moved[#moved + 1] = id
+  return 'done'
+end
+
+-- Removes a job that does not run, and with it what its idempotency keys lead to. One that has
+-- ended is put aside for a while, where `restore` finds it.
+function operations.delete(id, action)
   local key = root .. 'job:' .. id
   local job = fields(id, 'group', 'unique', 'batch', 'next')
   local state = state_of(id)
@@ -86,10 +108,29 @@ function operations.delete(id)
   if not KEEP[state] then
     release_claims(id, job[1], job[2])
     if job[3] or job[4] then follow_up(id, 'cancelled', job[3], job[4]) end
-  elseif job[2] then
-    free_unique(id, job[2])
+    call('UNLINK', key)
+  else
+    if job[2] then free_unique(id, job[2]) end
+    if action == '' then
+      call('UNLINK', key)
+    else
+      note_action(action, id)
+      call('RENAME', key, root .. 'deleted:' .. id)
+      call('PEXPIRE', root .. 'deleted:' .. id, UNDO_MS)
+    end
   end
-  call('UNLINK', key)
   ended[#ended + 1] = id
+  return 'done'
+end
+
+-- Puts a job back that was deleted.
+function operations.restore(id)
+  local aside, key = root .. 'deleted:' .. id, root .. 'job:' .. id
+  if call('EXISTS', aside) == 0 or call('RENAMENX', aside, key) == 0 then return 'not_found' end
+  call('PERSIST', key)
+  local state, at = state_of(id), number(fields(id, 'finished_at')[1], now)
+  if not KEEP[state] then state = 'dead' end
+  list_ended(state, { at, id })
+  moved[#moved + 1] = id
   return 'done'
 end

@@ -1,4 +1,4 @@
--- One step of an operation on all jobs of a state, or on those of a user or with an error.
+-- One step of an operation on all jobs of a state, or on those that a filter means.
 --
 -- KEYS[1]  the queue's root
 -- ARGV     1 operation of operations.lua  2 the set that is walked  3 user ('' any)
@@ -6,30 +6,24 @@
 --       5 when the walk began ('' now): jobs that were added or ended later are left out, so that
 --       it ends
 --       6 score and 7 id of the last job of the step before ('' none)
+--       8 text that the job's id, user, group, unique key or last error contains ('' any)
+--       9 the action, by which it can be undone ('' none)
 -- Returns  { jobs done, how many were left alone since another job has their unique key, when the
 --       walk began, score and id of the last job looked at ('' when the set is at its end) }
 -- Cost     O(log n) for each of the CHUNK jobs it looks at
 
--- Whether the walk is about this job.
-local function concerns(id, user, text, began)
-  local job, unreadable = fields(id, 'user', 'finished_at', 'created_at', 'seat')
-  if unreadable then return user == '' and text == '' end
-  local since = number(job[2]) or number(job[3]) or (job[4] and time_of(job[4])) or 0
+-- Whether the walk is about this job: it was there, as it is now, when that began.
+local function was_there(id, began)
+  local job = fields(id, 'finished_at', 'created_at', 'seat')
+  local since = number(job[1]) or number(job[2]) or (job[3] and time_of(job[3])) or 0
   -- A time to come was written before the clock was set back.
-  if since > began and since <= now then return false end
-  if user ~= '' and job[1] ~= user then return false end
-  if text == '' then return true end
-  local errors = fields(id, 'error', 'errors')
-  local attempt = string.match(errors[2] or '', '([^\n]*)\n$')
-  local read, last = pcall(cjson.decode, attempt or '{}')
-  local message = errors[1] or (read and type(last) == 'table' and last.message) or attempt or ''
-  return string.find(message, text, 1, true) ~= nil
+  return since <= began or since > now
 end
 
 define('sweep', function(ARGV)
   local operation, set, user, text = operations[ARGV[1]], root .. ARGV[2], ARGV[3], ARGV[4]
   local began = ARGV[5] ~= '' and tonumber(ARGV[5]) or now
-  local score, last = ARGV[6], ARGV[7]
+  local score, last, any, action = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 
   -- The last job may have left the set, or be back in another place. A bookmark that sorts right
   -- behind it, put there for a moment, tells where to go on.
@@ -45,7 +39,8 @@ define('sweep', function(ARGV)
   local page = call('ZRANGE', set, from, from + CHUNK - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
     last, score = page[i], page[i + 1]
-    local answer = concerns(last, user, text, began) and operation(last)
+    local meant = was_there(last, began) and is_meant(last, user, text, any)
+    local answer = meant and operation(last, action)
     if answer == 'done' then done = done + 1 end
     if answer == 'key_taken' then taken = taken + 1 end
   end

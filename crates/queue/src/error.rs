@@ -94,7 +94,7 @@ impl QueueError {
     }
 
     /// Whether Valkey is away or busy, which the log says once for the whole process.
-    pub(crate) fn is_outage(&self) -> bool {
+    pub fn is_outage(&self) -> bool {
         matches!(self.fault(), Some(Fault::Outage | Fault::Busy))
     }
 }

@@ -27,8 +27,11 @@
 //! | `group:<group>` | zset, score = seat | the unfinished jobs of a group that are in line; the first one is offered, running or retrying, the others are held |
 //! | `unique:<key>`, `unique:<key>@<period>` | string, with a TTL once the job has ended or for a period | the job that counts as the one with this unique key |
 //! | `idempotency:<key>` | hash `job fingerprint`, TTL [`IDEMPOTENCY`] | the job that was enqueued with this idempotency key |
+//! | `minute:<n>`, `tens:<n>` | hash of counts by the fields of `lua/queue/marks.lua`, TTL 70 min and 25 h | what happened in a minute, and in ten, counted since 1970 |
+//! | `action:<action>` | set, TTL [`UNDO`] | the jobs that an operator cancelled or deleted in one action |
+//! | `deleted:<job>` | hash as `job:<job>`, TTL [`UNDO`] | a job that had ended and was deleted, for as long as that can be undone |
 //! | `workers` | zset, score = when last seen | worker instances; a live one shows itself at each fetch |
-//! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`, `swept_list`, `swept_cursor`; `lease`: the longest that a worker asked for; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
+//! | `meta` | hash | `fetched_at`; `kept_until`: the last `keep_until` of any job; `rescue_after`: no lease is taken away before; `paused_at`, while the queue is paused; `limit`, `user_limit`, `rate`, `user_rate` (0: there was one); `reconciled_at`, `reconcile_cursor`, `swept_list`, `swept_cursor`; `lease`: the longest that a worker asked for; `rolled_minute`: minutes before it are in their tens; `next_at`: nothing falls due before; `watched_until`: somebody watches a job |
 //! | `events` | sharded channel | `wake`; `moved <job>…`, when their state or progress changed and somebody watches any; `ended <job>…`; `done <job>…`, those of them that completed with the result null; `cancel <job>` |
 //!
 //! A job's `seat` is its place in line: when it joined, in microseconds since the start of 2026 (so
@@ -39,7 +42,17 @@
 //! letters which of the rarer fields a job has, or `*`: any.
 //!
 //! Outside of any queue's slot: `sq1:queues`, a set with the name of every queue that was used, and
-//! `sq1:probe`, a string that shows whether the server takes writes.
+//! `sq1:probe`, a string that shows whether the server takes writes. What belongs to no queue has
+//! the root `sq1:{*}:`, and a slot of its own:
+//!
+//! | key after that root | structure | holds |
+//! |---|---|---|
+//! | `processes` | zset, score = when last seen | the processes that run workers |
+//! | `process:<process>` | hash `about signal`, TTL [`PROCESS_GONE`] | what a process says of itself as JSON, and what it is asked to do |
+//! | `schedules` | hash, name → JSON | the definitions of schedules |
+//! | `schedule:<name>` | hash `passed tick job left_out paused_at` | until when ticks have passed, and the last one with its job |
+//! | `audit` | zset of at most [`AUDIT_LIMIT`], score = when | the actions of operators |
+//! | `audit:<action>` | hash `at who via what target count left ended_at error undo undone_by` | one of them |
 //!
 //! A job's hash goes when retention drops it, or when the last idempotency key that leads to it
 //! runs out, if that is later.
@@ -49,6 +62,25 @@ use std::time::Duration;
 
 /// The set of all queue names.
 pub(crate) const QUEUES: &str = "sq1:queues";
+
+/// The root of what belongs to no queue; no queue can have that name.
+pub(crate) const COMMON: &str = "sq1:{*}:";
+
+/// How long a process that does not show itself is listed.
+pub const PROCESS_GONE: Duration = Duration::from_secs(30);
+
+/// How many actions of operators the audit log keeps.
+pub const AUDIT_LIMIT: usize = 10_000;
+
+/// For how long an action can be undone.
+pub const UNDO: Duration = Duration::from_secs(600);
+
+/// How many schedules there may be.
+pub const SCHEDULES_LIMIT: usize = 200;
+
+/// How long a minute's counts are kept, and those of ten minutes.
+const MINUTE_KEPT: Duration = Duration::from_secs(70 * 60);
+const TENS_KEPT: Duration = Duration::from_secs(25 * 3600);
 
 /// A key that a process writes to learn whether the server takes writes. It expires.
 pub(crate) const PROBE: &str = "sq1:probe";
@@ -272,13 +304,17 @@ pub(crate) fn lua_constants(retention: &Retention) -> String {
     }
     let _ = writeln!(
         lua,
-        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}\nlocal OUTAGES = {OUTAGES}\nlocal TURN = {TURN}\nlocal CLOCK_SLACK_MS = {}",
+        "}}\nlocal SEATS = {SEATS}\nlocal SEATS_SINCE = {SEATS_SINCE}\nlocal PRIORITY = {PRIORITY}\nlocal MAX_ATTEMPTS = {MAX_ATTEMPTS}\nlocal IDEMPOTENCY_MS = {}\nlocal ERRORS_BYTES = {ERRORS_LIMIT}\nlocal CHUNK = {CHUNK}\nlocal WORKER_MS = {}\nlocal RECONCILE_MS = {}\nlocal SCAN_COUNT = {SCAN_COUNT}\nlocal LOG_LINES = {LOG_LINES}\nlocal LOG_BYTES = {LOG_LIMIT}\nlocal BATCH_MS = {}\nlocal WATCH_MS = {}\nlocal OUTAGES = {OUTAGES}\nlocal TURN = {TURN}\nlocal CLOCK_SLACK_MS = {}\nlocal MINUTE_MS = {}\nlocal TENS_MS = {}\nlocal UNDO_MS = {}\nlocal PROCESS_MS = {}",
         IDEMPOTENCY.as_millis(),
         WORKER_GONE.as_millis(),
         RECONCILE.as_millis(),
         BATCH_KEPT.as_millis(),
         WATCH.as_millis(),
         CLOCK_SLACK.as_millis(),
+        MINUTE_KEPT.as_millis(),
+        TENS_KEPT.as_millis(),
+        UNDO.as_millis(),
+        PROCESS_GONE.as_millis(),
     );
     lua
 }

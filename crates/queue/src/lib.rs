@@ -82,6 +82,7 @@
 //! All of it is in the module `apalis`; the rest of the crate knows nothing of it.
 
 mod apalis;
+mod audit;
 mod backoff;
 mod batch;
 mod calls;
@@ -90,26 +91,32 @@ mod enqueue;
 mod error;
 mod events;
 mod group_commit;
+mod history;
 mod id;
 mod job;
 pub mod keys;
 #[cfg(test)]
 mod model;
 mod operate;
+mod processes;
 mod queues;
 mod rate;
 mod read;
+mod schedules;
 mod script;
+mod search;
 mod stats;
 mod telemetry;
 mod unique;
 mod worker;
 
 pub use apalis::{JsonCodec, LeaseLayer, LeaseService, RawBackend, ValkeyStorage};
+pub use audit::Action;
 pub use backoff::Backoff;
 pub use batch::{BatchCounts, BatchId, BatchView, NewBatch};
 pub use chain::Chained;
 pub use error::QueueError;
+pub use history::{History, Period, Slice, Times};
 pub use id::JobId;
 pub use job::{
     AttemptError, Enqueued, Finished, Idempotency, JobView, LogLevel, LogLine, NewJob, State,
@@ -117,12 +124,15 @@ pub use job::{
 pub use keys::{
     BACKLOG_LIMIT, CHAIN_LIMIT, CHECKPOINT_LIMIT, DELAY_LIMIT, Keep, LINE_LIMIT, LOG_LIMIT,
     LOG_LINES, NAME_LIMIT, PAGE_LIMIT, PAUSE_LIMIT, PAUSES_LIMIT, PAYLOAD_LIMIT, PERIOD_LIMIT,
-    PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SLIDING_LIMIT,
-    STOP_GRACE,
+    PROGRESS_INTERVAL, PROGRESS_LIMIT, RATE_LIMIT, RESULT_LIMIT, Retention, SCHEDULES_LIMIT,
+    SLIDING_LIMIT, STOP_GRACE, UNDO,
 };
-pub use operate::{JobFilter, Limits, Retried, RetriedAll};
+pub use operate::{Applied, JobFilter, Limits, Operation, Retried, RetriedAll};
+pub use processes::{Load, Process, ProcessView, Signal, Signalled};
 pub use queues::{QueueConfig, Queues};
 pub use rate::{Rate, Rates};
+pub use schedules::{KeptSchedule, KeptSchedules};
+pub use search::{Counted, Found, JobQuery, Place, SEARCH_LIMIT};
 pub use sluice_valkey::{Address, Fault, Valkey, ValkeyConfig};
 pub use stats::QueueStats;
 pub use telemetry::describe_metrics;

@@ -1,11 +1,16 @@
 //! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter
 //! matches.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 use sluice_valkey::Repeat;
 
 use crate::id::check_queue;
 use crate::keys::root;
-use crate::{JobId, QueueError, Queues, State};
+use crate::{JobId, JobQuery, QueueError, Queues, State};
+
+/// How many jobs that were named are operated on at a time.
+const AT_A_TIME: usize = 16;
 
 /// Which jobs an operation is for. [`JobFilter::new`] matches all of a state; the fields are there
 /// to be set.
@@ -19,6 +24,9 @@ pub struct JobFilter {
     pub user: Option<String>,
     /// Only those whose last error, or refusal as JSON, contains this text.
     pub error: Option<String>,
+    /// Only those with this text in their id, user, group, unique key or last error, in upper or
+    /// lower case.
+    pub text: Option<String>,
 }
 
 impl JobFilter {
@@ -29,8 +37,67 @@ impl JobFilter {
             state,
             user: None,
             error: None,
+            text: None,
         }
     }
+}
+
+/// What an operator does to jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// [`Queues::retry`].
+    Retry,
+    /// [`Queues::cancel`].
+    Cancel,
+    /// [`Queues::delete`].
+    Delete,
+    /// [`Queues::run_now`].
+    Run,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Retry, Self::Run, Self::Cancel, Self::Delete];
+
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Delete => "delete",
+            Self::Run => "run",
+        }
+    }
+
+    /// Whether it does something to jobs in this state.
+    pub fn is_for(self, state: State) -> bool {
+        match self {
+            // A completed job may have been refused.
+            Self::Retry => state.is_final(),
+            Self::Cancel => !state.is_final(),
+            Self::Delete => state != State::Running,
+            Self::Run => matches!(state, State::Scheduled | State::Retrying),
+        }
+    }
+
+    /// What undoes it: an action that cancels or deletes.
+    fn undo(self) -> Option<&'static str> {
+        match self {
+            Self::Cancel => Some("retry"),
+            Self::Delete => Some("restore"),
+            Self::Retry | Self::Run => None,
+        }
+    }
+}
+
+/// What came of an operation on many jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Applied {
+    /// How many it was done to.
+    pub done: u64,
+    /// How many were not retried because another job has their unique key by now.
+    pub key_taken: u64,
 }
 
 /// How many jobs of a queue run at a time, over all workers. The default is no limit.
@@ -86,7 +153,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::NotFound`], and when Valkey does not answer.
     pub async fn retry(&self, id: &JobId) -> Result<Retried, QueueError> {
-        match self.operate("retry", id).await? {
+        match self.operate("retry", id, "").await? {
             Operated::Done => Ok(Retried::Done),
             Operated::WrongState => Ok(Retried::NothingToRetry),
             Operated::NotFound => Err(QueueError::NotFound(id.clone())),
@@ -125,7 +192,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn retry_all(&self, filter: &JobFilter) -> Result<RetriedAll, QueueError> {
-        self.sweep("retry", filter).await
+        self.sweep("retry", filter, "").await
     }
 
     /// [`Queues::cancel`] for all jobs that the filter matches. Returns how many are or will be
@@ -134,7 +201,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn cancel_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
-        Ok(self.sweep("cancel", filter).await?.done)
+        Ok(self.sweep("cancel", filter, "").await?.done)
     }
 
     /// [`Queues::delete`] for all jobs that the filter matches. Returns how many are gone.
@@ -143,7 +210,7 @@ impl Queues {
     /// # Errors
     /// [`QueueError::InvalidQueue`], and when Valkey does not answer.
     pub async fn delete_all(&self, filter: &JobFilter) -> Result<u64, QueueError> {
-        Ok(self.sweep("delete", filter).await?.done)
+        Ok(self.sweep("delete", filter, "").await?.done)
     }
 
     /// Stops giving out jobs of a queue, in all processes and until [`Queues::resume`]. Jobs that
@@ -189,6 +256,100 @@ impl Queues {
         Ok(())
     }
 
+    /// Has a job that waits for its time, or for its next attempt, do so no longer. False when it
+    /// does neither.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], and when Valkey does not answer.
+    pub async fn run_now(&self, id: &JobId) -> Result<bool, QueueError> {
+        self.is_done("run", id).await
+    }
+
+    /// An operation on jobs that are named. Those that are gone, or in a state that it is not for,
+    /// are left alone. With the id of an `action`, which is lower-case letters and digits, it can be
+    /// [undone](Queues::undo).
+    ///
+    /// # Errors
+    /// When Valkey does not answer; then some are done.
+    pub async fn apply(
+        &self,
+        operation: Operation,
+        ids: &[JobId],
+        action: &str,
+    ) -> Result<Applied, QueueError> {
+        let applied = ids
+            .iter()
+            .map(|id| self.operate(operation.as_str(), id, action));
+        stream::iter(applied)
+            .buffer_unordered(AT_A_TIME)
+            .try_fold(Applied::default(), async |mut all, operated| {
+                all.done += u64::from(operated == Operated::Done);
+                all.key_taken += u64::from(operated == Operated::KeyTaken);
+                Ok(all)
+            })
+            .await
+    }
+
+    /// An operation on all jobs that a query means, of those that were there when it began. Works
+    /// as [`Queues::retry_all`] does, and as [`Queues::apply`].
+    ///
+    /// # Errors
+    /// [`QueueError::InvalidQueue`], and when Valkey does not answer; then some are done.
+    pub async fn apply_to_all(
+        &self,
+        operation: Operation,
+        query: &JobQuery,
+        action: &str,
+    ) -> Result<Applied, QueueError> {
+        let queues = match &query.queue {
+            Some(queue) => vec![queue.clone()],
+            None => self.names().await?,
+        };
+        let mut all = Applied::default();
+        for filter in query.filters(&queues) {
+            if operation.is_for(filter.state) {
+                let RetriedAll { done, key_taken } =
+                    self.sweep(operation.as_str(), &filter, action).await?;
+                all.done += done;
+                all.key_taken += key_taken;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Undoes an action of the last [`UNDO`](crate::keys::UNDO): jobs that it cancelled are retried,
+    /// jobs that had ended and were deleted are back. Returns how many.
+    ///
+    /// # Errors
+    /// When Valkey does not answer; the same call does the others.
+    pub async fn undo(&self, operation: Operation, action: &str) -> Result<u64, QueueError> {
+        let Some(undo) = operation.undo() else {
+            return Ok(0);
+        };
+        let mut all = 0;
+        for queue in self.names().await? {
+            loop {
+                let shared = &self.shared;
+                let (done, left): (u64, u64) = shared
+                    .calls
+                    .function(
+                        &shared.scripts.undo,
+                        &root(&queue),
+                        Repeat::Safe,
+                        |command| {
+                            command.arg(action).arg(undo);
+                        },
+                    )
+                    .await?;
+                all += done;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
     async fn set_paused(&self, queue: &str, paused: bool) -> Result<(), QueueError> {
         check_queue(queue)?;
         self.register(queue).await?;
@@ -204,13 +365,18 @@ impl Queues {
     }
 
     async fn is_done(&self, operation: &str, id: &JobId) -> Result<bool, QueueError> {
-        match self.operate(operation, id).await? {
+        match self.operate(operation, id, "").await? {
             Operated::NotFound => Err(QueueError::NotFound(id.clone())),
             operated => Ok(operated == Operated::Done),
         }
     }
 
-    async fn operate(&self, operation: &str, id: &JobId) -> Result<Operated, QueueError> {
+    async fn operate(
+        &self,
+        operation: &str,
+        id: &JobId,
+        action: &str,
+    ) -> Result<Operated, QueueError> {
         let scripts = &self.shared.scripts;
         let operated = self
             .shared
@@ -220,14 +386,19 @@ impl Queues {
                 &root(id.queue()),
                 Repeat::Safe,
                 |command| {
-                    command.arg(operation).arg(id.job());
+                    command.arg(operation).arg(id.job()).arg(action);
                 },
             )
             .await?;
         Ok(operated)
     }
 
-    async fn sweep(&self, operation: &str, filter: &JobFilter) -> Result<RetriedAll, QueueError> {
+    async fn sweep(
+        &self,
+        operation: &str,
+        filter: &JobFilter,
+        action: &str,
+    ) -> Result<RetriedAll, QueueError> {
         check_queue(&filter.queue)?;
         let root = root(&filter.queue);
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -248,7 +419,9 @@ impl Queues {
                             .arg(text(&filter.error))
                             .arg(&began)
                             .arg(&score)
-                            .arg(&last);
+                            .arg(&last)
+                            .arg(text(&filter.text))
+                            .arg(action);
                     })
                     .await?;
                 total.done += done;

@@ -152,7 +152,7 @@ impl Queues {
 
 /// A job as it is now. One whose key holds something else is shown as such, for it is listed all
 /// the same.
-async fn view(calls: &Calls, id: JobId) -> Result<Option<JobView>, QueueError> {
+pub(crate) async fn view(calls: &Calls, id: JobId) -> Result<Option<JobView>, QueueError> {
     let mut command = redis::cmd("HGETALL");
     command.arg(format!("{}job:{}", root(id.queue()), id.job()));
     match calls.command("get", &command).await {

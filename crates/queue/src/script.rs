@@ -6,13 +6,15 @@ use crate::calls::METRICS;
 use crate::keys::{Retention, lua_constants};
 
 /// What the functions share, in this order.
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 8] = [
     include_str!("../lua/head.lua"),
+    include_str!("../lua/marks.lua"),
     include_str!("../lua/common.lua"),
     include_str!("../lua/links.lua"),
     include_str!("../lua/rates.lua"),
     include_str!("../lua/reconcile.lua"),
     include_str!("../lua/operations.lua"),
+    include_str!("../lua/filter.lua"),
 ];
 
 macro_rules! scripts {
@@ -46,4 +48,6 @@ macro_rules! scripts {
 
 scripts! {
     enqueue, fetch, heartbeat, finish, save, log, operate, sweep, pause, limit, rate, close, stats, watch,
+    history, search, undo, beat, processes, signal, schedules, schedule_put, schedule_pass, schedule_pause,
+    audit, audited,
 }

@@ -198,7 +198,10 @@ impl Twins {
         }
         // What is unique beyond its end is so until it is deleted.
         while let Some(id) = self.any_job(|_| true) {
-            let deleted: Operated = self.eval(|it| &it.operate, &["delete".into(), id.clone()]);
+            let deleted: Operated = self.eval(
+                |it| &it.operate,
+                &["delete".into(), id.clone(), String::new()],
+            );
             assert_eq!(deleted, self.reference.operate("delete", &id));
         }
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.valkey).unwrap();
@@ -208,7 +211,7 @@ impl Twins {
             .collect();
         let kept = |key: &&str| {
             ["meta", "workers"].contains(key)
-                || ["started:", "batch:"]
+                || ["started:", "batch:", "minute:"]
                     .iter()
                     .any(|kept| key.starts_with(kept))
         };

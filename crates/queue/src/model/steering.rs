@@ -14,7 +14,10 @@ impl Twins {
         let Some(id) = fitting else {
             return "no job".into();
         };
-        let answer: Operated = self.eval(|it| &it.operate, &[operation.into(), id.clone()]);
+        let answer: Operated = self.eval(
+            |it| &it.operate,
+            &[operation.into(), id.clone(), String::new()],
+        );
         let did = format!("{operation} {id}");
         assert_eq!(answer, self.reference.operate(operation, &id), "{did}");
         did

@@ -74,6 +74,7 @@ impl Fetcher {
                 () = draining.cancelled() => {}
             }
         };
+        shared.workers.serve(&self.queue, self.config.concurrency);
         let instance = format!("{}@{}", self.config.name, Ulid::generate());
         let mut token = Token::new();
         let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
@@ -135,6 +136,7 @@ impl Fetcher {
                 break;
             }
         }
+        shared.workers.leave(&self.queue, self.config.concurrency);
         if wakes_others || shared.workers.idle.take_deferred_wake(&self.queue) {
             self.wake_others().await;
         }
@@ -150,10 +152,11 @@ impl Fetcher {
         }
     }
 
-    /// All places that are free now, up to what one fetch leases.
+    /// All places that are free now, up to what one fetch leases; none while the process is quiet.
     fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
         let free = self.slots.available_permits().min(FETCH_LIMIT);
-        if free == 0 || !(self.accepts)() {
+        let is_quiet = *self.queues.shared.workers.quiet.borrow();
+        if free == 0 || is_quiet || !(self.accepts)() {
             return None;
         }
         let free = u32::try_from(free).unwrap_or(u32::MAX);
@@ -174,6 +177,9 @@ impl Fetcher {
         if !(self.accepts)() {
             std::future::pending::<()>().await;
         }
+        let mut quiet = self.queues.shared.workers.quiet.subscribe();
+        // The sender lives as long as the process works.
+        let _ = quiet.wait_for(|is_quiet| !is_quiet).await;
         // The permit goes back at once; only this task takes permits.
         let _ = self.slots.acquire().await;
     }

@@ -14,7 +14,8 @@ mod progress;
 mod run;
 mod source;
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ pub(crate) use source::Source;
 
 use crate::keys::STOP_GRACE;
 use crate::queues::{Queues, Shared};
-use crate::{Backoff, QueueError};
+use crate::{Backoff, Load, QueueError};
 use idle::Idle;
 use lease::{Leases, Stop};
 
@@ -88,6 +89,10 @@ pub(crate) struct Workers {
     pub idle: Idle,
     /// Fires when this process shall fetch no more.
     pub draining: CancellationToken,
+    /// Whether this process fetches no jobs, as an operator asked for.
+    pub quiet: watch::Sender<bool>,
+    /// How many jobs of each queue this process runs at a time, at most.
+    served: Mutex<BTreeMap<String, u64>>,
     /// The time between two heartbeats; dropping it ends the heartbeat's thread.
     beat: OnceLock<watch::Sender<Duration>>,
 }
@@ -98,8 +103,40 @@ impl Workers {
             leases,
             idle: Idle::default(),
             draining: CancellationToken::new(),
+            quiet: watch::Sender::new(false),
+            served: Mutex::default(),
             beat: OnceLock::new(),
         }
+    }
+
+    /// A worker of a queue begins, which runs so many jobs at a time.
+    fn serve(&self, queue: &str, concurrency: usize) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        *served.entry(queue.to_owned()).or_default() += concurrency as u64;
+    }
+
+    /// A worker of a queue has ended.
+    fn leave(&self, queue: &str, concurrency: usize) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(total) = served.get_mut(queue) {
+            *total = total.saturating_sub(concurrency as u64);
+            if *total == 0 {
+                served.remove(queue);
+            }
+        }
+    }
+
+    /// The queues that this process serves.
+    pub fn served(&self) -> BTreeMap<String, Load> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let loads = served.iter().map(|(queue, &concurrency)| {
+            let load = Load {
+                concurrency,
+                running: 0,
+            };
+            (queue.clone(), load)
+        });
+        loads.collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod killing;
 mod limits;
 mod log;
 mod operate;
+mod operators;
 mod outages;
 mod pause;
 mod rates;
