@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Data, Monitor, WorkerBuilder};
-use apalis_cron::{CronScheduler, Tick};
 use sluice_convex::files::Files;
-use sluice_queue::{Queues, Running, WorkerConfig};
+use sluice_queue::{Process, Queues, Running, WorkerConfig};
 use sluice_store::cache::Cache;
 use sluice_store::documents::{Documents, DocumentsConfig};
 use sluice_store::filesync::Filesync;
@@ -17,7 +16,7 @@ use crate::documents::{Purge, WriteDocument};
 use crate::filesync::{SleepDevices, SweepConfig, SweepContents, SweepOrphans, TrimShares};
 use crate::job::{Job, handle};
 use crate::meta::{Invalidate, Prefetch, Sweep, Sync};
-use crate::schedule::{self, ScheduleError};
+use crate::schedules::{self, InvalidSchedule, Schedule};
 use crate::tail::{self, TailConfig};
 
 /// The queues that workers serve.
@@ -43,12 +42,10 @@ pub struct JobsConfig {
     pub losses: u32,
     /// The process's name on the board; need not be unique.
     pub worker_name: String,
-    /// When hot entries are refreshed, as a cron expression with seconds in UTC; `None`: never.
-    pub prefetch_schedule: Option<String>,
-    /// When what expired documents leave behind is removed, likewise.
-    pub purge_schedule: Option<String>,
-    /// When devices that were not seen for long are put to sleep, likewise.
-    pub device_schedule: Option<String>,
+    /// The machine that the process runs on, for operators.
+    pub host: String,
+    /// What happens by the clock, by name.
+    pub schedules: Vec<(String, Schedule)>,
     /// How long a device may not be seen before it is put to sleep.
     pub device_idle: Duration,
     /// Where contents of files are, and when they are swept.
@@ -65,9 +62,14 @@ pub struct JobsConfig {
 /// Why workers could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
-    /// The configured schedule is not a cron expression.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
+    /// A configured schedule is one that no worker can fire.
+    #[error("the schedule {name}: {reason}")]
+    Schedule {
+        /// Which.
+        name: String,
+        /// Why.
+        reason: InvalidSchedule,
+    },
     /// A worker ended for good.
     #[error("a worker failed: {0}")]
     Worker(String),
@@ -84,6 +86,11 @@ pub async fn run_workers(
     config: JobsConfig,
     shutdown: CancellationToken,
 ) -> Result<(), JobsError> {
+    for (name, schedule) in &config.schedules {
+        let name = name.clone();
+        let checked = schedule.check(&name);
+        checked.map_err(|reason| JobsError::Schedule { name, reason })?;
+    }
     let context = Context {
         // All of it is kept where the cache is.
         documents: Documents::new(cache.valkey(), config.documents.clone()),
@@ -100,27 +107,33 @@ pub async fn run_workers(
     monitor = serve::<Prefetch>(monitor, &context, &config);
     monitor = serve::<Invalidate>(monitor, &context, &config);
     monitor = serve::<WriteDocument>(monitor, &context, &config);
-    if let Some(expression) = &config.prefetch_schedule {
-        monitor = serve_by_clock::<Sweep>(monitor, &context, &config, expression)?;
-    }
-    if let Some(expression) = &config.purge_schedule {
-        monitor = serve_by_clock::<Purge>(monitor, &context, &config, expression)?;
-    }
-    if let Some(expression) = &config.device_schedule {
-        monitor = serve_by_clock::<SleepDevices>(monitor, &context, &config, expression)?;
-    }
-    if let Some(expression) = &config.contents.sweep_schedule {
-        monitor = serve_by_clock::<SweepContents>(monitor, &context, &config, expression)?;
-    }
-    if let Some(expression) = &config.contents.orphans_schedule {
-        monitor = serve_by_clock::<SweepOrphans>(monitor, &context, &config, expression)?;
-    }
-    if let Some(expression) = &config.contents.trim_schedule {
-        monitor = serve_by_clock::<TrimShares>(monitor, &context, &config, expression)?;
-    }
+    monitor = serve::<Sweep>(monitor, &context, &config);
+    monitor = serve::<Purge>(monitor, &context, &config);
+    monitor = serve::<SleepDevices>(monitor, &context, &config);
+    monitor = serve::<SweepContents>(monitor, &context, &config);
+    monitor = serve::<SweepOrphans>(monitor, &context, &config);
+    monitor = serve::<TrimShares>(monitor, &context, &config);
     // Ends with this function, whichever way that ends.
     let ended = shutdown.child_token();
     let _end_tail = ended.clone().drop_guard();
+    let process = Process {
+        id: config.worker_name.clone(),
+        host: config.host.clone(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let shown = {
+        let (queues, process, shutdown) =
+            (context.queues.clone(), process.clone(), shutdown.clone());
+        let ended = ended.clone();
+        tokio::spawn(ended.run_until_cancelled_owned(async move {
+            queues.show_process(&process).await;
+            tracing::info!("an operator asked this process to end");
+            shutdown.cancel();
+        }))
+    };
+    let fired = schedules::run(context.queues.clone(), config.schedules.clone());
+    let fired = tokio::spawn(ended.clone().run_until_cancelled_owned(fired));
     let tail = config.tail.map(|tail| {
         let (cache, files) = (context.cache.clone(), context.files.clone());
         let worker = config.worker_name.clone();
@@ -134,6 +147,8 @@ pub async fn run_workers(
                 let _ = tail.await;
             }
             context.queues.drain(config.drain).await;
+            let _ = tokio::join!(shown, fired);
+            context.queues.leave(&process).await;
             Ok(())
         })
         .await
@@ -155,24 +170,4 @@ fn serve<J: Job>(monitor: Monitor, context: &Context, config: &JobsConfig) -> Mo
                 handle::<J>((*context).clone(), running).await
             })
     })
-}
-
-/// As [`serve`], and enqueues the job at each tick of a schedule.
-fn serve_by_clock<J: Job + Default>(
-    monitor: Monitor,
-    context: &Context,
-    config: &JobsConfig,
-    expression: &str,
-) -> Result<Monitor, ScheduleError> {
-    let schedule = schedule::parse_schedule(expression)?;
-    let queues = context.queues.clone();
-    let monitor = serve::<J>(monitor, context, config);
-    Ok(monitor.register(move |_| {
-        WorkerBuilder::new(format!("{}-cron", J::QUEUE))
-            .backend(CronScheduler::new(schedule.clone()))
-            .data(queues.clone())
-            .build(async |tick: Tick, queues: Data<Queues>| {
-                schedule::enqueue::<J>(tick, &queues).await
-            })
-    }))
 }

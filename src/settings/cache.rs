@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use sluice_jobs::schedules::cron::Cron;
 use sluice_store::cache::{CacheConfig, MAX_LIMIT_BYTES};
 use tracing::warn;
 
@@ -68,8 +69,9 @@ pub struct CacheSettings {
 impl CacheSettings {
     /// Warns when entries that are kept warm lapse before they are refreshed.
     pub fn warn_of_gaps(&self, jobs: &JobSettings) {
-        let interval = sluice_jobs::schedule_interval(&jobs.prefetch_schedule);
-        if let Ok(Some(interval)) = interval
+        let schedule = Cron::parse(&jobs.prefetch_schedule, &jobs.schedule_zone);
+        let interval = schedule.ok().and_then(|it| it.interval());
+        if let Some(interval) = interval
             && interval > Duration::from_secs(self.entry_ttl_secs)
         {
             warn!(

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::help::HEADING;
-use super::values::{between, schedule};
+use super::values::{Schedules, between, schedule, schedules, zone};
 
 /// How jobs are run.
 #[derive(Args, Clone, Debug)]
@@ -30,7 +30,28 @@ pub struct JobSettings {
     )]
     pub losses: u32,
 
-    /// When hot entries are refreshed: a cron expression with seconds, in UTC, or `off`
+    /// The time zone of the schedules below, such as Europe/Berlin
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "SLUICE_SCHEDULE_ZONE",
+        default_value = "UTC",
+        value_parser = zone
+    )]
+    pub schedule_zone: String,
+
+    /// A TOML file of further schedules, a table for each, named as the schedule: `cron`, `zone`,
+    /// `queue`, `payload`, `jitter_secs`, `missed`. One with the name of a schedule below takes its
+    /// place
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_SCHEDULES",
+        value_parser = schedules
+    )]
+    pub schedules: Option<Schedules>,
+
+    /// When hot entries are refreshed: a cron expression with seconds, or `off`
     #[arg(
         long,
         value_name = "CRON",
@@ -40,7 +61,7 @@ pub struct JobSettings {
     )]
     pub prefetch_schedule: String,
 
-    /// When what expired documents leave behind is removed: a cron expression with seconds, in UTC,
+    /// When what expired documents leave behind is removed: a cron expression with seconds,
     /// or `off`
     #[arg(
         long,
@@ -52,7 +73,7 @@ pub struct JobSettings {
     pub purge_schedule: String,
 
     /// When devices that were not seen for long are put to sleep: a cron expression with seconds,
-    /// in UTC, or `off`
+    /// or `off`
     #[arg(
         long,
         value_name = "CRON",
@@ -71,8 +92,8 @@ pub struct JobSettings {
         value_parser = between::<1, 36_500, u64>
     )]
     pub device_idle_days: u64,
-    /// When uploads and versions that were given up are removed: a cron expression with seconds, in
-    /// UTC, or `off`
+    /// When uploads and versions that were given up are removed: a cron expression with seconds,
+    /// or `off`
     #[arg(
         long,
         value_name = "CRON",
@@ -83,7 +104,7 @@ pub struct JobSettings {
     pub filesync_sweep_schedule: String,
 
     /// When all contents of files are held against what is known of them: a cron expression with
-    /// seconds, in UTC, or `off`
+    /// seconds, or `off`
     #[arg(
         long,
         value_name = "CRON",
@@ -93,7 +114,7 @@ pub struct JobSettings {
     )]
     pub filesync_orphans_schedule: String,
 
-    /// When the logs of shares are trimmed: a cron expression with seconds, in UTC, or `off`
+    /// When the logs of shares are trimmed: a cron expression with seconds, or `off`
     #[arg(
         long,
         value_name = "CRON",

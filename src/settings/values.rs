@@ -1,11 +1,14 @@
 //! What a value has to be like. Errors say the rule, never the value: it may be secret.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use axum::http::HeaderValue;
 use sluice_api::auth::{check_group, check_tenant};
 use sluice_convex::Secret;
+use sluice_jobs::schedules::Schedule;
+use sluice_jobs::schedules::cron::Cron;
 use sluice_store::documents::is_name;
 use sluice_valkey::Address;
 use url::Url;
@@ -87,9 +90,30 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
 /// A cron expression with seconds, or `off`.
 pub(super) fn schedule(text: &str) -> Result<String, String> {
     if text != "off" {
-        sluice_jobs::parse_schedule(text).map_err(|error| error.to_string())?;
+        Cron::parse(text, "UTC").map_err(|error| error.to_string())?;
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn zone(text: &str) -> Result<String, String> {
+    let every_day = Cron::parse("0 0 0 * * *", text);
+    every_day.map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+/// The schedules of a file, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Schedules(pub BTreeMap<String, Schedule>);
+
+pub(super) fn schedules(path: &str) -> Result<Schedules, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let schedules: BTreeMap<String, Schedule> =
+        toml::from_str(&text).map_err(|error| error.to_string())?;
+    for (name, schedule) in &schedules {
+        let checked = schedule.check(name);
+        checked.map_err(|error| format!("[{name}] {error}"))?;
+    }
+    Ok(Schedules(schedules))
 }
 
 /// From one second to a year: Valkey takes times to live in milliseconds, and zero would mean "at

@@ -14,18 +14,11 @@ pub struct ContentsConfig {
     pub uploads: usize,
 }
 
-/// Where contents are kept, and when those that nothing needs are removed.
+/// Where contents are kept, and for how long.
 #[derive(Debug, Clone, Default)]
 pub struct SweepConfig {
     /// Where they are, if they are kept anywhere.
     pub objects: Option<Objects>,
-    /// When uploads and versions that were given up are removed, as a cron expression with seconds
-    /// in UTC; `None`: never.
-    pub sweep_schedule: Option<String>,
-    /// When contents that nothing knows of are looked for, likewise.
-    pub orphans_schedule: Option<String>,
-    /// When the logs of shares are trimmed, likewise.
-    pub trim_schedule: Option<String>,
-    /// What is kept then.
+    /// What is kept of shares.
     pub retention: Retention,
 }

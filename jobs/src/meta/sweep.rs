@@ -1,7 +1,10 @@
 //! `sweep`: enqueues a prefetch for each user who read something lately.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sluice_queue::{NewJob, QueueError, Running};
+use tokio::time::{Instant, sleep_until};
 
 use super::prefetch::Prefetch;
 use crate::context::Context;
@@ -15,12 +18,20 @@ const ENTRIES_PER_USER: u32 = 100;
 /// How many users one sweep serves, those who read last first.
 const USERS_PER_SWEEP: usize = 10_000;
 
-/// How many users are read and enqueued at once: others wait for a millisecond.
-const USERS_PER_PAGE: usize = 500;
+/// How many users are read and enqueued at once: others wait for a part of a millisecond.
+const USERS_PER_PAGE: usize = 100;
 
-/// Keeps hot entries warm.
+/// How many users are enqueued in a second, unless the request says otherwise.
+const USERS_PER_SECOND: u32 = 1_000;
+
+/// Keeps hot entries warm. It costs as much as there are users who read something lately.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Sweep {}
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sweep {
+    /// How many users are enqueued in a second, so that a sweep is no burst. At least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users_per_second: Option<u32>,
+}
 
 /// What a sweep has done.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +49,14 @@ impl Job for Sweep {
     async fn run(self, context: &Context, running: &Running) -> Result<SweepResult, Failure> {
         let mut users = 0;
         let mut at = 0;
+        let rate = self.users_per_second.unwrap_or(USERS_PER_SECOND).max(1);
+        let (cancelled, begun) = (running.cancelled(), Instant::now());
         while at < USERS_PER_SWEEP {
+            let due = begun + Duration::from_secs_f64(at as f64 / f64::from(rate));
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = cancelled.cancelled() => {}
+            }
             stop_if_cancelled(running)?;
             // Who reads meanwhile moves up, so that others come twice; their jobs are unique.
             let page = context.cache.recent_users(at, USERS_PER_PAGE).await?;
@@ -66,8 +84,6 @@ impl Job for Sweep {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::time::Duration;
 
     use sluice_convex::{Client, ClientConfig, FilesVia, files};
     use sluice_queue::{Finished, QueueConfig, Queues};
@@ -120,10 +136,8 @@ mod tests {
             concurrency: 1,
             losses: 3,
             worker_name: "test".to_owned(),
-            // So that sweeps are served; none comes by itself.
-            prefetch_schedule: Some("0 0 0 29 2 *".to_owned()),
-            purge_schedule: None,
-            device_schedule: None,
+            host: "test".to_owned(),
+            schedules: Vec::new(),
             device_idle: Duration::MAX,
             contents: Default::default(),
             documents: DocumentsConfig::default(),

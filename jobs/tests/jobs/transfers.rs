@@ -11,6 +11,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use redis::Commands;
 use sluice_convex::{Client, ClientConfig, FilesVia, files};
 use sluice_jobs::filesync::{ContentsConfig, NewContent, SweepConfig, TransferError, Transfers};
+use sluice_jobs::schedules::Schedule;
 use sluice_jobs::{JobsConfig, run_workers};
 use sluice_objects::{ContentHash, Objects, PART_BYTES};
 use sluice_queue::{QueueConfig, Queues};
@@ -226,20 +227,18 @@ impl World {
             nowhere,
             "dev:test|0123456789abcdef".into(),
         ));
-        let each_second = Some("* * * * * *".to_owned());
+        let each_second = ["filesync-sweep", "filesync-orphans", "filesync-trim"];
+        let each_second =
+            each_second.map(|queue| (queue.to_owned(), Schedule::new("* * * * * *", queue)));
         let config = JobsConfig {
             concurrency: 1,
             losses: 3,
             worker_name: "worker".to_owned(),
-            prefetch_schedule: None,
-            purge_schedule: None,
-            device_schedule: None,
+            host: "test".to_owned(),
+            schedules: each_second.to_vec(),
             device_idle: Duration::MAX,
             contents: SweepConfig {
                 objects: Some(Objects::in_folder(self.folder.path()).unwrap()),
-                sweep_schedule: each_second.clone(),
-                orphans_schedule: each_second.clone(),
-                trim_schedule: each_second,
                 ..SweepConfig::default()
             },
             documents: DocumentsConfig::default(),
