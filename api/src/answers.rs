@@ -1,6 +1,7 @@
 //! The bodies of successful answers, as a client reads them; those of jobs are in `sluice_jobs`.
 
 pub mod filesync;
+pub mod operators;
 
 use std::collections::BTreeMap;
 

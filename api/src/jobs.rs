@@ -46,8 +46,8 @@ struct JobPath {
 /// state: `state` when the job's state has changed, `progress` when anything else has. The data of
 /// each is the whole job as JSON. After the final state comes `end`; a client that comes again with
 /// its id as `Last-Event-ID` gets 204, on which an `EventSource` stops. The stream also ends with
-/// the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write` and
-/// `admin`; a write to a document by its user, with `docs:read` and `admin`, and, when it is
+/// the token's time. A job may be seen by its user, and with any of `meta:read`, `meta:write`,
+/// `admin` and `admin:read`; a write to a document by its user, with `docs:read`, `admin` and `admin:read`, and, when it is
 /// nobody's, by those who may write documents of that service.
 #[utoipa::path(
     get,
@@ -63,7 +63,7 @@ struct JobPath {
     ),
     security(
         ("token" = []), ("token" = ["meta:read"]), ("token" = ["meta:write"]), ("token" = ["docs:read"]),
-        ("token" = ["docs:write"]), ("token" = ["admin"]),
+        ("token" = ["docs:write"]), ("token" = ["admin"]), ("token" = ["admin:read"]),
     ),
 )]
 async fn job(
@@ -91,7 +91,8 @@ fn check_viewer(caller: &Caller, job: &JobView) -> Result<(), ApiError> {
     let label = job.label.as_deref().unwrap_or_default();
     let mut viewers = label.split(' ').filter_map(|scope| scope.parse().ok());
     let is_own = caller.subject().is_some() && caller.subject() == job.user.as_deref();
-    if is_own || caller.has(&Scope::Admin) || viewers.clone().any(|scope| caller.has(&scope)) {
+    let is_operator = caller.has(&Scope::Admin) || caller.has(&Scope::AdminRead);
+    if is_own || is_operator || viewers.clone().any(|scope| caller.has(&scope)) {
         return Ok(());
     }
     Err(ApiError::Forbidden(viewers.next().unwrap_or(Scope::Admin)))

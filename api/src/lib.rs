@@ -2,7 +2,7 @@
 //! business rule nor a protocol of the parts behind it.
 //!
 //! One module per surface: `meta` (the metadata cache), `documents`, `filesync` (files of several
-//! devices), `jobs` (the state of a job), `board` (the queue board for operators), `health` (probes and metrics), `docs` (the OpenAPI
+//! devices), `jobs` (the state of a job), `operators` (what operators see and do), `board` (the same in HTML), `health` (probes and metrics), `docs` (the OpenAPI
 //! document and its page). They stand on `http`, the kit that they share, [`auth`] (who calls),
 //! [`answers`] (what a request gets) and `openapi` (how all of it is described).
 //!
@@ -19,6 +19,7 @@ mod http;
 mod jobs;
 mod meta;
 mod openapi;
+mod operators;
 mod state;
 mod telemetry;
 
@@ -59,6 +60,7 @@ fn surfaces(config: &ApiConfig) -> OpenApiRouter<AppState> {
         .merge(documents::routes())
         .merge(filesync::routes())
         .merge(jobs::routes())
+        .merge(operators::routes())
         .merge(health::routes());
     openapi::limit(surfaces.get_openapi_mut(), &config.documents);
     surfaces

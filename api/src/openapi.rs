@@ -18,6 +18,7 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _, ToSchema};
         (name = "documents", description = "JSON documents with revisions"),
         (name = "filesync", description = "Files of several devices, in step"),
         (name = "jobs", description = "What became of requests"),
+        (name = "operators", description = "Queues, jobs, workers and schedules, for operators"),
         (name = "operation", description = "Probes and metrics"),
     ),
     components(schemas(
@@ -33,6 +34,9 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi as _, ToSchema};
         schemas::UserId,
         schemas::FileId,
         schemas::JobId,
+        schemas::QueueName,
+        schemas::JobsCursor,
+        schemas::ActionId,
         schemas::IdempotencyKey,
         schemas::IdempotencyHeader,
         schemas::DocumentsCursor,
@@ -95,6 +99,10 @@ pub(crate) struct TokenErrors;
 pub(crate) struct StreamErrors;
 /// Errors of endpoints that read.
 pub(crate) struct ReadErrors;
+/// Errors of endpoints that show something to operators.
+pub(crate) struct LookErrors;
+/// Errors of endpoints that do something for operators.
+pub(crate) struct ActionErrors;
 /// Errors of endpoints that read what a body names.
 pub(crate) struct BatchReadErrors;
 /// Errors of endpoints about documents.
@@ -126,6 +134,24 @@ const READ_ERRORS: &[(&str, &str)] = &[
     (
         "503",
         "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
+];
+const LOOK_ERRORS: &[(&str, &str)] = &[
+    ("400", "`invalid_request`: names the field"),
+    ("404", "`not_found`"),
+    (
+        "503",
+        "`unavailable`: a part behind the API does not answer; try again after `Retry-After` seconds",
+    ),
+];
+const ACTION_ERRORS: &[(&str, &str)] = &[
+    ("400", "`invalid_request`: names the field"),
+    ("404", "`not_found`"),
+    ("409", "`not_possible`: says why"),
+    ("413", "`invalid_request`: the body is too long"),
+    (
+        "503",
+        "`unavailable`: a part behind the API does not answer. `queue_full`: too many jobs wait. Try again after `Retry-After` seconds",
     ),
 ];
 const BATCH_READ_ERRORS: &[(&str, &str)] = &[
@@ -225,6 +251,18 @@ impl IntoResponses for StreamErrors {
 impl IntoResponses for ReadErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[TOKEN_ERRORS, READ_ERRORS])
+    }
+}
+
+impl IntoResponses for LookErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, LOOK_ERRORS])
+    }
+}
+
+impl IntoResponses for ActionErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[TOKEN_ERRORS, ACTION_ERRORS])
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Token {
     groups: Vec<String>,
 
     /// What else it allows: meta:read, meta:write, docs:read, docs:write, `docs:write:<service>`,
-    /// files:read, files:write, tenant:admin or admin; may be given several times
+    /// files:read, files:write, tenant:admin, admin or admin:read; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 

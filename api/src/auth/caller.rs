@@ -33,13 +33,15 @@ pub enum Scope {
     FilesWrite,
     /// `tenant:admin`: administer every share of the tenant.
     TenantAdmin,
-    /// `admin`: the board, with its actions, the metrics, and read jobs.
+    /// `admin`: the board and its API with all actions, the metrics, and read jobs.
     Admin,
+    /// `admin:read`: look at the board and its API, and read jobs.
+    AdminRead,
 }
 
 impl Scope {
     /// Every scope there is, but for those that are narrowed to a service.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MetaRead,
         Self::MetaWrite,
         Self::DocsRead,
@@ -48,6 +50,7 @@ impl Scope {
         Self::FilesWrite,
         Self::TenantAdmin,
         Self::Admin,
+        Self::AdminRead,
     ];
 }
 
@@ -64,6 +67,7 @@ impl fmt::Display for Scope {
             Self::FilesWrite => out.write_str("files:write"),
             Self::TenantAdmin => out.write_str("tenant:admin"),
             Self::Admin => out.write_str("admin"),
+            Self::AdminRead => out.write_str("admin:read"),
         }
     }
 }
@@ -72,7 +76,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "must be one of meta:read, meta:write, docs:read, docs:write, docs:write:<service>, \
-     files:read, files:write, tenant:admin, admin"
+     files:read, files:write, tenant:admin, admin, admin:read"
 )]
 pub struct UnknownScope;
 
@@ -89,6 +93,7 @@ impl FromStr for Scope {
             "files:write" => Ok(Self::FilesWrite),
             "tenant:admin" => Ok(Self::TenantAdmin),
             "admin" => Ok(Self::Admin),
+            "admin:read" => Ok(Self::AdminRead),
             _ => text
                 .strip_prefix("docs:write:")
                 .filter(|service| documents::is_name(service))

@@ -6,6 +6,7 @@
 #![expect(dead_code, reason = "describes values, which are of other types")]
 
 mod filesync;
+mod operators;
 mod writes;
 
 use utoipa::ToSchema;
@@ -14,6 +15,10 @@ pub(crate) use filesync::{
     AppliedOutcome, Change, ChangeType, ConflictReason, ConflictResolution, DeviceId, LoggedType,
     NextStep, NodeId, Platform, ResourceType, ShareId, SyncError, SyncErrorCode, UnappliedOutcome,
     UploadId, VersionId,
+};
+pub(crate) use operators::{
+    ActionId, HistoryPeriod, JobOperation, JobsCursor, PauseOrResume, QueueName, QueueRate,
+    WorkerSignal,
 };
 pub(crate) use sluice_jobs::meta::UserId;
 pub(crate) use writes::{BatchWrite, ExpiryTime, Mutation, Mutations, Revision};

@@ -13,6 +13,7 @@ mod entry_batches;
 mod filesync;
 mod jobs;
 mod operation;
+mod operators;
 mod reads;
 mod requests;
 mod sockets;

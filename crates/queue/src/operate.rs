@@ -1,7 +1,7 @@
 //! What operators do: pause queues; cancel, retry and delete jobs, one by one or all that a filter
 //! matches.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use sluice_valkey::Repeat;
 
@@ -277,17 +277,18 @@ impl Queues {
         ids: &[JobId],
         action: &str,
     ) -> Result<Applied, QueueError> {
-        let applied = ids
-            .iter()
-            .map(|id| self.operate(operation.as_str(), id, action));
-        stream::iter(applied)
-            .buffer_unordered(AT_A_TIME)
-            .try_fold(Applied::default(), async |mut all, operated| {
+        let mut all = Applied::default();
+        for ids in ids.chunks(AT_A_TIME) {
+            let mut operated = Vec::with_capacity(ids.len());
+            for id in ids {
+                operated.push(self.operate(operation.as_str(), id, action));
+            }
+            for operated in try_join_all(operated).await? {
                 all.done += u64::from(operated == Operated::Done);
                 all.key_taken += u64::from(operated == Operated::KeyTaken);
-                Ok(all)
-            })
-            .await
+            }
+        }
+        Ok(all)
     }
 
     /// An operation on all jobs that a query means, of those that were there when it began. Works

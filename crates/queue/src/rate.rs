@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sluice_valkey::Repeat;
 
 use crate::id::check_queue;
@@ -13,17 +13,22 @@ use crate::worker::millis;
 use crate::{QueueError, Queues};
 
 /// How many jobs start in a time. Retries are starts too, as are runs that a drain hands back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     kind: Kind,
     starts: u32,
-    #[serde(rename = "per_ms", serialize_with = "as_millis")]
+    #[serde(
+        rename = "per_ms",
+        serialize_with = "as_millis",
+        deserialize_with = "of_millis"
+    )]
     per: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     burst: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Fixed,
@@ -117,7 +122,11 @@ impl fmt::Display for Rate {
     }
 }
 
-fn as_millis<S: serde::Serializer>(per: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn of_millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn as_millis<S: Serializer>(per: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(millis(*per))
 }
 

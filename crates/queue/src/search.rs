@@ -18,9 +18,6 @@ pub const SEARCH_LIMIT: u64 = 10_000;
 /// How many jobs one step of a count asks for: more than a step looks at.
 const ALL: u64 = 1_000;
 
-/// The score of a place at the end of its set.
-const END: &str = "end";
-
 /// Which jobs are looked for. The default is every job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobQuery {
@@ -93,8 +90,7 @@ impl FromStr for Place {
             check_queue(&place.queue).ok()?;
             let sets = State::ALL.iter().flat_map(State::sets);
             let is_known = sets.into_iter().any(|set| *set == place.set);
-            let is_number =
-                ["", END].contains(&&*place.score) || place.score.parse::<f64>().is_ok();
+            let is_number = place.score.is_empty() || place.score.parse::<f64>().is_ok();
             let is_job = place.job.is_empty() || JobId::parse(&format!("q_{}", place.job)).is_ok();
             (is_known && is_number && is_job).then_some(place)
         };
@@ -168,25 +164,24 @@ impl Queues {
                 looked_at: 1,
             });
         }
-        let mut found = Vec::new();
-        let mut looked_at = 0;
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let mut sets = self.sets(query, from).await?.into_iter();
         let mut next = None;
-        self.walk(query, from, async |place, filter| {
+        let mut set = sets.next();
+        while let Some((filter, place)) = set {
+            if found.len() as u64 == limit || looked_at >= SEARCH_LIMIT {
+                next = Some(place);
+                break;
+            }
             let wanted = limit - found.len() as u64;
-            let (jobs, looked, end) = self.step(filter, &place, wanted).await?;
+            let (jobs, looked, end) = self.step(&filter, &place, wanted).await?;
             looked_at += looked;
             found.extend(jobs.iter().map(|job| JobId::from_parts(&place.queue, job)));
-            let goes_on = found.len() as u64 == limit || looked_at >= SEARCH_LIMIT;
-            if goes_on {
-                next = Some(end.clone().unwrap_or(Place {
-                    job: String::new(),
-                    score: END.to_owned(),
-                    ..place
-                }));
-            }
-            Ok((end, !goes_on))
-        })
-        .await?;
+            set = match end {
+                Some(end) => Some((filter, end)),
+                None => sets.next(),
+            };
+        }
         let views = found.into_iter().map(|id| view(&self.shared.reads, id));
         Ok(Found {
             jobs: try_join_all(views).await?.into_iter().flatten().collect(),
@@ -224,26 +219,36 @@ impl Queues {
                 at_least: false,
             });
         }
-        let (mut looked_at, mut at_least) = (0, false);
-        self.walk(query, None, async |place, filter| {
-            let (found, looked, end) = self.step(filter, &place, ALL).await?;
-            jobs += found.len() as u64;
-            looked_at += looked;
-            at_least = looked_at >= look_at;
-            Ok((end, !at_least))
+        let mut looked_at = 0;
+        for (filter, mut place) in self.sets(query, None).await? {
+            loop {
+                if looked_at >= look_at {
+                    return Ok(Counted {
+                        jobs,
+                        at_least: true,
+                    });
+                }
+                let (found, looked, end) = self.step(&filter, &place, ALL).await?;
+                jobs += found.len() as u64;
+                looked_at += looked;
+                match end {
+                    Some(end) => place = end,
+                    None => break,
+                }
+            }
+        }
+        Ok(Counted {
+            jobs,
+            at_least: false,
         })
-        .await?;
-        Ok(Counted { jobs, at_least })
     }
 
-    /// Goes through the sets of jobs that a query is about, from a place on. `step` says where it
-    /// ended within a set, if it did, and whether to go on.
-    async fn walk(
+    /// The sets of jobs that a query is about, from a place on, each with where to begin.
+    async fn sets(
         &self,
         query: &JobQuery,
         from: Option<&Place>,
-        mut step: impl AsyncFnMut(Place, &JobFilter) -> Result<(Option<Place>, bool), QueueError>,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Vec<(JobFilter, Place)>, QueueError> {
         let queues = match &query.queue {
             Some(queue) => {
                 check_queue(queue)?;
@@ -251,7 +256,7 @@ impl Queues {
             }
             None => self.names().await?,
         };
-        let mut from = from.cloned();
+        let mut sets = Vec::new();
         for filter in query.filters(&queues) {
             for set in filter.state.sets() {
                 let start = Place {
@@ -260,33 +265,20 @@ impl Queues {
                     score: String::new(),
                     job: String::new(),
                 };
-                let mut place = match from.take() {
-                    None => start,
-                    Some(at) if at.queue == start.queue && at.set == start.set => {
-                        // The set had ended there.
-                        if at.score == END {
-                            continue;
-                        }
-                        at
-                    }
-                    Some(at) => {
-                        from = Some(at);
-                        continue;
-                    }
-                };
-                loop {
-                    let (end, goes_on) = step(place, &filter).await?;
-                    if !goes_on {
-                        return Ok(());
-                    }
-                    match end {
-                        Some(next) => place = next,
-                        None => break,
-                    }
-                }
+                sets.push((filter.clone(), start));
             }
         }
-        Ok(())
+        if let Some(from) = from {
+            let is_there =
+                |(_, place): &(_, Place)| place.queue == from.queue && place.set == from.set;
+            // Of another query, there is nothing behind it.
+            let at = sets.iter().position(is_there).unwrap_or(sets.len());
+            sets.drain(..at);
+            if let Some((_, place)) = sets.first_mut() {
+                *place = from.clone();
+            }
+        }
+        Ok(sets)
     }
 
     /// One script: the jobs it found, how many it looked at, and where it ended unless with the set.
@@ -335,7 +327,7 @@ mod tests {
     fn a_place_is_read_as_it_was_written_and_nothing_else_is() {
         for text in [
             "sync.dead.1767225600000.01h2xcejqtf2nbrexx3vqjhp41",
-            "most-active.crowded.end.",
+            "most-active.crowded..",
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }

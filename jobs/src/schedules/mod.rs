@@ -95,19 +95,33 @@ pub struct ScheduleView {
     pub name: String,
     /// Where it comes from.
     pub origin: Origin,
-    /// What it says.
-    #[serde(flatten)]
-    pub schedule: Schedule,
+    /// When it ticks: a cron expression with seconds.
+    pub cron: String,
+    /// The time zone of that.
+    pub zone: String,
+    /// The queue of its job.
+    pub queue: String,
+    /// The job.
+    #[schema(value_type = Object)]
+    pub payload: Value,
+    /// For up to so many seconds after its tick the job waits.
+    pub jitter_secs: u32,
+    /// What comes of ticks at which no worker ran.
+    pub missed: Missed,
     /// Its next tick; none while it is paused.
+    #[schema(required = true)]
     pub next: Option<u64>,
     /// The last tick that was fired or left out.
+    #[schema(required = true)]
     pub last: Option<u64>,
     /// The job of that tick.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = true, value_type = Option<String>)]
     pub last_job: Option<JobId>,
     /// Why that tick has none.
+    #[schema(required = true)]
     pub left_out: Option<String>,
     /// When it was paused, if it is.
+    #[schema(required = true)]
     pub paused_at: Option<u64>,
 }
 
@@ -235,7 +249,12 @@ impl ScheduleView {
             name: kept.name,
             origin,
             next: next.filter(|_| kept.paused_at.is_none()).map(millis),
-            schedule,
+            cron: schedule.cron,
+            zone: schedule.zone,
+            queue: schedule.queue,
+            payload: schedule.payload,
+            jitter_secs: schedule.jitter_secs,
+            missed: schedule.missed,
             last: kept.tick,
             last_job: kept.job,
             left_out: kept.left_out,
