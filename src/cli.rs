@@ -7,7 +7,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    convex, dev, doctor, import, invalidate, jobs, prefetch, serve, sync, token, work,
+    convex, dev, doctor, import, invalidate, jobs, prefetch, queues, schedules, serve, sync, token,
+    work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::{LogSettings, file};
@@ -63,6 +64,9 @@ pub enum Command {
     Prefetch(prefetch::Prefetch),
     Invalidate(invalidate::Invalidate),
     Jobs(jobs::Jobs),
+    Queues(queues::Queues),
+    Schedules(schedules::Schedules),
+    Workers(workers::Workers),
     Token(token::Token),
     Doctor(doctor::Doctor),
 }
@@ -80,6 +84,9 @@ impl Command {
             Self::Prefetch(command) => command.run().await,
             Self::Invalidate(command) => command.run().await,
             Self::Jobs(command) => command.run().await,
+            Self::Queues(command) => command.run().await,
+            Self::Schedules(command) => command.run().await,
+            Self::Workers(command) => command.run().await,
             Self::Token(command) => command.run(),
             Self::Doctor(command) => command.run().await,
         }

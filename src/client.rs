@@ -50,8 +50,8 @@ pub struct ClientSettings {
     #[arg(long, value_name = "URL", env = "SLUICE_API")]
     api: Option<Url>,
 
-    /// A token with the scopes meta:write and meta:read; minted with the development secret when
-    /// not set
+    /// A token with the scopes that the command needs: meta:write and meta:read, or admin; minted
+    /// with the development secret when not set
     #[arg(
         long,
         value_name = "TOKEN",
@@ -146,6 +146,38 @@ impl ApiClient {
         read(self.send(|| self.http.get(url.clone())).await?).await
     }
 
+    /// What the API shows at a path.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let url = self.url(path)?;
+        read(self.send(|| self.http.get(url.clone())).await?).await
+    }
+
+    /// Has the API do something. All that operators do may be sent twice.
+    pub async fn act<T: DeserializeOwned>(
+        &self,
+        method: &reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        let url = self.url(path)?;
+        let response = self.send(|| {
+            let request = self.http.request(method.clone(), url.clone());
+            match body {
+                Some(body) => request.json(body),
+                None => request,
+            }
+        });
+        read(response.await?).await
+    }
+
+    /// Shows a job's progress until it has ended, and gives what it answered.
+    pub async fn watch(&self, id: &str) -> Result<Value, Failure> {
+        let mut progress = Progress::start(id, None);
+        let answer = self.follow(id, &mut progress).await;
+        progress.finish();
+        answer
+    }
+
     /// Watches a job to its end. A stream that breaks off is taken up again.
     async fn follow(&self, id: &str, progress: &mut Progress) -> Result<Value, Failure> {
         let url = self.job_url(id)?;
@@ -187,7 +219,7 @@ impl ApiClient {
             sleep(pauses.next_pause()).await;
         }
         Err(Failure::new(format!("lost sight of job {id}"))
-            .hint(format!("`sluice jobs {id}` shows its state")))
+            .hint(format!("`sluice jobs show {id}` shows its state")))
     }
 
     /// Sends a request until it is answered by more than "come again". An answer that says no is a

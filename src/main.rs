@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod settings;
 mod shutdown;
+mod table;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,153 +1,185 @@
-//! The queue board, seen and used in a real browser.
+//! The board, seen and used in a real browser: on a desk, 1280 px wide, and on a phone, 390 px.
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+mod browser;
 
-use fantoccini::{Client as Browser, ClientBuilder, Locator};
 use serde_json::json;
-use sluice_queue::State;
-use sluice_test_support::{Proxy, free_port};
-use tempfile::TempDir;
+use sluice_queue::{NewJob, State};
+use sluice_test_support::Proxy;
 
 use crate::harness::{Deployment, eventually, files};
+use browser::{Screen, Session};
 
-/// A headless Chromium driven by WebDriver; both end with the test.
-struct Session {
-    browser: Browser,
-    driver: Child,
-    _profile: TempDir,
+/// Jobs that no worker can run, of users by turns.
+async fn dead_jobs(deployment: &Deployment, count: usize) {
+    let queues = deployment.queues().await;
+    for n in 0..count {
+        let job = NewJob {
+            user: Some(format!("usr_{}", n % 7)),
+            ..NewJob::new("sync", &json!({"user": n})).unwrap()
+        };
+        queues.enqueue(job).await.unwrap();
+    }
+    eventually("the jobs are dead", async || {
+        let all = queues.queues().await.unwrap();
+        all.iter().any(|queue| queue.dead == count as u64)
+    })
+    .await;
 }
 
-impl Session {
-    async fn start() -> Self {
-        let port = free_port();
-        // A group of its own, so that the browser can be ended with its driver.
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is installed by scripts/install-browser");
-        let profile = tempfile::tempdir().unwrap();
-        let arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1100,900",
-            &format!("--user-data-dir={}", profile.path().display()),
-        ];
-        let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
-        let mut builder =
-            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-        builder.capabilities(capabilities.as_object().unwrap().clone());
-        let mut browser = None;
-        eventually("the browser is up", async || {
-            browser = builder
-                .connect(&format!("http://127.0.0.1:{port}"))
-                .await
-                .ok();
-            browser.is_some()
-        })
-        .await;
-        Self {
-            browser: browser.unwrap(),
-            driver,
-            _profile: profile,
-        }
-    }
-
-    async fn log_in(&self, deployment: &Deployment, scopes: &str) {
-        let token = deployment.client.token("operator", scopes, 600);
-        self.open(deployment, "/board").await;
-        self.enter(&token).await;
-    }
-
-    /// Logs in at the page that is open.
-    async fn enter(&self, token: &str) {
-        self.find("#token").await;
-        // Pasted: typing a long token takes seconds.
-        let paste = "document.querySelector('#token').value = arguments[0]";
-        let pasted = self.browser.execute(paste, vec![json!(token)]).await;
-        pasted.unwrap();
-        self.press("button[type=submit]").await;
-    }
-
-    async fn open(&self, deployment: &Deployment, path: &str) {
-        self.browser
-            .goto(&deployment.client.address(path))
-            .await
-            .unwrap();
-    }
-
-    async fn find(&self, selector: &str) -> fantoccini::elements::Element {
-        let found = self.browser.wait().at_most(Duration::from_secs(30));
-        found.for_element(Locator::Css(selector)).await.unwrap()
-    }
-
-    async fn press(&self, selector: &str) {
-        self.find(selector).await.click().await.unwrap();
-    }
-
-    async fn text(&self) -> String {
-        let body = self.browser.find(Locator::Css("body")).await;
-        match body {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        }
-    }
-
-    /// Waits until the page shows `text`, without a reload.
-    async fn shows(&self, text: &str) {
-        eventually(&format!("the page shows {text:?}"), async || {
-            self.text().await.contains(text)
-        })
-        .await;
-    }
-
-    async fn close(mut self) {
-        let _ = self.browser.clone().close().await;
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
-    }
-}
-
-#[tokio::test]
-async fn an_operator_watches_a_job_run_and_finds_it_in_its_queue() {
+/// What an operator does in a night: sees what is stuck, watches, searches, filters, acts on many,
+/// undoes, pauses, runs a schedule, reads what was done.
+async fn a_night(screen: Screen) {
     let mut deployment = Deployment::without_workers(&[]).await;
+    deployment.leaves_jobs(State::Dead);
+    deployment.leaves_jobs(State::Available);
+    deployment.leaves_jobs(State::Scheduled);
     let client = deployment.client.clone();
-    client.import(&files("ann", 2000)).await;
+    client.import(&files("ann", 9000)).await;
     let proxy = Proxy::start(deployment.convex_address()).await;
     let worker =
         deployment.worker_with(&[("SLUICE_CONVEX_URL", &proxy.url()), ("SLUICE_TAIL", "off")]);
     deployment.workers.push(worker);
-    let session = Session::start().await;
+    dead_jobs(&deployment, 30).await;
+    let session = Session::start(screen).await;
+    session.open(&deployment, "/board").await;
+    session.find("#token").await;
+    session.audit("login").await;
     session.log_in(&deployment, "admin").await;
-    session.shows("sync").await;
 
-    let page_bytes = 900_000;
-    proxy.hold_after(page_bytes);
-    client.import(&files("ann", 4500)).await;
-    let id = client
-        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
-        .await;
+    // What is stuck, and the button.
+    session.shows("sync has 30 dead jobs").await;
+    session.shows("Retry all").await;
+    session.audit("overview").await;
+
+    // A running job's progress moves while it is looked at. The first sync says how many there
+    // are, about.
+    let body = json!({"user": "ann", "type": "allOne"});
+    let first = client.enqueue("sync", &body).await;
+    client.finished(&first).await;
+    proxy.hold_after(1_600_000);
+    let id = client.enqueue("sync", &body).await;
     session
         .open(&deployment, &format!("/board/jobs/{id}"))
         .await;
-    session.shows("running").await;
+    session.shows("of about 9 000").await;
+    let lasted = async || {
+        session
+            .run("return document.querySelector('.progress [data-lasting]').textContent")
+            .await
+    };
+    let before = lasted().await;
+    eventually("the time goes on", async || lasted().await != before).await;
+    session.audit("job-running").await;
     proxy.open();
     session.shows("completed").await;
-    session.shows("\"synced\": 4500").await;
+    session.shows("9 000 in").await;
+    session.shows("\"synced\": 9000").await;
+    session.audit("job-completed").await;
 
+    // A search and filters, which the address keeps.
+    session.press("nav.sections a[href='/board/jobs']").await;
+    session.shows("retrying").await;
+    let typed = session.find("#text").await;
+    typed.send_keys("USR_3").await.unwrap();
+    session.press("#search").await;
+    session.shows("usr_3").await;
+    let found = "return document.querySelectorAll('table.jobs tbody tr').length";
+    assert_eq!(session.run(found).await, 4);
+    let link = session.browser.current_url().await.unwrap();
+    assert_eq!(link.query(), Some("text=USR_3&queue=&state=&user=&error="));
+    session.audit("jobs-found").await;
     session
-        .open(&deployment, "/board/queues/sync?state=completed")
+        .open(&deployment, "/board/jobs?queue=sync&state=dead")
         .await;
-    session.shows(&id).await;
+    session.find("td[data-label=Died]").await;
+    assert_eq!(session.run(found).await, 25);
+    session.audit("jobs-dead").await;
+    session
+        .open(&deployment, "/board/jobs?state=dead&user=usr_6")
+        .await;
+    assert_eq!(session.run(found).await, 4);
+
+    // One of them, with why it died.
+    session.press("table.jobs tbody a").await;
+    session.shows("Attempts that failed").await;
+    session.audit("job-dead").await;
+
+    // Some are selected, deleted, and brought back.
+    session
+        .open(&deployment, "/board/jobs?queue=sync&state=dead")
+        .await;
+    for row in [1, 2] {
+        session
+            .press(&format!("table.jobs tbody tr:nth-child({row}) input"))
+            .await;
+    }
+    session.press("form#selection button[value=delete]").await;
+    session.shows("Delete 2 jobs?").await;
+    session.audit("confirm").await;
+    session.press("#confirm").await;
+    session.shows("2 jobs were deleted").await;
+    session.audit("notice").await;
+    session.press("#undo").await;
+    session.shows("Undone: delete 2 selected jobs").await;
+
+    // All that a filter means are retried; the count is said before.
+    session
+        .open(&deployment, "/board/jobs?queue=sync&state=dead")
+        .await;
+    session.press("#all-retry").await;
+    session.shows("Retry 30 jobs?").await;
+    session.press("#confirm").await;
+    session
+        .shows("30 jobs were put back in line: all dead jobs of the queue sync")
+        .await;
+
+    // A queue is paused, shows no second button for it, and goes on.
+    session.open(&deployment, "/board/queues/sync").await;
+    assert!(!session.has("#resume").await);
+    session.confirm("#pause").await;
+    session.shows("Paused for").await;
+    assert!(!session.has("#pause").await);
+    session.audit("queue").await;
+    session.confirm("#resume").await;
+    session.shows("Gives out jobs").await;
+    assert!(session.has("#pause").await);
+
+    // A schedule runs now.
+    session.open(&deployment, "/board/schedules").await;
+    session.shows("filesync-trim").await;
+    session.audit("schedules").await;
+    session.confirm("#run-purge").await;
+    session.shows("purge_").await;
+    session.shows("completed").await;
+
+    // The worker, and what was done.
+    session.open(&deployment, "/board/workers").await;
+    session.shows("Last heartbeat").await;
+    session.audit("workers").await;
+    session.open(&deployment, "/board/audit").await;
+    for said in [
+        "all dead jobs of the queue sync",
+        "queue sync",
+        "schedule purge",
+        "operator by board",
+    ] {
+        session.shows(said).await;
+    }
+    session.audit("audit").await;
+    session.open(&deployment, "/board").await;
+    session.shows("Throughput").await;
+    session.audit("overview-later").await;
     session.close().await;
+}
+
+#[tokio::test]
+async fn an_operator_gets_through_a_night_on_a_desk() {
+    a_night(Screen::Desk).await;
+}
+
+#[tokio::test]
+async fn an_operator_gets_through_a_night_on_a_phone() {
+    a_night(Screen::Phone).await;
 }
 
 #[tokio::test]
@@ -158,44 +190,19 @@ async fn an_operator_cancels_a_waiting_job_and_retries_it() {
     let id = client
         .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
         .await;
-    let session = Session::start().await;
+    let session = Session::start(Screen::Desk).await;
     session.log_in(&deployment, "admin").await;
     session.shows("sync").await;
     session
         .open(&deployment, &format!("/board/jobs/{id}"))
         .await;
     session.shows("available").await;
-    session.press("#cancel").await;
+    session.confirm("#cancel").await;
     session.shows("cancelled").await;
     assert_eq!(client.job(&id).await["state"], "cancelled");
-    session.press("#retry").await;
+    session.confirm("#retry").await;
     session.shows("available").await;
     deployment.add_worker();
-    session.shows("completed").await;
-    session.close().await;
-}
-
-#[tokio::test]
-async fn an_operator_pauses_a_queue_and_lets_it_go_on() {
-    let mut deployment = Deployment::without_workers(&[]).await;
-    let client = deployment.client.clone();
-    client.import(&files("ann", 10)).await;
-    let id = client
-        .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
-        .await;
-    let session = Session::start().await;
-    session.log_in(&deployment, "admin").await;
-    session.open(&deployment, "/board/queues/sync").await;
-    session.press("summary").await;
-    session.press("#pause").await;
-    session.shows("Paused since").await;
-    deployment.add_worker();
-    assert_eq!(client.job(&id).await["state"], "available");
-    session.press("summary").await;
-    session.press("#resume").await;
-    session
-        .open(&deployment, &format!("/board/jobs/{id}"))
-        .await;
     session.shows("completed").await;
     session.close().await;
 }
@@ -208,7 +215,7 @@ async fn a_watched_job_leads_to_the_login_when_the_session_ends_elsewhere_and_ba
     let id = client
         .enqueue("sync", &json!({"user": "ann", "type": "allOne"}))
         .await;
-    let session = Session::start().await;
+    let session = Session::start(Screen::Desk).await;
     let groups: Vec<String> = (0..90)
         .map(|group| format!("admin cn=group-{group:02},ou=groups,dc=example"))
         .collect();
@@ -233,7 +240,7 @@ async fn a_watched_job_leads_to_the_login_when_the_session_ends_elsewhere_and_ba
 #[tokio::test]
 async fn the_board_is_closed_to_everybody_else() {
     let deployment = Deployment::without_workers(&[]).await;
-    let session = Session::start().await;
+    let session = Session::start(Screen::Desk).await;
     session.log_in(&deployment, "meta:read meta:write").await;
     session.shows("Not logged in").await;
     for path in [

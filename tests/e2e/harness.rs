@@ -66,6 +66,11 @@ impl Process {
         assert!(status.success());
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Sends a signal by name and waits for the end; gives how long that took.
     pub fn end(&mut self, signal: &str) -> Duration {
         let begun = Instant::now();

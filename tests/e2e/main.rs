@@ -21,6 +21,7 @@ mod invalidate;
 mod metrics;
 mod names;
 mod nudges;
+mod operators;
 mod prefetch;
 mod reading;
 mod sentinel;

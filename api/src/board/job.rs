@@ -1,29 +1,42 @@
-//! One job: how far it is, what went wrong, and the buttons to retry and cancel it.
+//! One job: how far it is, what went wrong, what it belongs to, and the buttons that act on it.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::Response;
 use axum::response::sse::Event;
-use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::{StreamExt as _, stream};
 use maud::{Markup, html};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sluice_queue::{BatchView, JobView, QueueError, Retried, State as JobState};
+use sluice_queue::{BatchView, JobView, Operation, QueueError, State as JobState};
 
-use super::session::{Operator, SameOrigin};
-use super::{Live, attempts, moment, operator_page, span};
+use super::acts;
+use super::parts::{ago, attempts, grouped, lasting, moment, relative, state as state_tag, took};
+use super::session::{Operator, Viewer};
+use super::{Live, Page};
 use crate::http::query::Segment;
 use crate::http::sse;
 use crate::{ApiError, AppState, jobs};
 
 pub(super) async fn show(
-    _operator: Operator,
+    viewer: Viewer,
     State(state): State<AppState>,
     Segment(id): Segment,
 ) -> Result<Response, ApiError> {
     let job = jobs::find(&state, &id).await?;
     let batch = batch_of(&state, &job).await?;
-    Ok(job_page(&job, batch.as_ref(), None))
+    let address = format!("/board/jobs/{}", job.id);
+    let live = format!("{address}/live");
+    let of_queue = format!("/board/jobs?queue={}", job.queue);
+    Ok(Page {
+        title: job.id.as_str(),
+        section: "/board/jobs",
+        trail: &[("/board/jobs", "Jobs"), (&of_queue, &job.queue)],
+        above: html! {},
+        live: Live::Streamed(&live),
+        content: content(&job, batch.as_ref(), viewer.may_act()),
+        below: html! {},
+    }
+    .respond(&viewer))
 }
 
 /// The changing part of the page, as server-sent events, until the job is over; then one named
@@ -36,7 +49,7 @@ pub(super) async fn live(
 ) -> Result<Response, ApiError> {
     let id = jobs::find(&state, &id).await?.id;
     let open = state.streams.open_for(operator.subject())?;
-    let gone = operator.gone(&state);
+    let (gone, may_act) = (operator.gone(&state), operator.may_act());
     let changes = jobs::changes(&state, &id).then({
         let state = state.clone();
         move |job| {
@@ -48,9 +61,9 @@ pub(super) async fn live(
             }
         }
     });
-    let fragments = changes.flat_map(|(job, batch)| {
+    let fragments = changes.flat_map(move |(job, batch)| {
         let fragment = Event::default()
-            .json_data(content(&job, batch.as_ref(), None).into_string())
+            .json_data(content(&job, batch.as_ref(), may_act).into_string())
             .ok();
         let end = job
             .state
@@ -61,62 +74,6 @@ pub(super) async fn live(
     Ok(sse::respond(&state, open, gone, fragments))
 }
 
-pub(super) async fn retry(
-    _same_origin: SameOrigin,
-    _operator: Operator,
-    State(state): State<AppState>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
-    let job = jobs::find(&state, &id).await?;
-    let retried = state.queues.retry(&job.id).await?;
-    tracing::info!(job = %job.id, ?retried, "an operator asked to retry");
-    let why_not = match retried {
-        Retried::Done => "",
-        Retried::NothingToRetry => {
-            "This job is not over, or ended well: there is nothing to retry."
-        }
-        Retried::KeyTaken => {
-            "Another job has the unique key of this one by now: it does, or did, the same work."
-        }
-        Retried::Follows => {
-            "This job was cancelled because one before it did not complete: retry that one, and this one follows."
-        }
-    };
-    Ok(acted(&job, retried == Retried::Done, why_not))
-}
-
-pub(super) async fn cancel(
-    _same_origin: SameOrigin,
-    _operator: Operator,
-    State(state): State<AppState>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
-    let job = jobs::find(&state, &id).await?;
-    let done = state.queues.cancel(&job.id).await?;
-    tracing::info!(job = %job.id, done, "an operator asked to cancel");
-    Ok(acted(
-        &job,
-        done,
-        "This job is already over: there is nothing to cancel.",
-    ))
-}
-
-/// Afterwards there is no page of the job to go back to, but one of its queue.
-pub(super) async fn delete(
-    _same_origin: SameOrigin,
-    _operator: Operator,
-    State(state): State<AppState>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
-    let job = jobs::find(&state, &id).await?;
-    let done = state.queues.delete(&job.id).await?;
-    tracing::info!(job = %job.id, done, "an operator asked to delete");
-    if done {
-        return Ok(Redirect::to(&format!("/board/queues/{}", job.queue)).into_response());
-    }
-    Ok(acted(&job, done, "This job runs: cancel it first."))
-}
-
 /// The batch that the job is counted in, or whose callback it is.
 async fn batch_of(state: &AppState, job: &JobView) -> Result<Option<BatchView>, QueueError> {
     match job.batch.as_ref().or(job.callback_of.as_ref()) {
@@ -125,41 +82,19 @@ async fn batch_of(state: &AppState, job: &JobView) -> Result<Option<BatchView>, 
     }
 }
 
-/// Back to the job's page, which a reload then only shows; or the page with why nothing was done.
-fn acted(job: &JobView, done: bool, otherwise: &str) -> Response {
-    if done {
-        Redirect::to(&address(job)).into_response()
-    } else {
-        (StatusCode::CONFLICT, job_page(job, None, Some(otherwise))).into_response()
-    }
-}
-
-fn address(job: &JobView) -> String {
-    format!("/board/jobs/{}", job.id)
-}
-
-fn job_page(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Response {
-    let (own, queue) = (address(job), format!("/board/queues/{}", job.queue));
-    let trail = [(&*queue, &*job.queue), (&*own, job.id.as_str())];
-    let title = format!("Job {}", job.id);
-    operator_page(
-        &title,
-        &trail,
-        Live::Streamed(&format!("{own}/live"), content(job, batch, notice)),
-        html! {},
-    )
-}
-
-fn content(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Markup {
+fn content(job: &JobView, batch: Option<&BatchView>, may_act: bool) -> Markup {
     html! {
-        @if let Some(notice) = notice { p.problem role="alert" { (notice) } }
         @if let Some(damage) = &job.damage { p.problem role="alert" { "This job is damaged: " (damage) ". It can be deleted." } }
-        div.row {
-            p { span.state.(job.state.as_str()) { (job.state.as_str()) } @if job.cancel_requested { " " span.quiet { "asked to stop" } } }
-            (actions(job))
+        div.row.lead {
+            p { (state_tag(job.state)) " " (since(job)) @if job.cancel_requested { " " span.tag.warm { "asked to stop" } } }
+            @if may_act { (actions(job)) }
+        }
+        @if let Some(error) = job.errors.last().filter(|_| matches!(job.state, JobState::Dead | JobState::Retrying)) {
+            p.problem.text { (error.message) }
         }
         @if job.progress.is_some() || job.state == JobState::Running { (progress(job)) }
         (facts(job))
+        @if job.previous.is_some() || job.next.is_some() { (chain(job)) }
         @if let Some(batch) = batch { (batch_facts(job, batch)) }
         (errors(job))
         (log(job))
@@ -171,44 +106,73 @@ fn content(job: &JobView, batch: Option<&BatchView>, notice: Option<&str>) -> Ma
     }
 }
 
+/// For how long it is in its state, or when it is due.
+fn since(job: &JobView) -> Markup {
+    match job.state {
+        JobState::Running => html! { @if let Some(at) = job.started_at { "for " (lasting(at)) } },
+        JobState::Scheduled | JobState::Retrying => html! { "due " (relative(job.run_at)) },
+        JobState::Available => html! { "for " (lasting(job.run_at)) },
+        JobState::Waiting => html! { "for " (lasting(job.created_at)) },
+        _ => html! { @if let Some(at) = job.finished_at { (ago(at)) } },
+    }
+}
+
 fn actions(job: &JobView) -> Markup {
     let ended_well = job.state == JobState::Completed && job.error.is_none();
-    let retriable = job.state.is_final() && !ended_well;
+    let address = |operation: Operation| format!("/board/jobs/{}/{}", job.id, operation.as_str());
     html! {
         div.actions {
-            @if retriable {
-                form method="post" action={ (address(job)) "/retry" } { button #retry type="submit" { "Retry" } }
-            }
-            @if !job.state.is_final() {
-                form method="post" action={ (address(job)) "/cancel" } {
-                    button #cancel type="submit" disabled[job.cancel_requested] { "Cancel" }
+            @for operation in Operation::ALL {
+                @if operation.is_for(job.state) && !(operation == Operation::Retry && ended_well) {
+                    @let name = operation.as_str();
+                    @if operation == Operation::Cancel && job.cancel_requested {
+                        span.button.plain.off aria-disabled="true" { "Cancel" }
+                    } @else {
+                        a.button #(name) .danger[operation == Operation::Delete] .plain[operation == Operation::Cancel]
+                            href=(address(operation)) { (acts::label(operation)) }
+                    }
                 }
-            }
-            @if job.state != JobState::Running {
-                form method="post" action={ (address(job)) "/delete" } { button #delete type="submit" { "Delete" } }
             }
         }
     }
 }
 
-/// A bar, and what the job itself says: its numbers by name.
+/// A bar with how much is done of how much, for how long, and what else the job says by name.
 fn progress(job: &JobView) -> Markup {
     let said: Value = job.progress.as_deref().map(value).unwrap_or_default();
-    let share = said["entries"]
-        .as_f64()
-        .zip(said["total"].as_f64())
-        .filter(|&(_, total)| total > 0.0);
+    let done = said["entries"].as_f64();
+    let total = said["total"].as_f64().filter(|&it| it > 0.0);
+    // As many as there were the last time.
+    let expected = said["expected"].as_f64().filter(|&it| it > 0.0);
+    let most = total.or(expected.filter(|&it| done.is_none_or(|done| done <= it)));
+    let share = done
+        .zip(most)
+        .map(|(done, most)| (done / most * 100.0).floor().min(100.0));
+    let is_over = job.state == JobState::Completed;
     html! {
-        section.card {
-            label for="progress" { "Progress" }
-            @if let Some((entries, total)) = share {
-                progress #progress value=(entries) max=(total) {}
-            } @else if job.state == JobState::Completed {
-                progress #progress value="1" max="1" {}
+        section.card.progress aria-labelledby="progress-name" {
+            div.row {
+                h2 #progress-name { "Progress" }
+                p.quiet {
+                    @if let Some(done) = done { strong { (grouped(done as u64)) } }
+                    @if let Some(total) = total { " of " (grouped(total as u64)) }
+                    @else if let (Some(expected), false) = (expected, is_over) { " of about " (grouped(expected as u64)) }
+                    @if let (Some(share), false) = (share, is_over) { " (" (share) "\u{a0}%)" }
+                    @match (job.started_at, job.finished_at) {
+                        (Some(from), Some(to)) => { " in " (took(to.saturating_sub(from))) },
+                        (Some(from), None) if job.state == JobState::Running => { " in " (lasting(from)) },
+                        _ => {},
+                    }
+                }
+            }
+            @if is_over {
+                progress #progress aria-labelledby="progress-name" value="1" max="1" {}
+            } @else if let Some((done, most)) = done.zip(most) {
+                progress #progress aria-labelledby="progress-name" value=(done) max=(most) {}
             } @else if job.state == JobState::Running {
-                progress #progress {}
+                progress #progress aria-labelledby="progress-name" {}
             } @else {
-                progress #progress value="0" max="1" {}
+                progress #progress aria-labelledby="progress-name" value="0" max="1" {}
             }
             @if let Some(fields) = said.as_object() {
                 dl.facts { @for (name, number) in fields { div { dt { (name) } dd { (plain(number)) } } } }
@@ -222,23 +186,51 @@ fn facts(job: &JobView) -> Markup {
         .started_at
         .zip(job.finished_at)
         .map(|(from, to)| to.saturating_sub(from));
+    let is_due = !job.state.is_final() && job.state != JobState::Running;
     html! {
-        dl.facts {
-            div { dt { "User" } dd { (job.user.as_deref().unwrap_or("–")) } }
+        dl.facts.card {
+            div { dt { "Queue" } dd { a href={ "/board/queues/" (job.queue) } { (job.queue) } } }
+            @if let Some(user) = &job.user {
+                div { dt { "User" } dd { a href={ "/board/jobs?" (query("user", user)) } { (user) } } }
+            }
             div { dt { "Attempts" } dd { (attempts(job)) } }
             @if job.losses > 0 { div { dt { "Workers lost in a row" } dd { (job.losses) } } }
             div { dt { "Priority" } dd { (job.priority) } }
             div { dt { "Enqueued" } dd { (moment(job.created_at)) } }
-            @if !job.state.is_final() && job.state != JobState::Running { div { dt { "Due" } dd { (moment(job.run_at)) } } }
+            @if is_due { div { dt { "Due" } dd { (moment(job.run_at)) } } }
             @if let Some(at) = job.started_at { div { dt { "Last begun" } dd { (moment(at)) } } }
-            @if let Some(at) = job.finished_at { div { dt { "Over" } dd { (moment(at)) } } }
-            @if let Some(ms) = ran { div { dt { "Took" } dd { @if ms < 1000 { (ms) " ms" } @else { (span(ms)) } } } }
+            @if let Some(at) = job.finished_at { div { dt { (ended(job.state)) } dd { (moment(at)) } } }
+            @if let Some(ms) = ran { div { dt { "Took" } dd { (took(ms)) } } }
             @if let Some(worker) = &job.worker { div { dt { "Worker" } dd { (worker) } } }
-            @for (name, other) in [("After", &job.previous), ("Before", &job.next)] {
-                @if let Some(other) = other { div { dt { (name) } dd { a href={ "/board/jobs/" (other) } { code { (other) } } } } }
-            }
             @if let Some(group) = &job.group { div { dt { "Group" } dd { (group) } } }
+            @if let Some(key) = &job.unique_key { div { dt { "Unique key" } dd { (key) } } }
             @if let Some(trace) = &job.trace { div { dt { "Trace" } dd { code { (trace) } } } }
+        }
+    }
+}
+
+fn query(name: &str, value: &str) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish()
+}
+
+fn ended(state: JobState) -> &'static str {
+    match state {
+        JobState::Dead => "Died",
+        JobState::Cancelled => "Cancelled",
+        _ => "Completed",
+    }
+}
+
+/// What is before it and behind it.
+fn chain(job: &JobView) -> Markup {
+    html! {
+        h2 { "Chain" }
+        ol.chain {
+            @if let Some(previous) = &job.previous { li { a href={ "/board/jobs/" (previous) } { code { (previous) } } } }
+            li aria-current="true" { "this job" }
+            @if let Some(next) = &job.next { li { a href={ "/board/jobs/" (next) } { code { (next) } } } }
         }
     }
 }
@@ -246,23 +238,60 @@ fn facts(job: &JobView) -> Markup {
 /// How far the batch is.
 fn batch_facts(job: &JobView, batch: &BatchView) -> Markup {
     let counts = &batch.counts;
+    let over = counts.jobs.saturating_sub(counts.pending());
     let callbacks = [
         ("Called back at the end", &batch.on_end),
         ("Called back on success", &batch.on_success),
     ];
     html! {
-        h2 { @if job.batch.is_some() { "Batch" } @else { "Called back by the batch" } " " code { (batch.id) } }
-        dl.facts {
-            div { dt { "Jobs" } dd { (counts.jobs) @if batch.closed_at.is_none() { " so far" } } }
-            div { dt { "Not over" } dd { (counts.pending()) } }
-            div { dt { "Completed" } dd { (counts.completed) } }
-            div { dt { "Refused" } dd { (counts.refused) } }
-            div { dt { "Dead" } dd { (counts.dead) } }
-            div { dt { "Cancelled" } dd { (counts.cancelled) } }
-            @for (name, callback) in callbacks {
-                @if let Some(callback) = callback {
-                    div { dt { (name) } dd { a href={ "/board/jobs/" (callback) } { code { (callback) } } } }
+        section.card {
+            div.row {
+                h2 #batch-name { @if job.batch.is_some() { "Batch" } @else { "Called back by the batch" } " " code { (batch.id) } }
+                p.quiet { strong { (grouped(over)) } " of " (grouped(counts.jobs)) " over" }
+            }
+            progress aria-labelledby="batch-name" value=(over) max=(counts.jobs.max(1)) {}
+            dl.facts {
+                div { dt { "Jobs" } dd { (counts.jobs) @if batch.closed_at.is_none() { " so far" } } }
+                div { dt { "Not over" } dd { (counts.pending()) } }
+                div { dt { "Completed" } dd { (counts.completed) } }
+                div { dt { "Refused" } dd { (counts.refused) } }
+                div { dt { "Dead" } dd { (counts.dead) } }
+                div { dt { "Cancelled" } dd { (counts.cancelled) } }
+                @for (name, callback) in callbacks {
+                    @if let Some(callback) = callback {
+                        div { dt { (name) } dd { a href={ "/board/jobs/" (callback) } { code { (callback) } } } }
+                    }
                 }
+            }
+        }
+    }
+}
+
+/// The attempts that failed, with when, and how long after the one before.
+fn errors(job: &JobView) -> Markup {
+    let before = [job.created_at]
+        .into_iter()
+        .chain(job.errors.iter().map(|it| it.at));
+    let errors: Vec<_> = job.errors.iter().zip(before).collect();
+    html! {
+        @if !errors.is_empty() {
+            h2 { "Attempts that failed" }
+            table.stack {
+                caption.hidden { "Failed attempts, last first" }
+                thead { tr {
+                    th.number scope="col" { "Attempt" }
+                    th scope="col" { "When" }
+                    th scope="col" { "After" }
+                    th scope="col" { "Error" }
+                } }
+                tbody { @for (error, before) in errors.iter().rev() {
+                    tr {
+                        td.number data-label="Attempt" { (error.attempt) }
+                        td data-label="When" { (moment(error.at)) }
+                        td data-label="After" { (took(error.at.saturating_sub(*before))) }
+                        td.text data-label="Error" { (error.message) }
+                    }
+                } }
             }
         }
     }
@@ -272,28 +301,18 @@ fn log(job: &JobView) -> Markup {
     html! {
         @if !job.log.is_empty() {
             h2 { "Log" }
-            div.scroll { table {
+            table.stack {
                 caption { "Oldest first" @if job.log_dropped > 0 { "; " (job.log_dropped) " lines before them are not kept" } }
                 thead { tr { th scope="col" { "When" } th.number scope="col" { "Attempt" } th scope="col" { "Level" } th scope="col" { "What" } } }
                 tbody { @for line in &job.log {
-                    tr { td { (moment(line.at)) } td.number { (line.attempt) } td { (line.level.as_str()) } td.text { (line.text) } }
+                    tr {
+                        td data-label="When" { (moment(line.at)) }
+                        td.number data-label="Attempt" { (line.attempt) }
+                        td data-label="Level" { (line.level.as_str()) }
+                        td.text data-label="What" { (line.text) }
+                    }
                 } }
-            } }
-        }
-    }
-}
-
-fn errors(job: &JobView) -> Markup {
-    html! {
-        @if !job.errors.is_empty() {
-            h2 { "Errors" }
-            div.scroll { table {
-                caption { "Failed attempts, last first" }
-                thead { tr { th.number scope="col" { "Attempt" } th scope="col" { "When" } th scope="col" { "What" } } }
-                tbody { @for error in job.errors.iter().rev() {
-                    tr { td.number { (error.attempt) } td { (moment(error.at)) } td { (error.message) } }
-                } }
-            } }
+            }
         }
     }
 }
@@ -310,36 +329,7 @@ fn value(raw: &RawValue) -> Value {
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_u64() => grouped(&number.to_string()),
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
         other => other.to_string(),
-    }
-}
-
-/// Digits in groups of three, with narrow spaces between.
-fn grouped(digits: &str) -> String {
-    let mut grouped = String::with_capacity(digits.len() * 2);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push('\u{202f}');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (digits, expected) in [
-            ("0", "0"),
-            ("999", "999"),
-            ("1000", "1\u{202f}000"),
-            ("40700000", "40\u{202f}700\u{202f}000"),
-        ] {
-            assert_eq!(grouped(digits), expected);
-        }
     }
 }

@@ -1,30 +1,39 @@
-//! The queue board, for operators: `/board`.
+//! The board, for operators: `/board`.
 //!
 //! Pages are rendered here and work without scripts. The few lines of `board.js` keep what is
-//! marked `data-live` fresh. An operator logs in with a token that has the scope `admin`; see
-//! [`session`].
+//! marked `data-live` fresh, and times counting. An operator logs in with a token that has the scope
+//! `admin`, or `admin:read` to look alone; see [`session`].
 //!
-//! To add a page: a handler that takes an [`session::Operator`] and answers with [`operator_page`]; to add
-//! an action: a handler that also takes [`session::SameOrigin`].
+//! To add a page: a handler that takes a [`session::Viewer`] and answers with [`Page::respond`]. To
+//! add an action: a `GET` that asks with [`confirm::ask`], and at the same address a `POST` that
+//! takes a [`session::Steering`] and acts through [`crate::operators::actions`], which writes it down.
 
-mod forms;
+mod acts;
+mod audit;
+mod chart;
+mod confirm;
+mod health;
 mod job;
-mod queues;
+mod jobs;
+mod overview;
+mod parts;
+mod queue;
+mod schedules;
 mod session;
-mod steering;
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod workers;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use axum::routing::{get, post};
 use maud::{Markup, html};
-use sluice_queue::JobView;
+use sluice_queue::{Action, UNDO};
 
 use crate::AppState;
 use crate::http::page;
 use crate::http::problem::{self, Problem};
+use parts::{grouped, now_ms};
+use session::Viewer;
 
 const SCRIPT_PATH: &str = "/board/board.js";
 
@@ -34,17 +43,39 @@ pub(crate) fn routes() -> Router<AppState> {
         include_str!("board.js"),
     );
     let pages = Router::new()
-        .route("/board", get(queues::overview))
-        .route("/board/queues/{queue}", get(queues::queue))
-        .route("/board/queues/{queue}/pause", post(steering::pause))
-        .route("/board/queues/{queue}/resume", post(steering::resume))
-        .route("/board/queues/{queue}/limits", post(steering::limit))
-        .route("/board/queues/{queue}/rates", post(steering::rate))
-        .route("/board/queues/{queue}/jobs", post(steering::bulk))
+        .route("/board", get(overview::show))
+        .route("/board/queues/{queue}", get(queue::show))
+        .route("/board/queues/{queue}/limits", post(queue::limit))
+        .route("/board/queues/{queue}/rates", post(queue::rate))
+        .route(
+            "/board/queues/{queue}/{what}",
+            get(queue::ask_to_pause).post(queue::pause),
+        )
+        .route("/board/jobs", get(jobs::show))
+        .route(
+            "/board/jobs/act",
+            get(acts::ask_many).post(acts::act_on_many),
+        )
         .route("/board/jobs/{id}", get(job::show))
-        .route("/board/jobs/{id}/retry", post(job::retry))
-        .route("/board/jobs/{id}/cancel", post(job::cancel))
-        .route("/board/jobs/{id}/delete", post(job::delete))
+        .route(
+            "/board/jobs/{id}/{operation}",
+            get(acts::ask_one).post(acts::act_on_one),
+        )
+        .route("/board/workers", get(workers::show))
+        .route(
+            "/board/workers/{worker}/{signal}",
+            get(workers::ask).post(workers::signal),
+        )
+        .route(
+            "/board/schedules",
+            get(schedules::show).post(schedules::put),
+        )
+        .route(
+            "/board/schedules/{schedule}/{what}",
+            get(schedules::ask).post(schedules::act),
+        )
+        .route("/board/audit", get(audit::show))
+        .route("/board/audit/{action}/undo", post(audit::undo))
         .route("/board/login", session::login_routes())
         .route("/board/logout", post(session::logout));
     problem::print_as(pages, problem_page)
@@ -52,43 +83,121 @@ pub(crate) fn routes() -> Router<AppState> {
         .route(SCRIPT_PATH, get(async move || script))
 }
 
-/// Where on a page changing things are, and how they are kept fresh.
+/// The parts of the board, as its navigation has them.
+const SECTIONS: [(&str, &str); 5] = [
+    ("/board", "Overview"),
+    ("/board/jobs", "Jobs"),
+    ("/board/workers", "Workers"),
+    ("/board/schedules", "Schedules"),
+    ("/board/audit", "Audit"),
+];
+
+/// How what changes on a page is kept fresh.
 enum Live<'a> {
     /// The page is fetched again every few seconds.
-    Refetched(Markup),
-    /// A stream of fragments at this address.
-    Streamed(&'a str, Markup),
+    Refetched,
+    /// By a stream of fragments at this address.
+    Streamed(&'a str),
+    /// Not at all.
+    Still,
 }
 
-/// A page for an operator who is logged in. `trail` leads to it: (address, name) from the overview
-/// on; `below` stays as it is while the rest is kept fresh.
-fn operator_page(title: &str, trail: &[(&str, &str)], live: Live<'_>, below: Markup) -> Response {
-    let content = html! {
-        header.top {
-            nav aria-label="Breadcrumb" {
-                a href="/board" { strong { "Sluice" } }
-                @for (address, name) in trail { span aria-hidden="true" { "/" } a href=(address) { (name) } }
+/// A page for an operator who is logged in.
+struct Page<'a> {
+    title: &'a str,
+    /// The address of the section that it belongs to.
+    section: &'a str,
+    /// What leads to it from there: (address, name).
+    trail: &'a [(&'a str, &'a str)],
+    /// What stands above it, and stays as it is.
+    above: Markup,
+    live: Live<'a>,
+    /// What changes.
+    content: Markup,
+    /// What stays as it is while the rest is kept fresh, such as forms.
+    below: Markup,
+}
+
+impl Page<'_> {
+    fn respond(self, viewer: &Viewer) -> Response {
+        let content = html! {
+            a.skip href="#main" { "Skip to the content" }
+            header.bar {
+                a.brand href="/board" { (logo()) "Sluice" }
+                nav.sections aria-label="Sections" {
+                    @for (address, name) in SECTIONS {
+                        a href=(address) aria-current=[(address == self.section).then_some("page")] { (name) }
+                    }
+                }
+                div.session {
+                    span.who { (viewer.who()) @if !viewer.may_act() { " " span.tag { "read only" } } }
+                    a href="/docs" { "API" }
+                    form method="post" action="/board/logout" { button.link type="submit" { "Log out" } }
+                }
             }
-            nav aria-label="Session" {
-                a href="/docs" { "API" }
-                form method="post" action="/board/logout" { button.plain type="submit" { "Log out" } }
+            main #main {
+                @if !self.trail.is_empty() {
+                    nav.trail aria-label="Breadcrumb" {
+                        @for (address, name) in self.trail { a href=(address) { (name) } span aria-hidden="true" { "/" } }
+                    }
+                }
+                h1 { (self.title) }
+                @if let Some(action) = &viewer.notice { (notice(action, viewer.may_act())) }
+                (self.above)
+                @match self.live {
+                    Live::Refetched => div data-live { (self.content) },
+                    Live::Streamed(address) => div data-live data-events=(address) { (self.content) },
+                    Live::Still => div { (self.content) },
+                }
+                (self.below)
             }
+            script src=(SCRIPT_PATH) {}
+        };
+        document(self.title, &content)
+    }
+}
+
+fn logo() -> Markup {
+    html! {
+        svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" {
+            path d="M3 6h18M3 12h18M3 18h18" class="rail" {}
+            path d="M8 3v18M16 3v18" class="gate" {}
         }
-        main {
-            h1 { (title) }
-            @match live {
-                Live::Refetched(content) => div data-live { (content) },
-                Live::Streamed(address, content) => div data-live data-events=(address) { (content) },
-            }
-            (below)
-        }
-        script src=(SCRIPT_PATH) {}
+    }
+}
+
+/// What came of the action that led to this page.
+fn notice(action: &Action, may_act: bool) -> Markup {
+    let count = action.count.unwrap_or_default();
+    let jobs = if count == 1 { "job was" } else { "jobs were" };
+    let of_jobs = |done: &str| format!("{} {jobs} {done}: {}.", grouped(count), action.target);
+    let text = match action.what.as_str() {
+        "retry" => of_jobs("put back in line"),
+        "run" => of_jobs("made due now"),
+        "cancel" => of_jobs("cancelled, or asked to stop"),
+        "delete" => of_jobs("deleted"),
+        "undo" => format!("Undone: {}.", action.target),
+        what => format!("Done: {what}, {}.", action.target),
     };
-    document(title, &content)
+    html! {
+        div.notice role="status" {
+            p { (text) }
+            @if may_act && audit::can_be_undone(action) {
+                form method="post" action={ "/board/audit/" (action.id) "/undo" } {
+                    button.small #undo type="submit" { "Undo" }
+                }
+            }
+        }
+    }
+}
+
+/// For how long an action on jobs can still be undone.
+fn undo_is_open(action: &Action) -> bool {
+    now_ms().saturating_sub(action.at) < u64::try_from(UNDO.as_millis()).unwrap_or_default()
 }
 
 fn document(title: &str, content: &Markup) -> Response {
-    let page = page::frame(&format!("{title} · Sluice"), content);
+    let page = page::frame(&format!("{title} \u{b7} Sluice"), content);
     page::respond(page.into_string())
 }
 
@@ -97,38 +206,21 @@ fn problem_page(problem: &Problem) -> Response {
     let content = html! {
         main.narrow {
             h1 { "That did not work" }
-            p role="alert" { (problem.message) "." }
-            p { a href="/board" { "To the queues" } }
+            p.problem role="alert" { (capitalized(&problem.message)) "." }
+            p { a.button href="/board" { "To the overview" } }
         }
     };
     document("Error", &content)
 }
 
-/// How often a job was begun, of how often it may be.
-fn attempts(job: &JobView) -> String {
-    match job.max_attempts {
-        Some(most) => format!("{} of {most}", job.attempts),
-        None => job.attempts.to_string(),
+/// A message as a sentence. The name of a field that it begins with stays as it is.
+fn capitalized(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.contains([':', '.', '_']) {
+        return text.to_owned();
     }
-}
-
-/// A point in time, given in milliseconds since 1970.
-fn moment(ms: u64) -> Markup {
-    let time =
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string();
-    let shown = time.replace('T', " ").replace('Z', " UTC");
-    html! { time datetime=(time) { (shown) } }
-}
-
-/// A span of time in at most two units.
-fn span(ms: u64) -> String {
-    let span = humantime::format_duration(Duration::from_secs(ms / 1000)).to_string();
-    span.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn now_secs() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }

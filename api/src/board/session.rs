@@ -1,6 +1,6 @@
 //! Logging in to the board.
 //!
-//! An operator shows a token of scope `admin` once. It is verified and forgotten: what stays is a
+//! An operator shows a token of scope `admin`, or `admin:read` to look alone, once. It is verified and forgotten: what stays is a
 //! session in Valkey, which ends with the token, or after [`LONGEST_SECS`], or when the operator
 //! logs out, and then at once for whoever has the cookie. The cookie holds the session's id. It is
 //! `HttpOnly`, so scripts cannot read it; `SameSite=Strict`, and every POST must come from a page
@@ -17,11 +17,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use maud::html;
 use serde::Deserialize;
+use sluice_queue::Action;
 use sluice_store::board::Session;
 
-use super::{document, now_secs};
+use super::document;
+use super::parts::now_ms;
 use crate::auth::{Scope, passed};
 use crate::http::problem::Problem;
+use crate::operators::actions::Actor;
 use crate::{ApiError, AppState};
 
 const COOKIE_NAME: &str = "sluice_board";
@@ -53,7 +56,7 @@ impl FromRequestParts<AppState> for Operator {
         };
         let found = state.sessions.find(id).await;
         let found = found.map_err(|error| ApiError::from(error).into_response())?;
-        match found.filter(|session| session.expires_at > now_secs()) {
+        match found.filter(|session| session.expires_at > now_ms() / 1000) {
             Some(session) => Ok(Self {
                 id: id.to_owned(),
                 session,
@@ -63,10 +66,68 @@ impl FromRequestParts<AppState> for Operator {
     }
 }
 
+/// An operator who looks at a page, and what came of the action that led there.
+pub(super) struct Viewer {
+    operator: Operator,
+    /// The action that the address names as `done`.
+    pub notice: Option<Action>,
+}
+
+impl FromRequestParts<AppState> for Viewer {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let operator = Operator::from_request_parts(parts, state).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let done = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "done");
+        let notice = match done {
+            // Without it the page is good all the same.
+            Some((_, id)) => state.queues.action(&id).await.unwrap_or_default(),
+            None => None,
+        };
+        Ok(Self { operator, notice })
+    }
+}
+
+impl Viewer {
+    /// Who that is, for the page.
+    pub(super) fn who(&self) -> &str {
+        self.operator.subject().unwrap_or("operator")
+    }
+
+    /// Whether it is more than looking.
+    pub(super) fn may_act(&self) -> bool {
+        self.operator.may_act()
+    }
+}
+
+/// An operator who acts: one who may, by a form of the board.
+pub(super) struct Steering(pub Actor);
+
+impl FromRequestParts<AppState> for Steering {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        SameOrigin::from_request_parts(parts, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let operator = Operator::from_request_parts(parts, state).await?;
+        if !operator.may_act() {
+            return Err(ApiError::Forbidden(Scope::Admin).into_response());
+        }
+        Ok(Self(Actor::new(operator.subject(), "board")))
+    }
+}
+
 impl Operator {
     /// Who that is, as the token had it.
     pub(super) fn subject(&self) -> Option<&str> {
         self.session.subject.as_deref()
+    }
+
+    /// Whether it is more than looking.
+    pub(super) fn may_act(&self) -> bool {
+        !self.session.read_only
     }
 
     /// Returns once the session is over.
@@ -196,11 +257,12 @@ async fn login_page(arrival: Result<Query<Arrival>, QueryRejection>) -> Response
 fn login_form(next: Option<&str>, problem: Option<&str>) -> Response {
     let content = html! {
         main.narrow {
-            h1 { "Queue board" }
+            h1 { "Sluice" }
+            p.quiet { "Queues, jobs, workers and schedules." }
             form.card method="post" action=(LOGIN_PATH) {
                 @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
                 input type="hidden" name="next" value=(board_page(next));
-                label for="token" { "Token with the scope " code { "admin" } }
+                label for="token" { "Token with the scope " code { "admin" } " or " code { "admin:read" } }
                 input #token name="token" type="password" required autocomplete="off" spellcheck="false" autofocus
                     aria-describedby="hint";
                 p.quiet #hint { "The command " code { "sluice token" } " makes one for development." }
@@ -257,8 +319,10 @@ async fn begin(
     former: Option<&str>,
 ) -> Result<(String, u64), ApiError> {
     let caller = state.auth.verify(token).await?;
-    caller.require(Scope::Admin)?;
-    let (now, expires_at) = (now_secs(), caller.expires_at());
+    if !caller.has(&Scope::AdminRead) {
+        caller.require(Scope::Admin)?;
+    }
+    let (now, expires_at) = (now_ms() / 1000, caller.expires_at());
     let lifetime_secs = expires_at.map_or(LONGEST_SECS, |at| at.saturating_sub(now));
     let lifetime_secs = lifetime_secs.min(LONGEST_SECS);
     if lifetime_secs == 0 {
@@ -270,6 +334,7 @@ async fn begin(
     let session = Session {
         subject: caller.subject().map(str::to_owned),
         expires_at: now + lifetime_secs,
+        read_only: !caller.has(&Scope::Admin),
     };
     let lifetime = Duration::from_secs(lifetime_secs);
     let id = state.sessions.open(&session, lifetime).await?;

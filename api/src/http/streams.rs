@@ -68,6 +68,11 @@ impl Streams {
         Self(Arc::new(Shared { limits, open }))
     }
 
+    /// How many are open, and how many may be.
+    pub fn count(&self) -> (usize, usize) {
+        (self.lock().all, self.0.limits.all)
+    }
+
     /// Counts one more, of nobody yet.
     ///
     /// # Errors

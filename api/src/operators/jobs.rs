@@ -133,28 +133,32 @@ impl JobParams {
         })
     }
 
+    /// What is given, by name.
+    pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let state = self.state.map(|it| it.as_str().to_owned());
+        let pairs = [
+            ("queue", self.queue.clone()),
+            ("state", state),
+            ("user", self.user.clone()),
+            ("error", self.error.clone()),
+            ("text", self.text.clone()),
+        ];
+        let given = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        given.collect()
+    }
+
     /// The same in an address.
     pub(crate) fn to_query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        let state = self.state.map(|it| it.as_str().to_owned());
-        let pairs = [
-            ("queue", &self.queue),
-            ("state", &state),
-            ("user", &self.user),
-            ("error", &self.error),
-            ("text", &self.text),
-        ];
-        for (name, value) in pairs {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        query.finish()
+        query.extend_pairs(self.pairs()).finish()
     }
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a query, which is read with the filter")]
 struct PageParams {
     /// The `next` of the page before.
     #[param(value_type = Option<schemas::JobsCursor>, nullable = false)]

@@ -17,8 +17,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::{Caller, Scope};
 use crate::{ApiError, AppState};
 use actions::Actor;
-
-pub(crate) use jobs::JobParams;
+pub(crate) use jobs::{COUNT_LIMIT, JobParams};
+pub(crate) use queues::pauses;
+pub(crate) use workers::read_signal;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

@@ -137,7 +137,7 @@ async fn pause(
 }
 
 /// Whether the word pauses something, or lets it go on; none when it is another one.
-pub(super) fn pauses(word: &str) -> Option<bool> {
+pub(crate) fn pauses(word: &str) -> Option<bool> {
     match word {
         "pause" => Some(true),
         "resume" => Some(false),

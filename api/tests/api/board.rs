@@ -91,8 +91,13 @@ async fn without_a_session_every_page_leads_to_the_login() {
     let job = enqueue(&app, "u").await;
     let paths = [
         "/board",
-        "/board/queues/sync?state=dead",
+        "/board/queues/sync?period=day",
+        "/board/jobs?state=dead",
+        "/board/workers",
+        "/board/schedules",
+        "/board/audit",
         &format!("/board/jobs/{job}"),
+        &format!("/board/jobs/{job}/retry"),
         &format!("/board/jobs/{job}/live"),
     ];
     for path in paths {
@@ -283,7 +288,7 @@ async fn the_overview_counts_jobs_by_queue_and_state() {
     }
     let text = page(&app, "/board").await.text();
     assert!(
-        text.contains("href=\"/board/queues/sync?state=available&amp;page=0\">3</a>"),
+        text.contains("href=\"/board/jobs?queue=sync&amp;state=available\">3</a>"),
         "{text}"
     );
 }
@@ -296,22 +301,22 @@ async fn jobs_of_a_state_are_listed_in_pages() {
     for number in 0..30 {
         ids.push(enqueue(&app, &format!("u{number}")).await);
     }
-    let first = page(&app, "/board/queues/sync?state=available")
+    let first = page(&app, "/board/jobs?queue=sync&state=available")
         .await
         .text();
-    let second = page(&app, "/board/queues/sync?state=available&page=1")
-        .await
-        .text();
+    let next = first.split("rel=\"next\" href=\"").nth(1).unwrap();
+    let next = next.split('"').next().unwrap().replace("&amp;", "&");
+    let second = page(&app, &next).await.text();
     let on = |text: &str| {
         ids.iter()
             .filter(|id| text.contains(&format!("/board/jobs/{id}")))
             .count()
     };
     assert_eq!((on(&first), on(&second)), (25, 5));
-    assert!(first.contains("rel=\"next\"") && !first.contains("rel=\"prev\""));
-    assert!(second.contains("rel=\"prev\"") && !second.contains("rel=\"next\""));
+    assert!(!first.contains("rel=\"first\""));
+    assert!(second.contains("rel=\"first\"") && !second.contains("rel=\"next\""));
     assert_eq!(page(&app, "/board/queues/none").await.status, 404);
-    assert_eq!(page(&app, "/board/queues/sync?state=odd").await.status, 404);
+    assert_eq!(page(&app, "/board/jobs?state=odd").await.status, 404);
 }
 
 #[tokio::test]
@@ -319,7 +324,7 @@ async fn what_users_wrote_is_escaped() {
     let app = App::start().await;
     app.leaves_jobs(State::Available);
     let job = enqueue(&app, "<script>alert(1)</script>\"'&").await;
-    for path in ["/board/queues/sync", &format!("/board/jobs/{job}")] {
+    for path in ["/board/jobs", &format!("/board/jobs/{job}")] {
         let text = page(&app, path).await.text();
         assert!(
             text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"),
@@ -343,16 +348,20 @@ async fn a_job_shows_its_failed_attempts_and_can_be_retried() {
     let path = format!("/board/jobs/{job}");
     let text = page(&app, &path).await.text();
     assert!(
-        text.contains("the first attempt went wrong") && text.contains(">Retry</button>"),
+        text.contains("the first attempt went wrong") && text.contains(">Retry</a>"),
         "{text}"
     );
-    assert!(!text.contains(">Cancel</button>"));
+    assert!(!text.contains(">Cancel</a>"));
 
     let retried = press(&app, &format!("{path}/retry")).await;
-    assert_eq!(
-        (retried.status.as_u16(), retried.header("location")),
-        (303, &*path)
+    assert_eq!(retried.status, 303);
+    assert!(
+        retried
+            .header("location")
+            .starts_with(&format!("{path}?done="))
     );
+    let text = page(&app, retried.header("location")).await.text();
+    assert!(text.contains("1 job was put back in line"), "{text}");
     let end = app
         .queues
         .wait(&JobId::parse(&job).unwrap(), LONG)
@@ -365,7 +374,9 @@ async fn a_job_shows_its_failed_attempts_and_can_be_retried() {
 async fn a_waiting_job_can_be_cancelled_once() {
     let app = App::start().await;
     let path = format!("/board/jobs/{}", enqueue(&app, "u").await);
-    assert!(page(&app, &path).await.text().contains(">Cancel</button>"));
+    assert!(page(&app, &path).await.text().contains(">Cancel</a>"));
+    let question = page(&app, &format!("{path}/cancel")).await.text();
+    assert!(question.contains("Cancel this job?") && question.contains("id=\"confirm\""));
     assert_eq!(press(&app, &format!("{path}/cancel")).await.status, 303);
     let again = press(&app, &format!("{path}/cancel")).await;
     assert_eq!(again.status, 409);
@@ -388,8 +399,18 @@ async fn actions_from_other_sites_do_nothing() {
             .headers_mut()
             .insert("origin", origin.parse().unwrap());
         assert_eq!(app.send(request).await.status, 403, "{origin}");
-        for action in ["pause", "resume", "limits", "rates", "jobs"] {
-            let action = format!("/board/queues/sync/{action}");
+        for action in [
+            "queues/sync/pause",
+            "queues/sync/resume",
+            "queues/sync/limits",
+            "queues/sync/rates",
+            "jobs/act",
+            "workers/w/stop",
+            "schedules",
+            "schedules/s/run",
+            "audit/a/undo",
+        ] {
+            let action = format!("/board/{action}");
             let mut request = browse(&app, Method::POST, &action, "").await;
             request
                 .headers_mut()
@@ -483,16 +504,22 @@ async fn a_queue_is_paused_and_resumed() {
     app.leaves_jobs(State::Available);
     enqueue(&app, "u").await;
     let path = "/board/queues/sync";
+    let question = page(&app, &format!("{path}/pause")).await.text();
+    assert!(question.contains("1 wait."), "{question}");
+    assert!(app.queues.queues().await.unwrap()[0].paused_at.is_none());
     let paused = press(&app, &format!("{path}/pause")).await;
-    assert_eq!(
-        (paused.status.as_u16(), paused.header("location")),
-        (303, path)
+    assert_eq!(paused.status, 303);
+    let text = page(&app, paused.header("location")).await.text();
+    assert!(
+        text.contains("Paused for") && text.contains("Undo</button>"),
+        "{text}"
     );
-    assert!(page(&app, path).await.text().contains("Paused since"));
+    assert!(text.contains(">Resume</a>") && !text.contains(">Pause</a>"));
     assert!(page(&app, "/board").await.text().contains(">paused<"));
     assert!(app.queues.queues().await.unwrap()[0].paused_at.is_some());
     press(&app, &format!("{path}/resume")).await;
-    assert!(!page(&app, path).await.text().contains("Paused since"));
+    let text = page(&app, path).await.text();
+    assert!(text.contains(">Pause</a>") && !text.contains(">Resume</a>"));
     assert_eq!(press(&app, "/board/queues/none/pause").await.status, 404);
 }
 
@@ -561,11 +588,6 @@ async fn a_form_with_a_mistake_is_answered_with_the_rule() {
             format!("all_kind=fixed&all_starts=1&all_seconds=0&all_burst={rest}"),
             "rate.per must be from 1 ms to 31 days",
         ),
-        (
-            "jobs",
-            "operation=explode&state=dead&user=&error=".to_owned(),
-            "operation",
-        ),
     ] {
         let answer = submit(&app, &format!("/board/queues/sync/{form}"), &body).await;
         assert_eq!(answer.status, 400, "{body}");
@@ -574,39 +596,187 @@ async fn a_form_with_a_mistake_is_answered_with_the_rule() {
 }
 
 #[tokio::test]
-async fn many_jobs_are_cancelled_retried_and_deleted_by_a_filter() {
+async fn many_jobs_are_asked_about_with_their_number_acted_on_and_brought_back() {
     let app = App::start().await;
     app.leaves_jobs(State::Available);
+    let mut ids = Vec::new();
     for number in 0..5 {
-        enqueue(&app, &format!("u{number}")).await;
+        ids.push(enqueue(&app, &format!("u{number}")).await);
     }
-    let path = "/board/queues/sync/jobs";
-    let one = submit(
-        &app,
-        path,
-        "operation=cancel&state=available&user=u3&error=",
-    )
-    .await;
-    assert_eq!(
-        one.header("location"),
-        "/board/queues/sync?state=available&did=cancel&count=1"
+    let path = "/board/jobs/act";
+    let filter = "scope=all&operation=cancel&queue=sync&state=available";
+    let text = page(&app, &format!("{path}?{filter}&user=u3")).await.text();
+    assert!(text.contains("Cancel 1 job?"), "{text}");
+    let one = submit(&app, path, &format!("{filter}&user=u3")).await;
+    let address = one.header("location");
+    assert!(
+        address.starts_with("/board/jobs?queue=sync&state=available&user=u3&done="),
+        "{address}"
     );
-    let text = page(&app, one.header("location")).await.text();
-    assert!(text.contains("1 jobs were cancelled"), "{text}");
-    submit(&app, path, "operation=cancel&state=available&user=&error=").await;
-    submit(&app, path, "operation=retry&state=cancelled&user=u1&error=").await;
-    let stats = app.queues.queues().await.unwrap().remove(0);
-    assert_eq!((stats.available, stats.cancelled), (1, 4));
-    let none = submit(
+    let text = page(&app, address).await.text();
+    assert!(
+        text.contains("1 job was cancelled, or asked to stop"),
+        "{text}"
+    );
+    assert!(
+        page(&app, &format!("{path}?{filter}"))
+            .await
+            .text()
+            .contains("Cancel 4 jobs?")
+    );
+    submit(&app, path, filter).await;
+    submit(
         &app,
         path,
-        "operation=delete&state=cancelled&user=&error=disk",
+        "scope=all&operation=retry&state=cancelled&user=u1",
     )
     .await;
-    assert!(none.header("location").ends_with("count=0"));
-    submit(&app, path, "operation=delete&state=cancelled&user=&error=").await;
-    let stats = app.queues.queues().await.unwrap().remove(0);
-    assert_eq!((stats.available, stats.cancelled), (1, 0));
+    let counts = async || {
+        let stats = app.queues.queues().await.unwrap().remove(0);
+        (stats.available, stats.cancelled)
+    };
+    assert_eq!(counts().await, (1, 4));
+    submit(
+        &app,
+        path,
+        "scope=all&operation=delete&state=cancelled&error=disk",
+    )
+    .await;
+    assert_eq!(counts().await, (1, 4));
+
+    let selected = format!("operation=delete&id={}&id={}", ids[0], ids[2]);
+    let text = page(&app, &format!("{path}?{selected}")).await.text();
+    assert!(
+        text.contains("Delete 2 jobs?") && text.contains(&ids[2]),
+        "{text}"
+    );
+    let deleted = submit(&app, path, &selected).await;
+    assert_eq!(counts().await, (1, 2));
+    let action = deleted
+        .header("location")
+        .split("done=")
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    let undone = press(&app, &format!("/board/audit/{action}/undo")).await;
+    assert_eq!(undone.status, 303);
+    assert_eq!(counts().await, (1, 4));
+    let text = page(&app, "/board/audit").await.text();
+    assert!(
+        text.contains("2 selected jobs") && text.contains("all cancelled jobs of the user u1"),
+        "{text}"
+    );
+
+    for (form, status) in [
+        ("operation=explode", 404),
+        ("operation=retry", 400),
+        ("operation=retry&id=x", 404),
+    ] {
+        assert_eq!(
+            submit(&app, path, form).await.status.as_u16(),
+            status,
+            "{form}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_may_only_look_sees_all_and_no_button() {
+    let app = App::start().await;
+    app.leaves_jobs(State::Available);
+    let job = enqueue(&app, "u").await;
+    let cookie = session(&app, &token(&[Scope::AdminRead])).await;
+    let paths = [
+        "/board",
+        "/board/jobs",
+        "/board/queues/sync",
+        "/board/workers",
+        "/board/schedules",
+        "/board/audit",
+    ];
+    for path in paths
+        .into_iter()
+        .map(str::to_owned)
+        .chain([format!("/board/jobs/{job}")])
+    {
+        let answer = page_with(&app, &cookie, &path).await;
+        let text = answer.text();
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(text.contains("read only"), "{path}");
+        let forms = text.matches("method=\"post\"").count();
+        assert_eq!(forms, 1, "{path} has more than the log-out");
+        for label in [
+            ">Retry<",
+            ">Retry all<",
+            ">Cancel<",
+            ">Delete<",
+            ">Pause<",
+            ">Run now<",
+            ">Stop<",
+        ] {
+            assert!(!text.contains(label), "{path} {label}");
+        }
+    }
+    for path in [
+        format!("/board/jobs/{job}/cancel"),
+        "/board/queues/sync/pause".to_owned(),
+        "/board/jobs/act?operation=delete&scope=all".to_owned(),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let request = browse_with(&cookie, method.clone(), &path, "");
+            assert_eq!(app.send(request).await.status, 403, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn schedules_are_added_run_and_deleted_on_the_board() {
+    let app = App::start().await;
+    app.leaves_jobs(State::Available);
+    let form = "name=nightly&cron=0+30+2+*+*+*&zone=Europe%2FBerlin&queue=purge&payload=%7B%7D&jitter_secs=0&missed=once";
+    assert_eq!(submit(&app, "/board/schedules", form).await.status, 303);
+    let text = page(&app, "/board/schedules").await.text();
+    for shown in [
+        "nightly",
+        "Europe/Berlin",
+        "by an operator",
+        "not yet",
+        "in ",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let wrong = submit(
+        &app,
+        "/board/schedules",
+        &form.replace("Berlin", "Atlantis"),
+    )
+    .await;
+    assert_eq!(wrong.status, 400);
+    assert!(
+        wrong.text().contains("is not a time zone"),
+        "{}",
+        wrong.text()
+    );
+    let run = press(&app, "/board/schedules/nightly/run").await;
+    assert!(run.header("location").starts_with("/board/jobs/purge_"));
+    press(&app, "/board/schedules/nightly/pause").await;
+    assert!(
+        page(&app, "/board/schedules")
+            .await
+            .text()
+            .contains(">paused<")
+    );
+    press(&app, "/board/schedules/nightly/delete").await;
+    assert!(
+        page(&app, "/board/schedules")
+            .await
+            .text()
+            .contains("There are no schedules")
+    );
+    assert_eq!(
+        press(&app, "/board/schedules/nightly/run").await.status,
+        404
+    );
 }
 
 #[tokio::test]
@@ -615,9 +785,11 @@ async fn one_job_is_deleted_unless_it_runs() {
     let job = enqueue(&app, "u").await;
     let path = format!("/board/jobs/{job}");
     let deleted = press(&app, &format!("{path}/delete")).await;
-    assert_eq!(
-        (deleted.status.as_u16(), deleted.header("location")),
-        (303, "/board/queues/sync")
+    assert_eq!(deleted.status, 303);
+    assert!(
+        deleted
+            .header("location")
+            .starts_with("/board/jobs?queue=sync&done=")
     );
     assert_eq!(page(&app, &path).await.status, 404);
 
@@ -631,7 +803,7 @@ async fn one_job_is_deleted_unless_it_runs() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let path = format!("/board/jobs/{job}");
-    assert!(!page(&app, &path).await.text().contains(">Delete</button>"));
+    assert!(!page(&app, &path).await.text().contains(">Delete</a>"));
     let answer = press(&app, &format!("{path}/delete")).await;
     assert_eq!(answer.status, 409);
     assert!(answer.text().contains("cancel it first"));
@@ -663,15 +835,15 @@ async fn a_job_shows_its_log_its_batch_and_its_chain() {
     let callback = app.queues.batch(&batch).await.unwrap().unwrap().on_end;
     for shown in [
         "the &lt;disk&gt; is nearly full",
-        "<td>warn</td>",
+        ">warn</td>",
         &format!("Batch <code>{batch}</code>"),
         &format!("/board/jobs/{}", callback.unwrap()),
-        &format!("<dt>Before</dt><dd><a href=\"/board/jobs/{}\"", ids[1]),
+        &format!("this job</li><li><a href=\"/board/jobs/{}\"", ids[1]),
     ] {
         assert!(text.contains(shown), "{shown}: {text}");
     }
     let text = page(&app, &format!("/board/jobs/{}", ids[1])).await.text();
-    for shown in ["<dt>After</dt>", "<h2>Input</h2>", "left behind"] {
+    for shown in ["<h2>Chain</h2>", "<h2>Input</h2>", "left behind"] {
         assert!(text.contains(shown), "{shown}: {text}");
     }
 }
@@ -697,7 +869,7 @@ async fn damaged_jobs_are_marked_among_the_others_and_can_be_deleted() {
     damage(&app, &["HSET", &hash(&field), "max_attempts", "abc"]);
     damage(&app, &["DEL", &hash(&key)]);
     damage(&app, &["SET", &hash(&key), "x"]);
-    let list = "/board/queues/sync?state=available";
+    let list = "/board/jobs?queue=sync&state=available";
     let text = page(&app, list).await.text();
     for id in [&whole, &field, &key] {
         assert!(text.contains(&format!("/board/jobs/{id}")), "{text}");
@@ -712,7 +884,7 @@ async fn damaged_jobs_are_marked_among_the_others_and_can_be_deleted() {
         let path = format!("/board/jobs/{id}");
         let text = page(&app, &path).await.text();
         assert!(text.contains("This job is damaged"), "{text}");
-        assert!(text.contains(">Delete</button>"), "{text}");
+        assert!(text.contains(">Delete</a>"), "{text}");
         let deleted = press(&app, &format!("{path}/delete")).await;
         assert_eq!(deleted.status, 303, "{}", deleted.text());
     }
@@ -732,11 +904,11 @@ async fn a_damaged_queue_is_marked_and_the_others_are_shown() {
         damage(&app, &["SET", &format!("{{other}}:{set}"), "x"]);
         let text = page(&app, "/board").await.text();
         assert!(text.contains(">damaged</span>"), "{text}");
-        let count = "href=\"/board/queues/sync?state=available&amp;page=0\">1</a>";
+        let count = "href=\"/board/jobs?queue=sync&amp;state=available\">1</a>";
         assert!(text.contains(count), "{text}");
         for path in [
             "/board/queues/other",
-            &format!("/board/queues/other?state={state}"),
+            &format!("/board/jobs?queue=other&state={state}"),
         ] {
             let answer = page(&app, path).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -744,6 +916,12 @@ async fn a_damaged_queue_is_marked_and_the_others_are_shown() {
         }
     }
     assert_eq!(page(&app, "/board/queues/sync").await.status, 200);
+    assert!(
+        page(&app, "/board/jobs")
+            .await
+            .text()
+            .contains("/board/jobs/sync_")
+    );
 }
 
 #[tokio::test]
@@ -765,10 +943,10 @@ async fn a_retry_that_another_job_with_the_unique_key_forbids_is_refused_in_word
     let text = retried.text();
     assert!(text.contains("Another job has the unique key"), "{text}");
 
-    let form = "operation=retry&state=dead&user=&error=";
-    let bulk = submit(&app, "/board/queues/sync/jobs", form).await;
+    let form = "scope=all&operation=retry&queue=sync&state=dead";
+    let bulk = submit(&app, "/board/jobs/act", form).await;
     let address = bulk.header("location");
-    assert!(address.ends_with("&did=retry&count=0&taken=1"), "{address}");
+    assert!(address.ends_with("&taken=1"), "{address}");
     let text = page(&app, address).await.text();
     assert!(text.contains("0 jobs were put back in line"), "{text}");
     assert!(text.contains("1 were left alone because"), "{text}");

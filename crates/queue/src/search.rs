@@ -135,6 +135,18 @@ impl JobQuery {
     }
 }
 
+/// What one script of a search answers: the jobs it found, how many it looked at, and where it ended
+/// unless with the set.
+type Step = (Vec<String>, u64, Option<Place>);
+
+/// A damaged set must not hide the jobs of other queues.
+fn over_damage(query: &JobQuery, step: Result<Step, QueueError>) -> Result<Step, QueueError> {
+    match step {
+        Err(error) if error.is_damage() && query.queue.is_none() => Ok((Vec::new(), 1, None)),
+        step => step,
+    }
+}
+
 impl Queues {
     /// Looks for jobs, from the beginning or from where an earlier search ended. It ends with
     /// `limit` jobs, at most [`PAGE_LIMIT`], or when it has looked at [`SEARCH_LIMIT`]; then it may
@@ -174,7 +186,8 @@ impl Queues {
                 break;
             }
             let wanted = limit - found.len() as u64;
-            let (jobs, looked, end) = self.step(&filter, &place, wanted).await?;
+            let step = self.step(&filter, &place, wanted).await;
+            let (jobs, looked, end) = over_damage(query, step)?;
             looked_at += looked;
             found.extend(jobs.iter().map(|job| JobId::from_parts(&place.queue, job)));
             set = match end {
@@ -228,7 +241,8 @@ impl Queues {
                         at_least: true,
                     });
                 }
-                let (found, looked, end) = self.step(&filter, &place, ALL).await?;
+                let step = self.step(&filter, &place, ALL).await;
+                let (found, looked, end) = over_damage(query, step)?;
                 jobs += found.len() as u64;
                 looked_at += looked;
                 match end {
@@ -281,13 +295,13 @@ impl Queues {
         Ok(sets)
     }
 
-    /// One script: the jobs it found, how many it looked at, and where it ended unless with the set.
+    /// Takes one step.
     async fn step(
         &self,
         filter: &JobFilter,
         place: &Place,
         wanted: u64,
-    ) -> Result<(Vec<String>, u64, Option<Place>), QueueError> {
+    ) -> Result<Step, QueueError> {
         let shared = &self.shared;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let (found, looked, score, job): (Vec<String>, u64, String, String) = shared

@@ -57,6 +57,8 @@ pub struct PrefetchResult {
 #[derive(Serialize)]
 struct Progress {
     entries: u64,
+    /// How many may come; the user may have fewer.
+    expected: u64,
 }
 
 impl Prefetch {
@@ -154,6 +156,7 @@ impl Job for Prefetch {
             running
                 .progress(&Progress {
                     entries: prefetched,
+                    expected: self.limit.into(),
                 })
                 .await?;
         }

@@ -95,6 +95,9 @@ struct Progress {
     entries: u64,
     bytes: u64,
     skipped: u64,
+    /// About how many entries there will be: as many as the last sync left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<u64>,
 }
 
 impl Job for Sync {
@@ -145,6 +148,8 @@ async fn load_and_commit(
     };
     let whole = matches!(kind, SyncKind::AllOne | SyncKind::AllTwo);
 
+    let before = context.cache.list(user, None, 1).await?;
+    let expected = Some(before.total).filter(|&total| whole && total > 0);
     let staging = context.cache.stage(user, policy).await?;
     let mut late = LateChanges::from_now(&*context.files, user).await?;
     let mut load = Load {
@@ -152,6 +157,7 @@ async fn load_and_commit(
         running,
         user,
         staging,
+        expected,
     };
     match load.fill(whole, &mut late).await {
         Ok(true) => {}
@@ -182,6 +188,7 @@ struct Load<'a> {
     running: &'a Running,
     user: &'a str,
     staging: Staging,
+    expected: Option<u64>,
 }
 
 impl Load<'_> {
@@ -251,6 +258,7 @@ impl Load<'_> {
             entries,
             bytes,
             skipped,
+            expected: self.expected,
         };
         Ok(self.running.progress(&progress).await?)
     }

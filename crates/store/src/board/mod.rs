@@ -33,6 +33,9 @@ pub struct Session {
     pub subject: Option<String>,
     /// When it ends, in seconds since 1970.
     pub expires_at: u64,
+    /// Whether it is for looking alone.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 impl Sessions {

@@ -18,6 +18,7 @@ fn of(subject: &str) -> Session {
     Session {
         subject: Some(subject.to_owned()),
         expires_at: 4_000_000_000,
+        read_only: false,
     }
 }
 
