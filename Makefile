@@ -1,10 +1,10 @@
 # Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way, below
-# this folder: Valkey and its JSON module into .valkey/, an S3 server for the tests into .s3/, other servers for
+# this folder: Valkey and its JSON module into .valkey/, an S3 server for the tests into .s3/, promtool into .promtool/, other servers for
 # `test-servers` into .servers/, what `check` runs into .tools/. For the tests Debian's Chromium is installed into the system, by root only.
 
 .DEFAULT_GOAL := help
 LUA = $(wildcard lua/*.lua lua/*/*.lua)
-.PHONY: help run test soak test-servers test-api test-connector bench check format audit install install-browser install-checkers install-connector install-s3 install-schemathesis install-bullmq
+.PHONY: help run test soak test-servers test-api test-connector bench check format audit install install-browser install-checkers install-connector install-promtool install-s3 install-schemathesis install-bullmq
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -12,7 +12,7 @@ help: ## what there is
 run: install ## everything in one process, with demo data
 	cargo run --release -- dev --demo
 
-test: install install-browser install-s3 ## the whole test suite
+test: install install-browser install-promtool install-s3 ## the whole test suite
 	cargo test --workspace --lib --bins --tests
 	cargo test --workspace --doc
 
@@ -60,6 +60,9 @@ install: ## Valkey and its JSON module into .valkey/, unless they are there
 
 install-browser: ## a browser for the tests, unless there is one
 	@scripts/install-browser
+
+install-promtool: ## what checks metrics and alert rules into .promtool/, unless it is there
+	@scripts/install-promtool
 
 install-s3: ## an S3 server for the tests into .s3/, unless it is there
 	@scripts/install-s3

@@ -223,7 +223,7 @@ local function lease_next(want, version, run, lease, rate, user_rate)
         count = count + 1
         started[count] = id
         leased[2 * count - 1], leased[2 * count] = until_ms, id
-        mark('w' .. size_of(now - (tonumber(more.run_at) or time_of(job[2]))))
+        mark(field('w', size_of(now - (tonumber(more.run_at) or SEATS_SINCE + job[2] / 1000))))
         last = add_row(rows, last, id, job, more)
         if party and not limited then
           give_up_turn(id, party)

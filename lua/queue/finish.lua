@@ -49,7 +49,7 @@ local function finish(id, run, outcome, body, delay, progress)
     if more ~= PLAIN or meta(USER_LIMIT) then release_claims(id, group, unique, 'completed') end
     completed[#completed + 1] = now
     completed[#completed + 1] = id
-    mark((outcome == 'refused' and 'r' or 'c') .. ran)
+    mark(field(outcome == 'refused' and 'r' or 'c', ran))
     local told = outcome == 'done' and done or ended
     told[#told + 1] = id
     if batch or next_job then follow_up(id, 'completed', batch, next_job) end
@@ -71,7 +71,7 @@ local function finish(id, run, outcome, body, delay, progress)
   if outcome == 'deferred' and not cancelled and call('HINCRBY', key, 'deferred', 1) <= OUTAGES then
     note(id, number(call('HGET', key, 'attempts'), 0) + 1, body)
     call('HDEL', key, 'losses')
-    mark('f' .. ran)
+    mark(field('f', ran))
     park(id, 'retrying', now + tonumber(delay))
     give_up_place(id)
     return 'retrying'
@@ -80,7 +80,7 @@ local function finish(id, run, outcome, body, delay, progress)
   local attempts = not goes_on and count_attempt(id)
   if outcome == 'dead' or outcome == 'retry' then
     note(id, attempts, body)
-    mark('f' .. ran)
+    mark(field('f', ran))
   end
   local state = 'cancelled'
   if outcome == 'dead' then

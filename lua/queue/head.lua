@@ -45,7 +45,6 @@ local offered -- whether they have because the line was empty
 local moved = {} -- jobs whose state changed, for whoever watches any
 local ended = {} -- those among them that ended or are gone, also for whoever waits for them
 local done = {} -- those that completed with nothing to be read
-local marks = {} -- what is to be counted of the present minute, by the fields of marks.lua
 local known -- what was read of `meta`
 
 local function begin(keys)
@@ -57,7 +56,6 @@ local function begin(keys)
   if moved[1] then moved = {} end
   if ended[1] then ended = {} end
   if done[1] then done = {} end
-  if next(marks) then marks = {} end
 end
 
 -- What is kept as a number, or `default` when it is none that can be counted with: one damaged

@@ -15,10 +15,19 @@ define('history', function(ARGV)
     if counted[1] then answer[#answer + 1] = { part, counted } end
   end
   local parts = tonumber(ARGV[2])
+  local function add_pending(part)
+    local counted = {}
+    for name, by in pairs(pending[root] or {}) do
+      counted[#counted + 1] = name
+      counted[#counted + 1] = by
+    end
+    if counted[1] then answer[#answer + 1] = { part, counted } end
+  end
   if ARGV[1] == 'minute' then
     for part = minute - parts + 1, minute do
       add('minute:' .. part, part)
     end
+    add_pending(minute)
     return answer
   end
   local tens = math.floor(minute / 10)
@@ -30,5 +39,6 @@ define('history', function(ARGV)
   for part = math.max(rolled, minute - 60), minute do
     add('minute:' .. part, math.floor(part / 10))
   end
+  add_pending(tens)
   return answer
 end, { 'no-writes' })

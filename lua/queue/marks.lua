@@ -13,8 +13,31 @@
 
 local MINUTE = 60000
 
--- Counts one more; kept by keep_marks.
-local function mark(field) marks[field] = (marks[field] or 0) + 1 end
+-- What was marked and not yet kept, by root and field, and when that was last done. It is kept once
+-- a second: a server that is killed loses a second of it.
+local pending, kept_at = {}, {}
+
+-- The fields with a power, by letter and power, as they are first asked for.
+local names = { w = {}, c = {}, r = {}, f = {} }
+
+local function field(letter, power)
+  local name = names[letter][power]
+  if not name then
+    name = letter .. power
+    names[letter][power] = name
+  end
+  return name
+end
+
+-- Counts one more.
+local function mark(name)
+  local marks = pending[root]
+  if not marks then
+    marks = {}
+    pending[root] = marks
+  end
+  marks[name] = (marks[name] or 0) + 1
+end
 
 -- The power of two that a time is below.
 local function size_of(ms)
@@ -23,17 +46,17 @@ local function size_of(ms)
   return power
 end
 
--- Adds what was marked to the present minute. Cost: O(1) for each field, of which a run marks one
--- or two, and runs that end together most often the same. A damaged hash stops no job.
+-- Adds what was marked to the present minute. Cost: O(1) for each field, once a second. A damaged
+-- hash stops no job.
 local function keep_marks()
-  local field, by = next(marks)
-  if not field then return end
+  local marks, last = pending[root], kept_at[root] or 0
+  if not marks or (now - last < 1000 and now >= last) then return end
+  kept_at[root] = now
+  pending[root] = nil
   local key = root .. 'minute:' .. math.floor(now / MINUTE)
-  while field do
+  for name, by in pairs(marks) do
     -- A new field may mean a new key.
-    if try('HINCRBY', key, field, by) == by then call('PEXPIRE', key, MINUTE_MS) end
-    marks[field] = nil
-    field, by = next(marks)
+    if try('HINCRBY', key, name, by) == by then call('PEXPIRE', key, MINUTE_MS) end
   end
 end
 

@@ -232,6 +232,75 @@ sync_ttl_secs = = 3",
         }
     }
 
+    /// Where a setting may be given: its variable, its default, what it says, and the commands that
+    /// have it.
+    type Settings = BTreeMap<String, (String, String, Vec<String>)>;
+
+    fn settings_of(command: &Command, settings: &mut Settings) {
+        for argument in command.get_arguments() {
+            let Some(key) = key(argument) else { continue };
+            let defaults = argument.get_default_values().iter();
+            let default = defaults
+                .map(|it| it.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(" ");
+            let help = argument
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let entry = settings.entry(key).or_insert((default, help, Vec::new()));
+            let name = command.get_name().to_owned();
+            if !entry.2.contains(&name) {
+                entry.2.push(name);
+            }
+        }
+        // The commands of a command have the settings of clients alone, as it has.
+        for subcommand in command.get_subcommands() {
+            settings_of(subcommand, settings);
+        }
+    }
+
+    #[test]
+    fn the_reference_of_settings_is_what_the_code_says() {
+        let mut settings = Settings::new();
+        let commands = Cli::command();
+        for command in commands.get_subcommands() {
+            let mut own = Settings::new();
+            settings_of(command, &mut own);
+            for (key, (default, help, _)) in own {
+                let entry = settings.entry(key).or_insert((default, help, Vec::new()));
+                entry.2.push(command.get_name().to_owned());
+            }
+        }
+        let mut text = String::from(
+            "# Settings\n\nEach is a variable, a flag (`SLUICE_SYNC_TTL_SECS` is `--sync-ttl-secs`) and a key of \
+             `sluice.toml` (`sync_ttl_secs`); a flag\nwins over the variable, the variable over the file. This page is \
+             written from the code by `SLUICE_UPDATE_DOCS=1 cargo test --bin sluice\nsettings::file`; \
+             [operating](operating.md) says what to set.\n\n| variable | default | what it is | commands |\n|---|---|---|---|\n",
+        );
+        for (key, (default, help, commands)) in settings {
+            let default = if default.is_empty() {
+                String::new()
+            } else {
+                format!("`{default}`")
+            };
+            let help = help.replace(['\n', '|'], " ");
+            let variable = format!("SLUICE_{}", key.to_uppercase());
+            text += &format!(
+                "| `{variable}` | {default} | {help} | {} |\n",
+                commands.join(", ")
+            );
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+        if std::env::var_os("SLUICE_UPDATE_DOCS").is_some() {
+            fs::write(path, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(path).unwrap() == text,
+            "docs/settings.md is not what the code says"
+        );
+    }
+
     #[test]
     fn only_a_named_file_has_to_exist() {
         let arguments = ["sluice", "doctor", "--config=/no/such/file.toml"].map(OsString::from);

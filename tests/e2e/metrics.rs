@@ -1,14 +1,19 @@
 //! What `/metrics` says, of the API and of workers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
-use serde_json::json;
-use sluice_test_support::free_port;
+use serde_json::{Value, json};
+use sluice_queue::NewJob;
+use sluice_test_support::{free_port, project_root};
 
 use crate::harness::{Deployment, eventually, files};
 
 /// Everything that a scrape says, in the text format of Prometheus.
 struct Scrape {
+    text: String,
     /// Of each family: its type, its help.
     families: HashMap<String, (String, Option<String>)>,
     /// Each series as it is written, and its value.
@@ -39,64 +44,150 @@ impl Scrape {
         for (name, help) in helps {
             families.get_mut(&name).unwrap().1 = Some(help);
         }
-        Self { families, series }
-    }
-
-    /// What `promtool check metrics` would find fault with, by its documented rules.
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        for (name, (kind, help)) in &self.families {
-            let mut fault = |rule: &str| faults.push(format!("{name} ({kind}): {rule}"));
-            if help.as_deref().is_none_or(|help| help.trim().is_empty()) {
-                fault("no help text");
-            }
-            if (kind == "counter") != name.ends_with("_total") {
-                fault("counters, and only they, end in _total");
-            }
-            if !["counter", "gauge", "histogram"].contains(&kind.as_str()) {
-                fault("neither counter nor gauge nor histogram");
-            }
-            let words: HashSet<&str> = name.split('_').collect();
-            for word in [
-                "counter",
-                "gauge",
-                "histogram",
-                "summary",
-                "ms",
-                "msec",
-                "millis",
-                "milliseconds",
-                "us",
-                "s",
-                "sec",
-                "minutes",
-                "kb",
-                "mb",
-                "kib",
-                "mib",
-                "kilobytes",
-                "megabytes",
-                "count",
-                "sum",
-                "bucket",
-            ] {
-                if words.contains(word) {
-                    fault("names a type or another unit than the base one");
-                }
-            }
-            if name
-                .chars()
-                .any(|it| !it.is_ascii_lowercase() && it != '_' && !it.is_ascii_digit())
-            {
-                fault("is not in snake_case");
-            }
+        Self {
+            text: text.to_owned(),
+            families,
+            series,
         }
-        faults
     }
 
     fn value(&self, series: &str) -> Option<f64> {
         self.series.get(series).copied()
     }
+}
+
+/// Runs Prometheus' own check, which has to find no fault.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut promtool = Command::new(project_root().join(".promtool/promtool"))
+        .args(arguments)
+        .current_dir(project_root().join("deploy/prometheus"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed by scripts/install-promtool");
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{arguments:?}: {said}"
+    );
+}
+
+/// The metrics of Sluice that a text names.
+fn named_in(text: &str, names: &mut BTreeSet<String>) {
+    let words = text.split(|it: char| !it.is_ascii_lowercase() && it != '_');
+    for word in words.filter(|word| word.starts_with("sluice_")) {
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|it| word.strip_suffix(it));
+        names.insert(family.unwrap_or(word).to_owned());
+    }
+}
+
+/// All texts of a JSON value that stand below a field.
+fn texts<'a>(value: &'a Value, field: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str() {
+                    Some(text) if name == field => found.push(text),
+                    _ => texts(value, field, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|it| texts(it, field, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_each_says_what_to_do() {
+    promtool(&["check", "rules", "alerts.yml"], "");
+    promtool(&["test", "rules", "alerts.test.yml"], "");
+    promtool(&["check", "config", "--syntax-only", "prometheus.yml"], "");
+    let alerts = fs::read_to_string(project_root().join("deploy/prometheus/alerts.yml")).unwrap();
+    let tests =
+        fs::read_to_string(project_root().join("deploy/prometheus/alerts.test.yml")).unwrap();
+    let manual = fs::read_to_string(project_root().join("docs/operating.md")).unwrap();
+    let headings: HashSet<String> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .map(|heading| heading.to_lowercase().replace(' ', "-"))
+        .collect();
+    let mut alert = "";
+    for line in alerts.lines() {
+        if let Some(name) = line.trim().strip_prefix("- alert: ") {
+            alert = name;
+            assert!(
+                tests.contains(&format!("alertname=\"{alert}\"")),
+                "{alert} has no test"
+            );
+        }
+        if let Some(runbook) = line.trim().strip_prefix("runbook: docs/operating.md#") {
+            assert!(
+                headings.contains(runbook),
+                "{alert} has no section {runbook}"
+            );
+        }
+    }
+    assert_eq!(
+        alerts.matches("- alert:").count(),
+        alerts.matches("runbook:").count()
+    );
+}
+
+#[tokio::test]
+async fn every_metric_that_alerts_and_the_dashboard_name_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = format!("file://{}", folder.path().display());
+    let mut deployment = Deployment::without_workers(&[("SLUICE_OBJECTS_URL", &objects)]).await;
+    let address = format!("127.0.0.1:{}", free_port());
+    let worker = deployment.worker_with(&[("SLUICE_WORK_LISTEN", &address)]);
+    deployment.workers.push(worker);
+    let client = &deployment.client;
+    client.import(&files("ann", 3)).await;
+    client.sync("ann", "allOne").await;
+    client.entry("ann", "ann-0").await;
+    deployment.wait_until_tailed().await;
+    // It lists what is kept of files.
+    let queues = deployment.queues().await;
+    let sweep = NewJob::new("filesync-orphans", &json!({})).unwrap();
+    let sweep = queues.enqueue(sweep).await.unwrap().id;
+    client.finished(sweep.as_str()).await;
+
+    let mut named = BTreeSet::new();
+    let alerts = fs::read_to_string(project_root().join("deploy/prometheus/alerts.yml")).unwrap();
+    for line in alerts
+        .lines()
+        .filter(|line| line.trim().starts_with("expr:"))
+    {
+        named_in(line, &mut named);
+    }
+    let dashboard = fs::read(project_root().join("deploy/grafana/dashboards/sluice.json")).unwrap();
+    let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
+    let mut expressions = Vec::new();
+    texts(&dashboard, "expr", &mut expressions);
+    assert!(expressions.len() > 20);
+    expressions.iter().for_each(|it| named_in(it, &mut named));
+    eventually("the tail has said how far it is", async || {
+        let worker = scrape_worker(&address).await;
+        worker.is_some_and(|it| it.families.contains_key("sluice_tail_lag_seconds"))
+    })
+    .await;
+    let parts = [
+        scrape_api(&deployment).await,
+        scrape_worker(&address).await.unwrap(),
+    ];
+    let is_there = |name: &String| parts.iter().any(|it| it.families.contains_key(name));
+    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 async fn scrape_api(deployment: &Deployment) -> Scrape {
@@ -135,8 +226,8 @@ async fn every_metric_of_every_part_has_a_help_and_follows_the_rules_of_promethe
         scrape_api(&deployment).await,
         scrape_worker(&address).await.unwrap(),
     );
-    assert_eq!(api.faults(), [] as [String; 0]);
-    assert_eq!(worker.faults(), [] as [String; 0]);
+    promtool(&["check", "metrics"], &api.text);
+    promtool(&["check", "metrics"], &worker.text);
     for (part, name) in [
         (&api, "sluice_http_request_seconds"),
         (&api, "sluice_store_script_seconds"),

@@ -92,7 +92,7 @@ async fn jobs_are_listed_shown_retried_and_watched_from_a_terminal() {
     let deleted = done(&deployment, &["jobs", "delete", &ids[0], &ids[1]]);
     assert!(deleted.contains("done to 2 jobs"), "{deleted}");
     let (well, said) = sluice(&deployment, &["jobs", "retry"]);
-    assert!(!well && said.contains("Usage"), "{said}");
+    assert!(!well && said.contains("no jobs are named"), "{said}");
     let (well, said) = sluice(&deployment, &["jobs", "list", "--state", "odd"]);
     assert!(!well && said.contains("must be one of"), "{said}");
 }

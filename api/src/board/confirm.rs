@@ -37,8 +37,8 @@ pub(super) fn ask(viewer: &Viewer, question: Question<'_>) -> Result<Response, A
             div.explanation { (question.explanation) }
             @for (name, value) in &question.fields { input type="hidden" name=(name) value=(value); }
             div.actions {
-                button #confirm type="submit" .danger[question.is_dangerous] autofocus { (question.button) }
-                a.button.plain href=(question.back) { "Back" }
+                button #confirm type="submit" .danger[question.is_dangerous] autofocus[!question.is_dangerous] { (question.button) }
+                a.button.plain href=(question.back) autofocus[question.is_dangerous] { "Back" }
             }
         }
     };

@@ -177,6 +177,13 @@ fn notice(action: &Action, may_act: bool) -> Markup {
         "cancel" => of_jobs("cancelled, or asked to stop"),
         "delete" => of_jobs("deleted"),
         "undo" => format!("Undone: {}.", action.target),
+        "pause" => format!("Paused: {}.", action.target),
+        "resume" => format!("Resumed: {}.", action.target),
+        "quiet" | "stop" => format!(
+            "Asked for {}: {}. It hears of it within two seconds.",
+            action.what, action.target
+        ),
+        "set limits" | "set rates" | "set schedule" => format!("Set: {}.", action.target),
         what => format!("Done: {what}, {}.", action.target),
     };
     html! {

@@ -16,7 +16,6 @@ use crate::output;
 
 /// The jobs of an action: those that are named, or all that the flags mean.
 #[derive(Args, Debug)]
-#[command(arg_required_else_help = true)]
 pub struct Act {
     /// The jobs' ids
     #[arg(value_name = "ID", conflicts_with_all = ["queue", "state", "user", "error", "text"])]
