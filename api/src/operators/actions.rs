@@ -172,7 +172,6 @@ pub(crate) async fn on_job(
         return Ok(done);
     }
     let why = match operation {
-        // It changes nothing where it could not before.
         Operation::Retry => match state.queues.retry(job).await? {
             Retried::KeyTaken => {
                 "another job has the unique key of this one by now: it does, or did, the same work"
@@ -181,7 +180,9 @@ pub(crate) async fn on_job(
                 "this job was cancelled because one before it did not complete: retry that one, and \
                  this one follows"
             }
-            Retried::Done | Retried::NothingToRetry => {
+            // It has ended just now.
+            Retried::Done => return Ok(Done { count: 1, ..done }),
+            Retried::NothingToRetry => {
                 "this job is not over, or ended well: there is nothing to retry"
             }
         },

@@ -41,9 +41,10 @@ async fn enqueue(app: &App, user: &str) -> String {
 /// Jobs of the queue `q` that are dead, of `ann` and `bob` by turns.
 async fn dead_jobs(app: &App, count: usize) -> Vec<String> {
     app.work("q", async |running| {
-        Err(JobError::Fatal(
-            format!("out of luck, {}", running.user().unwrap()).into(),
-        ))
+        Err(JobError::Fatal(format!(
+            "out of luck, {}",
+            running.user().unwrap()
+        )))
     });
     let mut ids = Vec::new();
     for n in 0..count {

@@ -30,7 +30,7 @@ fn in_state(state: State) -> JobQuery {
 async fn dead_jobs(queues: &Queues, count: usize) -> Vec<JobId> {
     let worker = work(queues, fast("w", 8), async |running| {
         let user = running.user().unwrap_or_default().to_owned();
-        Err(JobError::Fatal(format!("no Luck for {user}").into()))
+        Err(JobError::Fatal(format!("no Luck for {user}")))
     });
     let mut ids = Vec::new();
     for n in 0..count {
