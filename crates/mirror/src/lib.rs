@@ -1,0 +1,18 @@
+//! A folder that is kept in step with a share of file sync.
+//!
+//! A mirror knows three [`Trees`] by id: what is here, what the server has, and what both had when they
+//! were last in step. [`plan()`] says what has to be done so that the three agree, as a function of
+//! them and nothing else. What is done on either side is taken into the trees as it happens, so that
+//! the process may end anywhere.
+
+pub mod here;
+pub mod name;
+pub mod outcome;
+pub mod plan;
+pub mod pull;
+pub mod scan;
+pub mod tree;
+pub mod trees;
+
+pub use plan::plan;
+pub use trees::Trees;
