@@ -70,7 +70,10 @@ impl Client {
     /// HTTP.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         if config.api.cannot_be_a_base() {
-            return Err(ClientError::Config(format!("{} is no address of HTTP", config.api)));
+            return Err(ClientError::Config(format!(
+                "{} is no address of HTTP",
+                config.api
+            )));
         }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)

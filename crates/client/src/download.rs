@@ -36,11 +36,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Digest`] when it is another content, and the file is removed;
     /// [`ClientError::File`]; 404 when the version is not kept.
-    pub async fn download(
-        &self,
-        content: &Content<'_>,
-        target: &Path,
-    ) -> Result<(), ClientError> {
+    pub async fn download(&self, content: &Content<'_>, target: &Path) -> Result<(), ClientError> {
         let mut part = Part::open(content, target).await?;
         let mut waiting = Waiting::new(self.attempts());
         while part.length < content.size {
@@ -99,16 +95,32 @@ impl<'a> Part<'a> {
     async fn open(content: &Content<'_>, path: &'a Path) -> Result<Self, ClientError> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(path).await.map_err(|error| cannot(path, error))?;
+        let file = options
+            .open(path)
+            .await
+            .map_err(|error| cannot(path, error))?;
         let hash = Sha256::new();
-        let mut part = Self { path, file, length: 0, hash };
-        let there = part.file.metadata().await.map_err(|error| cannot(path, error))?;
+        let mut part = Self {
+            path,
+            file,
+            length: 0,
+            hash,
+        };
+        let there = part
+            .file
+            .metadata()
+            .await
+            .map_err(|error| cannot(path, error))?;
         if there.len() > content.size {
             part.begin_anew().await?;
         }
         let mut buffer = vec![0; READ_BYTES];
         while there.len() <= content.size {
-            let read = part.file.read(&mut buffer).await.map_err(|error| cannot(path, error))?;
+            let read = part
+                .file
+                .read(&mut buffer)
+                .await
+                .map_err(|error| cannot(path, error))?;
             if read == 0 {
                 break;
             }
@@ -122,8 +134,14 @@ impl<'a> Part<'a> {
         use tokio::io::AsyncSeekExt as _;
 
         let path = self.path;
-        self.file.set_len(0).await.map_err(|error| cannot(path, error))?;
-        self.file.rewind().await.map_err(|error| cannot(path, error))?;
+        self.file
+            .set_len(0)
+            .await
+            .map_err(|error| cannot(path, error))?;
+        self.file
+            .rewind()
+            .await
+            .map_err(|error| cannot(path, error))?;
         self.length = 0;
         self.hash = Sha256::new();
         Ok(())
@@ -135,7 +153,10 @@ impl<'a> Part<'a> {
             return Err(ClientError::Digest);
         }
         let path = self.path;
-        self.file.write_all(bytes).await.map_err(|error| cannot(path, error))?;
+        self.file
+            .write_all(bytes)
+            .await
+            .map_err(|error| cannot(path, error))?;
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
@@ -147,8 +168,14 @@ impl<'a> Part<'a> {
             return Err(ClientError::Digest);
         }
         let path = self.path;
-        self.file.flush().await.map_err(|error| cannot(path, error))?;
-        self.file.sync_data().await.map_err(|error| cannot(path, error))
+        self.file
+            .flush()
+            .await
+            .map_err(|error| cannot(path, error))?;
+        self.file
+            .sync_data()
+            .await
+            .map_err(|error| cannot(path, error))
     }
 }
 

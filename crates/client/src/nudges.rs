@@ -52,7 +52,10 @@ impl Client {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         let _ = url.set_scheme(scheme);
         let ended = |error: &dyn std::fmt::Display| ClientError::Socket(error.to_string());
-        let mut request = url.as_str().into_client_request().map_err(|it| ended(&it))?;
+        let mut request = url
+            .as_str()
+            .into_client_request()
+            .map_err(|it| ended(&it))?;
         let bearer = HeaderValue::try_from(format!("Bearer {}", self.token()));
         let bearer = bearer.map_err(|it| ended(&it))?;
         request.headers_mut().insert(AUTHORIZATION, bearer);

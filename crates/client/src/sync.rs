@@ -60,7 +60,9 @@ impl Client {
         loop {
             let request = || {
                 let request = self.request(Method::GET, &["shares"]);
-                request.query(&[("limit", "1000")]).query(&page.as_ref().map(|it| [("page", it)]))
+                request
+                    .query(&[("limit", "1000")])
+                    .query(&page.as_ref().map(|it| [("page", it)]))
             };
             let answer: SharePage = self.json(request).await?;
             all.extend(answer.items);
@@ -76,7 +78,8 @@ impl Client {
     /// # Errors
     /// 404 when the caller may not see it.
     pub async fn share(&self, id: &str) -> Result<Share, ClientError> {
-        self.json(|| self.request(Method::GET, &["shares", id])).await
+        self.json(|| self.request(Method::GET, &["shares", id]))
+            .await
     }
 
     /// Makes a share. Not sent again when its answer is lost, as it has no id by which a repetition
@@ -87,7 +90,10 @@ impl Client {
     pub async fn create_share(&self, name: &str) -> Result<Share, ClientError> {
         let request = self.request(Method::POST, &["shares"]);
         let answer = self.attempt(request.json(&json!({"name": name}))).await?;
-        let body = answer.bytes().await.map_err(|error| self.unreachable(error))?;
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
     }
 
@@ -96,7 +102,10 @@ impl Client {
     /// # Errors
     /// See [`Client::shares`].
     pub async fn register(&self, device: &NewDevice) -> Result<Device, ClientError> {
-        let request = || self.request(Method::POST, &["sync", "devices"]).json(device);
+        let request = || {
+            self.request(Method::POST, &["sync", "devices"])
+                .json(device)
+        };
         self.json(request).await
     }
 
@@ -122,7 +131,10 @@ impl Client {
         let request = || {
             let request = self.share_request(Method::GET, "changes", share);
             let request = request
-                .query(&[("cursor", from.cursor), ("limit", u64::from(from.limit.max(1)))])
+                .query(&[
+                    ("cursor", from.cursor),
+                    ("limit", u64::from(from.limit.max(1))),
+                ])
                 .query(&from.since.map(|since| [("since", since)]));
             if from.wait.is_zero() {
                 return request;
@@ -199,7 +211,8 @@ impl Client {
     /// # Errors
     /// See [`Client::share`].
     pub async fn conflicts(&self, share: &str) -> Result<Vec<Conflict>, ClientError> {
-        self.json(|| self.share_request(Method::GET, "conflicts", share)).await
+        self.json(|| self.share_request(Method::GET, "conflicts", share))
+            .await
     }
 
     /// Resolves a conflict.
@@ -208,11 +221,15 @@ impl Client {
     /// 409 when it was resolved in another way.
     pub async fn resolve(&self, id: &str, how: Resolution) -> Result<Conflict, ClientError> {
         let path = ["sync", "conflicts", id, "resolve"];
-        let request = || self.request(Method::POST, &path).query(&[("resolution", how)]);
+        let request = || {
+            self.request(Method::POST, &path)
+                .query(&[("resolution", how)])
+        };
         self.json(request).await
     }
 
     fn share_request(&self, method: Method, call: &str, share: &str) -> RequestBuilder {
-        self.request(method, &["sync", call]).query(&[("share_id", share)])
+        self.request(method, &["sync", call])
+            .query(&[("share_id", share)])
     }
 }

@@ -80,7 +80,9 @@ impl Client {
                 // It goes on elsewhere, or another request has it; ask where.
                 Err(error) if error.code() == "SYNC_OFFSET" => {
                     is_first = false;
-                    waiting.before_next(ClientError::Socket(error.to_string())).await?;
+                    waiting
+                        .before_next(ClientError::Socket(error.to_string()))
+                        .await?;
                 }
                 Err(error) => waiting.before_next(error).await?,
             }
@@ -120,7 +122,9 @@ impl Client {
         if file.metadata().await.map_err(cannot_read)?.len() != new.size {
             return Err(ClientError::Changed);
         }
-        file.seek(SeekFrom::Start(offset)).await.map_err(cannot_read)?;
+        file.seek(SeekFrom::Start(offset))
+            .await
+            .map_err(cannot_read)?;
         let left = new.size - offset;
         let mut rest = file.take(left);
         let body = if left <= SMALL_BYTES {
@@ -145,7 +149,10 @@ impl Client {
             request = request.header(CONTENT_TYPE, mime);
         }
         let answer = self.attempt(request).await?;
-        let answer = answer.bytes().await.map_err(|error| self.unreachable(error))?;
+        let answer = answer
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         serde_json::from_slice(&answer).map_err(|error| ClientError::Answer(error.to_string()))
     }
 }

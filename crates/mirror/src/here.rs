@@ -103,7 +103,10 @@ impl Trees {
 
     fn make_folder(&mut self, id: &Id, disk: &mut impl Disk) -> Result<(), StepError> {
         let remote = self.remote.get(id).ok_or(StepError::Changed)?.clone();
-        let path = self.local.path_at(&remote.place).ok_or(StepError::Changed)?;
+        let path = self
+            .local
+            .path_at(&remote.place)
+            .ok_or(StepError::Changed)?;
         let identity = disk.make_folder(&path)?;
         let local = Local {
             kind: Kind::Folder,
@@ -120,7 +123,10 @@ impl Trees {
     fn put(&mut self, id: &Id, disk: &mut impl Disk) -> Result<(), StepError> {
         let remote = self.remote.get(id).ok_or(StepError::Changed)?.clone();
         let local = self.local.get(id).cloned();
-        let place = local.as_ref().map_or(&remote.place, |local| &local.place).clone();
+        let place = local
+            .as_ref()
+            .map_or(&remote.place, |local| &local.place)
+            .clone();
         let path = self.local.path_at(&place).ok_or(StepError::Changed)?;
         let over = match &local {
             Some(local) => Some((local.stamp.ok_or(StepError::Changed)?, local.identity)),

@@ -19,7 +19,9 @@ pub fn fold(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
-    let folded = CaseMapper::new().fold_string(&NFC.normalize(name)).into_owned();
+    let folded = CaseMapper::new()
+        .fold_string(&NFC.normalize(name))
+        .into_owned();
     NFC.normalize(&folded).into_owned()
 }
 
@@ -42,7 +44,11 @@ pub fn unusable(name: &str, is_top: bool) -> Option<&'static str> {
 
 /// The `number`th name, from 1 on, of a node while another takes its place.
 pub fn passing(id: &str, number: usize) -> String {
-    let number = if number == 1 { String::new() } else { format!("-{number}") };
+    let number = if number == 1 {
+        String::new()
+    } else {
+        format!("-{number}")
+    };
     format!("{}{number}", passing_stem(id))
 }
 
@@ -61,7 +67,11 @@ pub fn beside(name: &str, number: usize) -> String {
         Some(at) if at > 0 => name.split_at(at),
         _ => (name, ""),
     };
-    let number = if number == 1 { String::new() } else { format!(" {number}") };
+    let number = if number == 1 {
+        String::new()
+    } else {
+        format!(" {number}")
+    };
     let suffix = format!(" (same name{number})");
     let room = MAX_BYTES.saturating_sub(suffix.len() + extension.len());
     let mut end = stem.len().min(room);
@@ -85,7 +95,16 @@ mod tests {
 
     #[test]
     fn a_name_that_would_leave_the_folder_is_unusable() {
-        for name in ["", ".", "..", "a/b", "/etc", "a\0", ".SLUICE-mirror", &"x".repeat(256)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/etc",
+            "a\0",
+            ".SLUICE-mirror",
+            &"x".repeat(256),
+        ] {
             assert!(unusable(name, true).is_some(), "{name:?}");
         }
         for name in ["...", "a", "..a", "é"] {

@@ -78,13 +78,17 @@ impl Trees {
     /// they were meant; if not, what was planned behind them is out of date.
     pub fn answered(&mut self, sent: &[Sent], outcomes: &Outcomes) -> bool {
         let applied = outcomes.applied.iter().map(|it| (it.id.as_deref(), Ok(it)));
-        let refused = outcomes.conflicts.iter().map(|it| (it.id.as_deref(), Err(it)));
+        let refused = outcomes
+            .conflicts
+            .iter()
+            .map(|it| (it.id.as_deref(), Err(it)));
         let mut answers: BTreeMap<&str, Result<&Applied, &Unapplied>> = applied
             .chain(refused)
             .filter_map(|(id, answer)| Some((id?, answer)))
             .collect();
-        let positions = outcomes.applied.iter().filter_map(|it| it.position);
-        self.own = positions.max().unwrap_or_default().max(self.own);
+        let own = outcomes.applied.iter();
+        self.own
+            .extend(own.filter_map(|it| Some((it.position?, it.resource_id.clone()?))));
         let mut aliases = BTreeMap::new();
         let mut is_plain = true;
         for it in sent {

@@ -129,7 +129,10 @@ pub fn plan(trees: &Trees, terms: &Terms<'_>) -> Plan {
 fn is_edited(trees: &Trees, id: &str) -> bool {
     let local = trees.local.get(id).filter(|local| local.kind == Kind::File);
     let content = local.and_then(|local| local.content.as_ref());
-    let synced = trees.synced.get(id).and_then(|synced| synced.content.as_ref());
+    let synced = trees
+        .synced
+        .get(id)
+        .and_then(|synced| synced.content.as_ref());
     content.is_some() && content != synced
 }
 
@@ -148,9 +151,10 @@ fn is_deleted_there(trees: &Trees, id: &str) -> bool {
 
 /// Whether a file that the server has deleted can be removed here, as nothing of it is unsent.
 fn is_removable(trees: &Trees, id: &str) -> bool {
-    let is_known = trees.local.get(id).is_some_and(|local| {
-        local.kind == Kind::Folder || local.content.is_some()
-    });
+    let is_known = trees
+        .local
+        .get(id)
+        .is_some_and(|local| local.kind == Kind::Folder || local.content.is_some());
     is_known
         && is_deleted_there(trees, id)
         && !is_edited(trees, id)

@@ -31,15 +31,26 @@ impl Trees {
             }
         }
         self.cursor = page.cursor;
+        self.own = self.own.split_off(&(page.cursor + 1));
         if page.last_change_id.is_some() || !page.changes.is_empty() {
             self.last_change.clone_from(&page.last_change_id);
         }
     }
 
-    /// Whether the server has lost a change that it has answered: its log ends before it. A snapshot
-    /// is to be taken then; without one, what was sent would look as if it had been deleted.
+    /// Whether a page shows that the server has lost a change that it has answered: its log ends
+    /// before it, or has another there. A snapshot is to be taken then; without one, what was sent
+    /// would look as if it had been deleted.
     pub fn has_lost(&self, page: &ChangePage) -> bool {
-        !page.has_more && self.cursor < self.own
+        let is_other = |change: &Change| {
+            self.own
+                .get(&change.position)
+                .is_some_and(|id| *id != change.resource_id)
+        };
+        let last = self
+            .own
+            .last_key_value()
+            .map_or(0, |(position, _)| *position);
+        page.changes.iter().any(is_other) || !page.has_more && page.cursor < last
     }
 
     fn pull_change(&mut self, change: &Change, device: &str) {
@@ -56,7 +67,10 @@ impl Trees {
             }
         } else if let (Some(parent), Some(path)) = (&change.parent_id, &change.new_path) {
             let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-            let place = Place { parent: parent.clone(), name };
+            let place = Place {
+                parent: parent.clone(),
+                name,
+            };
             let node = node(kind, place, change.version_id.as_ref(), &change.metadata);
             self.set_remote(id, Some(node));
         }
@@ -78,7 +92,10 @@ impl Trees {
         }
         for node in &snapshot.nodes {
             if let (Some(kind), Some(parent)) = (kind(node.resource_type), &node.parent_id) {
-                let place = Place { parent: parent.clone(), name: node.name.clone() };
+                let place = Place {
+                    parent: parent.clone(),
+                    name: node.name.clone(),
+                };
                 let taken = self::node(kind, place, node.version_id.as_ref(), &node.metadata);
                 self.set_remote(&node.id, Some(taken));
             }
@@ -86,7 +103,9 @@ impl Trees {
         // What happened while the pages were read, and what is deleted.
         let mut deleted = BTreeSet::new();
         for change in &snapshot.log {
-            let known = nodes.get(&change.resource_id).map_or(0, |node| node.position);
+            let known = nodes
+                .get(&change.resource_id)
+                .map_or(0, |node| node.position);
             if change.position > snapshot.cursor.max(known) {
                 self.pull_change(change, "");
             }
@@ -99,7 +118,7 @@ impl Trees {
         let last = snapshot.log.last().map_or(0, |change| change.position);
         self.cursor = snapshot.cursor.max(last);
         self.last_change.clone_from(&snapshot.last_change);
-        self.own = 0;
+        self.own.clear();
 
         let is_lost = |id: &Id| {
             let above = self.synced.above(id).unwrap_or_default();
@@ -140,11 +159,15 @@ fn node(kind: Kind, place: Place, version: Option<&String>, metadata: &Metadata)
         content: content
             .filter(|_| is_file)
             .map(|(sha256, size)| Content { sha256, size }),
-        modified: metadata.modified_at.as_ref().and_then(|it| time(it.as_str()?)),
+        modified: metadata
+            .modified_at
+            .as_ref()
+            .and_then(|it| time(it.as_str()?)),
     }
 }
 
 fn time(text: &str) -> Option<i64> {
-    DateTime::parse_from_rfc3339(text).ok().map(|it| it.timestamp_millis())
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|it| it.timestamp_millis())
 }
-

@@ -74,10 +74,14 @@ impl Trees {
         let mut taken = BTreeSet::new();
         let mut places = Vec::with_capacity(found.len());
         for (at, it) in found.iter().enumerate() {
-            let parent = it.parent.map_or(ROOT.to_owned(), |parent| ids[parent].clone());
+            let parent = it
+                .parent
+                .map_or(ROOT.to_owned(), |parent| ids[parent].clone());
             let same_place = self.local.holder(&parent, &it.name).cloned();
             let same_place = same_place.filter(|id| {
-                self.local.get(id).is_some_and(|local| local.kind == it.kind)
+                self.local
+                    .get(id)
+                    .is_some_and(|local| local.kind == it.kind)
             });
             let same_file = it.identity.and_then(|identity| {
                 let id = by_identity.get(&identity)?;
@@ -93,7 +97,10 @@ impl Trees {
                     (local.place.parent == parent && local.place.name == found[other].name)
                         .then_some(())
                 };
-                let bearer = all.iter().find(|other| keeps(other).is_some()).or(all.first());
+                let bearer = all
+                    .iter()
+                    .find(|other| keeps(other).is_some())
+                    .or(all.first());
                 (bearer == Some(&at)).then(|| id.clone())
             });
             // What had the place before is elsewhere by now.
@@ -107,7 +114,10 @@ impl Trees {
             let id = same_file.or(same_place).filter(|id| !taken.contains(id));
             let id = id.unwrap_or_else(|| self.fresh_id(it.kind));
             taken.insert(id.clone());
-            places.push(Place { parent, name: it.name.clone() });
+            places.push(Place {
+                parent,
+                name: it.name.clone(),
+            });
             ids.push(id);
         }
         let unread = (0..found.len()).filter(|&at| self.is_unread(&ids[at], &found[at]));
@@ -122,13 +132,20 @@ impl Trees {
             .cloned()
             .collect();
         let found = ids.into_iter().zip(found).zip(places);
-        let found = found.map(|((id, found), place)| (id, found, place)).collect();
-        Matched { found, unread, missing }
+        let found = found
+            .map(|((id, found), place)| (id, found, place))
+            .collect();
+        Matched {
+            found,
+            unread,
+            missing,
+        }
     }
 
     /// An id for what is new here.
     pub(crate) fn fresh_id(&mut self, kind: Kind) -> Id {
-        self.ids.next(if kind == Kind::File { "fil" } else { "fld" })
+        self.ids
+            .next(if kind == Kind::File { "fil" } else { "fld" })
     }
 
     fn is_unread(&self, id: &str, found: &Found) -> bool {
@@ -140,7 +157,11 @@ impl Trees {
 
     /// Takes in what was found, with the contents that were read, by what was found.
     pub fn take_found(&mut self, matched: Matched, mut readings: BTreeMap<usize, Reading>) {
-        let Matched { mut found, mut missing, .. } = matched;
+        let Matched {
+            mut found,
+            mut missing,
+            ..
+        } = matched;
         self.find_by_content(&mut found, &readings, &mut missing);
         for id in &missing {
             self.set_local(id, None);

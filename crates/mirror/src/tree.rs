@@ -174,7 +174,10 @@ impl<T: Placed> Tree<T> {
             let Place { parent, name } = node.place().clone();
             let names = self.names.entry(parent.clone()).or_default();
             names.insert((self.key)(&name), id.to_owned());
-            self.children.entry(parent).or_default().insert(id.to_owned());
+            self.children
+                .entry(parent)
+                .or_default()
+                .insert(id.to_owned());
             self.nodes.insert(id.to_owned(), node);
         }
         old
@@ -190,16 +193,20 @@ impl<T: Placed> Tree<T> {
         self.children.get(id).into_iter().flatten()
     }
 
-    /// Everything in a folder at any depth, folders before what is in them.
+    /// Everything in a folder at any depth, folders before what is in them. Ends also where folders
+    /// are in each other, as they may be in a tree that two sides have a part in.
     pub fn descendants(&self, id: &str) -> Vec<Id> {
-        let mut all: Vec<Id> = self.children(id).cloned().collect();
-        let mut at = 0;
-        while at < all.len() {
-            let more: Vec<Id> = self.children(&all[at]).cloned().collect();
-            all.extend(more);
-            at += 1;
+        let mut all: Vec<&Id> = Vec::new();
+        let mut seen = BTreeSet::from([id]);
+        let mut folder = id;
+        for at in 0.. {
+            all.extend(self.children(folder).filter(|child| seen.insert(child)));
+            match all.get(at) {
+                Some(next) => folder = next,
+                None => break,
+            }
         }
-        all
+        all.into_iter().cloned().collect()
     }
 
     /// The folders that hold a node, from its own up to the root; none when one is missing, or a
@@ -226,7 +233,10 @@ impl<T: Placed> Tree<T> {
     /// folder that there is.
     pub fn path(&self, id: &str) -> Option<String> {
         let above = self.above(id)?;
-        let names = above.iter().rev().map(|id| self.nodes[*id].place().name.as_str());
+        let names = above
+            .iter()
+            .rev()
+            .map(|id| self.nodes[*id].place().name.as_str());
         let own = self.nodes[id].place().name.as_str();
         Some(names.chain([own]).collect::<Vec<_>>().join("/"))
     }

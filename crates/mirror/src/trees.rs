@@ -55,8 +55,9 @@ pub struct Trees {
     pub cursor: u64,
     /// The id of the change at `cursor`.
     pub last_change: Option<String>,
-    /// The highest position that the server has answered to a change of ours.
-    pub own: u64,
+    /// Changes of ours that are answered, and did not come with the log yet: by position, what they
+    /// are about.
+    pub own: BTreeMap<u64, Id>,
     pub(crate) unsettled: BTreeSet<Id>,
     changed: BTreeSet<Id>,
     /// How often the server did not know what a change was about.
@@ -101,7 +102,7 @@ impl Trees {
             problems: BTreeMap::new(),
             cursor: 0,
             last_change: None,
-            own: 0,
+            own: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             changed: BTreeSet::new(),
             attempts: BTreeMap::new(),
@@ -136,7 +137,10 @@ impl Trees {
 
     /// What the trees do not agree on, by id.
     pub fn open(&self) -> Vec<(Id, Row)> {
-        self.unsettled.iter().map(|id| (id.clone(), self.row(id))).collect()
+        self.unsettled
+            .iter()
+            .map(|id| (id.clone(), self.row(id)))
+            .collect()
     }
 
     /// A new id of a kind such as `chg`.
@@ -173,7 +177,10 @@ impl Trees {
     /// The rows that have changed since they were taken last.
     pub fn take_changed(&mut self) -> Vec<(Id, Row)> {
         let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|id| (id.clone(), self.row(&id))).collect()
+        changed
+            .into_iter()
+            .map(|id| (id.clone(), self.row(&id)))
+            .collect()
     }
 
     fn row(&self, id: &str) -> Row {
@@ -216,7 +223,10 @@ impl Trees {
 
     /// Notes why a node is not kept in step.
     pub(crate) fn note(&mut self, id: &str, text: impl Into<String>) {
-        let problem = Problem { text: text.into(), is_held: true };
+        let problem = Problem {
+            text: text.into(),
+            is_held: true,
+        };
         self.problems.insert(id.to_owned(), problem);
         self.changed.insert(id.to_owned());
     }
@@ -311,7 +321,10 @@ impl Trees {
         let is_arriving = |id: &&Id| match (self.local.get(id), self.remote.get(id)) {
             (Some(local), Some(remote)) => {
                 local.place != remote.place
-                    && self.synced.get(id).is_some_and(|synced| synced.place == local.place)
+                    && self
+                        .synced
+                        .get(id)
+                        .is_some_and(|synced| synced.place == local.place)
             }
             _ => false,
         };
@@ -326,20 +339,22 @@ impl Trees {
 
     /// What is new here is what the server has at the same place, if that is the same.
     fn adopt(&mut self) {
-        let is_new = |id: &&Id| {
-            self.local.has(id) && !self.remote.has(id) && !self.synced.has(id)
-        };
+        let is_new = |id: &&Id| self.local.has(id) && !self.remote.has(id) && !self.synced.has(id);
         let new = self.unsettled.iter().filter(is_new);
         let mut new: Vec<(usize, Id)> = new
             .filter_map(|id| Some((self.local.depth(id)?, id.clone())))
             .collect();
         new.sort();
         for (_, id) in new {
-            let Some(local) = self.local.get(&id) else { continue };
+            let Some(local) = self.local.get(&id) else {
+                continue;
+            };
             let Some(other) = self.remote.holder(&local.place.parent, &local.place.name) else {
                 continue;
             };
-            let Some(remote) = self.remote.get(other) else { continue };
+            let Some(remote) = self.remote.get(other) else {
+                continue;
+            };
             let is_same = remote.place == local.place
                 && remote.kind == local.kind
                 && (local.kind == Kind::Folder
@@ -360,8 +375,8 @@ fn essence(node: &Node) -> (Kind, &Place, &Option<String>, &Option<Content>) {
 
 /// What is in step of a node that both sides have.
 fn agreed(local: &Local, remote: &Node, synced: Option<&Node>) -> Node {
-    let is_same = local.kind == Kind::Folder
-        || local.content.is_some() && local.content == remote.content;
+    let is_same =
+        local.kind == Kind::Folder || local.content.is_some() && local.content == remote.content;
     let mut agreed = match synced {
         Some(synced) => synced.clone(),
         // Nobody knows what it was like, so the server's place is the one that stays.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::overlay::Overlay;
-use super::{Plan, Step, Terms, is_edited, is_moved, is_removable, obstacle};
+use super::{Plan, Step, Terms, is_deleted_there, is_edited, is_moved, is_removable, obstacle};
 use crate::name::passing;
 use crate::tree::{Id, Kind, Local, Place, exact};
 use crate::trees::Trees;
@@ -131,13 +131,20 @@ impl Planner<'_> {
         if other == *id {
             return true;
         }
-        let is_file = self.trees.local.get(&other).is_some_and(|it| it.kind == Kind::File);
+        let is_file = self
+            .trees
+            .local
+            .get(&other)
+            .is_some_and(|it| it.kind == Kind::File);
         if is_file && is_removable(self.trees, &other) {
             self.remove(&other);
             return true;
         }
         let Some(next) = self.target(&other) else {
-            // It has to be sent first, or removed with all that is in it.
+            // It has to be sent first, or removed with all that is in it; but for this one.
+            if is_deleted_there(self.trees, &other) && self.overlay.is_in(id, &other) {
+                self.move_aside(id, &place.parent);
+            }
             return false;
         };
         let is_free = self.overlay.has(&next.parent)
@@ -148,15 +155,20 @@ impl Planner<'_> {
             self.relocate(&other, next);
             return true;
         }
-        let asides = (1..).map(|number| Place {
-            parent: place.parent.clone(),
-            name: passing(&other, number),
-        });
-        let mut free = asides.filter(|it| self.overlay.holder(it).is_none());
-        if let Some(aside) = free.next() {
-            self.relocate(&other, aside);
-        }
+        self.move_aside(&other, &place.parent);
         true
+    }
+
+    /// Gives a node a passing name in a folder.
+    fn move_aside(&mut self, id: &Id, folder: &Id) {
+        let places = (1..).map(|number| Place {
+            parent: folder.clone(),
+            name: passing(id, number),
+        });
+        let mut free = places.filter(|it| self.overlay.holder(it).is_none());
+        if let Some(place) = free.next() {
+            self.relocate(id, place);
+        }
     }
 
     fn remove(&mut self, id: &Id) {
@@ -177,9 +189,10 @@ impl Planner<'_> {
         ids.sort_by(|one, other| other.cmp(one));
         for (_, id) in ids {
             // What is deeper came before.
-            let is_empty = trees.local.children(id).all(|child| {
-                self.done.contains(child) && self.overlay.place(child).is_none()
-            });
+            let is_empty = trees
+                .local
+                .children(id)
+                .all(|child| self.done.contains(child) && self.overlay.place(child).is_none());
             if is_empty {
                 self.remove(id);
             }

@@ -46,14 +46,15 @@ impl<'a, T: Placed> Overlay<'a, T> {
     pub fn holder(&self, place: &Place) -> Option<Id> {
         let key = (self.key)(&place.name);
         let is_there = |id: &&Id| {
-            self.place(id).is_some_and(|it| {
-                it.parent == place.parent && (self.key)(&it.name) == key
-            })
+            self.place(id)
+                .is_some_and(|it| it.parent == place.parent && (self.key)(&it.name) == key)
         };
         let planned = self.names.get(&(place.parent.clone(), key.clone()));
         let planned = planned.filter(is_there);
         let holder = planned.or_else(|| {
-            self.tree.holder(&place.parent, &place.name).filter(is_there)
+            self.tree
+                .holder(&place.parent, &place.name)
+                .filter(is_there)
         });
         holder.cloned()
     }

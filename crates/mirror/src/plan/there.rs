@@ -129,7 +129,11 @@ impl Planner<'_> {
             && !self.sent.contains(id)
             && !self.trees.is_held(id)
             && self.has_parent(&local.place)
-            && self.trees.remote.get(id).is_none_or(|it| it.place != local.place);
+            && self
+                .trees
+                .remote
+                .get(id)
+                .is_none_or(|it| it.place != local.place);
         is_wanted.then(|| local.place.clone())
     }
 
@@ -160,7 +164,11 @@ impl Planner<'_> {
     /// Sends a node to a place.
     fn send_to(&mut self, id: &Id, place: Place) {
         let synced = self.trees.synced.get(id);
-        let before = self.overlay.place(id).or(synced.map(|it| &it.place)).cloned();
+        let before = self
+            .overlay
+            .place(id)
+            .or(synced.map(|it| &it.place))
+            .cloned();
         let (Some(new_path), Some(synced)) = (self.path(&place), synced) else {
             return;
         };
@@ -198,7 +206,11 @@ impl Planner<'_> {
         let Some(content) = local.content.clone().filter(|_| is_edited(trees, id)) else {
             return;
         };
-        if trees.remote.get(id).is_some_and(|it| it.content.as_ref() == Some(&content)) {
+        if trees
+            .remote
+            .get(id)
+            .is_some_and(|it| it.content.as_ref() == Some(&content))
+        {
             return;
         }
         let base = self.base(&[id]);
@@ -216,9 +228,8 @@ impl Planner<'_> {
     /// What was deleted here, but for what is in a folder that was.
     fn deletions(&mut self) {
         let trees = self.trees;
-        let is_gone = |id: &str| {
-            !trees.local.has(id) && trees.remote.has(id) && trees.synced.has(id)
-        };
+        let is_gone =
+            |id: &str| !trees.local.has(id) && trees.remote.has(id) && trees.synced.has(id);
         for id in &trees.unsettled {
             let parent = trees.remote.get(id).map(|it| it.place.parent.as_str());
             let is_top = parent.is_some_and(|parent| parent == ROOT || !is_gone(parent));
@@ -282,7 +293,10 @@ impl Planner<'_> {
             // The server judges it.
             return Room::Free;
         };
-        let is_free = self.overlay.holder(&next).is_none_or(|holder| holder == other)
+        let is_free = self
+            .overlay
+            .holder(&next)
+            .is_none_or(|holder| holder == other)
             && !self.overlay.is_in(&next.parent, &other);
         if is_free {
             self.sent.insert(other.clone());
@@ -307,11 +321,16 @@ impl Planner<'_> {
 
     /// A path by the folders that the server has, or had.
     fn path(&self, place: &Place) -> Option<String> {
-        self.overlay.path(place).or_else(|| {
-            let parent = self.trees.synced.get(&place.parent)?;
-            let parent = self.path(&parent.place)?;
-            Some(format!("{parent}/{}", place.name))
-        })
+        let mut names = String::new();
+        let mut at = place;
+        for _ in 0..1000 {
+            if let Some(path) = self.overlay.path(at) {
+                return Some(path + &names);
+            }
+            names = format!("/{}{names}", at.name);
+            at = &self.trees.synced.get(&at.parent)?.place;
+        }
+        None
     }
 
     /// The position up to which all that concerns some nodes was applied here.
@@ -320,7 +339,11 @@ impl Planner<'_> {
         let above = |id: &Id| {
             let synced = trees.synced.above(id).unwrap_or_default();
             let remote = trees.remote.above(id).unwrap_or_default();
-            synced.into_iter().chain(remote).cloned().collect::<Vec<_>>()
+            synced
+                .into_iter()
+                .chain(remote)
+                .cloned()
+                .collect::<Vec<_>>()
         };
         let all = ids.iter().flat_map(|id| {
             let mut all = above(id);
@@ -328,6 +351,8 @@ impl Planner<'_> {
             all
         });
         let first = all.filter_map(|id| trees.pending.get(&id).copied()).min();
-        first.map_or(trees.cursor, |first| first.saturating_sub(1)).min(trees.cursor)
+        first
+            .map_or(trees.cursor, |first| first.saturating_sub(1))
+            .min(trees.cursor)
     }
 }

@@ -42,7 +42,10 @@ pub struct Device {
 impl Device {
     pub fn new(name: &str, is_traced: bool) -> Self {
         let trees = Trees::new(Ids::Counted(name.to_owned(), 0));
-        let kept = Kept { trees: trees.clone(), outbox: None };
+        let kept = Kept {
+            trees: trees.clone(),
+            outbox: None,
+        };
         Self {
             name: name.to_owned(),
             disk: Disk::default(),
@@ -76,7 +79,10 @@ impl Device {
     }
 
     fn keep(&mut self) {
-        self.kept = Kept { trees: self.trees.clone(), outbox: self.outbox.clone() };
+        self.kept = Kept {
+            trees: self.trees.clone(),
+            outbox: self.outbox.clone(),
+        };
     }
 
     fn maybe_keep(&mut self, random: &mut Random) {
@@ -114,12 +120,16 @@ impl Device {
         let since = self.trees.last_change.clone();
         match server.changes(self.trees.cursor, since.as_deref(), 1 + random.below(5)) {
             Ok(page) => {
-                self.trees.pull(&page, &self.name);
                 if self.trees.has_lost(&page) {
                     self.reset(server);
                     return;
                 }
-                self.phase = if page.has_more { Phase::Pull } else { Phase::Scan };
+                self.trees.pull(&page, &self.name);
+                self.phase = if page.has_more {
+                    Phase::Pull
+                } else {
+                    Phase::Scan
+                };
                 self.maybe_keep(random);
             }
             Err(_) => self.reset(server),
@@ -141,17 +151,29 @@ impl Device {
         }
         self.trees.take_found(matched, readings);
         self.trees.reconcile();
-        let terms = Terms { is_read_only: false, is_ignored: &|_, _| false };
-        let Plan { steps, intents, problems } = plan(&self.trees, &terms);
+        let terms = Terms {
+            is_read_only: false,
+            is_ignored: &|_, _| false,
+        };
+        let Plan {
+            steps,
+            intents,
+            problems,
+        } = plan(&self.trees, &terms);
         assert!(problems.is_empty(), "{problems:?}");
         self.is_idle = steps.is_empty() && intents.is_empty();
         if self.is_traced {
-            eprintln!("{} at {}: {steps:?}\n  {intents:?}", self.name, self.trees.cursor);
+            eprintln!(
+                "{} at {}: {steps:?}\n  {intents:?}",
+                self.name, self.trees.cursor
+            );
         }
         let mut batches: VecDeque<Vec<Intent>> = VecDeque::new();
         for intent in intents {
             match batches.back_mut() {
-                Some(batch) if batch[0].base == intent.base && batch.len() < 4 => batch.push(intent),
+                Some(batch) if batch[0].base == intent.base && batch.len() < 4 => {
+                    batch.push(intent)
+                }
                 _ => batches.push_back(vec![intent]),
             }
         }
@@ -161,7 +183,11 @@ impl Device {
 
     fn step(&mut self, step: &Step, server: &Server) {
         if let Step::Fetch(id) = step
-            && let Some(version) = self.trees.remote().get(id).and_then(|it| it.version.clone())
+            && let Some(version) = self
+                .trees
+                .remote()
+                .get(id)
+                .and_then(|it| it.version.clone())
             && let Some(text) = server.download(&version)
         {
             self.disk.downloads.insert(version, text);

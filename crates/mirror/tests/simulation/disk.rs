@@ -48,12 +48,24 @@ impl Disk {
         self.last_inode += 1;
         let changed = self.now();
         let inode = self.last_inode;
-        self.entries.insert(path.to_owned(), Entry { inode, text, modified, changed });
+        self.entries.insert(
+            path.to_owned(),
+            Entry {
+                inode,
+                text,
+                modified,
+                changed,
+            },
+        );
     }
 
     fn identity(&self, path: &str) -> Option<Identity> {
         let inode = self.entries.get(path)?.inode;
-        Some(Identity { device: 1, inode, born: 0 })
+        Some(Identity {
+            device: 1,
+            inode,
+            born: 0,
+        })
     }
 
     fn stamp(&self, path: &str) -> Option<Stamp> {
@@ -68,11 +80,17 @@ impl Disk {
 
     /// Paths with their contents, none for folders.
     pub fn tree(&self) -> BTreeMap<String, Option<String>> {
-        self.entries.iter().map(|(path, it)| (path.clone(), it.text.clone())).collect()
+        self.entries
+            .iter()
+            .map(|(path, it)| (path.clone(), it.text.clone()))
+            .collect()
     }
 
     pub fn paths(&self, is_wanted: impl Fn(bool) -> bool) -> Vec<String> {
-        let wanted = self.entries.iter().filter(|(_, it)| is_wanted(it.text.is_none()));
+        let wanted = self
+            .entries
+            .iter()
+            .filter(|(_, it)| is_wanted(it.text.is_none()));
         wanted.map(|(path, _)| path.clone()).collect()
     }
 
@@ -110,7 +128,12 @@ impl Disk {
     pub fn remove_all(&mut self, path: &str) -> Vec<String> {
         let inside = format!("{path}/");
         let is_in = |it: &String| it == path || it.starts_with(&inside);
-        let gone: Vec<String> = self.entries.keys().filter(|it| is_in(it)).cloned().collect();
+        let gone: Vec<String> = self
+            .entries
+            .keys()
+            .filter(|it| is_in(it))
+            .cloned()
+            .collect();
         let texts = gone.iter().filter_map(|it| self.entries.remove(it)?.text);
         texts.collect()
     }
@@ -122,14 +145,20 @@ impl Disk {
             return false;
         }
         let is_in = |it: &String| *it == from || it.starts_with(&inside);
-        let moved: Vec<String> = self.entries.keys().filter(|it| is_in(it)).cloned().collect();
+        let moved: Vec<String> = self
+            .entries
+            .keys()
+            .filter(|it| is_in(it))
+            .cloned()
+            .collect();
         let now = self.now();
         for path in moved {
             let mut entry = self.entries.remove(&path).unwrap();
             if path == from {
                 entry.changed = now;
             }
-            self.entries.insert(format!("{to}{}", &path[from.len()..]), entry);
+            self.entries
+                .insert(format!("{to}{}", &path[from.len()..]), entry);
         }
         true
     }
@@ -146,7 +175,11 @@ impl Disk {
             found.push(Found {
                 parent: folder_of(path).map(|folder| at[folder]),
                 name: path.rsplit('/').next().unwrap().to_owned(),
-                kind: if entry.text.is_none() { Kind::Folder } else { Kind::File },
+                kind: if entry.text.is_none() {
+                    Kind::Folder
+                } else {
+                    Kind::File
+                },
                 identity: self.identity(path),
                 stamp: self.stamp(path),
                 is_opaque: false,
@@ -157,7 +190,10 @@ impl Disk {
 
     pub fn read(&self, path: &str) -> Reading {
         let text = self.text(path).ok_or("gone")?;
-        let content = Content { sha256: sha256(&text), size: text.len() as u64 };
+        let content = Content {
+            sha256: sha256(&text),
+            size: text.len() as u64,
+        };
         // What was changed just now may be changed again without looking otherwise.
         let stamp = self.stamp(path).filter(|it| it.changed != self.now());
         Ok((content, stamp))
@@ -220,6 +256,9 @@ impl here::Disk for Disk {
     }
 
     fn remove_folder(&mut self, path: &str) -> Result<(), StepError> {
+        if self.text(path).is_some() {
+            return Err(StepError::Changed);
+        }
         let inside = format!("{path}/");
         if self.entries.keys().any(|it| it.starts_with(&inside)) {
             return Err(StepError::NotEmpty);

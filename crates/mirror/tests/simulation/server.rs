@@ -28,7 +28,10 @@ impl Mark {
 
     fn other(&self, device: &str) -> u64 {
         let both = [&self.0, &self.1].into_iter().flatten();
-        both.filter(|(_, by)| by != device).map(|(position, _)| *position).next().unwrap_or(0)
+        both.filter(|(_, by)| by != device)
+            .map(|(position, _)| *position)
+            .next()
+            .unwrap_or(0)
     }
 }
 
@@ -148,7 +151,10 @@ impl Server {
 
     /// Every content that there is a version of.
     pub fn contents(&self) -> BTreeSet<String> {
-        self.versions.values().map(|version| version.text.clone()).collect()
+        self.versions
+            .values()
+            .map(|version| version.text.clone())
+            .collect()
     }
 
     pub fn upload(&mut self, file: &str, text: &str) -> String {
@@ -169,7 +175,10 @@ impl Server {
 
     /// The live tree: path to content, none for folders.
     pub fn tree(&self) -> BTreeMap<String, Option<String>> {
-        let live = self.nodes.keys().filter(|id| *id != ROOT && self.is_live(id));
+        let live = self
+            .nodes
+            .keys()
+            .filter(|id| *id != ROOT && self.is_live(id));
         live.map(|id| {
             let version = self.nodes[id].version.as_ref();
             let text = version.map(|it| self.versions[it].text.clone());
@@ -178,7 +187,12 @@ impl Server {
         .collect()
     }
 
-    pub fn changes(&self, cursor: u64, since: Option<&str>, limit: usize) -> Result<ChangePage, Reset> {
+    pub fn changes(
+        &self,
+        cursor: u64,
+        since: Option<&str>,
+        limit: usize,
+    ) -> Result<ChangePage, Reset> {
         let head = self.head();
         if cursor > head || cursor + 1 < self.floor {
             return Err(Reset);
@@ -189,8 +203,13 @@ impl Server {
         {
             return Err(Reset);
         }
-        let changes: Vec<Change> =
-            self.log.iter().filter(|it| it.position > cursor).take(limit).cloned().collect();
+        let changes: Vec<Change> = self
+            .log
+            .iter()
+            .filter(|it| it.position > cursor)
+            .take(limit)
+            .cloned()
+            .collect();
         let last = changes.last().or(at);
         let next = changes.last().map_or(cursor, |it| it.position);
         Ok(ChangePage {
@@ -203,7 +222,10 @@ impl Server {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let live = self.nodes.iter().filter(|(id, _)| *id != ROOT && self.is_live(id));
+        let live = self
+            .nodes
+            .iter()
+            .filter(|(id, _)| *id != ROOT && self.is_live(id));
         let nodes = live.map(|(id, held)| Node {
             id: id.clone(),
             resource_type: resource(held.is_folder),
@@ -234,7 +256,12 @@ impl Server {
     }
 
     /// Applies a batch of a device.
-    pub fn apply(&mut self, device: &str, base: u64, changes: &[NewChange]) -> Result<Outcomes, Reset> {
+    pub fn apply(
+        &mut self,
+        device: &str,
+        base: u64,
+        changes: &[NewChange],
+    ) -> Result<Outcomes, Reset> {
         if base > self.head() {
             return Err(Reset);
         }
@@ -246,19 +273,28 @@ impl Server {
             let mut change = change.clone();
             let sent = serde_json::to_string(&change).unwrap();
             let resource = change.resource_id.clone();
-            for id in [Some(&mut change.resource_id), change.parent_id.as_mut()].into_iter().flatten() {
+            for id in [Some(&mut change.resource_id), change.parent_id.as_mut()]
+                .into_iter()
+                .flatten()
+            {
                 if let Some(alias) = aliases.get(id) {
                     *id = alias.clone();
                 }
             }
-            let paths = [&change.new_path, &change.old_path].map(|it| it.clone().unwrap_or_default());
+            let paths =
+                [&change.new_path, &change.old_path].map(|it| it.clone().unwrap_or_default());
             let is_below = paths.iter().any(|path| {
-                let mut rests = blocked_paths.iter().filter_map(|it| path.strip_prefix(it.as_str()));
+                let mut rests = blocked_paths
+                    .iter()
+                    .filter_map(|it| path.strip_prefix(it.as_str()));
                 rests.any(|rest| rest.starts_with('/'))
             });
             let is_blocked = is_below
                 || blocked.contains(&change.resource_id)
-                || change.parent_id.as_ref().is_some_and(|it| blocked.contains(it));
+                || change
+                    .parent_id
+                    .as_ref()
+                    .is_some_and(|it| blocked.contains(it));
             let key = (device.to_owned(), change.id.clone());
             let answer = if is_blocked {
                 Err(unapplied(&change, Outcome::Skip, "depends_on", "", "none"))
@@ -267,7 +303,9 @@ impl Server {
                 answer.clone()
             } else {
                 let answer = self.one(device, base, &change, &resource, &blocked);
-                let outcome = answer.as_ref().map_or_else(|it| it.outcome, |it| it.outcome);
+                let outcome = answer
+                    .as_ref()
+                    .map_or_else(|it| it.outcome, |it| it.outcome);
                 if !matches!(outcome, Outcome::Skip | Outcome::Rejected) {
                     self.outcomes.insert(key, (sent, answer.clone()));
                 }
@@ -301,7 +339,12 @@ impl Server {
         sent_id: &str,
         blocked: &BTreeSet<String>,
     ) -> Result<Applied, Unapplied> {
-        let w = Writing { device, base, change, blocked };
+        let w = Writing {
+            device,
+            base,
+            change,
+            blocked,
+        };
         let verdict = match change.change_type {
             ChangeType::Created => self.created(&w),
             ChangeType::Updated => self.updated(&w),
@@ -355,7 +398,11 @@ impl Server {
 
     fn path(&self, id: &str) -> String {
         let (line, _) = self.line(id);
-        let names = line.iter().rev().skip(1).map(|id| self.nodes[id].name.as_str());
+        let names = line
+            .iter()
+            .rev()
+            .skip(1)
+            .map(|id| self.nodes[id].name.as_str());
         format!("/{}", names.collect::<Vec<_>>().join("/"))
     }
 
@@ -364,7 +411,10 @@ impl Server {
     }
 
     fn holder(&self, folder: &str, name: &str) -> Option<String> {
-        self.names.get(&self.names_of(folder))?.get(&fold(name)).cloned()
+        self.names
+            .get(&self.names_of(folder))?
+            .get(&fold(name))
+            .cloned()
     }
 
     fn walk(&self, path: &str) -> Option<String> {
@@ -385,7 +435,10 @@ impl Server {
             let (line, is_live) = self.line(id);
             is_live && line[1..].iter().any(|it| it == folder)
         };
-        self.nodes.keys().filter(|id| *id != ROOT && inside(id)).count() as u64
+        self.nodes
+            .keys()
+            .filter(|id| *id != ROOT && inside(id))
+            .count() as u64
     }
 
     fn copy_name(&self, folder: &str, name: &str, device: &str) -> String {
@@ -460,13 +513,19 @@ impl Server {
             return Some(Verdict::Refused(Outcome::Skip, "depends_on", "", "none"));
         }
         if plan.node.as_ref().is_some_and(|node| line.contains(node)) {
-            return Some(rejected("SYNC_INVALID_MOVE", "a folder cannot be moved into itself"));
+            return Some(rejected(
+                "SYNC_INVALID_MOVE",
+                "a folder cannot be moved into itself",
+            ));
         }
         plan.parent = Some(folder.to_owned());
         plan.name = name.to_owned();
         if !is_live {
             if self.deletion(w, &line) <= w.base {
-                return Some(rejected("NOT_FOUND", "the parent is deleted, as the device knew"));
+                return Some(rejected(
+                    "NOT_FOUND",
+                    "the parent is deleted, as the device knew",
+                ));
             }
             plan.outcome = Some(Outcome::Revived);
             plan.revive = self.revivals(w, &line);
@@ -510,13 +569,22 @@ impl Server {
         Ok(version)
     }
 
-    fn restored(&self, w: &Writing<'_>, plan: &mut Plan, folder: &str, name: &str) -> Option<Verdict> {
+    fn restored(
+        &self,
+        w: &Writing<'_>,
+        plan: &mut Plan,
+        folder: &str,
+        name: &str,
+    ) -> Option<Verdict> {
         let (line, is_live) = self.line(folder);
         if is_live {
             return self.place_or_copy(w, plan, folder, name);
         }
         if plan.node.as_ref().is_some_and(|node| line.contains(node)) {
-            return Some(rejected("SYNC_INVALID_MOVE", "a folder cannot be moved into itself"));
+            return Some(rejected(
+                "SYNC_INVALID_MOVE",
+                "a folder cannot be moved into itself",
+            ));
         }
         plan.parent = Some(folder.to_owned());
         plan.name = name.to_owned();
@@ -538,7 +606,13 @@ impl Server {
 
     fn created(&self, w: &Writing<'_>) -> Verdict {
         let change = w.change;
-        let name = change.new_path.as_ref().unwrap().rsplit('/').next().unwrap();
+        let name = change
+            .new_path
+            .as_ref()
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap();
         let folder = match &change.parent_id {
             Some(parent) => Some(parent.clone()).filter(|it| self.nodes.contains_key(it)),
             None => self.walk(change.new_path.as_ref().unwrap()),
@@ -555,7 +629,11 @@ impl Server {
                 Err(verdict) => return verdict,
             },
         };
-        let text_of = |held: &Held| held.version.as_ref().map(|it| self.versions[it].text.clone());
+        let text_of = |held: &Held| {
+            held.version
+                .as_ref()
+                .map(|it| self.versions[it].text.clone())
+        };
         if let Some(held) = self.nodes.get(&id) {
             let (line, is_live) = self.line(&id);
             if is_live {
@@ -613,7 +691,11 @@ impl Server {
             return Verdict::Noop(holder);
         }
         plan.name = self.copy_name(&folder, name, w.device);
-        plan.outcome = Some(if row == 19 { Outcome::Copied } else { Outcome::Suffixed });
+        plan.outcome = Some(if row == 19 {
+            Outcome::Copied
+        } else {
+            Outcome::Suffixed
+        });
         Verdict::Do(plan)
     }
 
@@ -675,7 +757,11 @@ impl Server {
             return Verdict::Noop(id);
         }
         if held.is_folder {
-            let known = w.change.metadata.get("descendants").and_then(|it| it.as_u64());
+            let known = w
+                .change
+                .metadata
+                .get("descendants")
+                .and_then(|it| it.as_u64());
             let is_known = known.is_none_or(|known| known >= self.count(&id));
             if held.inner.other(w.device) > w.base || !is_known {
                 return dropped("inner_changed", "pull");
@@ -734,12 +820,18 @@ impl Server {
         let wanted_name = wanted_name.filter(|it| *it != held.name);
         let name = wanted_name.clone().unwrap_or_else(|| held.name.clone());
         let folder = wanted_folder.clone().unwrap_or_else(|| line[1].clone());
-        let mut plan = Plan { node: Some(id.clone()), is_place: true, ..Plan::default() };
+        let mut plan = Plan {
+            node: Some(id.clone()),
+            is_place: true,
+            ..Plan::default()
+        };
         if !is_live {
             plan.outcome = Some(Outcome::Revived);
             plan.is_back = true;
             plan.is_place = false;
-            return self.restored(w, &mut plan, &folder, &name).unwrap_or(Verdict::Do(plan));
+            return self
+                .restored(w, &mut plan, &folder, &name)
+                .unwrap_or(Verdict::Do(plan));
         }
         if wanted_folder.is_none() && wanted_name.is_none() {
             return Verdict::Noop(id);
@@ -760,7 +852,9 @@ impl Server {
                 if *it == id {
                     return match last > w.base {
                         true => dropped("cycle", "pull"),
-                        false => rejected("SYNC_INVALID_MOVE", "a folder cannot be moved into itself"),
+                        false => {
+                            rejected("SYNC_INVALID_MOVE", "a folder cannot be moved into itself")
+                        }
                     };
                 }
                 let other = &self.nodes[it];
@@ -769,7 +863,8 @@ impl Server {
                 }
             }
         }
-        self.place_or_copy(w, &mut plan, &folder, &name).unwrap_or(Verdict::Do(plan))
+        self.place_or_copy(w, &mut plan, &folder, &name)
+            .unwrap_or(Verdict::Do(plan))
     }
 
     // What happens.
@@ -819,7 +914,10 @@ impl Server {
             let held = self.nodes[&id].clone();
             if held.is_folder {
                 let key = self.names_of(&held.parent);
-                self.ghosts.entry(key).or_default().insert(fold(&held.name), id.clone());
+                self.ghosts
+                    .entry(key)
+                    .or_default()
+                    .insert(fold(&held.name), id.clone());
             }
             let mark = held.deleted.by(self.head() + 1, w.device);
             let node = self.nodes.get_mut(&id).unwrap();
@@ -835,16 +933,32 @@ impl Server {
             let position = self.head() + 1;
             let node = self.nodes.get_mut(&id).unwrap();
             if is_moved {
-                node.placed = Some(before.placed.as_ref().unwrap_or(&before.made).by(position, w.device));
+                node.placed = Some(
+                    before
+                        .placed
+                        .as_ref()
+                        .unwrap_or(&before.made)
+                        .by(position, w.device),
+                );
             }
             if before.name != plan.name {
-                node.named = Some(before.named.as_ref().unwrap_or(&before.made).by(position, w.device));
+                node.named = Some(
+                    before
+                        .named
+                        .as_ref()
+                        .unwrap_or(&before.made)
+                        .by(position, w.device),
+                );
             }
             node.was_moved = true;
             if is_moved {
                 self.touch_inner(w, &parent);
             }
-            let kind = if is_moved { ChangeType::Moved } else { ChangeType::Renamed };
+            let kind = if is_moved {
+                ChangeType::Moved
+            } else {
+                ChangeType::Renamed
+            };
             self.entry(w, &id, kind, Some(old_path));
         } else if plan.is_back {
             let parent = plan.parent.clone().unwrap();
@@ -870,7 +984,10 @@ impl Server {
 
     fn attach(&mut self, id: &str, folder: &str, name: &str) {
         let key = self.names_of(folder);
-        self.names.entry(key.clone()).or_default().insert(fold(name), id.to_owned());
+        self.names
+            .entry(key.clone())
+            .or_default()
+            .insert(fold(name), id.to_owned());
         if let Some(ghosts) = self.ghosts.get_mut(&key) {
             ghosts.remove(&fold(name));
         }
@@ -908,7 +1025,12 @@ impl Server {
         let position = self.head() + 1;
         let node = self.nodes.get_mut(id).unwrap();
         node.version = Some(version.to_owned());
-        node.content = Some(node.content.as_ref().unwrap_or(&node.made).by(position, w.device));
+        node.content = Some(
+            node.content
+                .as_ref()
+                .unwrap_or(&node.made)
+                .by(position, w.device),
+        );
         let version = self.versions.get_mut(version).unwrap();
         version.file = id.to_owned();
         version.position = position;
@@ -948,10 +1070,20 @@ struct Writing<'a> {
 }
 
 fn resource(is_folder: bool) -> ResourceType {
-    if is_folder { ResourceType::Folder } else { ResourceType::File }
+    if is_folder {
+        ResourceType::Folder
+    } else {
+        ResourceType::File
+    }
 }
 
-fn unapplied(change: &NewChange, outcome: Outcome, reason: &str, code: &str, next: &str) -> Unapplied {
+fn unapplied(
+    change: &NewChange,
+    outcome: Outcome,
+    reason: &str,
+    code: &str,
+    next: &str,
+) -> Unapplied {
     let text = json!(reason);
     Unapplied {
         id: Some(change.id.clone()),
