@@ -7,8 +7,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    convex, dev, doctor, import, invalidate, jobs, prefetch, queues, schedules, serve, sync, token,
-    work, workers,
+    convex, dev, doctor, import, invalidate, jobs, mirror, prefetch, queues, schedules, serve, sync,
+    token, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::{LogSettings, file};
@@ -67,6 +67,7 @@ pub enum Command {
     Queues(queues::Queues),
     Schedules(schedules::Schedules),
     Workers(workers::Workers),
+    Mirror(mirror::Mirror),
     Token(token::Token),
     Doctor(doctor::Doctor),
 }
@@ -87,6 +88,7 @@ impl Command {
             Self::Queues(command) => command.run().await,
             Self::Schedules(command) => command.run().await,
             Self::Workers(command) => command.run().await,
+            Self::Mirror(command) => command.run().await,
             Self::Token(command) => command.run(),
             Self::Doctor(command) => command.run().await,
         }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_api::answers::{self, Accepted};
-use sluice_api::auth::{Scope, mint};
+use sluice_api::auth::{Identity, Scope, mint};
+use sluice_client::{Client, ClientConfig};
 use sluice_convex::Secret;
 use sluice_jobs::Job;
 use sluice_retry::Pauses;
@@ -83,16 +84,70 @@ struct JobProgress {
     bytes: u64,
 }
 
-impl ApiClient {
-    /// Finds the API and a token for `user` as the settings say.
-    pub fn new(settings: &ClientSettings, user: &str) -> Result<Self, Failure> {
-        let folder = DataFolder::at(&settings.data.data);
-        let api = match (&settings.api, folder.addresses()) {
+impl ClientSettings {
+    fn folder(&self) -> DataFolder {
+        DataFolder::at(&self.data.data)
+    }
+
+    /// Where the API is.
+    fn api(&self) -> Result<Url, Failure> {
+        let api = match (&self.api, self.folder().addresses()) {
             (Some(api), _) => Ok(api.clone()),
             (None, Some(addresses)) => Url::parse(&addresses.api),
             (None, None) => Url::parse(DEFAULT_API),
         };
-        let api = api.context("cannot use the API's address")?;
+        api.context("cannot use the API's address")
+    }
+
+    /// A caller of file sync, whose tokens are renewed as long as it goes on: unless one is set, they
+    /// are minted for this user.
+    pub fn file_sync(
+        &self,
+        user: String,
+        tenant: String,
+        groups: Vec<String>,
+    ) -> Result<Client, Failure> {
+        let token: Box<dyn Fn() -> String + Send + Sync> = match &self.token {
+            Some(token) => {
+                let token = token.expose().to_owned();
+                Box::new(move || token.clone())
+            }
+            None => {
+                let secret = self.secret()?;
+                let mint = move || {
+                    let identity = Identity {
+                        user: &user,
+                        tenant: &tenant,
+                        groups: &groups,
+                    };
+                    let scopes = [Scope::FilesRead, Scope::FilesWrite];
+                    mint(secret.expose(), identity, &scopes, TOKEN_LIFE)
+                };
+                mint().context("cannot mint a token")?;
+                // The same was minted just now.
+                Box::new(move || mint().unwrap_or_default())
+            }
+        };
+        let config = ClientConfig::new(self.api()?, token);
+        Client::new(config).context("cannot set up a client")
+    }
+
+    /// The secret that is set, else the data folder's.
+    fn secret(&self) -> Result<Secret, Failure> {
+        let secret = self.dev.dev_secret.clone();
+        secret
+            .or_else(|| self.folder().existing_dev_secret())
+            .ok_or_else(|| {
+                Failure::new("no token")
+                    .hint("set SLUICE_TOKEN, or --data to the folder of a `sluice dev`")
+            })
+    }
+}
+
+impl ApiClient {
+    /// Finds the API and a token for `user` as the settings say.
+    pub fn new(settings: &ClientSettings, user: &str) -> Result<Self, Failure> {
+        let api = settings.api()?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(SILENCE_LIMIT)
@@ -101,7 +156,7 @@ impl ApiClient {
         Ok(Self {
             http,
             api,
-            token: token(settings, &folder, user)?,
+            token: token(settings, user)?,
         })
     }
 
@@ -294,19 +349,11 @@ fn outcome(job: &answers::Job) -> Option<Result<Value, Failure>> {
 }
 
 /// The token that is set, else one minted with the secret that is set, else with the data folder's.
-fn token(settings: &ClientSettings, folder: &DataFolder, user: &str) -> Result<Secret, Failure> {
+fn token(settings: &ClientSettings, user: &str) -> Result<Secret, Failure> {
     if let Some(token) = &settings.token {
         return Ok(token.clone());
     }
-    let secret = settings
-        .dev
-        .dev_secret
-        .clone()
-        .or_else(|| folder.existing_dev_secret())
-        .ok_or_else(|| {
-            Failure::new("no token")
-                .hint("set SLUICE_TOKEN, or --data to the folder of a `sluice dev`")
-        })?;
+    let secret = settings.secret()?;
     let token =
         mint(secret.expose(), user, &Scope::ALL, TOKEN_LIFE).context("cannot mint a token")?;
     Ok(Secret::from(token))

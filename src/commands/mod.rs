@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod import;
 pub mod invalidate;
 pub mod jobs;
+pub mod mirror;
 pub mod prefetch;
 pub mod queues;
 pub mod schedules;

@@ -36,6 +36,8 @@ pub struct Share {
     pub quota: Option<u64>,
     /// The position of its last change.
     pub head: u64,
+    /// The first position that its log has.
+    pub floor: u64,
 }
 
 #[derive(Deserialize)]

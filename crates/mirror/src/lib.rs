@@ -5,14 +5,21 @@
 //! them and nothing else. What is done on either side is taken into the trees as it happens, so that
 //! the process may end anywhere.
 
+pub mod error;
+pub mod folder;
 pub mod here;
+pub mod mirror;
 pub mod name;
 pub mod outcome;
 pub mod plan;
 pub mod pull;
 pub mod scan;
+pub mod state;
 pub mod tree;
 pub mod trees;
+pub mod watch;
 
+pub use error::MirrorError;
+pub use mirror::{Mirror, MirrorConfig, Report};
 pub use plan::plan;
 pub use trees::Trees;
