@@ -1,10 +1,11 @@
 # Everything a fresh machine needs besides a Rust toolchain, Python 3 with pip, and make is installed on the way, below
-# this folder: Valkey and its JSON module into .valkey/, an S3 server for the tests into .s3/, promtool into .promtool/, other servers for
-# `test-servers` into .servers/, what `check` runs into .tools/. For the tests Debian's Chromium is installed into the system, by root only.
+# this folder: Valkey and its JSON module into .valkey/, an S3 server for the tests into .s3/, promtool into .promtool/,
+# what an example in Python needs into .examples/, other servers for `test-servers` into .servers/, what `check` runs
+# into .tools/. For the tests Debian's Chromium is installed into the system, by root only.
 
 .DEFAULT_GOAL := help
 LUA = $(wildcard lua/*.lua lua/*/*.lua)
-.PHONY: help run test soak test-servers test-api test-connector bench check format audit install install-browser install-checkers install-connector install-promtool install-s3 install-schemathesis install-bullmq
+.PHONY: help run test soak test-servers test-api test-connector bench check format audit install install-browser install-bullmq install-checkers install-connector install-examples install-promtool install-rsync install-s3 install-schemathesis
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -12,7 +13,7 @@ help: ## what there is
 run: install ## everything in one process, with demo data
 	cargo run --release -- dev --demo
 
-test: install install-browser install-promtool install-s3 ## the whole test suite
+test: install install-browser install-examples install-promtool install-s3 ## the whole test suite
 	cargo test --workspace --lib --bins --tests
 	cargo test --workspace --doc
 
@@ -23,8 +24,8 @@ test-servers: install ## the tests of documents and of the queue, against each s
 	@scripts/install-test-servers
 	@scripts/test-servers
 
-bench: install install-bullmq ## comparisons against a baseline in the same run
-	cargo bench --bench sync --bench requests --bench filesync --bench tail
+bench: install install-bullmq install-rsync ## comparisons against a baseline in the same run
+	cargo bench --bench sync --bench requests --bench filesync --bench tail --bench mirror
 	cargo bench -p sluice-convex --bench convex
 	cargo bench -p sluice-queue --bench bullmq
 	cargo bench -p sluice-queue --bench scale
@@ -67,8 +68,14 @@ install-promtool: ## what checks metrics and alert rules into .promtool/, unless
 install-s3: ## an S3 server for the tests into .s3/, unless it is there
 	@scripts/install-s3
 
+install-examples: ## what examples/follow.py needs into .examples/, unless it is there
+	@scripts/install-examples
+
 install-checkers: ## what `check` runs into .tools/, unless it is there
 	@scripts/install-checkers
+
+install-rsync: ## rsync, which the mirror is compared with, into .servers/, unless the system has it
+	@scripts/install-rsync
 
 install-bullmq: ## BullMQ, which the queue is compared with
 	@command -v npm >/dev/null || { echo "error: comparing the queue with BullMQ needs Node.js 20 or later with npm" \

@@ -19,6 +19,7 @@ mod idempotency;
 mod interplay;
 mod invalidate;
 mod metrics;
+mod mirror;
 mod names;
 mod nudges;
 mod operators;

@@ -15,6 +15,7 @@ mod cluster;
 mod harness;
 mod history;
 mod load;
+mod mirror;
 mod nemesis;
 mod round;
 mod settle;

@@ -225,7 +225,9 @@ impl Mirror {
         }
         let problems = self.trees.problems().count() + self.about.skipped.len();
         let nodes = self.trees.synced().len();
-        (self.observer)(Report::InStep { nodes, problems });
+        if self.trees.unsettled() <= self.trees.problems().count() {
+            (self.observer)(Report::InStep { nodes, problems });
+        }
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub struct Proxy {
     port: u16,
     /// The count of answered bytes at which a connection is held back.
     limit: watch::Sender<u64>,
+    /// How often all connections were cut.
+    cuts: watch::Sender<u64>,
     flow: Arc<Flow>,
 }
 
@@ -36,20 +38,24 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let (limit, _) = watch::channel(OPEN);
+        let (cuts, _) = watch::channel(0);
         let flow = Arc::new(Flow::default());
         let proxy = Self {
             port,
             limit: limit.clone(),
+            cuts: cuts.clone(),
             flow: flow.clone(),
         };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(
-                    client,
-                    target.clone(),
-                    limit.subscribe(),
-                    flow.clone(),
-                ));
+                let forwarded = forward(client, target.clone(), limit.subscribe(), flow.clone());
+                let mut cuts = cuts.subscribe();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = forwarded => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
             }
         });
         proxy
@@ -72,6 +78,11 @@ impl Proxy {
         while !self.flow.held.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Cuts all connections that there are.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Lets everything pass again.

@@ -95,6 +95,10 @@ impl Mirror {
                 Ok(version) => version,
                 // The next scan sees what it is now.
                 Err(ClientError::Changed) => continue,
+                Err(error) if error.code() == "FORBIDDEN" => {
+                    self.is_read_only = true;
+                    return Ok(true);
+                }
                 Err(error) if error.is_transient() || is_fatal(&error) => {
                     self.flush(&mut batch, base).await?;
                     return Err(error.into());
