@@ -99,6 +99,8 @@ impl Command {
     pub fn default_log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) | Self::Work(_) | Self::Convex(_) => "info",
+            // It warns of each folder that goes while it looks at it.
+            Self::Mirror(_) => "warn,notify=error",
             _ => "warn",
         }
     }

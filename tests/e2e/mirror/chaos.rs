@@ -56,20 +56,14 @@ pub async fn run(length: Duration, seed: u64) {
                 break;
             }
         }
-        let differ = || {
+        if begun.elapsed() > 2 * PATIENCE {
             let is_other = |path: &&String| trees[0].get(*path) != trees[1].get(*path);
             let paths: BTreeSet<&String> = trees.iter().flat_map(|it| it.keys()).collect();
-            paths
-                .into_iter()
-                .filter(is_other)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        assert!(
-            begun.elapsed() < 2 * PATIENCE,
-            "seed {seed}: they differ in {:?}",
-            differ()
-        );
+            let differ: Vec<_> = paths.into_iter().filter(is_other).collect();
+            let logs: Vec<String> = mirrors.iter().map(Mirror::log).collect();
+            let logs = logs.join("\n");
+            panic!("seed {seed}: they differ in {differ:?}\n{logs}");
+        }
     }
     let live: BTreeSet<Vec<u8>> = tree(third.folder()).into_values().flatten().collect();
     let gone: Vec<_> = users

@@ -215,16 +215,35 @@ impl Mirror {
         said
     }
 
-    /// Keeps the folder in step from now on.
+    /// Keeps the folder in step from now on, however much of it is deleted.
     pub fn start(&mut self) {
-        let arguments = self.arguments();
+        let mut arguments = self.arguments();
+        arguments.push("--confirm-deletes".to_owned());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let settings = [("SLUICE_DEV_SECRET", SECRET)];
-        self.process = Some(Process::start_with_log(
-            &arguments,
-            &settings,
-            Stdio::null(),
-        ));
+        let mut log = fs::File::options();
+        let log = log.create(true).append(true).open(self.log_path()).unwrap();
+        self.process = Some(Process::start_with_log(&arguments, &settings, log.into()));
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.state.path().join("log")
+    }
+
+    /// The last that its processes have said, and how it is doing.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let status = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["mirror", "status"])
+            .arg(self.folder())
+            .arg("--state")
+            .arg(self.state.path().join("state.db"))
+            .output()
+            .unwrap();
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let last = &lines[lines.len().saturating_sub(8)..];
+        format!("{}\n{status}", last.join("\n"))
     }
 
     pub fn kill(&mut self) {
