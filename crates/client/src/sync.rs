@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::Client;
 use crate::error::ClientError;
 use crate::types::{
-    ChangePage, Conflict, Device, DeviceStatus, NewChange, NewDevice, Outcomes, Resolution, Share,
+    ChangePage, Conflict, Device, DeviceStatus, FileVersion, NewChange, NewDevice, Outcomes, Resolution, Share,
     SharePage, SnapshotPage,
 };
 
@@ -204,6 +204,15 @@ impl Client {
             request.query(&[("device_id", device)])
         };
         self.json(request).await
+    }
+
+    /// The versions of a file that are kept, the newest first.
+    ///
+    /// # Errors
+    /// 404 when there is no such file, or the caller may not see it.
+    pub async fn versions(&self, file: &str) -> Result<Vec<FileVersion>, ClientError> {
+        let path = ["sync", "files", file, "versions"];
+        self.json(|| self.request(Method::GET, &path)).await
     }
 
     /// The open conflicts of a share.

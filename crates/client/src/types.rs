@@ -369,6 +369,17 @@ pub struct Uploaded {
     pub sha256: String,
 }
 
+/// A version of a file's content that a change has named.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FileVersion {
+    /// Its id.
+    pub version_id: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
 /// How far a device is behind a share.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DeviceStatus {

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub log: Vec<Change>,
     /// The id of the last of them.
     pub last_change: Option<String>,
+    /// Of the versions in doubt those that the server still has.
+    pub kept: BTreeSet<String>,
 }
 
 impl Trees {
@@ -81,6 +83,16 @@ impl Trees {
         }
     }
 
+    /// Files of which a snapshot has another version than was in step, with that version. Whether the
+    /// server still has it tells whether the file was edited or the server has lost an edit.
+    pub fn in_doubt(&self, snapshot: &Snapshot) -> Vec<(Id, String)> {
+        let doubtful = snapshot.nodes.iter().filter_map(|node| {
+            let version = self.synced.get(&node.id)?.version.as_ref()?;
+            (node.version_id.as_ref() != Some(version)).then(|| (node.id.clone(), version.clone()))
+        });
+        doubtful.collect()
+    }
+
     /// Takes in a snapshot after the log did not lead on from the cursor. What is not in it was
     /// deleted if the log says so; else the server has lost it, and it is here alone.
     pub fn reset(&mut self, snapshot: &Snapshot) {
@@ -131,6 +143,15 @@ impl Trees {
             .collect();
         for id in lost {
             self.set_synced(&id, None);
+        }
+        for (id, version) in self.in_doubt(snapshot) {
+            if let Some(mut node) = self.synced.get(&id).cloned()
+                && !snapshot.kept.contains(&version)
+            {
+                // What is here was never in step, as far as the server knows: it is sent again.
+                (node.version, node.content) = (None, None);
+                self.set_synced(&id, Some(node));
+            }
         }
         // Positions mean something else now: all that is not in step may be news.
         self.pending.clear();

@@ -97,6 +97,16 @@ impl Mirror {
                 break;
             }
         }
+        for (file, version) in self.trees.in_doubt(&snapshot) {
+            let versions = match self.client.versions(&file).await {
+                Ok(versions) => versions,
+                Err(error) if error.code() == "NOT_FOUND" => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if versions.iter().any(|it| it.version_id == version) {
+                snapshot.kept.insert(version);
+            }
+        }
         self.outbox = None;
         self.trees.reset(&snapshot);
         self.save()

@@ -137,7 +137,10 @@ impl Device {
     }
 
     fn reset(&mut self, server: &Server) {
-        self.trees.reset(&server.snapshot());
+        let mut snapshot = server.snapshot();
+        let doubtful = self.trees.in_doubt(&snapshot).into_iter().map(|it| it.1);
+        snapshot.kept = doubtful.filter(|it| server.download(it).is_some()).collect();
+        self.trees.reset(&snapshot);
         self.outbox = None;
         self.keep();
         self.phase = Phase::Scan;

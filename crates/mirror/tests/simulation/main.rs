@@ -13,7 +13,7 @@ mod disk;
 mod random;
 mod server;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use device::Device;
@@ -40,7 +40,7 @@ struct World {
     users: Users,
     /// Contents that their users have not removed.
     owed: BTreeSet<String>,
-    /// Contents that the server had and lost.
+    /// Contents that only the server had, and lost.
     lost: BTreeSet<String>,
     before: Option<Server>,
     made: usize,
@@ -108,7 +108,11 @@ impl World {
 
     fn lose_history(&mut self) {
         if let Some(before) = self.before.take() {
-            self.lost.extend(self.server.contents());
+            // What is in a folder is sent again.
+            let trees = self.devices.iter().map(|device| device.disk.tree());
+            let here: BTreeSet<String> = trees.flat_map(BTreeMap::into_values).flatten().collect();
+            let contents = self.server.contents();
+            self.lost.extend(contents.difference(&here).cloned());
             let made = self.server.made;
             self.server = before;
             self.server.made = made;

@@ -243,6 +243,7 @@ impl Server {
             cursor: self.head(),
             log: kept.cloned().collect(),
             last_change: self.log.last().map(|it| it.id.clone()),
+            ..Snapshot::default()
         }
     }
 
