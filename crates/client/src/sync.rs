@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::Client;
 use crate::error::ClientError;
 use crate::types::{
-    ChangePage, Conflict, Device, DeviceStatus, FileVersion, NewChange, NewDevice, Outcomes, Resolution, Share,
-    SharePage, SnapshotPage,
+    ChangePage, Conflict, Device, DeviceStatus, FileVersion, NewChange, NewDevice, Outcomes,
+    Resolution, Share, SharePage, SnapshotPage,
 };
 
 /// What an answer that is held needs beyond its wait.

@@ -23,6 +23,21 @@ pub struct Snapshot {
     pub kept: BTreeSet<String>,
 }
 
+impl Snapshot {
+    /// What the log says was deleted and did not come back.
+    fn deleted(&self) -> BTreeSet<&Id> {
+        let mut deleted = BTreeSet::new();
+        for change in &self.log {
+            if change.change_type == ChangeType::Deleted {
+                deleted.insert(&change.resource_id);
+            } else {
+                deleted.remove(&change.resource_id);
+            }
+        }
+        deleted
+    }
+}
+
 impl Trees {
     /// Takes in a page that begins at the cursor. `device` is this device.
     pub fn pull(&mut self, page: &ChangePage, device: &str) {
@@ -83,14 +98,31 @@ impl Trees {
         }
     }
 
-    /// Files of which a snapshot has another version than was in step, with that version. Whether the
-    /// server still has it tells whether the file was edited or the server has lost an edit.
+    /// Files of which a snapshot has another version than was in step, or none as they were deleted,
+    /// with that version. Whether the server still has it tells whether they were edited or deleted
+    /// since, or the server has lost an edit.
     pub fn in_doubt(&self, snapshot: &Snapshot) -> Vec<(Id, String)> {
-        let doubtful = snapshot.nodes.iter().filter_map(|node| {
-            let version = self.synced.get(&node.id)?.version.as_ref()?;
-            (node.version_id.as_ref() != Some(version)).then(|| (node.id.clone(), version.clone()))
+        let versions: BTreeMap<&Id, Option<&String>> = snapshot
+            .nodes
+            .iter()
+            .map(|node| (&node.id, node.version_id.as_ref()))
+            .collect();
+        let deleted = snapshot.deleted();
+        let doubtful = self.synced.iter().filter_map(|(id, node)| {
+            let version = node.version.as_ref()?;
+            let is_doubtful = match versions.get(id) {
+                Some(other) => *other != Some(version),
+                None => self.is_among(&deleted, id),
+            };
+            is_doubtful.then(|| (id.clone(), version.clone()))
         });
         doubtful.collect()
+    }
+
+    /// Whether a node, or a folder that it was in, is one of these.
+    fn is_among(&self, ids: &BTreeSet<&Id>, id: &Id) -> bool {
+        let above = self.synced.above(id).unwrap_or_default();
+        ids.contains(id) || above.into_iter().any(|folder| ids.contains(folder))
     }
 
     /// Takes in a snapshot after the log did not lead on from the cursor. What is not in it was
@@ -112,8 +144,7 @@ impl Trees {
                 self.set_remote(&node.id, Some(taken));
             }
         }
-        // What happened while the pages were read, and what is deleted.
-        let mut deleted = BTreeSet::new();
+        // What happened while the pages were read.
         for change in &snapshot.log {
             let known = nodes
                 .get(&change.resource_id)
@@ -121,21 +152,15 @@ impl Trees {
             if change.position > snapshot.cursor.max(known) {
                 self.pull_change(change, "");
             }
-            if change.change_type == ChangeType::Deleted {
-                deleted.insert(change.resource_id.clone());
-            } else {
-                deleted.remove(&change.resource_id);
-            }
         }
         let last = snapshot.log.last().map_or(0, |change| change.position);
         self.cursor = snapshot.cursor.max(last);
         self.last_change.clone_from(&snapshot.last_change);
         self.own.clear();
 
-        let is_lost = |id: &Id| {
-            let above = self.synced.above(id).unwrap_or_default();
-            !deleted.contains(id) && !above.into_iter().any(|folder| deleted.contains(folder))
-        };
+        let doubtful = self.in_doubt(snapshot);
+        let deleted = snapshot.deleted();
+        let is_lost = |id: &Id| !self.is_among(&deleted, id);
         let gone = self.synced.iter().map(|(id, _)| id);
         let lost: Vec<Id> = gone
             .filter(|id| !self.remote.has(id) && is_lost(id))
@@ -144,14 +169,18 @@ impl Trees {
         for id in lost {
             self.set_synced(&id, None);
         }
-        for (id, version) in self.in_doubt(snapshot) {
-            if let Some(mut node) = self.synced.get(&id).cloned()
-                && !snapshot.kept.contains(&version)
-            {
-                // What is here was never in step, as far as the server knows: it is sent again.
-                (node.version, node.content) = (None, None);
-                self.set_synced(&id, Some(node));
+        for (id, version) in doubtful {
+            if snapshot.kept.contains(&version) {
+                continue;
             }
+            // What is here was never in step, as far as the server knows: it is sent again.
+            let node = self.synced.get(&id).filter(|_| self.remote.has(&id));
+            let node = node.map(|node| Node {
+                version: None,
+                content: None,
+                ..node.clone()
+            });
+            self.set_synced(&id, node);
         }
         // Positions mean something else now: all that is not in step may be news.
         self.pending.clear();

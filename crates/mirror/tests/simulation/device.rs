@@ -139,7 +139,9 @@ impl Device {
     fn reset(&mut self, server: &Server) {
         let mut snapshot = server.snapshot();
         let doubtful = self.trees.in_doubt(&snapshot).into_iter().map(|it| it.1);
-        snapshot.kept = doubtful.filter(|it| server.download(it).is_some()).collect();
+        snapshot.kept = doubtful
+            .filter(|it| server.download(it).is_some())
+            .collect();
         self.trees.reset(&snapshot);
         self.outbox = None;
         self.keep();
