@@ -6,7 +6,7 @@
 //! `SLUICE_SIMULATION_SEED` runs one history and prints it; with `SLUICE_SIMULATION_HISTORIES` it is the
 //! first of so many.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 mod device;
 mod disk;
