@@ -86,9 +86,11 @@ impl Trees {
             .chain(refused)
             .filter_map(|(id, answer)| Some((id?, answer)))
             .collect();
-        let own = outcomes.applied.iter();
-        self.own
-            .extend(own.filter_map(|it| Some((it.position?, it.resource_id.clone()?))));
+        for it in &outcomes.applied {
+            if let (Some(position), Some(id)) = (it.position, &it.resource_id) {
+                self.expect(position, id);
+            }
+        }
         let mut aliases = BTreeMap::new();
         let mut is_plain = true;
         for it in sent {
@@ -107,6 +109,17 @@ impl Trees {
             }
         }
         is_plain
+    }
+
+    /// A change of ours is at a position of the log. When another was said to be there, or behind it,
+    /// the server has lost that one: one that never comes is expected then.
+    fn expect(&mut self, position: u64, id: &str) {
+        let is_known = self.own.get(&position).is_some_and(|known| known == id);
+        let last = self.own.last_key_value().map(|(last, _)| *last);
+        if !is_known && last.is_some_and(|last| last >= position) {
+            self.own.insert(u64::MAX, id.to_owned());
+        }
+        self.own.insert(position, id.to_owned());
     }
 
     fn applied(&mut self, intent: &Intent, answer: &Applied, aliases: &mut BTreeMap<Id, Id>) {
