@@ -7,8 +7,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    convex, dev, doctor, import, invalidate, jobs, mirror, prefetch, queues, schedules, serve, sync,
-    token, work, workers,
+    convex, dev, doctor, import, invalidate, jobs, mirror, prefetch, queues, schedules, serve,
+    sync, token, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::{LogSettings, file};

@@ -43,9 +43,7 @@ impl Invalidate {
             user: self.user,
             kind: self.kind,
         };
-        let answer = client
-            .run("/api/v1/e/meta/invalidate", &label, &job)
-            .await?;
+        let answer = client.run("invalidate", &label, &job).await?;
         output::json(&answer)
     }
 }

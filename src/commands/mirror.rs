@@ -13,7 +13,7 @@ use sluice_mirror::plan::{Act, Plan, Step};
 use sluice_mirror::state::{machine_name, usual_path};
 use sluice_mirror::{Mirror as Folder, MirrorConfig, MirrorError, Report};
 
-use crate::client::ClientSettings;
+use crate::client::{ClientSettings, refusal};
 use crate::failure::{Context, Failure, chain};
 use crate::one_line::OneLine;
 use crate::output;
@@ -129,7 +129,7 @@ fn state_path(set: Option<PathBuf>, folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 async fn find_share(client: &Client, wanted: &str, creates: bool) -> Result<String, Failure> {
-    let shares = client.shares().await.context("cannot list the shares")?;
+    let shares = client.shares().await.map_err(refusal)?;
     let mut found = shares
         .iter()
         .filter(|it| it.id == wanted || it.name == wanted);
@@ -285,6 +285,7 @@ fn failure(error: MirrorError) -> Failure {
         MirrorError::ManyDeletions { .. } | MirrorError::HeldBack => {
             failure.hint("--confirm-deletes deletes them on the server, too")
         }
+        MirrorError::Client(error) => refusal(error),
         MirrorError::OtherShare { .. } => {
             failure.hint("--state names another file for another share's state")
         }

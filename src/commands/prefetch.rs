@@ -27,7 +27,7 @@ impl Prefetch {
         let client = ApiClient::new(&self.client, &self.user)?;
         let label = format!("prefetch {}", self.user);
         let job = meta::Prefetch::new(self.user, self.limit);
-        let answer = client.run("/api/v1/e/meta/prefetch", &label, &job).await?;
+        let answer = client.run("prefetch", &label, &job).await?;
         output::json(&answer)
     }
 }

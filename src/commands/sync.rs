@@ -46,7 +46,7 @@ impl Sync {
             user: self.user,
             kind: self.kind,
         };
-        let answer = client.run("/api/v1/e/meta/sync", &label, &job).await?;
+        let answer = client.run("sync", &label, &job).await?;
         output::json(&answer)
     }
 }

@@ -109,9 +109,12 @@ impl Client {
 
     /// A request to a path, limited in time.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        self.http
-            .request(method, self.url(segments))
-            .timeout(REQUEST_LIMIT)
+        self.request_to(method, self.url(segments))
+    }
+
+    /// A request to an address, limited in time.
+    pub(crate) fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url).timeout(REQUEST_LIMIT)
     }
 
     /// Sends a request once.

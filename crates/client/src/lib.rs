@@ -1,5 +1,5 @@
-//! The API of Sluice as a Rust library: shares, devices and changes of file sync, contents in and
-//! out, and nudges.
+//! The API of Sluice as a Rust library: jobs, shares, devices and changes of file sync, contents in
+//! and out, and nudges.
 //!
 //! A [`Client`] is cheap to clone and to be used by many tasks. Each call has a limit of time and is
 //! made again, with pauses that grow and vary, while the API cannot be reached or says to come
@@ -23,6 +23,7 @@ mod client;
 mod download;
 mod error;
 mod hex;
+mod jobs;
 mod nudges;
 mod sync;
 pub mod types;
@@ -32,6 +33,7 @@ pub use client::{Client, ClientConfig};
 pub use download::Content;
 pub use error::{ClientError, Refusal};
 pub use hex::hex;
+pub use jobs::Submitted;
 pub use nudges::{Nudge, Nudges};
 pub use sync::{Apply, ChangesFrom};
 pub use upload::NewContent;

@@ -1,4 +1,4 @@
-//! The bodies of file sync, as a client reads and writes them. Times are RFC 3339 texts in UTC.
+//! The bodies of requests and answers, as a client reads and writes them. Times are RFC 3339 texts in UTC.
 //!
 //! Fields that a client has no use for are left out; values that it does not know are `Unknown`.
 
@@ -389,4 +389,39 @@ pub struct DeviceStatus {
     pub pending_changes: u64,
     /// Whether conflicts of the device are open in the share.
     pub has_conflicts: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Accepted {
+    pub job: String,
+}
+
+/// A job, as its events show it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct JobView {
+    /// Where it is in its life.
+    pub state: String,
+    /// How far it is, as it says itself.
+    pub progress: Option<Value>,
+    /// What it answered.
+    pub result: Option<Value>,
+    /// Why it was refused.
+    pub error: Option<Value>,
+    /// Why attempts failed, the first first.
+    pub errors: Vec<JobFault>,
+}
+
+/// Why an attempt of a job failed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JobFault {
+    /// What went wrong.
+    pub message: String,
+}
+
+impl JobView {
+    /// Whether nothing more happens to it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state.as_str(), "completed" | "cancelled" | "dead")
+    }
 }
