@@ -85,10 +85,9 @@ fn read(path: &std::path::Path) -> Result<Option<(About, Trees)>, MirrorError> {
     let Some(state) = State::look(path)? else {
         return Ok(None);
     };
-    Ok(state
-        .about()?
-        .map(|about| state.trees().map(|trees| (about, trees)))
-        .transpose()?)
+    let about = state.about()?;
+    let with_trees = |about| state.trees().map(|trees| (about, trees));
+    about.map(with_trees).transpose()
 }
 
 /// What is not in step for a reason, by path.
