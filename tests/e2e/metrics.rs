@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_queue::NewJob;
+use sluice_api::auth::{Identity, Scope, mint};
 use sluice_test_support::{free_port, project_root};
 
-use crate::harness::{Deployment, eventually, files};
+use crate::harness::{Deployment, SECRET, eventually, files};
 
 /// Everything that a scrape says, in the text format of Prometheus.
 struct Scrape {
@@ -156,11 +157,26 @@ async fn every_metric_that_alerts_and_the_dashboard_name_is_there() {
     client.sync("ann", "allOne").await;
     client.entry("ann", "ann-0").await;
     deployment.wait_until_tailed().await;
-    // It lists what is kept of files.
-    let queues = deployment.queues().await;
-    let sweep = NewJob::new("filesync-orphans", &json!({})).unwrap();
-    let sweep = queues.enqueue(sweep).await.unwrap().id;
-    client.finished(sweep.as_str()).await;
+    // A content is kept.
+    let identity = Identity {
+        user: "ann",
+        tenant: "acme",
+        groups: &[],
+    };
+    let scopes = [Scope::FilesRead, Scope::FilesWrite];
+    let token = mint(SECRET, identity, &scopes, Duration::from_secs(600)).unwrap();
+    let share = client.request("POST", "/api/v1/shares").bearer_auth(&token);
+    let share = share.json(&json!({"name": "mine"})).send().await.unwrap();
+    let share: Value = share.json().await.unwrap();
+    let path = format!(
+        "/api/v1/sync/upload/fil_1?share_id={}",
+        share["id"].as_str().unwrap()
+    );
+    let upload = client
+        .request("PUT", &path)
+        .bearer_auth(&token)
+        .body("content");
+    assert_eq!(upload.send().await.unwrap().status(), 200);
 
     let mut named = BTreeSet::new();
     let alerts = fs::read_to_string(project_root().join("deploy/prometheus/alerts.yml")).unwrap();
