@@ -2,7 +2,7 @@
 //!
 //! A schedule says when a job is enqueued, and which. Those of the configuration are declared by
 //! each worker process as it starts, others are added while everything runs; all of them are kept
-//! in Valkey, whose clock is the one that counts. Every worker process fires them ([`fire`]): a
+//! in Valkey, whose clock is the one that counts. Every worker process fires them: a
 //! tick is a job's idempotency key, so of all workers one enqueues it.
 
 pub mod cron;
