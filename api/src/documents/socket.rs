@@ -156,7 +156,7 @@ impl Protocol for Subscriptions {
         out: &mut Outlet<'_>,
     ) -> Result<(), End> {
         match event {
-            Ok(Nudged { id, watcher }) => self.catch_up(id, watcher, out).await,
+            Ok(Nudged { id, watcher }) => Box::pin(self.catch_up(id, watcher, out)).await,
             Err(Aborted) => Ok(()),
         }
     }

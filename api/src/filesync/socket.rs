@@ -189,13 +189,13 @@ impl Protocol for Session {
                 Ok(())
             }
             // Something about the tenant's grants.
-            Event::Missed(share) if share.is_empty() => self.refresh(out).await,
+            Event::Missed(share) if share.is_empty() => Box::pin(self.refresh(out)).await,
             Event::Missed(share) if self.shares.contains_key(&*share) => {
                 let frame = frames::force_sync(&share, SyncReason::Missed);
                 out.send(frame).await
             }
             Event::Missed(_) => Ok(()),
-            Event::Access(message) => self.hear(&message, out).await,
+            Event::Access(message) => Box::pin(self.hear(&message, out)).await,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! not take a frame for some seconds is closed.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -35,8 +36,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The longest frame of a client, in bytes; a token is the longest thing it says.
 const MAX_FRAME_BYTES: usize = 16 * 1024;
-/// What is read from a client at a time, in bytes: each connection has a buffer for it.
-const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// What is read from a client at a time, in bytes: each connection has a buffer for it. Most frames
+/// are shorter; a token may take a few reads.
+const READ_BUFFER_BYTES: usize = 1024;
 
 /// The token is missing, wrong or has expired.
 const UNAUTHORIZED: u16 = 4401;
@@ -259,21 +261,24 @@ impl<P: Protocol> Connection<P> {
         let shutdown = self.state.shutdown.clone();
         let caller = tokio::select! {
             () = shutdown.cancelled() => return Err(End::going_away()),
-            caller = self.authenticate(credentials) => caller?,
+            caller = Box::pin(self.authenticate(credentials)) => caller?,
         };
-        let mut expired = Box::pin(self.admit(&caller).await?);
+        // What is rare is boxed: the memory of a quiet connection is that of its largest step.
+        let mut expired = Box::pin(Box::pin(self.admit(&caller)).await?);
         let first = PING_INTERVAL.mul_f64(rand::random_range(0.1..1.0));
         let mut ping = interval_at(Instant::now() + first, PING_INTERVAL);
+        // All connections wait in one list, behind a lock: each enters it once.
+        let mut ended = pin!(shutdown.cancelled());
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return Err(End::going_away()),
+                () = &mut ended => return Err(End::going_away()),
                 () = &mut expired => {
                     return Err(End::unauthorized("the token has expired"));
                 }
                 _ = ping.tick() => self.ping().await?,
                 message = self.socket.recv() => {
-                    if let Some(caller) = self.receive(message).await? {
-                        expired = Box::pin(self.admit(&caller).await?);
+                    if let Some(caller) = Box::pin(self.receive(message)).await? {
+                        expired = Box::pin(Box::pin(self.admit(&caller)).await?);
                     }
                 }
                 Some(event) = self.protocol.event() => {
