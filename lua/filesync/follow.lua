@@ -116,7 +116,7 @@ define('follow', function(KEYS, ARGV)
   local views, opened = {}, 0
   local function ids()
     opened = opened + 1
-    return ARGV[4] .. string.char(96 + opened)
+    return ARGV[4] .. opened .. '-'
   end
   local function view(name)
     if not views[name] then views[name] = open(tenant .. 'share:' .. name, ids()) end
