@@ -7,6 +7,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::turns::{spread, take_turns};
+
 /// Clock ticks a second, in which Linux counts processor time.
 const TICKS: f64 = 100.0;
 
@@ -23,6 +25,24 @@ pub struct Request {
     pub token: String,
     /// May have [`NUMBER`] in it.
     pub body: String,
+}
+
+impl Request {
+    /// As a server of that address gets it.
+    pub fn bytes(&self, address: &str) -> Vec<u8> {
+        let Self {
+            method,
+            path,
+            token,
+            body,
+        } = self;
+        let length = body.len();
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
 }
 
 /// A server, and what each connection asks it.
@@ -54,36 +74,17 @@ pub async fn compare(
     api: &Target,
     bare: &Target,
 ) {
-    let mut measured = Vec::new();
-    for round in 0..=rounds {
-        let pair = match round % 2 {
-            0 => (
-                run(api, valkey, length).await,
-                run(bare, valkey, length).await,
-            ),
-            _ => {
-                let bare = run(bare, valkey, length).await;
-                (run(api, valkey, length).await, bare)
-            }
-        };
-        // The first round opens connections and loads functions.
-        if round > 0 {
-            measured.push(pair);
-        }
-    }
-    let median = |of: &dyn Fn(&(Round, Round)) -> f64| {
-        let mut values: Vec<f64> = measured.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        (
-            values[values.len() / 2],
-            values[0],
-            values[values.len() - 1],
-        )
-    };
-    let shares = median(&|(api, bare)| api.rate / bare.rate);
+    let measured = take_turns(
+        rounds,
+        async |_| run(api, valkey, length).await,
+        async |_| run(bare, valkey, length).await,
+    )
+    .await;
+    let measured = &measured[1..];
+    let share = spread(measured, |(api, bare)| api.rate / bare.rate);
     let of = |of: fn(&Round) -> f64| {
-        let api = median(&|(api, _)| of(api)).0;
-        (api, median(&|(_, bare)| of(bare)).0)
+        let api = spread(measured, |(api, _)| of(api)).median;
+        (api, spread(measured, |(_, bare)| of(bare)).median)
     };
     let (rate, p50, p99) = (of(|it| it.rate), of(|it| it.p50), of(|it| it.p99));
     let (server, valkey) = (of(|it| it.server), of(|it| it.valkey));
@@ -93,9 +94,9 @@ pub async fn compare(
         api.requests.len(),
         rate.0,
         rate.1,
-        shares.0,
-        shares.1,
-        shares.2,
+        share.median,
+        share.least,
+        share.most,
         p50.0,
         p99.0,
         p50.1,
@@ -176,24 +177,15 @@ struct Caller {
 
 impl Caller {
     async fn open(address: &str, request: &Request) -> Self {
-        let Request {
-            method,
-            path,
-            token,
-            body,
-        } = request;
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let numbers = request.match_indices(NUMBER);
+        let numbers = request.body.match_indices(NUMBER);
+        let bytes = request.bytes(address);
+        let before = bytes.len() - request.body.len();
         Self {
             stream: BufReader::with_capacity(128 * 1024, stream),
-            numbers: numbers.map(|(at, _)| at).collect(),
-            request: request.into_bytes(),
+            numbers: numbers.map(|(at, _)| before + at).collect(),
+            request: bytes,
             line: String::new(),
             body: Vec::new(),
         }

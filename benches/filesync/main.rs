@@ -29,6 +29,8 @@ mod log;
 mod parts;
 mod sockets;
 mod transfers;
+#[path = "../common/turns.rs"]
+mod turns;
 
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::idle::{open, resident};
 use crate::load::{NUMBER, Request};
 use crate::parts::{Parts, apply_body, token};
+use crate::turns::{spread, take_turns};
 
 /// How many sockets there are, and how many changes of a round.
 const SIZES: [(usize, usize); 3] = [(1, 300), (1_000, 20), (10_000, 5)];
@@ -52,50 +53,23 @@ pub async fn measure(parts: &Parts, rounds: usize) {
             )
         };
         let bare = |_: usize| upgrade(&parts.bare.address, &format!("/ws/{share}"), "");
-        let mut measured = Vec::new();
-        for round in 0..=rounds {
-            let api = async || {
-                let pid = parts.deployment.api.pid();
-                let path = "/api/v1/sync/apply";
-                side(parts, &parts.address(), pid, (size, changes), &api, path).await
-            };
-            let bare = async || {
-                let pid = parts.bare.pid();
-                side(
-                    parts,
-                    &parts.bare.address,
-                    pid,
-                    (size, changes),
-                    &bare,
-                    "/apply",
-                )
-                .await
-            };
-            let pair = match round % 2 {
-                0 => (api().await, bare().await),
-                _ => {
-                    let bare = bare().await;
-                    (api().await, bare)
-                }
-            };
-            // The first round is the only one whose memory is not used again, and the one that warms up.
-            measured.push(pair);
-        }
+        let path = "/api/v1/sync/apply";
+        let (address, pid) = (parts.address(), parts.deployment.api.pid());
+        let api = async |_| side(parts, &address, pid, (size, changes), &api, path).await;
+        let (address, pid) = (&parts.bare.address, parts.bare.pid());
+        let bare = async |_| side(parts, address, pid, (size, changes), &bare, "/apply").await;
+        let measured = take_turns(rounds, api, bare).await;
+        // Memory that one round has freed is used again by the next.
         let memory = (measured[0].0.memory, measured[0].1.memory);
-        measured.remove(0);
-        let median = |of: &dyn Fn(&(Side, Side)) -> f64| {
-            let mut values: Vec<f64> = measured.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
+        let median = |of: fn(&(Side, Side)) -> f64| spread(&measured[1..], of).median;
         println!(
             "| {size} | {:.2}, {:.2} ms | {:.2}, {:.2} ms | {:.2}, {:.2} | {:.1} KB | {:.1} KB |",
-            median(&|it| it.0.p50),
-            median(&|it| it.0.p99),
-            median(&|it| it.1.p50),
-            median(&|it| it.1.p99),
-            median(&|it| it.0.p50 / it.1.p50),
-            median(&|it| it.0.p99 / it.1.p99),
+            median(|it| it.0.p50),
+            median(|it| it.0.p99),
+            median(|it| it.1.p50),
+            median(|it| it.1.p99),
+            median(|it| it.0.p50 / it.1.p50),
+            median(|it| it.0.p99 / it.1.p99),
             memory.0 / 1e3,
             memory.1 / 1e3,
         );
@@ -161,7 +135,7 @@ async fn side(
             body,
         };
         let begun = Instant::now();
-        caller.write_all(&bytes(&change, address)).await.unwrap();
+        caller.write_all(&change.bytes(address)).await.unwrap();
         for _ in 0..size {
             let heard = timeout(PATIENCE, hearing.recv()).await;
             let at: Instant = heard.expect("a frame").unwrap();
@@ -179,21 +153,6 @@ async fn side(
 }
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-fn bytes(request: &Request, address: &str) -> Vec<u8> {
-    let Request {
-        method,
-        path,
-        token,
-        body,
-    } = request;
-    let length = body.len();
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-}
 
 /// A socket that has been told that it is subscribed.
 async fn subscribe(address: &str, request: &str) -> BufReader<TcpStream> {

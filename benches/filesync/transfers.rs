@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::idle::resident;
 use crate::parts::Parts;
+use crate::turns::{spread, take_turns};
 
 /// Bytes of one content, and of what a client sends at once.
 const SIZE: usize = 64 << 20;
@@ -22,56 +23,35 @@ pub async fn measure(parts: &Parts, rounds: usize) {
     let memory = resident(parts.deployment.api.pid());
     for files in [1, 4] {
         for is_upload in [true, false] {
-            let mut measured = Vec::new();
-            for round in 0..=rounds {
-                let api = async |round| {
-                    let path = |at| match is_upload {
-                        true => format!(
-                            "/api/v1/sync/upload/f{at}?share_id={}&upload_id=u{files}-{round}",
-                            parts.shares[at]
-                        ),
-                        false => format!("/api/v1/sync/download/f{at}"),
-                    };
-                    let paths = (0..files).map(path).collect();
-                    rate(&parts.address(), &parts.token, is_upload, paths).await
+            let api = async |round| {
+                let path = |at| match is_upload {
+                    true => format!(
+                        "/api/v1/sync/upload/f{at}?share_id={}&upload_id=u{files}-{round}",
+                        parts.shares[at]
+                    ),
+                    false => format!("/api/v1/sync/download/f{at}"),
                 };
-                let bare = async || {
-                    let paths = (0..files).map(|at| format!("/files/f{at}")).collect();
-                    rate(&parts.bare.address, "", is_upload, paths).await
-                };
-                let pair = match round % 2 {
-                    0 => (api(round).await, bare().await),
-                    _ => {
-                        let bare = bare().await;
-                        (api(round).await, bare)
-                    }
-                };
-                // The first round fills caches.
-                if round > 0 {
-                    measured.push(pair);
-                }
-            }
+                let paths = (0..files).map(path).collect();
+                rate(&parts.address(), &parts.token, is_upload, paths).await
+            };
+            let bare = async |_| {
+                let paths = (0..files).map(|at| format!("/files/f{at}")).collect();
+                rate(&parts.bare.address, "", is_upload, paths).await
+            };
+            let measured = take_turns(rounds, api, bare).await;
+            let measured = &measured[1..];
             if is_upload {
                 keep(parts, files).await;
             }
-            let median = |of: &dyn Fn(&(f64, f64)) -> f64| {
-                let mut values: Vec<f64> = measured.iter().map(of).collect();
-                values.sort_by(f64::total_cmp);
-                (
-                    values[values.len() / 2],
-                    values[0],
-                    values[values.len() - 1],
-                )
-            };
-            let share = median(&|(api, bare)| api / bare);
+            let share = spread(measured, |(api, bare)| api / bare);
             let name = if is_upload { "up" } else { "down" };
             println!(
                 "| {name} | {files} | {:.0} | {:.0} | {:.2} ({:.2} to {:.2}) |",
-                median(&|it| it.0).0,
-                median(&|it| it.1).0,
-                share.0,
-                share.1,
-                share.2
+                spread(measured, |it| it.0).median,
+                spread(measured, |it| it.1).median,
+                share.median,
+                share.least,
+                share.most
             );
         }
     }

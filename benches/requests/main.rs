@@ -26,6 +26,8 @@ mod harness;
 mod idle;
 #[path = "../common/load.rs"]
 mod load;
+#[path = "../common/turns.rs"]
+mod turns;
 
 use std::time::Duration;
 
