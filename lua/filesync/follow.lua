@@ -1,24 +1,23 @@
--- Enters what happened to documents of Convex into a share: each is a file at the path that the
--- document names. Folders on the way, and the implicit share of an owner, are made with what is first
--- in them.
+-- Enters what happened to documents of Convex into shares, one after the other: each is a file at the
+-- path that the document names. Folders on the way, and the implicit share of an owner, are made with
+-- what is first in them.
 --
--- KEYS  1 share
--- ARGV  1 name of the implicit share of the owner of the documents  2 owner  3 epoch of a share that is
---       made  4 what the ids of entries begin with; then of each document:
+-- KEYS  1 the shares of documents that have named one, by document
+-- ARGV  1 epoch of a share that is made  2 what the ids of entries begin with; then of each document:
 --       id, when it was committed, ns with 19 digits, 'put', 'gone' or 'left' (it has another owner),
---       path: [[name, folded name]...], metadata as JSON: key to JSON text, and the same as they stand
---       in an entry
+--       owner, name of the owner's implicit share, the share that it names or '', path: [[name,
+--       folded name]...], metadata as JSON: key to JSON text, and the same as they stand in an entry
 -- Returns of each document 'told'; 'settled' when this or something later was told before; 'absent'
---       when what is gone was never told; 'no_share' when the share is not there and not implicit.
+--       when what is gone was never told.
 -- Cost  O(documents * (depth + size of the metadata)). Repeated, it returns 'settled'.
 
-local PER_DOCUMENT = 6
+local FIELDS = { 'id', 'time', 'what', 'owner', 'implicit', 'named', 'path', 'x', 'other' }
 
 -- Opens a share for what is told of it; none when it is not there.
 local function open(share, ids)
   if redis.call('EXISTS', share) == 0 then return nil end
   local writing = record.open(share, 'convex', nil, '0', ids)
-  local w = {
+  return {
     view = tree.open(share),
     writing = writing,
     change = { meta = {} },
@@ -26,10 +25,6 @@ local function open(share, ids)
     user = 'convex',
     time = writing.now,
   }
-  perform.need(w)
-  need('HSET', fs.tenant(share) .. 'followed', '', '')
-  need('HDEL', fs.tenant(share) .. 'followed', '')
-  return w
 end
 
 local function make(share, owner, epoch, ids)
@@ -108,18 +103,24 @@ local function put(w, document)
 end
 
 define('follow', function(KEYS, ARGV)
-  local call, tenant = redis.call, fs.tenant(KEYS[1])
-  local this = string.match(KEYS[1], 'share:(.*)$')
-  local implicit, owner, epoch = ARGV[1], ARGV[2], ARGV[3]
-  -- The shares of documents that have named one.
-  local places = tenant .. 'followed'
-  local views, opened = {}, 0
+  local call, places = redis.call, KEYS[1]
+  local tenant = fs.tenant(places)
+  local views, opened, is_allowed = {}, 0, false
   local function ids()
     opened = opened + 1
-    return ARGV[4] .. opened .. '-'
+    return ARGV[2] .. opened .. '-'
   end
   local function view(name)
-    if not views[name] then views[name] = open(tenant .. 'share:' .. name, ids()) end
+    if not views[name] then
+      views[name] = open(tenant .. 'share:' .. name, ids())
+      -- Once for all shares, whose keys begin alike.
+      if views[name] and not is_allowed then
+        perform.need(views[name])
+        need('HSET', places, '', '')
+        need('HDEL', places, '')
+        is_allowed = true
+      end
+    end
     return views[name]
   end
   local function is_told(w, document)
@@ -127,40 +128,40 @@ define('follow', function(KEYS, ARGV)
     return node and node.ts, node and node.ts and node.ts >= document.time
   end
 
-  local function take(document, what)
-    local id = document.id
-    local named = what ~= 'left' and call('HGET', places, id) or nil
-    local from = named or implicit
+  local function take(document)
+    local id, implicit = document.id, document.implicit
+    local placed = document.what ~= 'left' and call('HGET', places, id) or nil
+    local from = placed or implicit
     local is_known, is_settled = is_told(view(from), document)
     if is_settled then return 'settled' end
-    if what ~= 'put' then
+    if document.what ~= 'put' then
       if not is_known then return 'absent' end
       remove(view(from), id, document.time)
-      if named then call('HDEL', places, id) end
+      if placed then call('HDEL', places, id) end
       return 'told'
     end
-    if not view(this) then
-      if this ~= implicit then return 'no_share' end
-      make(KEYS[1], owner, epoch, ids())
-    end
-    if from ~= this then
-      if select(2, is_told(view(this), document)) then return 'settled' end
+    local to = document.named ~= '' and view(document.named) and document.named or implicit
+    if not view(to) then make(tenant .. 'share:' .. to, document.owner, ARGV[1], ids()) end
+    if from ~= to then
+      if select(2, is_told(view(to), document)) then return 'settled' end
       if is_known then remove(view(from), id, document.time) end
     end
-    put(view(this), document)
-    if this ~= implicit then
-      call('HSET', places, id, this)
-    elseif named then
+    put(view(to), document)
+    if to ~= implicit then
+      call('HSET', places, id, to)
+    elseif placed then
       call('HDEL', places, id)
     end
     return 'told'
   end
 
   local statuses = {}
-  for at = 5, #ARGV, PER_DOCUMENT do
-    local document = { id = ARGV[at], time = ARGV[at + 1], path = ARGV[at + 3] }
-    document.x, document.other = ARGV[at + 4], ARGV[at + 5]
-    statuses[#statuses + 1] = take(document, ARGV[at + 2])
+  for at = 3, #ARGV, #FIELDS do
+    local document = {}
+    for place, field in ipairs(FIELDS) do
+      document[field] = ARGV[at + place - 1]
+    end
+    statuses[#statuses + 1] = take(document)
   end
   for _, w in pairs(views) do
     tree.flush(w.view)

@@ -1,6 +1,6 @@
 //! What happens to documents of Convex, as changes of the implicit shares of their owners.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use redis::Cmd;
 use serde_json::json;
@@ -49,7 +49,6 @@ sluice_valkey::statuses! {
         Told = "told",
         Settled = "settled",
         Absent = "absent",
-        NoShare = "no_share",
     }
 }
 
@@ -76,57 +75,26 @@ impl Filesync {
             return Ok(0);
         }
         self.know_tenant(tenant).await?;
-        let mut told = 0;
-        for wave in waves(changes) {
-            let mut at_home = Vec::new();
-            for (document, entry) in self.enter(tenant, wave).await? {
-                told += u64::from(entry == Entry::Told);
-                if entry == Entry::NoShare {
-                    at_home.push(document.at_home());
-                }
-            }
-            let entries = self.enter(tenant, at_home).await?;
-            told += entries.iter().filter(|it| it.1 == Entry::Told).count() as u64;
-        }
-        Ok(told)
-    }
-
-    /// Enters what happened to documents, of which none is in two shares: as many at once as are in one.
-    async fn enter<'a>(
-        &self,
-        tenant: &str,
-        documents: Vec<Document<'a>>,
-    ) -> Result<Vec<(Document<'a>, Entry)>, FilesyncError> {
-        let keys = Keys::new(tenant);
-        let mut shares: BTreeMap<_, Vec<Document<'a>>> = BTreeMap::new();
-        for document in documents {
-            let share = (document.share.clone(), &document.change.user);
-            shares.entry(share).or_default().push(document);
-        }
-        let batches = || {
-            let shares = shares.iter();
-            shares.flat_map(|(share, documents)| documents.chunks(BATCH).map(move |it| (share, it)))
-        };
-        let calls = batches().map(|((share, user), documents)| {
-            let mut call = FUNCTIONS.follow.command(&[&keys.share(share)]);
-            call.arg(share_of(user)).arg(user);
+        let places = Keys::new(tenant).of("followed");
+        let documents: Vec<Document<'_>> = changes.iter().filter_map(Document::new).collect();
+        let calls = documents.chunks(BATCH).map(|documents| {
+            let mut call = FUNCTIONS.follow.command(&[&places]);
             call.arg(new_id("epo")).arg(new_id("chg"));
-            documents
-                .iter()
-                .for_each(|document| document.put(&mut call));
+            for document in documents {
+                document.put(&mut call);
+            }
             call
         });
         let entries: Vec<Vec<Entry>> = FUNCTIONS
             .follow
             .run_all(&self.valkey, calls.collect())
             .await?;
-        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
-        let documents = shares.into_values().flatten();
-        Ok(documents.zip(entries).collect())
+        let told = entries.iter().flatten().filter(|&&it| it == Entry::Told);
+        Ok(told.count() as u64)
     }
 }
 
-/// What happened to a document, and where it is.
+/// What happened to a document, and where it says that it is.
 struct Document<'a> {
     change: &'a Followed,
     share: String,
@@ -145,36 +113,20 @@ impl<'a> Document<'a> {
             Happened::Gone | Happened::Left => BTreeMap::new(),
         };
         let text = |name| serde_json::from_str::<String>(fields.get(name)?).ok();
-        let share = text("share_id").filter(|share| is_id(share));
-        let path = text("path").and_then(|path| parse_path(&path).ok());
-        let document = Self {
+        let mut path = text("path")
+            .and_then(|path| parse_path(&path).ok())
+            .unwrap_or_default();
+        if path.is_empty() {
+            path.extend(Name::parse(&change.doc_id));
+        }
+        Some(Self {
             change,
-            share: String::new(),
-            path: path.filter(|path| !path.is_empty()).unwrap_or_default(),
+            share: text("share_id")
+                .filter(|share| is_id(share))
+                .unwrap_or_default(),
+            path,
             metadata: Metadata::new(&fields),
-        };
-        Some(
-            match share {
-                Some(share) => Self { share, ..document },
-                None => document.at_home(),
-            }
-            .with_path(),
-        )
-    }
-
-    /// In the implicit share of its owner.
-    fn at_home(self) -> Self {
-        Self {
-            share: share_of(&self.change.user),
-            ..self
-        }
-    }
-
-    fn with_path(mut self) -> Self {
-        if self.path.is_empty() {
-            self.path.extend(Name::parse(&self.change.doc_id));
-        }
-        self
+        })
     }
 
     /// As the function reads it.
@@ -187,30 +139,13 @@ impl<'a> Document<'a> {
                 Happened::Gone => "gone",
                 Happened::Left => "left",
             })
+            .arg(&self.change.user)
+            .arg(share_of(&self.change.user))
+            .arg(&self.share)
             .arg(json!(path.collect::<Vec<_>>()).to_string())
             .arg(&self.metadata.texts)
             .arg(&self.metadata.entry);
     }
-}
-
-/// Documents one after the other, in parts in none of which a document is in two shares: shares are
-/// told of their documents one after the other.
-fn waves(changes: &[Followed]) -> Vec<Vec<Document<'_>>> {
-    let mut waves = vec![Vec::new()];
-    let mut shares = HashMap::new();
-    for document in changes.iter().filter_map(Document::new) {
-        let place = (document.share.clone(), &document.change.user);
-        let is_here = |last: &(String, &String)| *last == place;
-        if !shares.get(&document.change.doc_id).is_none_or(is_here) {
-            waves.push(Vec::new());
-            shares.clear();
-        }
-        shares.insert(&document.change.doc_id, place);
-        if let Some(wave) = waves.last_mut() {
-            wave.push(document);
-        }
-    }
-    waves
 }
 
 type Fields<'a> = BTreeMap<&'a str, &'a str>;

@@ -27,6 +27,7 @@
 //! | `share:<share>:doomed` | sorted set of what is to be removed, by the position that deleted it: ids of files, and `<folder> <generation>` with all that is in it | none |
 //! | `share:<share>:deleted:<device number>` | string: nodes that the device has deleted of late | 1 h |
 //! | `home:<id>` | set of the shares that have a node of this id, a version for one, or a conflict | none |
+//! | `followed` | hash: `_id` of a document of Convex that has named a share → that share | none |
 //! | `unnamed` | sorted set of `<share> <version>`: open uploads, and versions that no change has named yet, by when they end, ms | none |
 //! | `garbage` | sorted set of `<share> <version>`: contents that nothing refers to any more, by when their bytes may go, ms | none |
 //! | `feed` | stream of the tenant's changes, ids `<tenant position>-0`: `share`, `position`, and `grantee` of grants | none |
